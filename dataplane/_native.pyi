@@ -1,0 +1,77 @@
+"""The per-packet core, seen from Python. Only ``braid.core`` imports it."""
+
+from typing import Literal
+
+Role = Literal["edge", "intermediate", "gateway", "dns"]
+
+# Events, oldest first. Numbers are node numbers; ``adjacent`` tells a neighbour session from an end-to-end one.
+Initiation = tuple[Literal["initiation"], int, int, bool, bytes, bytes]
+"""id, claimed peer, adjacent, its X25519 static key (proved by the handshake), its certificate (not yet verified)."""
+Established = tuple[Literal["established"], int, bool, int, bool]
+"""peer, adjacent, epoch, we were the initiator: keys are confirmed and in use for sending."""
+Up = tuple[Literal["up"], int, bool]
+"""peer, adjacent: valid packets arrive from a peer that was silent or new."""
+Down = tuple[Literal["down"], int, bool]
+"""peer, adjacent: nothing valid for the silence limit."""
+Rekey = tuple[Literal["rekey"], int, bool]
+"""peer, adjacent: the packet limit of the current keys is near."""
+Control = tuple[Literal["control"], int, bool, bytes]
+"""peer, adjacent, one control message, authenticated and never seen before."""
+Failed = tuple[Literal["failed"], str]
+"""The data thread ended with this panic message; the node must exit."""
+Event = Initiation | Established | Up | Down | Rekey | Control | Failed
+
+class Core:
+    """One node's data plane: its sockets, its data thread, its Noise state.
+
+    Methods may be called from the thread that made it only; none blocks longer than a Diffie-Hellman.
+    A process that forked must not use the child's copy.
+    """
+
+    def __init__(
+        self,
+        *,
+        role: Role,
+        number: int,
+        private_key: bytes,
+        listen: list[tuple[str, int]],
+        tun_fds: list[int],
+        mtu: int,
+        udp_gso: bool = True,
+        udp_gro: bool = True,
+        tun_offload: bool = True,
+    ) -> None:
+        """Binds one UDP socket per ``listen`` address and adopts (dups) the TUN queues. OSError says which failed.
+
+        ``mtu`` is the inner one, that of the TUN. The node answers to nobody until ``configure``.
+        """
+    def start(self) -> None: ...
+    def stop(self) -> None:
+        """Ends and joins the data thread, closes the sockets. Idempotent."""
+    def event_fd(self) -> int:
+        """Readable while events wait."""
+    def events(self, limit: int = 256) -> list[Event]: ...
+    def last_turn(self) -> int:
+        """Nanoseconds since the data thread last finished a turn (it turns at least every 250 ms): for the watchdog."""
+    def configure(self, desired: str) -> None:
+        """The whole desired state as JSON (shape: ``braid.desired.Desired``), applied in one piece.
+
+        ValueError names what is wrong; the state before stays.
+        """
+    def initiate(self, peer: int, adjacent: bool, peer_static: bytes, certificate: bytes) -> None:
+        """Sends one handshake initiation, to the neighbour or along all paths to the peer. To retry, call again."""
+    def accept(self, initiation: int) -> None:
+        """Answers a verified initiation and installs the session's keys. KeyError when it is no longer pending."""
+    def refuse(self, initiation: int, reason: str) -> None:
+        """Forgets an initiation and counts it under ``reason``."""
+    def close_session(self, peer: int, adjacent: bool) -> None:
+        """Destroys all keys shared with a peer (revoked, removed)."""
+    def send_control(self, peer: int, adjacent: bool, message: bytes) -> bool:
+        """Along all paths, at most 1100 bytes; False without a session."""
+    def snapshot(self) -> str:
+        """Counters and states as JSON (shape: ``braid.status.build``)."""
+    def flows(self, limit: int = 1000) -> str:
+        """The gateway's NAT flows, most recently used first, as JSON."""
+
+def public_key(private_key: bytes) -> bytes:
+    """X25519 public key of a 32-byte private key."""

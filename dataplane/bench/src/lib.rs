@@ -1,0 +1,49 @@
+//! Workloads of the core without a kernel: what one packet costs in each role.
+//!
+//! `braid-micro` runs them for their time, and under callgrind for their instructions (`bench/guard.py`).
+
+#![allow(clippy::unwrap_used)] // What fails here ends the measurement.
+
+mod many;
+pub mod memory;
+mod node;
+mod parts;
+
+/// Work that is ready to run, inputs made and caches as they are.
+pub struct Prepared {
+    /// Inner packets that it carries.
+    pub packets: u64,
+    pub run: Box<dyn FnOnce()>,
+}
+
+pub struct Workload {
+    pub name: &'static str,
+    /// Makes about this many rounds ready.
+    pub prepare: fn(rounds: usize) -> Prepared,
+}
+
+pub const WORKLOADS: &[Workload] = &[
+    Workload { name: "edge_sends", prepare: node::edge_sends },
+    Workload { name: "edge_sends_64_bytes", prepare: node::edge_sends_small },
+    Workload { name: "relay_forwards", prepare: node::relay_forwards },
+    Workload { name: "gateway_receives", prepare: node::gateway_receives },
+    Workload { name: "gateway_eliminates", prepare: node::gateway_eliminates },
+    Workload { name: "gateway_sends", prepare: node::gateway_sends },
+    Workload { name: "window_seen", prepare: parts::window_seen },
+    Workload { name: "nat_known_flow", prepare: parts::nat_known_flow },
+    Workload { name: "nat_new_flow", prepare: parts::nat_new_flow },
+];
+
+/// Take seconds to make ready, so they run by name only.
+pub const LARGE: &[Workload] = &[
+    Workload { name: "nat_known_flow_1e5", prepare: many::nat_known_flow_1e5 },
+    Workload { name: "nat_known_flow_1e6", prepare: many::nat_known_flow_1e6 },
+    Workload { name: "gateway_receives_64_bytes", prepare: many::gateway_receives_64_bytes },
+    Workload { name: "gateway_receives_64_bytes_1e6", prepare: many::gateway_receives_64_bytes_1e6 },
+];
+
+/// The part of a workload that counts: callgrind collects inside this function only.
+#[inline(never)]
+pub fn measured(run: Box<dyn FnOnce()>) {
+    run();
+}

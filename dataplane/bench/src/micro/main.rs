@@ -1,0 +1,70 @@
+//! `braid-micro [NAME...] [--rounds N]`: runs workloads once each and prints a line of JSON per workload; without names
+//! all that are made ready quickly. `braid-micro --memory` prints a line of JSON per kind of thing that takes memory.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // A program for the terminal.
+
+use braid_bench::{measured, memory, Workload, LARGE, WORKLOADS};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Instant;
+
+const ROUNDS: usize = 400;
+
+fn main() -> ExitCode {
+    let mut names = Vec::new();
+    let mut rounds = ROUNDS;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--rounds" {
+            match arguments.next().and_then(|value| value.parse().ok()).filter(|&value| value > 0) {
+                Some(value) => rounds = value,
+                None => return usage("--rounds needs a number above 0"),
+            }
+        } else if argument == "--memory" {
+            return print_memory();
+        } else if all().any(|workload| workload.name == argument) {
+            names.push(argument);
+        } else {
+            return usage(&format!("no workload {argument:?}"));
+        }
+    }
+    let chosen: Vec<&Workload> = if names.is_empty() {
+        WORKLOADS.iter().collect()
+    } else {
+        all().filter(|w| names.iter().any(|name| name == w.name)).collect()
+    };
+    for workload in chosen {
+        let prepared = (workload.prepare)(rounds);
+        let start = Instant::now();
+        measured(prepared.run);
+        let nanoseconds = start.elapsed().as_nanos() as f64 / prepared.packets as f64;
+        println!(
+            "{}",
+            json!({"name": workload.name, "packets": prepared.packets, "nanoseconds_per_packet": nanoseconds})
+        );
+    }
+    ExitCode::SUCCESS
+}
+
+fn all() -> impl Iterator<Item = &'static Workload> {
+    WORKLOADS.iter().chain(LARGE)
+}
+
+fn print_memory() -> ExitCode {
+    let Some(costs) = memory::costs() else {
+        eprintln!("braid-micro: /proc/self/smaps_rollup is needed to see memory");
+        return ExitCode::FAILURE;
+    };
+    for cost in costs {
+        println!("{}", json!({"name": cost.name, "bytes": cost.bytes}));
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage(problem: &str) -> ExitCode {
+    let names: Vec<&str> = all().map(|workload| workload.name).collect();
+    eprintln!(
+        "braid-micro: {problem}\nusage: braid-micro [NAME...] [--rounds N] | --memory; names: {}",
+        names.join(" ")
+    );
+    ExitCode::from(2)
+}

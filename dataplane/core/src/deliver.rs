@@ -1,0 +1,157 @@
+//! Between the overlay and the host: first copies out to the TUN, packets from the TUN into the overlay.
+
+use crate::event::Outbox;
+use crate::node::Node;
+use crate::receive::Delivery;
+use crate::role::edge::Choice;
+use braid_nat::{Direction, Forward, Reverse};
+use braid_offload::{Delivered, Limits, SegmentError};
+use braid_packet::{clamp_mss, icmp, Datagrams, Ip, Sink, Time, Unreachable, VnetHdr};
+
+/// A packet that passed the role's check and goes out to the TUN.
+enum Passed {
+    InPlace { batch: usize, start: usize, length: usize, partial: bool },
+    Own { bytes: Vec<u8>, partial: bool },
+}
+
+impl<O: Outbox> Node<O> {
+    /// Hands the packets that pass the role's check to the TUN, in order, coalesced. Empties `deliveries`.
+    pub(crate) fn deliver(
+        &mut self,
+        batches: &mut [Datagrams<'_>],
+        deliveries: &mut Vec<Delivery>,
+        now: Time,
+        sink: &mut impl Sink,
+    ) {
+        if deliveries.is_empty() {
+            return;
+        }
+        let mut passed = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries.drain(..) {
+            match delivery {
+                Delivery::InPlace { batch, start, length, partial, peer } => {
+                    let packet = &mut batches[batch].bytes[start..start + length];
+                    if self.admit(packet, partial, peer, now, sink) {
+                        passed.push(Passed::InPlace { batch, start, length, partial });
+                    }
+                }
+                Delivery::Held { mut held, peer, session } => {
+                    if !held.bytes.is_empty() && self.admit(&mut held.bytes, held.partial, peer, now, sink) {
+                        let bytes = std::mem::take(&mut held.bytes);
+                        passed.push(Passed::Own { bytes, partial: held.partial });
+                    } else if let Some(session) = self.net.sessions.get_mut(session) {
+                        session.order.recycle(held);
+                    }
+                }
+            }
+            if let Some(gateway) = &mut self.gateway {
+                passed.extend(gateway.nat.take_released().filter_map(|released| match released.direction {
+                    Direction::Forward => Some(Passed::Own { bytes: released.packet, partial: false }),
+                    Direction::Reverse { .. } => None,
+                }));
+            }
+        }
+        let packets: Vec<Delivered<'_>> = passed
+            .iter()
+            .map(|packet| match packet {
+                Passed::InPlace { batch, start, length, partial } => {
+                    Delivered { bytes: &batches[*batch].bytes[*start..*start + *length], partial: *partial }
+                }
+                Passed::Own { bytes, partial } => Delivered { bytes, partial: *partial },
+            })
+            .collect();
+        let limits = Limits { tcp: self.config.coalesce_tcp, udp: self.config.coalesce_udp };
+        self.coalescer.deliver(&packets, limits, sink);
+    }
+
+    /// Checks and translates one packet that came out of the overlay from `peer`.
+    fn admit(&mut self, packet: &mut [u8], partial: bool, peer: u16, now: Time, sink: &mut impl Sink) -> bool {
+        match (&mut self.gateway, &self.edge) {
+            (Some(gateway), _) => match gateway.nat.forward(packet, partial, peer, now) {
+                Forward::Pass => true,
+                Forward::Reply => {
+                    let sent = self.net.send_packet(peer, u8::MAX, VnetHdr::default(), gateway.nat.reply(), sink);
+                    if sent.is_err() {
+                        self.net.drops.count("too_big");
+                    }
+                    false
+                }
+                Forward::Drop(_) | Forward::Held => false,
+            },
+            (None, Some(edge)) => {
+                let admitted = edge.is_gateway(peer) && Ip::parse(packet).is_ok_and(|ip| edge.admits_reply(&ip));
+                if !admitted {
+                    self.net.drops.count("not_a_reply");
+                }
+                admitted
+            }
+            (None, None) => {
+                self.net.drops.count("no_tun_role");
+                false
+            }
+        }
+    }
+
+    /// A packet that the edge's host routed to a VIP.
+    pub(crate) fn receive_from_client(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
+        let (Some(edge), Ok(ip)) = (&mut self.edge, Ip::parse(packet)) else {
+            self.net.drops.count("malformed");
+            return;
+        };
+        let sessions = &self.net.sessions;
+        let why = match edge.choose(&ip, now, |gateway| sessions.usable((gateway, false))) {
+            Choice::Send { gateway, copies } => {
+                clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
+                match self.net.send_packet(gateway, copies, vnet, packet, sink) {
+                    Ok(()) | Err(SegmentError::Malformed) => {}
+                    Err(SegmentError::TooBig { mtu }) => {
+                        self.net.drops.count("too_big");
+                        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+                        if icmp::too_big(&mut self.icmp, packet, ip.destination, mtu).is_some() {
+                            self.answer(now, sink);
+                        }
+                    }
+                }
+                return;
+            }
+            Choice::UnknownVip => ("unknown_vip", Unreachable::Host),
+            Choice::Refused => ("port_refused", Unreachable::Port),
+            Choice::NoGateway => ("no_gateway", Unreachable::Host),
+        };
+        let (reason, code) = why;
+        self.net.drops.count(reason);
+        if icmp::unreachable(&mut self.icmp, packet, ip.destination, code).is_some() {
+            self.answer(now, sink);
+        }
+    }
+
+    fn answer(&mut self, now: Time, sink: &mut impl Sink) {
+        if self.icmp_rate.allow(now) {
+            sink.tun(VnetHdr::default(), &[&self.icmp]);
+        } else {
+            self.net.drops.count("icmp_rate");
+        }
+    }
+
+    /// A packet that the gateway's host routed to a SNAT address.
+    pub(crate) fn receive_from_server(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
+        let Some(gateway) = &mut self.gateway else { return };
+        match gateway.nat.reverse(packet, vnet.needs_csum, now) {
+            Reverse::Pass { edge, copies, .. } => {
+                clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
+                if self.net.send_packet(edge, copies, vnet, packet, sink).is_err() {
+                    self.net.drops.count("too_big");
+                }
+            }
+            Reverse::Reply => sink.tun(VnetHdr::default(), &[gateway.nat.reply()]),
+            Reverse::Drop(_) | Reverse::Held => {}
+        }
+        for released in gateway.nat.take_released() {
+            if let Direction::Reverse { edge, copies, .. } = released.direction {
+                if self.net.send_packet(edge, copies, VnetHdr::default(), &released.packet, sink).is_err() {
+                    self.net.drops.count("too_big");
+                }
+            }
+        }
+    }
+}

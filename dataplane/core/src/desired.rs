@@ -1,0 +1,133 @@
+//! The whole desired state of a node, as the control side gives it (JSON): applied in one piece, compared with nothing older.
+
+use serde::Deserialize;
+use std::net::{IpAddr, SocketAddr};
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Desired {
+    pub neighbours: Vec<NeighbourSpec>,
+    pub path_sets: Vec<PathSet>,
+    #[serde(default)]
+    pub edge: Option<EdgeSpec>,
+    #[serde(default)]
+    pub gateway: Option<GatewaySpec>,
+}
+
+/// A node that may speak to us directly, and where it is; the preferred address first.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NeighbourSpec {
+    pub node: u16,
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// The paths that packets with this number of copies take to a peer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PathSet {
+    pub peer: u16,
+    pub copies: u8,
+    pub paths: Vec<PathSpec>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PathSpec {
+    /// 0..15, stable for this (peer, route).
+    pub id: u8,
+    /// Node numbers from the first hop to the peer.
+    pub route: Vec<u16>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeSpec {
+    pub applications: Vec<EdgeApplication>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeApplication {
+    pub app: u16,
+    pub vips: Vec<IpAddr>,
+    pub ports: Vec<PortRange>,
+    pub copies: u8,
+    /// Gateway nodes in order of preference.
+    pub gateways: Vec<u16>,
+}
+
+/// protocol ("tcp", "udp", "icmp", "any"), lowest, highest port.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PortRange(pub Protocol, pub u16, pub u16);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+    Icmp,
+    Any,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewaySpec {
+    pub applications: Vec<GatewayApplication>,
+    /// "address/length".
+    pub snat: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayApplication {
+    pub app: u16,
+    pub vips: Vec<VipSpec>,
+    pub ports: Vec<PortRange>,
+    pub copies: u8,
+    pub targets: Vec<TargetSpec>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VipSpec {
+    pub address: IpAddr,
+    pub edge: u16,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetSpec {
+    pub address: IpAddr,
+    pub port: Option<u16>,
+    pub weight: u16,
+    pub healthy: bool,
+}
+
+impl Desired {
+    /// Parses and checks what the types cannot say. The error names the place.
+    pub fn parse(json: &str) -> Result<Desired, String> {
+        let desired: Desired = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        for neighbour in &desired.neighbours {
+            if neighbour.node == 0 || neighbour.addresses.is_empty() {
+                return Err(format!("neighbour {}: needs a number above 0 and an address", neighbour.node));
+            }
+        }
+        for set in &desired.path_sets {
+            for path in &set.paths {
+                let route_fits =
+                    path.route.split_first().is_some_and(|(_, rest)| crate::wire::Route::new(rest).is_some());
+                if path.id > 15 || !route_fits || path.route.last() != Some(&set.peer) {
+                    return Err(format!(
+                        "path {} to {}: needs an id below 16 and a route of at most 5 nodes that ends at the peer",
+                        path.id, set.peer
+                    ));
+                }
+            }
+        }
+        for pool in desired.gateway.iter().flat_map(|gateway| &gateway.snat) {
+            pool.parse::<braid_nat::Prefix>().map_err(|error| format!("snat {pool}: {error}"))?;
+        }
+        Ok(desired)
+    }
+}

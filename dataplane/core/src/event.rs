@@ -1,0 +1,80 @@
+//! What the data plane tells the control side, and what it is told.
+
+use crate::desired::Desired;
+use crate::handshake::{Message, NewSession};
+use crate::wire::Kind;
+use serde_json::Value;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A handshake message that passed the cheap checks. `neighbour` handed it to us.
+    Handshake {
+        kind: Kind,
+        neighbour: u16,
+        adjacent: bool,
+        receiver: u32,
+        body: Vec<u8>,
+    },
+    /// Keys are confirmed and used for sending.
+    Established {
+        peer: u16,
+        adjacent: bool,
+        epoch: u8,
+        initiator: bool,
+    },
+    Up {
+        peer: u16,
+        adjacent: bool,
+    },
+    Down {
+        peer: u16,
+        adjacent: bool,
+    },
+    /// The packet limit of the current keys is near.
+    Rekey {
+        peer: u16,
+        adjacent: bool,
+    },
+    Control {
+        peer: u16,
+        adjacent: bool,
+        message: Vec<u8>,
+    },
+}
+
+/// Where events go. Bounded by its owner, who counts what does not fit.
+pub trait Outbox {
+    fn event(&mut self, event: Event);
+}
+
+/// Answers of the data thread to questions of the control side.
+pub trait Reply<T>: Send {
+    fn reply(self: Box<Self>, answer: T);
+}
+
+pub enum Command {
+    Configure(Box<Desired>),
+    /// Sends a handshake message to a neighbour or along all paths to a peer.
+    Send {
+        peer: u16,
+        adjacent: bool,
+        message: Message,
+    },
+    Install(Box<NewSession>),
+    Close {
+        peer: u16,
+        adjacent: bool,
+    },
+    Control {
+        peer: u16,
+        adjacent: bool,
+        message: Vec<u8>,
+        sent: Box<dyn Reply<bool>>,
+    },
+    /// Counts something the control side refused.
+    Count(&'static str),
+    Snapshot(Box<dyn Reply<Value>>),
+    Flows(usize, Box<dyn Reply<Value>>),
+    /// A fresh secret for cookies.
+    CookieSecret([u8; 32]),
+}

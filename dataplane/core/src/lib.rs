@@ -1,0 +1,31 @@
+//! Braid's per-packet core: pure, without system calls, clocks or random numbers of its own.
+//!
+//! `Node` is the engine that a shard runs. A datagram's way through it: `wire` and `hop` (the header), `receive`, `session` and
+//! `seal` (keys), `sequence` and `order` (elimination, ordering), `deliver` with `role` (what edge, intermediate and gateway do
+//! with it), `transmit` (cut, seal once, copy). `handshake`, `cookie` and `gate` make sessions.
+
+pub mod cookie;
+mod deliver;
+pub mod desired;
+mod drops;
+pub mod event;
+mod gate;
+pub mod handshake;
+pub mod hop;
+mod link;
+pub mod node;
+mod order;
+mod path;
+mod receive;
+mod role;
+pub mod seal;
+pub mod sequence;
+mod session;
+mod snapshot;
+mod transmit;
+pub mod wire;
+
+pub use desired::Desired;
+pub use event::{Command, Event, Outbox, Reply};
+pub use node::{Node, NodeConfig, Role};
+pub use transmit::rewrite;

@@ -1,0 +1,185 @@
+//! The edge: which application a client's packet is for, and which gateway gets it.
+//!
+//! A client keeps its gateway for an application as long as that gateway is usable, also when a preferred one comes back:
+//! the flows' state lives there.
+
+use crate::desired::{EdgeApplication, EdgeSpec, PortRange, Protocol};
+use braid_packet::{Ip, Time, Transport};
+use hashbrown::{HashMap, HashSet};
+use std::net::IpAddr;
+
+const MOST_PINS: usize = 262_144;
+/// Longer than the longest NAT timeout (RFC 5382: 2 h 4 min).
+const PIN_LIFETIME: u64 = 7500 * Time::SECOND;
+/// Searching a full table takes milliseconds: new clients must not make it happen for each of their packets.
+const SWEEP_EVERY: u64 = 10 * Time::SECOND;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    Send {
+        gateway: u16,
+        copies: u8,
+    },
+    /// No application has this address.
+    UnknownVip,
+    /// The application does not serve this protocol or port.
+    Refused,
+    /// No gateway of the application is usable now.
+    NoGateway,
+}
+
+#[derive(Default)]
+pub struct Edge {
+    applications: Vec<EdgeApplication>,
+    by_vip: HashMap<IpAddr, usize>,
+    pins: HashMap<(IpAddr, IpAddr), (u16, Time)>,
+    gateways: HashSet<u16>,
+    /// When the full table was last searched for pins to drop.
+    swept: Time,
+}
+
+impl Edge {
+    pub fn configure(&mut self, spec: &EdgeSpec) {
+        self.applications.clone_from(&spec.applications);
+        self.by_vip.clear();
+        self.gateways = spec.applications.iter().flat_map(|a| a.gateways.iter().copied()).collect();
+        for (index, application) in self.applications.iter().enumerate() {
+            for &vip in &application.vips {
+                self.by_vip.insert(vip, index);
+            }
+        }
+        let by_vip = &self.by_vip;
+        let applications = &self.applications;
+        self.pins.retain(|(_, vip), (gateway, _)| {
+            by_vip.get(vip).is_some_and(|&index| applications[index].gateways.contains(gateway))
+        });
+    }
+
+    /// For a packet that the host routed to us.
+    pub fn choose(&mut self, ip: &Ip, now: Time, usable: impl Fn(u16) -> bool) -> Choice {
+        let Some(application) = self.by_vip.get(&ip.destination).map(|&i| &self.applications[i]) else {
+            return Choice::UnknownVip;
+        };
+        if !application.ports.iter().any(|range| admits(range, ip)) {
+            return Choice::Refused;
+        }
+        let copies = application.copies;
+        let pin = (ip.source, ip.destination);
+        if let Some((gateway, used)) = self.pins.get_mut(&pin) {
+            if usable(*gateway) && application.gateways.contains(gateway) {
+                *used = now;
+                return Choice::Send { gateway: *gateway, copies };
+            }
+        }
+        let Some(&gateway) = application.gateways.iter().find(|&&g| usable(g)) else { return Choice::NoGateway };
+        if self.pins.len() >= MOST_PINS && now.since(self.swept) >= SWEEP_EVERY {
+            self.swept = now;
+            self.pins.retain(|_, (_, used)| now.since(*used) < PIN_LIFETIME / 64);
+        }
+        if self.pins.len() < MOST_PINS {
+            self.pins.insert(pin, (gateway, now));
+        }
+        Choice::Send { gateway, copies }
+    }
+
+    /// May a packet from the overlay leave towards a client? Its source must be a VIP of ours, unless it is an ICMP error,
+    /// which any router may send.
+    pub fn admits_reply(&self, ip: &Ip) -> bool {
+        self.by_vip.contains_key(&ip.source) || matches!(ip.transport, Transport::Icmp(icmp) if icmp.is_error())
+    }
+
+    pub fn is_gateway(&self, node: u16) -> bool {
+        self.gateways.contains(&node)
+    }
+
+    pub fn expire(&mut self, now: Time) {
+        self.pins.retain(|_, (_, used)| now.since(*used) < PIN_LIFETIME);
+    }
+
+    #[cfg(test)]
+    fn pins(&self) -> usize {
+        self.pins.len()
+    }
+}
+
+/// ICMP errors belong to flows of any protocol, and later fragments carry no ports: the gateway knows their flows.
+fn admits(range: &PortRange, ip: &Ip) -> bool {
+    let PortRange(protocol, low, high) = *range;
+    let in_range = |port: u16| (low..=high).contains(&port);
+    match (protocol, ip.transport) {
+        (Protocol::Any, _) => true,
+        (_, Transport::Icmp(icmp)) if icmp.is_error() => true,
+        (Protocol::Tcp, Transport::Tcp(tcp)) => in_range(tcp.destination),
+        (Protocol::Udp, Transport::Udp { destination, .. }) => in_range(destination),
+        (Protocol::Icmp, Transport::Icmp(icmp)) => icmp.is_echo_request(),
+        (Protocol::Tcp, Transport::Other) => ip.is_fragment() && ip.protocol == 6,
+        (Protocol::Udp, Transport::Other) => ip.is_fragment() && ip.protocol == 17,
+        (Protocol::Icmp, Transport::Other) => ip.is_fragment() && matches!(ip.protocol, 1 | 58),
+        (Protocol::Tcp | Protocol::Udp | Protocol::Icmp, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn udp(port: u16) -> Ip {
+        let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 9];
+        packet.extend_from_slice(&[0x30, 0x39]);
+        packet.extend_from_slice(&port.to_be_bytes());
+        packet.extend_from_slice(&[0, 8, 0, 0]);
+        Ip::parse(&packet).unwrap()
+    }
+
+    fn edge() -> Edge {
+        let mut edge = Edge::default();
+        edge.configure(&EdgeSpec {
+            applications: vec![EdgeApplication {
+                app: 0,
+                vips: vec!["10.0.0.9".parse().unwrap()],
+                ports: vec![PortRange(Protocol::Udp, 53, 53)],
+                copies: 2,
+                gateways: vec![31, 32],
+            }],
+        });
+        edge
+    }
+
+    #[test]
+    fn a_client_stays_with_its_gateway_until_that_is_gone() {
+        let mut edge = edge();
+        let to = |gateway| Choice::Send { gateway, copies: 2 };
+        assert_eq!(edge.choose(&udp(53), Time(0), |g| g == 32), to(32));
+        assert_eq!(edge.choose(&udp(53), Time(1), |_| true), to(32));
+        assert_eq!(edge.choose(&udp(53), Time(2), |g| g == 31), to(31));
+        assert_eq!(edge.choose(&udp(53), Time(3), |_| false), Choice::NoGateway);
+        edge.expire(Time(PIN_LIFETIME + 3));
+        assert_eq!(edge.pins(), 0);
+    }
+
+    #[test]
+    fn a_full_table_is_searched_now_and_then_and_clients_beyond_it_are_served() {
+        let mut edge = edge();
+        let client = |i: u32| Ip { source: std::net::Ipv4Addr::from(0x0a00_0000 + i).into(), ..udp(53) };
+        let second = |s: u64| Time(s * Time::SECOND);
+        for i in 0..MOST_PINS as u32 {
+            edge.choose(&client(i), second(100), |_| true);
+        }
+        let to = Choice::Send { gateway: 31, copies: 2 };
+        let quiet = PIN_LIFETIME / 64 / Time::SECOND;
+        assert_eq!(edge.choose(&client(1 << 20), second(100), |_| true), to);
+        assert_eq!((edge.pins(), edge.swept), (MOST_PINS, second(100)));
+        assert_eq!(edge.choose(&client(1 << 20), second(105), |_| true), to);
+        assert_eq!(edge.swept, second(100));
+        assert_eq!(edge.choose(&client(1 << 20), second(101 + quiet), |_| true), to);
+        assert_eq!(edge.pins(), 1);
+    }
+
+    #[test]
+    fn other_ports_and_addresses_are_refused() {
+        let mut edge = edge();
+        assert_eq!(edge.choose(&udp(54), Time(0), |_| true), Choice::Refused);
+        edge.configure(&EdgeSpec::default());
+        assert_eq!(edge.choose(&udp(53), Time(0), |_| true), Choice::UnknownVip);
+    }
+}

@@ -1,0 +1,24 @@
+//! Linux IO of one node: the TUN, the UDP sockets and the thread that turns them. Decides nothing about packets.
+
+mod control;
+mod counters;
+mod message;
+mod name;
+mod outbox;
+mod output;
+mod receiver;
+mod shard;
+mod socket;
+mod sys;
+mod tun;
+
+pub use counters::{Drops, Io, Offload, Snapshot};
+pub use shard::{spawn, Handle, Refused, ShardConfig};
+pub use socket::{bind, Socket, SocketOptions};
+pub use sys::EventFd;
+pub use tun::{Tun, TunOffload};
+
+/// CLOCK_BOOTTIME: what the shard hands to its engine as `now`.
+pub fn now() -> braid_packet::Time {
+    braid_packet::Time(sys::boottime())
+}

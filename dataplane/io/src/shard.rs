@@ -1,0 +1,320 @@
+//! The data thread: it alone runs one engine, between its TUN queue and its sockets.
+
+use crate::counters::{Counters, Snapshot};
+use crate::outbox::Outbox;
+use crate::output::Output;
+use crate::receiver::Receiver;
+use crate::socket::{Sender, Socket};
+use crate::sys::{self, Epoll, EventFd, SignalsBlocked};
+use crate::tun::{Device, Tun, TunReader, TunWriter};
+use braid_packet::{Engine, Time};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+
+/// The thread turns at least this often, so that its heartbeat means something.
+const LONGEST_WAIT: u64 = 250 * Time::MILLISECOND;
+/// TUN reads before the sockets have their turn again.
+const TUN_READS: usize = 16;
+const MAX_COMMANDS: usize = 1024;
+const MAX_SOCKETS: usize = 60;
+
+const WAKE: u32 = 0;
+const TUN: u32 = 1;
+const SOCKETS: u32 = 2;
+
+/// What a shard works with. Sockets and TUN keep the network namespace they were made in.
+#[derive(Debug, Default)]
+pub struct ShardConfig {
+    pub tun: Option<Tun>,
+    pub sockets: Vec<Socket>,
+}
+
+/// Why a command was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The thread is behind: 1024 commands wait already.
+    Full,
+    /// The thread has ended.
+    Stopped,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Refused::Full => "the data thread does not keep up with commands",
+            Refused::Stopped => "the data thread has ended",
+        })
+    }
+}
+
+impl std::error::Error for Refused {}
+
+#[derive(Debug)]
+struct Shared<C> {
+    commands: Mutex<VecDeque<C>>,
+    wake: EventFd,
+    stop: AtomicBool,
+    ended: AtomicBool,
+    /// CLOCK_BOOTTIME of the last finished turn.
+    heartbeat: AtomicU64,
+    failure: OnceLock<String>,
+    counters: Arc<Counters>,
+}
+
+/// The owner's end of a running shard; dropping it stops the thread.
+#[derive(Debug)]
+pub struct Handle<C> {
+    shared: Arc<Shared<C>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<C> Handle<C> {
+    /// Gives the engine a command, to be handled within a turn.
+    pub fn command(&self, command: C) -> Result<(), Refused> {
+        if self.shared.ended.load(Ordering::Acquire) {
+            return Err(Refused::Stopped);
+        }
+        let mut commands = lock(&self.shared.commands);
+        if commands.len() >= MAX_COMMANDS {
+            return Err(Refused::Full);
+        }
+        commands.push_back(command);
+        let first = commands.len() == 1;
+        drop(commands);
+        if first {
+            self.shared.wake.signal();
+        }
+        Ok(())
+    }
+
+    /// Ends and joins the thread, which closes its TUN queue and sockets. Idempotent. Not to be called by `on_exit`.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake.signal();
+        if let Some(thread) = lock(&self.thread).take() {
+            // The thread catches its panics, so there is no error to pass on.
+            let _ = thread.join();
+        }
+    }
+
+    /// Nanoseconds since the thread last finished a turn; it turns at least every 250 ms.
+    pub fn last_turn_ns(&self) -> u64 {
+        Time(sys::boottime()).since(Time(self.shared.heartbeat.load(Ordering::Relaxed)))
+    }
+
+    /// Why the thread ended, if it did so by itself.
+    pub fn failure(&self) -> Option<&str> {
+        self.shared.failure.get().map(String::as_str)
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.counters.snapshot()
+    }
+}
+
+impl<C> Drop for Handle<C> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts the thread. `on_exit` runs in it at its end: `Ok` after `stop`, else what went wrong (a panic's message,
+/// or the TUN's disappearance); `Handle::failure` says the same from then on.
+pub fn spawn<E>(
+    engine: E,
+    config: ShardConfig,
+    on_exit: impl FnOnce(Result<(), String>) + Send + 'static,
+) -> io::Result<Handle<E::Command>>
+where
+    E: Engine + Send + 'static,
+    E::Command: 'static,
+{
+    if config.sockets.len() > MAX_SOCKETS {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many sockets for one shard"));
+    }
+    let counters = Arc::new(Counters::default());
+    let offload = config.tun.as_ref().map(Tun::offload).unwrap_or_default();
+    counters.tun_tso.store(offload.tso, Ordering::Relaxed);
+    counters.tun_uso.store(offload.uso, Ordering::Relaxed);
+    let all = |which: fn(&Socket) -> bool| !config.sockets.is_empty() && config.sockets.iter().all(which);
+    counters.udp_gso.store(all(Socket::gso), Ordering::Relaxed);
+    counters.udp_gro.store(all(Socket::gro), Ordering::Relaxed);
+    let shared = Arc::new(Shared {
+        commands: Mutex::new(VecDeque::with_capacity(MAX_COMMANDS)),
+        wake: EventFd::new()?,
+        stop: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
+        heartbeat: AtomicU64::new(sys::boottime()),
+        failure: OnceLock::new(),
+        counters,
+    });
+    let epoll = Epoll::new()?;
+    epoll.add(shared.wake.fd(), WAKE)?;
+    if let Some(tun) = &config.tun {
+        epoll.add(tun.fd(), TUN)?;
+    }
+    for (socket, token) in config.sockets.iter().zip(SOCKETS..) {
+        epoll.add(socket.fd(), token)?;
+    }
+    let theirs = Arc::clone(&shared);
+    // A new thread inherits the signal mask.
+    let blocked = SignalsBlocked::new();
+    let thread = std::thread::Builder::new().name("braid-shard".to_owned()).spawn(move || {
+        let run = AssertUnwindSafe(|| Shard::new(engine, config, epoll, &theirs).run());
+        let result = match catch_unwind(run) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(panic) => Err(format!("panic: {}", panic_text(panic.as_ref()))),
+        };
+        if let Err(text) = &result {
+            let _ = theirs.failure.set(text.clone());
+        }
+        theirs.ended.store(true, Ordering::Release);
+        on_exit(result);
+    })?;
+    drop(blocked);
+    Ok(Handle { shared, thread: Mutex::new(Some(thread)) })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "without a message",
+    }
+}
+
+impl Device for Arc<Tun> {
+    fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.as_ref().write(parts)
+    }
+}
+
+/// A socket and its drop counter as last seen.
+type Inlet = (Arc<Socket>, u32);
+
+struct Shard<'a, E: Engine> {
+    engine: E,
+    epoll: Epoll,
+    tun: Option<Arc<Tun>>,
+    reader: TunReader,
+    inlets: Vec<Inlet>,
+    receiver: Receiver,
+    output: Output<Sender, Arc<Tun>>,
+    commands: VecDeque<E::Command>,
+    shared: &'a Shared<E::Command>,
+}
+
+impl<'a, E: Engine> Shard<'a, E> {
+    fn new(engine: E, config: ShardConfig, epoll: Epoll, shared: &'a Shared<E::Command>) -> Shard<'a, E> {
+        let counters = &shared.counters;
+        let tun = config.tun.map(Arc::new);
+        let inlets: Vec<Inlet> = config.sockets.into_iter().map(|socket| (Arc::new(socket), 0)).collect();
+        let outboxes = inlets.iter().map(|(socket, _)| {
+            let local = socket.local_address();
+            let sender = Sender::new(Arc::clone(socket));
+            let counters = Arc::clone(counters);
+            (local.ip(), Outbox::new(sender, local.is_ipv6(), socket.gso(), counters))
+        });
+        let outboxes = outboxes.collect();
+        let writer = tun.clone().map(|tun| TunWriter::new(tun, Arc::clone(counters)));
+        Shard {
+            engine,
+            epoll,
+            tun,
+            reader: TunReader::new(Arc::clone(counters)),
+            inlets,
+            receiver: Receiver::new(Arc::clone(counters)),
+            output: Output::new(outboxes, writer, Arc::clone(counters)),
+            commands: VecDeque::with_capacity(MAX_COMMANDS),
+            shared,
+        }
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        while !self.shared.stop.load(Ordering::Acquire) {
+            let ready = self.epoll.wait(self.patience())?;
+            if ready & (1 << WAKE) != 0 {
+                self.handle_commands();
+            }
+            if ready & (1 << TUN) != 0 {
+                self.drain_tun()?;
+            }
+            self.drain_sockets(ready);
+            // Last: what waited in the sockets while this thread did not run may be what a timeout is about.
+            self.handle_timeout();
+            self.shared.heartbeat.store(sys::boottime(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Milliseconds to wait for something to do, rounded up. Never zero: a timeout that is still due after
+    /// `handle_timeout` must not make the thread spin.
+    fn patience(&self) -> i32 {
+        let now = Time(sys::boottime());
+        let due = self.engine.next_timeout().map_or(LONGEST_WAIT, |due| due.since(now));
+        due.min(LONGEST_WAIT).div_ceil(Time::MILLISECOND).max(1) as i32
+    }
+
+    fn flush(&mut self) {
+        self.engine.flush(&mut self.output);
+        self.output.flush();
+    }
+
+    fn handle_commands(&mut self) {
+        self.shared.wake.clear();
+        std::mem::swap(&mut *lock(&self.shared.commands), &mut self.commands);
+        let now = Time(sys::boottime());
+        while let Some(command) = self.commands.pop_front() {
+            self.engine.handle_command(command, now, &mut self.output);
+        }
+        self.flush();
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = Time(sys::boottime());
+        if self.engine.next_timeout().is_some_and(|due| due <= now) {
+            self.engine.handle_timeout(now, &mut self.output);
+            self.flush();
+        }
+    }
+
+    fn drain_tun(&mut self) -> io::Result<()> {
+        let Some(tun) = &self.tun else { return Ok(()) };
+        let now = Time(sys::boottime());
+        for _ in 0..TUN_READS {
+            match self.reader.read(tun) {
+                Ok(Some((vnet, packet))) => {
+                    self.engine.receive_tun(vnet, packet, now, &mut self.output);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    return Err(io::Error::other(format!("reading from the TUN: {error}")));
+                }
+            }
+        }
+        self.flush();
+        Ok(())
+    }
+
+    fn drain_sockets(&mut self, ready: u64) {
+        for ((socket, overflow), token) in self.inlets.iter_mut().zip(SOCKETS..) {
+            if ready & (1 << token) != 0 {
+                let now = Time(sys::boottime());
+                let (engine, output) = (&mut self.engine, &mut self.output);
+                self.receiver.drain(socket, overflow, now, engine, output);
+                engine.flush(output);
+                output.flush();
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Life and death of the data thread.
+
+mod common;
+
+use braid_io::{spawn, Refused, ShardConfig, SocketOptions};
+use common::{puppet, Command, Event, Puppet};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(5);
+
+#[test]
+fn stop_is_reported_once_and_may_be_repeated() {
+    let (engine, _events) = Puppet::new();
+    let (exit, exited) = channel();
+    let handle = spawn(engine, ShardConfig::default(), move |result| {
+        exit.send(result).unwrap();
+    })
+    .unwrap();
+    handle.stop();
+    handle.stop();
+    assert_eq!(exited.recv_timeout(SOON), Ok(Ok(())));
+    assert_eq!(handle.failure(), None);
+    assert_eq!(handle.command(Command::Echo), Err(Refused::Stopped));
+}
+
+#[test]
+fn a_panic_is_reported_with_its_text() {
+    let (engine, _events) = Puppet::new();
+    let (exit, exited) = channel();
+    let handle = spawn(engine, ShardConfig::default(), move |result| {
+        exit.send(result).unwrap();
+    })
+    .unwrap();
+    handle.command(Command::Panic).unwrap();
+    assert_eq!(exited.recv_timeout(SOON), Ok(Err("panic: as told".to_owned())));
+    assert_eq!(handle.failure(), Some("panic: as told"));
+    assert_eq!(handle.command(Command::Echo), Err(Refused::Stopped));
+    handle.stop();
+}
+
+#[test]
+fn the_heart_beats_without_work_and_stops_with_the_thread() {
+    let (handle, _, _events) = puppet("127.0.0.1:0", SocketOptions::default());
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(700) {
+        assert!(handle.last_turn_ns() < 2_000_000_000, "no turn for {}", handle.last_turn_ns());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    handle.stop();
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(handle.last_turn_ns() >= 50_000_000);
+}
+
+#[test]
+fn timeouts_come_in_time() {
+    let (handle, _, events) = puppet("127.0.0.1:0", SocketOptions::default());
+    let start = Instant::now();
+    handle.command(Command::WakeIn(Duration::from_millis(30))).unwrap();
+    assert_eq!(events.recv_timeout(SOON), Ok(Event::Timeout));
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(30), "{took:?}");
+}
+
+#[test]
+fn the_data_thread_takes_no_signals() {
+    let (handle, _, events) = puppet("127.0.0.1:0", SocketOptions::default());
+    // It names itself before its first turn.
+    handle.command(Command::WakeIn(Duration::ZERO)).unwrap();
+    assert_eq!(events.recv_timeout(SOON), Ok(Event::Timeout));
+    let mut found = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let task = task.unwrap().path();
+        let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+        if name.trim() != "braid-shard" {
+            continue;
+        }
+        let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
+        let Some(mask) = status.lines().find_map(|line| line.strip_prefix("SigBlk:")) else {
+            continue;
+        };
+        found += 1;
+        // SIGINT and SIGTERM are bits 1 and 14.
+        assert_eq!(u64::from_str_radix(mask.trim(), 16).unwrap() & 0x4002, 0x4002);
+    }
+    assert!(found > 0);
+    drop(handle);
+}

@@ -1,0 +1,7 @@
+//! Numbered packets and bulk streams to measure a network with.
+
+pub mod options;
+pub mod packet;
+pub mod report;
+pub mod tcp;
+pub mod udp;

@@ -1,0 +1,162 @@
+//! Sends and counts numbered datagrams.
+
+use super::options::Options;
+use super::packet::{read, write_end, write_numbered, Packet};
+use super::report::{Report, Tally};
+use crate::io::{monotonic, socket};
+use serde::Serialize;
+use std::io::{Error, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const BUFFER: i32 = 32 << 20;
+/// Datagrams sent back to back when behind the schedule: more would overrun the queues of the network under test.
+const BURST: u64 = 32;
+/// The end is announced several times, since it may be lost as well.
+const ENDINGS: u32 = 10;
+const ENDING_GAP: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Serialize)]
+pub struct Sent {
+    pub sent: u64,
+    /// Refused by the local kernel (unreachable, no buffer); counted as sent, so they show as lost.
+    pub send_errors: u64,
+    pub seconds: f64,
+    pub packets_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echo: Option<Received>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Received {
+    #[serde(flatten)]
+    pub report: Report,
+    /// Lost in this program's own socket buffer, not in the network.
+    pub socket_drops: Option<u32>,
+}
+
+pub fn send(options: &Options, to: SocketAddr) -> Result<Sent, Error> {
+    let any = match to {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = UdpSocket::bind(options.bind.unwrap_or(any))?;
+    socket.connect(to)?;
+    let run = std::process::id();
+    if !options.echo {
+        return Ok(paced(&socket, options, run));
+    }
+    socket::set_receive_buffer(&socket, BUFFER);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let counting = scope.spawn(|| count(&socket, options.idle, f64::MAX, &over));
+        let mut sent = paced(&socket, options, run);
+        over.store(true, Ordering::Relaxed);
+        sent.echo = counting.join().ok().and_then(Result::ok);
+        Ok(sent)
+    })
+}
+
+/// `ready` is called when datagrams that arrive are counted.
+pub fn receive(options: &Options, bind: SocketAddr, ready: fn()) -> Result<Received, Error> {
+    let socket = UdpSocket::bind(bind)?;
+    socket::set_receive_buffer(&socket, BUFFER);
+    ready();
+    count(&socket, options.idle, options.seconds, &AtomicBool::new(false))
+}
+
+pub fn echo(bind: SocketAddr, ready: fn()) -> Result<(), Error> {
+    let socket = UdpSocket::bind(bind)?;
+    socket::set_receive_buffer(&socket, BUFFER);
+    ready();
+    let mut buffer = vec![0; 65_536];
+    loop {
+        // Errors of single datagrams (port unreachable and the like) concern their senders only.
+        if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(&buffer[..length], from);
+        }
+    }
+}
+
+fn paced(socket: &UdpSocket, options: &Options, run: u32) -> Sent {
+    let total = (options.rate * options.seconds).round() as u64;
+    let mut buffer = vec![0; options.size];
+    let (mut sent, mut send_errors) = (0, 0);
+    let began = monotonic();
+    while sent < total {
+        let elapsed = (monotonic() - began) as f64 / 1e9;
+        let due = total.min((elapsed * options.rate) as u64 + 1);
+        let until = due.min(sent + BURST);
+        while sent < until {
+            write_numbered(&mut buffer, run, sent, monotonic());
+            send_errors += u64::from(socket.send(&buffer).is_err());
+            sent += 1;
+        }
+        let next = sent as f64 / options.rate - (monotonic() - began) as f64 / 1e9;
+        std::thread::sleep(Duration::from_secs_f64(next.max(20e-6)));
+    }
+    let seconds = (monotonic() - began) as f64 / 1e9;
+    for _ in 0..ENDINGS {
+        write_end(&mut buffer, run, sent);
+        let _ = socket.send(&buffer);
+        std::thread::sleep(ENDING_GAP);
+    }
+    Sent { sent, send_errors, seconds, packets_per_second: sent as f64 / seconds, echo: None }
+}
+
+/// Ends `idle` seconds after the last packet (or once `over`, whichever packet came last), a little after the announced
+/// end, or after `limit` seconds. Packets of later runs than the first one seen are not counted.
+fn count(socket: &UdpSocket, idle: f64, limit: f64, over: &AtomicBool) -> Result<Received, Error> {
+    let mut tally = Tally::default();
+    let mut buffer = vec![0; 65_536];
+    let mut current = None;
+    let began = monotonic();
+    let mut last = None;
+    let (idle, limit) = ((idle * 1e9) as u64, (limit * 1e9) as u64);
+    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+    loop {
+        let received = socket.recv(&mut buffer);
+        let now = monotonic();
+        match received {
+            Ok(length) => match read(&buffer[..length]) {
+                Packet::Damaged => tally.damaged(),
+                Packet::Numbered { run, number, sent } if *current.get_or_insert(run) == run => {
+                    tally.arrive(number, sent, now);
+                    last = Some(now);
+                }
+                Packet::End { run, count } if *current.get_or_insert(run) == run => {
+                    tally.announce(count);
+                    last = Some(now);
+                }
+                _ => {}
+            },
+            Err(error) if harmless(&error) => {
+                // The announcements take 200 ms; what is later than half a second is lost for every purpose here.
+                let patience = if tally.announced() { idle.min(500_000_000) } else { idle };
+                let silent_since = last.or_else(|| over.load(Ordering::Relaxed).then_some(began));
+                if silent_since.is_some_and(|since| now - since > patience) {
+                    break;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        if now - began > limit {
+            break;
+        }
+    }
+    Ok(Received { report: tally.report(), socket_drops: socket::receive_drops(socket) })
+}
+
+/// Nothing came in time; or the socket tells of an ICMP error about something sent before, which reading it has cleared.
+fn harmless(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock
+            | ErrorKind::TimedOut
+            | ErrorKind::Interrupted
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+    ) || error.raw_os_error() == Some(libc::EMSGSIZE)
+}

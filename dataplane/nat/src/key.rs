@@ -1,0 +1,74 @@
+use crate::address::Wide;
+use foldhash::fast::FoldHasher;
+use foldhash::SharedSeed;
+use std::hash::Hasher;
+
+/// What a packet is looked up by, as seen from one side: `near` is who sends on this side (client or target),
+/// `far` is whom it takes for its peer (VIP or SNAT address). An ICMP identifier is the port of the client's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) near: Wide,
+    pub(crate) far: Wide,
+    pub(crate) near_port: u16,
+    pub(crate) far_port: u16,
+    pub(crate) protocol: u8,
+}
+
+/// Keyed, so that nobody outside can choose addresses that collide.
+#[derive(Clone, Debug)]
+pub(crate) struct Keyed {
+    seed: u64,
+    shared: SharedSeed,
+}
+
+impl Keyed {
+    pub(crate) fn new(seed: u64) -> Keyed {
+        Keyed { seed, shared: SharedSeed::from_u64(mix(&[seed])) }
+    }
+
+    pub(crate) fn hash(&self, key: &Key) -> u64 {
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
+        hasher.write_u128(u128::from_ne_bytes(key.near));
+        hasher.write_u128(u128::from_ne_bytes(key.far));
+        hasher.write_u64(u64::from(key.near_port) << 32 | u64::from(key.far_port) << 16 | u64::from(key.protocol));
+        hasher.finish()
+    }
+
+    pub(crate) fn hash_address(&self, address: &Wide) -> u64 {
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
+        hasher.write_u128(u128::from_ne_bytes(*address));
+        mix(&[hasher.finish()])
+    }
+}
+
+/// The same for everybody and for ever: for choices that all gateways must make alike. SplitMix64's finaliser.
+pub(crate) fn mix(words: &[u64]) -> u64 {
+    words.iter().fold(0x9e37_79b9_7f4a_7c15, |state, word| finalise(state ^ word))
+}
+
+fn finalise(state: u64) -> u64 {
+    let z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// SplitMix64: spreads source ports and fragment identifications; protects no secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(mix(&[seed, 1]))
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        finalise(self.0)
+    }
+
+    /// Below `bound`, which is above zero.
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
+        (((self.next() >> 32) * u64::from(bound.max(1))) >> 32) as u32
+    }
+}

@@ -1,0 +1,29 @@
+//! The gateway's NAT: clients talk to a VIP, servers are talked to from the SNAT pool (RFC 3022, RFC 4787,
+//! RFC 5382, RFC 5508). IPv4 and IPv6, never across families. Pure: bytes, a policy and the time in, verdicts out.
+
+mod address;
+mod counters;
+mod expire;
+mod flow;
+mod forward;
+mod fragments;
+mod icmp_error;
+mod key;
+mod nat;
+mod open;
+mod policy;
+mod reverse;
+mod rewrite;
+mod rules;
+mod slab;
+mod table;
+#[cfg(test)]
+mod tests;
+mod tracking;
+mod verdict;
+
+pub use address::{Prefix, PrefixError};
+pub use counters::Counters;
+pub use nat::{FlowInfo, Nat};
+pub use policy::{Application, Policy, Proto, Target, Timeouts};
+pub use verdict::{Direction, Forward, Reason, Released, Reverse};

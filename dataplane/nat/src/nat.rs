@@ -1,0 +1,217 @@
+use crate::address::narrow;
+use crate::flow::{Flow, Side};
+use crate::fragments::Fragments;
+use crate::key::Random;
+use crate::rules::Rules;
+use crate::table::Table;
+use crate::verdict::{Answer, Refusal};
+use crate::{Counters, Forward, Policy, Reason, Released};
+use braid_packet::{icmp, tcp_reset, Ip, RateLimit, Tcp, Time, Transport};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+
+/// The flow table and all that decides about it.
+pub struct Nat {
+    pub(crate) rules: Rules,
+    /// Number of the policy; flows of an earlier one are looked at again when used.
+    pub(crate) generation: u32,
+    pub(crate) table: Table,
+    pub(crate) serial: u32,
+    pub(crate) random: Random,
+    pub(crate) seed: u64,
+    pub(crate) forward_fragments: Fragments,
+    pub(crate) reverse_fragments: Fragments,
+    pub(crate) released: Vec<Released>,
+    pub(crate) counters: Counters,
+    /// Where the search for idle flows goes on, and when.
+    pub(crate) hand: u32,
+    pub(crate) next_scan: Time,
+    reply: Vec<u8>,
+    errors: RateLimit,
+    resets: RateLimit,
+}
+
+/// One flow, for people. Ports are 0 for protocols without; an ICMP identifier stands for the client's port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowInfo {
+    pub app: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    pub client: SocketAddr,
+    pub vip: SocketAddr,
+    pub snat: SocketAddr,
+    pub target: SocketAddr,
+    pub edge: u16,
+    pub state: &'static str,
+    /// Nanoseconds since the last packet.
+    pub idle: u64,
+    /// From the client.
+    pub packets_in: u64,
+    pub bytes_in: u64,
+    /// To the client.
+    pub packets_out: u64,
+    pub bytes_out: u64,
+}
+
+impl Nat {
+    /// An empty table for `max_flows` that refuses everything until `set_policy`. `seed` must be hard to guess;
+    /// with an equal one clients keep their SNAT addresses over a restart.
+    pub fn new(seed: u64, max_flows: usize) -> Nat {
+        Nat {
+            rules: Rules::new(Policy::default()),
+            generation: 0,
+            table: Table::new(seed, max_flows),
+            serial: 0,
+            random: Random::new(seed),
+            seed,
+            forward_fragments: Fragments::new(seed),
+            reverse_fragments: Fragments::new(seed),
+            released: Vec::new(),
+            counters: Counters::default(),
+            hand: 0,
+            next_scan: Time(0),
+            reply: Vec::new(),
+            errors: RateLimit::new(1000, 200),
+            resets: RateLimit::new(10_000, 2000),
+        }
+    }
+
+    /// Flows live on if their application, VIP and SNAT address still exist, whatever their target became.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.rules = Rules::new(policy);
+        self.generation = self.generation.wrapping_add(1);
+        self.counters.targets_refused = self.rules.targets_refused;
+    }
+
+    /// A packet from a client by way of an edge. `partial`: the transport checksum is only that of the pseudo-header.
+    /// Rewritten in place on `Pass`, otherwise left as it is.
+    pub fn forward(&mut self, packet: &mut [u8], partial: bool, from_edge: u16, now: Time) -> Forward {
+        match self.try_forward(packet, partial, from_edge, now) {
+            Ok(()) => Forward::Pass,
+            Err(Refusal::Hold) => Forward::Held,
+            Err(refusal) => match self.refuse(packet, refusal, now) {
+                None => Forward::Reply,
+                Some(reason) => Forward::Drop(reason),
+            },
+        }
+    }
+
+    /// A (super-)packet from a server. Rewritten in place on `Pass`, otherwise left as it is.
+    pub fn reverse(&mut self, packet: &mut [u8], partial: bool, now: Time) -> crate::Reverse {
+        match self.try_reverse(packet, partial, now) {
+            Ok(way) => crate::Reverse::Pass { edge: way.edge, copies: way.copies, app: way.app },
+            Err(Refusal::Hold) => crate::Reverse::Held,
+            Err(refusal) => match self.refuse(packet, refusal, now) {
+                None => crate::Reverse::Reply,
+                Some(reason) => crate::Reverse::Drop(reason),
+            },
+        }
+    }
+
+    /// Counts, and makes the answer if one is due and allowed; None if it was made.
+    fn refuse(&mut self, packet: &[u8], refusal: Refusal, now: Time) -> Option<Reason> {
+        let (reason, answer) = match refusal {
+            Refusal::Hold => return None,
+            Refusal::Drop(reason) => (reason, None),
+            Refusal::Answer(reason, answer) => (reason, Some(answer)),
+        };
+        self.counters.refuse(reason);
+        let Some(answer) = answer else { return Some(reason) };
+        let Ok(ip) = Ip::parse(packet) else { return Some(reason) };
+        let (made, limit) = match answer {
+            Answer::Reset => (tcp_reset(&mut self.reply, packet), &mut self.resets),
+            Answer::Unreachable(why) => {
+                (icmp::unreachable(&mut self.reply, packet, ip.destination, why), &mut self.errors)
+            }
+        };
+        if made.is_none() {
+            return Some(reason);
+        }
+        if !limit.allow(now) {
+            self.counters.replies_suppressed += 1;
+            return Some(reason);
+        }
+        self.counters.replies += 1;
+        None
+    }
+
+    /// The packet to send back after the last call returned `Reply`.
+    pub fn reply(&self) -> &[u8] {
+        &self.reply
+    }
+
+    /// Fragments that can go on since the last packet passed. To be called after each `Pass`; usually empty.
+    pub fn take_released(&mut self) -> impl Iterator<Item = Released> + '_ {
+        self.released.drain(..)
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Live flows, and idle ones that `expire` has not come to yet.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Flows of each application that has some.
+    pub fn flows_by_app(&self) -> Vec<(u16, usize)> {
+        self.table.by_app()
+    }
+
+    /// At most `limit` flows, most recently used first. Passes over all flows: not for every second.
+    pub fn flows(&self, limit: usize, now: Time) -> Vec<FlowInfo> {
+        let mut newest = BinaryHeap::new();
+        for (index, flow) in self.table.iter_back() {
+            let entry = Reverse((flow.last, flow.serial, index));
+            let full = newest.len() >= limit;
+            if (full && newest.peek().is_none_or(|oldest| entry >= *oldest))
+                || flow.is_expired(&self.rules.timeouts, now)
+            {
+                continue;
+            }
+            if full {
+                newest.pop();
+            }
+            newest.push(entry);
+        }
+        let sorted = newest.into_sorted_vec().into_iter();
+        sorted.filter_map(|Reverse((.., index))| self.table.get(index)).map(|flow| describe(flow, now)).collect()
+    }
+
+    /// The flow's TCP state after this packet, its counters and its clock.
+    pub(crate) fn observe(flow: &mut Flow, packet: &[u8], ip: &Ip, from: Side, now: Time) {
+        if let Transport::Tcp(tcp) = ip.transport {
+            let start = ip.header_len + 20;
+            let options = match tcp.has(Tcp::SYN) {
+                true => packet.get(start..ip.header_len + tcp.header_len).unwrap_or(&[]),
+                false => &[],
+            };
+            flow.track.observe(from, &tcp, options);
+        }
+        flow.count(from, ip.total_len, now);
+    }
+}
+
+fn describe(flow: &Flow, now: Time) -> FlowInfo {
+    FlowInfo {
+        app: flow.app,
+        protocol: flow.forward.protocol,
+        client: SocketAddr::new(narrow(&flow.forward.near), flow.forward.near_port),
+        vip: SocketAddr::new(narrow(&flow.forward.far), flow.forward.far_port),
+        snat: SocketAddr::new(narrow(&flow.reverse.far), flow.reverse.far_port),
+        target: SocketAddr::new(narrow(&flow.reverse.near), flow.reverse.near_port),
+        edge: flow.edge,
+        state: flow.state(),
+        idle: now.since(flow.last),
+        packets_in: flow.from_client.packets,
+        bytes_in: flow.from_client.bytes,
+        packets_out: flow.from_server.packets,
+        bytes_out: flow.from_server.bytes,
+    }
+}

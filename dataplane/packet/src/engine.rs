@@ -1,0 +1,33 @@
+use crate::{Sink, Time, VnetHdr};
+use std::net::SocketAddr;
+
+/// Datagrams of one sender as UDP_GRO delivers them: `segment` bytes each, back to back, only the last shorter.
+#[derive(Debug)]
+pub struct Datagrams<'a> {
+    pub from: SocketAddr,
+    pub bytes: &'a mut [u8],
+    pub segment: usize,
+}
+
+/// What a shard runs: packets, commands and time in, packets out through the `Sink`. Never blocks, never reads a clock.
+///
+/// Two implementations: the node (`braid-core`) and the echo of the IO layer's tests.
+pub trait Engine {
+    type Command: Send;
+
+    /// All datagrams of one drain of the UDP sockets. The buffers are the engine's to overwrite until it returns.
+    fn receive_udp(&mut self, batches: &mut [Datagrams<'_>], now: Time, sink: &mut impl Sink);
+
+    /// One (super-)packet that the host routed into the TUN.
+    fn receive_tun(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink);
+
+    fn handle_command(&mut self, command: Self::Command, now: Time, sink: &mut impl Sink);
+
+    /// To be called at or after `next_timeout`; early calls do no harm.
+    fn handle_timeout(&mut self, now: Time, sink: &mut impl Sink);
+
+    fn next_timeout(&self) -> Option<Time>;
+
+    /// Ends a drain: what the engine kept back to send it together goes out now.
+    fn flush(&mut self, sink: &mut impl Sink);
+}

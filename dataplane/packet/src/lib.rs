@@ -1,0 +1,25 @@
+//! Inner IP packets as bytes: checksums, headers, ICMP, and the two words the whole data plane shares
+//! (`VnetHdr`, `Sink`). Pure: no system calls, no clocks.
+
+pub mod checksum;
+mod engine;
+pub mod finish;
+pub mod icmp;
+pub mod ip;
+mod limit;
+pub mod mss;
+pub mod reset;
+mod sink;
+mod time;
+mod vnet;
+
+pub use engine::{Datagrams, Engine};
+pub use finish::{finish_checksum, partial_offsets};
+pub use icmp::Unreachable;
+pub use ip::{Fragment, Icmp, Ip, Malformed, Tcp, Transport};
+pub use limit::RateLimit;
+pub use mss::clamp_mss;
+pub use reset::tcp_reset;
+pub use sink::Sink;
+pub use time::Time;
+pub use vnet::{Gso, VnetError, VnetHdr};
