@@ -1,0 +1,140 @@
+"""From the shape of a file to the types every room works on: defaults filled in, numbers and links made."""
+
+from __future__ import annotations
+
+from topology.graph import default_links
+from topology.model import (
+    Application,
+    DnsZone,
+    HealthCheck,
+    Lab,
+    LabHost,
+    LabNetwork,
+    Link,
+    Node,
+    NodeNumber,
+    PortRange,
+    Protocol,
+    Region,
+    Role,
+    SocketAddress,
+    Target,
+    Topology,
+)
+from topology.numbers import node_number
+from topology.schema import (
+    STATUS_PORT,
+    ApplicationShape,
+    CheckShape,
+    Document,
+    LabShape,
+    NodeShape,
+    ZoneShape,
+)
+
+
+def build(document: Document) -> Topology:
+    """A topology without VIPs. The document's references must hold (``topology.rules.regions``)."""
+    regions = {
+        name: Region(name, shape.role, shape.place, frozenset(shape.shared_risk))
+        for name, shape in document.regions.items()
+    }
+    if document.links is None:
+        links = default_links(regions.values())
+    else:
+        links = tuple(Link(*shape.between, cost=shape.cost) for shape in document.links)
+    return Topology(
+        name=document.name,
+        regions=regions,
+        nodes={name: _node(name, shape, regions[shape.region].role) for name, shape in document.nodes.items()},
+        links=links,
+        applications={
+            name: _application(name, shape, gateway_regions(document, shape))
+            for name, shape in document.applications.items()
+        },
+        vips=(),
+        zone=_zone(document.zone),
+        lab=_lab(document.lab),
+    )
+
+
+def gateway_regions(document: Document, application: ApplicationShape) -> tuple[str, ...]:
+    """Those that the file names, else all, in the order of the file."""
+    if application.gateways is not None:
+        return application.gateways
+    return tuple(name for name, region in document.regions.items() if region.role is Role.GATEWAY)
+
+
+def status_address(node: NodeShape) -> SocketAddress:
+    return node.status or SocketAddress(node.underlay[0], STATUS_PORT)
+
+
+def check_port(application: ApplicationShape) -> int | None:
+    """Where a health check connects: as written, else the targets' common port, else the first single TCP port."""
+    if application.check.port is not None:
+        return application.check.port
+    at_targets = {target.port for target in application.targets}
+    if len(at_targets) == 1 and (port := at_targets.pop()) is not None:
+        return port
+    return next((ports.low for ports in application.ports if _is_one_tcp_port(ports)), None)
+
+
+def _is_one_tcp_port(ports: PortRange) -> bool:
+    return ports.protocol is Protocol.TCP and ports.low == ports.high
+
+
+def _node(name: str, shape: NodeShape, role: Role) -> Node:
+    return Node(
+        name=name,
+        number=node_number(name) if shape.number is None else NodeNumber(shape.number),
+        region=shape.region,
+        role=role,
+        underlay=shape.underlay,
+        port=shape.port,
+        shards=shape.shards,
+        status=status_address(shape),
+        mtu=shape.mtu,
+        serves=shape.serves,
+        vip_pools=shape.vip_pools,
+        snat_pools=shape.snat_pools,
+        dns_listen=shape.dns_listen,
+    )
+
+
+def _application(name: str, shape: ApplicationShape, gateways: tuple[str, ...]) -> Application:
+    return Application(
+        name=name,
+        hostnames=shape.hostnames,
+        ports=shape.ports,
+        targets=tuple(Target(target.address, target.port, target.weight) for target in shape.targets),
+        gateways=gateways,
+        copies=shape.copies,
+        mode=shape.mode,
+        check=_check(shape.check, check_port(shape)),
+    )
+
+
+def _check(shape: CheckShape, port: int | None) -> HealthCheck:
+    return HealthCheck(
+        kind=shape.kind,
+        port=port or 0,
+        path=shape.path,
+        interval=shape.interval,
+        timeout=shape.timeout,
+        rise=shape.rise,
+        fall=shape.fall,
+    )
+
+
+def _zone(shape: ZoneShape) -> DnsZone:
+    return DnsZone(shape.name, shape.ttl, shape.contact or f"hostmaster.{shape.name}")
+
+
+def _lab(shape: LabShape) -> Lab:
+    return Lab(
+        underlay=shape.underlay,
+        networks=tuple(
+            LabNetwork(name, network.prefixes, dict(network.members)) for name, network in shape.networks.items()
+        ),
+        hosts=tuple(LabHost(name, host.kind) for name, host in shape.hosts.items()),
+    )

@@ -1,0 +1,123 @@
+"""What follows from a topology, as ``braid check`` prints it: VIPs, disjoint paths, source addresses, warnings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from topology.model import Role, Topology
+from topology.paths import disjoint_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+Row = tuple[str | int | float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def as_text(topology: Topology) -> str:
+    """Tables in columns, then the warnings; no final line end."""
+    counts = f"regions {len(topology.regions)}, nodes {len(topology.nodes)}, applications {len(topology.applications)}"
+    parts = [f"{topology.name}: valid; {counts}, zone {topology.zone.name}"]
+    parts += [_columns(table) for table in tables(topology) if table.rows]
+    parts += [f"warning: {warning}" for warning in warnings(topology)]
+    return "\n\n".join(parts)
+
+
+def as_json(topology: Topology) -> str:
+    """The same as one object: name, zone, one list of objects per table, warnings."""
+    document: dict[str, Any] = {"name": topology.name, "zone": topology.zone.name}
+    for table in tables(topology):
+        document[table.title.replace(" ", "_")] = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    document["warnings"] = list(warnings(topology))
+    return json.dumps(document, indent=2)
+
+
+def tables(topology: Topology) -> tuple[Table, ...]:
+    return (
+        Table("nodes", ("node", "number", "role", "region", "underlay", "port", "status"), tuple(_nodes(topology))),
+        Table("vips", ("edge", "application", "address", "hostnames"), tuple(_vips(topology))),
+        Table("disjoint paths", ("edge", "gateway", "path", "cost", "intermediates"), tuple(_paths(topology))),
+        Table("snat pools", ("gateway", "pool", "addresses"), tuple(_snat(topology))),
+    )
+
+
+def warnings(topology: Topology) -> Iterator[str]:
+    """What is allowed but hardly meant. One sentence each, with the keys concerned."""
+    if not topology.by_role(Role.DNS):
+        yield "no node has the role dns: nothing answers for the hostnames"
+    if not topology.applications:
+        yield "no applications: nothing is carried"
+    for node in topology.nodes.values():
+        if node.status.host.is_unspecified:
+            yield f"nodes.{node.name}.status: open on every address of the machine, and it has no login"
+    for application in topology.applications.values():
+        key = f"applications.{application.name}"
+        if application.copies == 1:
+            yield f"{key}.copies: 1 copy, so every loss and failure of a path is felt"
+            continue
+        for edge in _regions(topology, Role.EDGE):
+            for gateway in application.gateways:
+                possible = len(disjoint_paths(topology, edge, gateway, application.copies))
+                if possible < application.copies:
+                    yield (
+                        f"{key}.copies: {application.copies} are asked for, "
+                        f"{edge} to {gateway} has {possible} disjoint {'path' if possible == 1 else 'paths'}"
+                    )
+
+
+def most_copies(topology: Topology, gateway: str) -> int:
+    """Of all applications behind a gateway region."""
+    return max(
+        (application.copies for application in topology.applications.values() if gateway in application.gateways),
+        default=0,
+    )
+
+
+def _nodes(topology: Topology) -> Iterator[Row]:
+    for node in topology.nodes.values():
+        underlay = " ".join(str(address) for address in node.underlay)
+        yield node.name, node.number, node.role, node.region, underlay, node.port, str(node.status)
+
+
+def _vips(topology: Topology) -> Iterator[Row]:
+    for vip in topology.vips:
+        hostnames = " ".join(topology.applications[vip.application].hostnames)
+        yield vip.edge, vip.application, str(vip.address), hostnames
+
+
+def _paths(topology: Topology) -> Iterator[Row]:
+    for edge in _regions(topology, Role.EDGE):
+        for gateway in _regions(topology, Role.GATEWAY):
+            paths = disjoint_paths(topology, edge, gateway, most_copies(topology, gateway))
+            for position, path in enumerate(paths):
+                yield edge, gateway, position, path.cost, " ".join(path.regions)
+
+
+def _snat(topology: Topology) -> Iterator[Row]:
+    for node in topology.by_role(Role.GATEWAY):
+        for pool in node.snat_pools:
+            yield node.name, str(pool), pool.num_addresses
+
+
+def _regions(topology: Topology, role: Role) -> list[str]:
+    return [region.name for region in topology.regions.values() if region.role is role]
+
+
+def _columns(table: Table) -> str:
+    rows = [table.columns, *(tuple(_cell(value) for value in row) for row in table.rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([table.title.upper(), *(f"  {line}" for line in lines)])
+
+
+def _cell(value: str | float) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

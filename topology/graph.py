@@ -1,0 +1,54 @@
+"""The graph of regions, and who is whose neighbour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import networkx as nx
+
+from topology.model import Link, Node, Region, Role, Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LINKABLE = frozenset(
+    {
+        frozenset({Role.EDGE, Role.INTERMEDIATE}),
+        frozenset({Role.GATEWAY, Role.INTERMEDIATE}),
+        frozenset({Role.INTERMEDIATE}),
+    }
+)
+"""Roles between whose regions a link may lie. DNS nodes reach every edge without one."""
+
+
+def default_links(regions: Iterable[Region]) -> tuple[Link, ...]:
+    """Every edge and gateway region to every intermediate region at cost 1, in the order of the file."""
+    ordered = tuple(regions)
+    intermediates = [region.name for region in ordered if region.role is Role.INTERMEDIATE]
+    ends = [region.name for region in ordered if region.role in (Role.EDGE, Role.GATEWAY)]
+    return tuple(Link(end, middle, 1.0) for end in ends for middle in intermediates)
+
+
+def region_graph(topology: Topology) -> nx.Graph[str]:
+    """Regions that carry traffic, with ``cost`` on every link. DNS regions are not in it."""
+    graph: nx.Graph[str] = nx.Graph()
+    graph.add_nodes_from(region.name for region in topology.regions.values() if region.role is not Role.DNS)
+    for link in topology.links:
+        graph.add_edge(link.a, link.b, cost=link.cost)
+    return graph
+
+
+def neighbour_regions(topology: Topology, region: str) -> tuple[str, ...]:
+    """Regions whose nodes are neighbours of this one's, in the order of the file."""
+    role = topology.regions[region].role
+    linked = {link.b if link.a == region else link.a for link in topology.links if region in (link.a, link.b)}
+    if role in (Role.EDGE, Role.DNS):
+        other = Role.DNS if role is Role.EDGE else Role.EDGE
+        linked |= {candidate.name for candidate in topology.regions.values() if candidate.role is other}
+    return tuple(name for name in topology.regions if name in linked)
+
+
+def neighbours(topology: Topology, node: str) -> tuple[Node, ...]:
+    """Nodes with which this one has an adjacent session, in the order of the file. KeyError for an unknown node."""
+    regions = frozenset(neighbour_regions(topology, topology.nodes[node].region))
+    return tuple(candidate for candidate in topology.nodes.values() if candidate.region in regions)

@@ -1,0 +1,205 @@
+"""What a Braid is: regions, nodes, links, applications and addresses, as frozen values.
+
+Every room works on these types. They are made by ``topology.source`` from a file and are complete and
+consistent by construction: defaults are filled in, VIPs are assigned, node numbers are known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import NewType
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+IPInterface = IPv4Interface | IPv6Interface
+
+NodeNumber = NewType("NodeNumber", int)
+"""1..65535; stands for a node in the route field of the hop header. Stable: it depends on the node's name alone."""
+
+
+class Role(StrEnum):
+    EDGE = "edge"
+    INTERMEDIATE = "intermediate"
+    GATEWAY = "gateway"
+    DNS = "dns"
+
+
+class Protocol(StrEnum):
+    TCP = "tcp"
+    UDP = "udp"
+    ICMP = "icmp"
+    ANY = "any"
+    """Every IP protocol, every port."""
+
+
+class ServiceMode(StrEnum):
+    NAT = "nat"
+
+
+class CheckKind(StrEnum):
+    NONE = "none"
+    TCP = "tcp"
+    HTTP = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddress:
+    host: IPAddress
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if self.host.version == 6 else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Nodes of one role in one place; a shared-risk unit."""
+
+    name: str
+    role: Role
+    place: str
+    shared_risk: frozenset[str]
+    """Names of shared-risk groups (providers, cables, sites) besides the region itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    name: str
+    number: NodeNumber
+    region: str
+    role: Role
+    underlay: tuple[IPAddress, ...]
+    """Where neighbours reach the node: at most one address per family, preferred one first."""
+    port: int
+    """UDP port on every underlay address."""
+    shards: int
+    status: SocketAddress
+    mtu: int
+    """MTU of the underlay in bytes."""
+    serves: tuple[IPNetwork, ...] = ()
+    """Edge: client prefixes that DNS sends here; the empty tuple serves everybody."""
+    vip_pools: tuple[IPNetwork, ...] = ()
+    """Edge: where its VIPs are taken from."""
+    snat_pools: tuple[IPNetwork, ...] = ()
+    """Gateway: the source addresses that target servers see."""
+    dns_listen: tuple[SocketAddress, ...] = ()
+    """DNS: addresses answered on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Two regions whose nodes are neighbours, with the static cost of crossing (milliseconds by convention)."""
+
+    a: str
+    b: str
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    protocol: Protocol
+    low: int = 0
+    high: int = 65535
+    """Inclusive; 0..65535 for protocols without ports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    address: IPAddress
+    port: int | None
+    """Destination port at the server; None keeps the client's."""
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    kind: CheckKind
+    port: int
+    path: str
+    interval: float
+    """Seconds between checks of one target."""
+    timeout: float
+    rise: int
+    fall: int
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    name: str
+    hostnames: tuple[str, ...]
+    """Lower case, absolute without the final dot."""
+    ports: tuple[PortRange, ...]
+    targets: tuple[Target, ...]
+    gateways: tuple[str, ...]
+    """Gateway regions in order of preference."""
+    copies: int
+    mode: ServiceMode
+    check: HealthCheck
+
+
+@dataclass(frozen=True, slots=True)
+class Vip:
+    """The address by which clients of one edge node know one application."""
+
+    edge: str
+    application: str
+    address: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class DnsZone:
+    name: str
+    """Lower case, without the final dot."""
+    ttl: int
+    """Seconds."""
+    contact: str
+    """Mail address as a domain name (RFC 1035 3.3.13 RNAME)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabNetwork:
+    """A segment that is not underlay: clients in front of an edge, target servers behind gateways."""
+
+    name: str
+    prefixes: tuple[IPNetwork, ...]
+    members: dict[str, tuple[IPAddress, ...]]
+    """Node or lab host -> its addresses on the segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabHost:
+    """A machine without Braid: a client (uses Braid's DNS) or an origin (runs the lab's HTTP server)."""
+
+    name: str
+    kind: str
+    """"client" or "origin"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    underlay: tuple[IPNetwork, ...] = ()
+    networks: tuple[LabNetwork, ...] = ()
+    hosts: tuple[LabHost, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    name: str
+    regions: dict[str, Region]
+    nodes: dict[str, Node]
+    links: tuple[Link, ...]
+    applications: dict[str, Application]
+    vips: tuple[Vip, ...]
+    zone: DnsZone
+    lab: Lab = field(default_factory=Lab)
+
+    def nodes_of(self, region: str) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes.values() if node.region == region)
+
+    def by_role(self, role: Role) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes.values() if node.role is role)
+
+    def by_number(self, number: int) -> Node | None:
+        return next((node for node in self.nodes.values() if node.number == number), None)

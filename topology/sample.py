@@ -1,0 +1,81 @@
+"""The commented topology file that ``braid sample`` prints. A test keeps it valid."""
+
+from __future__ import annotations
+
+SAMPLE = """\
+# A topology of Braid. Check it with `braid check FILE`; every key is described in docs/topology.md.
+# It has no aliases, anchors or tags, and a key that is not known is an error.
+
+braid: 1                      # version of this format
+name: example                 # lower case letters, digits and -; stands in the certificates
+
+zone:                         # the DNS zone that Braid's DNS nodes answer for
+  name: apps.example
+  ttl: 30                     # seconds that a client may keep an answer
+  contact: hostmaster.apps.example
+
+# A region is a set of nodes of one role in one place: what may fail together. Two paths of a packet never share an
+# intermediate region, nor two regions with a common shared_risk group (a provider, a cable, a building).
+regions:
+  edge-west:  {role: edge, place: Dublin}
+  mid-north:  {role: intermediate, place: Oslo, shared_risk: [provider-a]}
+  mid-south:  {role: intermediate, place: Milan, shared_risk: [provider-b]}
+  mid-east:   {role: intermediate, place: Warsaw, shared_risk: [provider-b]}
+  gw-central: {role: gateway, place: Frankfurt}
+  dns:        {role: dns, place: Dublin}
+
+nodes:
+  edge-west-1:
+    region: edge-west
+    underlay: [198.51.100.11, "2001:db8:0:1::11"]   # where other nodes reach it: one address per family
+    port: 7400                # UDP
+    shards: 1                 # data-plane threads; shard n uses UDP port `port` + n
+    mtu: 1500                 # of the underlay
+    status: "198.51.100.11:7480"                    # pages, metrics and probes; it has no login: keep it inside
+    # Every application gets one address of each family out of these pools, at this edge node.
+    vip_pools: [203.0.113.128/26, "2001:db8:0:aa::/112"]
+    # DNS sends clients of these prefixes here; without this key it sends everybody.
+    serves: [203.0.113.0/24, "2001:db8:0:a::/64"]
+  mid-north-1: {region: mid-north, underlay: [198.51.100.21, "2001:db8:0:1::21"]}
+  mid-south-1: {region: mid-south, underlay: [198.51.100.22, "2001:db8:0:1::22"]}
+  mid-east-1:
+    region: mid-east
+    underlay: [198.51.100.23, "2001:db8:0:1::23"]
+    # number: 4711            # only where `braid check` reports that two names share a number
+  gw-central-1:
+    region: gw-central
+    underlay: [198.51.100.31, "2001:db8:0:1::31"]
+    # The addresses that target servers see; their network must route them to this node.
+    snat_pools: [192.0.2.128/29, "2001:db8:0:c::/125"]
+  dns-1:
+    region: dns
+    underlay: [198.51.100.41, "2001:db8:0:1::41"]
+    dns_listen: ["203.0.113.53:53", "[2001:db8:0:a::53]:53"]
+
+# Which regions' nodes are neighbours, and what crossing costs (milliseconds by convention). Without this key every edge
+# and gateway region reaches every intermediate region at cost 1. Intermediate regions may be chained, up to four.
+links:
+  - {between: [edge-west, mid-north], cost: 14}
+  - {between: [edge-west, mid-south], cost: 17}
+  - {between: [mid-north, gw-central], cost: 11}
+  - {between: [mid-south, mid-east], cost: 9}
+  - {between: [mid-south, gw-central], cost: 8}
+  - {between: [mid-east, gw-central], cost: 10}
+
+applications:
+  shop:
+    hostnames: [shop.apps.example, www.apps.example]
+    ports: [tcp/80, tcp/443, udp/443, icmp]         # also: tcp, udp, tcp/8000-8099, any
+    targets:
+      - {address: 192.0.2.10, weight: 2}            # twice as many flows as weight 1
+      - {address: 192.0.2.11}
+      - {address: "2001:db8:0:d::10"}
+    gateways: [gw-central]                          # in order of preference; without this key all of them
+    copies: 2                                       # disjoint paths that each packet takes
+    mode: nat
+    check: {kind: http, port: 80, path: /health, interval: 2, timeout: 1, rise: 2, fall: 2}
+  backup:
+    hostnames: [backup.apps.example]
+    ports: [any]
+    targets: [{address: 192.0.2.20}]
+"""

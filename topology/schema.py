@@ -1,0 +1,251 @@
+"""The shape of a topology file: which keys there are, their types, limits and defaults.
+
+What needs more than one key to be judged is in ``topology.rules``. Every message carries its own remedy.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from topology.model import CheckKind, IPAddress, IPNetwork, PortRange, Protocol, Role, ServiceMode, SocketAddress
+
+UDP_PORT = 7400
+STATUS_PORT = 7480
+DNS_PORT = 53
+MAX_COPIES = 4
+MIN_MTU = 1376
+"""1280 bytes, IPv6's least MTU, inside a datagram with 96 bytes of our headers."""
+
+Word = TypeVar("Word", bound=StrEnum)
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_HOSTNAME = re.compile(rf"{_NAME.pattern}(\.{_NAME.pattern})*")
+
+
+def _wrong(message: str, remedy: str) -> PydanticCustomError:
+    # The texts go in as context: pydantic fills braces of the template only, so the file's own braces stay as they are.
+    return PydanticCustomError("braid", "{message}", {"message": message, "remedy": remedy})
+
+
+def _text(value: Any, example: str) -> str:
+    if isinstance(value, str):
+        return value
+    raise _wrong(f"{shown(value)} is no text", f"write for instance {example}")
+
+
+def shown(value: Any) -> str:
+    """A value as an error message shows it: short, on one line."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, tuple):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _one_of(words: type[Word], value: Any) -> Word:
+    for word in words:
+        if isinstance(value, str) and word.value == value:
+            return word
+    raise _wrong(f"{shown(value)} is not accepted", f"write {' or '.join(words)}")
+
+
+def _name(value: Any) -> str:
+    if _NAME.fullmatch(_text(value, "edge-fra-1")):
+        return str(value)
+    raise _wrong(
+        f"{shown(value)} is no name",
+        "use 1 to 63 of a-z, 0-9 and -, not - first or last",
+    )
+
+
+def _hostname(value: Any) -> str:
+    name = _text(value, "shop.apps.example").lower().removesuffix(".")
+    if len(name) <= 253 and _HOSTNAME.fullmatch(name):
+        return name
+    raise _wrong(f"{shown(value)} is no domain name", "write labels of a-z, 0-9 and - with dots between")
+
+
+def _label(value: Any) -> str:
+    text = _text(value, "Frankfurt")
+    if len(text) <= 255 and text.isprintable():
+        return text
+    raise _wrong(f"{shown(value)} is no single printable line", "write up to 255 printable characters")
+
+
+def _path(value: Any) -> str:
+    text = _text(value, "/health")
+    if re.fullmatch(r"/[!-~]{0,1023}", text):
+        return text
+    raise _wrong(f"{shown(value)} is no URL path", "begin with / and use printable ASCII without spaces")
+
+
+def _address(value: Any) -> IPAddress:
+    text = _text(value, '192.0.2.1 or "2001:db8::1"')
+    if "%" in text:
+        raise _wrong(f"{shown(value)} has a scope id", "write an address that is valid beyond one link")
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise _wrong(f"{shown(value)} is no IP address", 'write for instance 192.0.2.1 or "2001:db8::1"') from None
+
+
+def _prefix(value: Any) -> IPNetwork:
+    text = _text(value, '192.0.2.0/24 or "2001:db8::/64"')
+    remedy = 'write for instance 192.0.2.0/24 or "2001:db8::/64"'
+    if "%" in text or "/" not in text:
+        raise _wrong(f"{shown(value)} is no prefix", remedy)
+    try:
+        network = ip_network(text, strict=False)
+        address = ip_address(text.split("/")[0])
+    except ValueError:
+        raise _wrong(f"{shown(value)} is no prefix", remedy) from None
+    if text.split("/")[1] != str(network.prefixlen):
+        raise _wrong(f"{shown(value)} has no plain prefix length", f"write {network}")
+    if address != network.network_address:
+        raise _wrong(f"{shown(value)} has bits set behind the prefix", f"write {network}")
+    return network
+
+
+def socket_address(text: str, default_port: int) -> SocketAddress:
+    """``192.0.2.1:53``, ``[2001:db8::1]:53``, or an address alone with the default port. Raises ValueError."""
+    match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?|([0-9.]+)(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)", text)
+    if match is None:
+        raise ValueError(f"{text!r} is no address with port")
+    port = int(match[2] or match[4] or default_port)
+    address = ip_address(match[1] or match[3] or match[5])
+    if not 1 <= port <= 65535 or (match[1] and address.version != 6):
+        raise ValueError(f"{text!r} is no address with port")
+    return SocketAddress(address, port)
+
+
+def _socket(value: Any, default_port: int) -> SocketAddress:
+    example = f'"192.0.2.1:{default_port}" or "[2001:db8::1]:{default_port}"'
+    text = _text(value, example)
+    try:
+        return socket_address(text, default_port)
+    except ValueError:
+        raise _wrong(f"{shown(value)} is no address with port", f"write for instance {example}") from None
+
+
+def _ports(value: Any) -> PortRange:
+    remedy = "write tcp/80, udp/5000-5010, tcp, udp, icmp or any"
+    match = re.fullmatch(r"(tcp|udp)(?:/([0-9]{1,5})(?:-([0-9]{1,5}))?)?|icmp|any", _text(value, "tcp/80"))
+    if match is None:
+        raise _wrong(f"{shown(value)} is no protocol with ports", remedy)
+    protocol = Protocol(match[1] or value)
+    if match[2] is None:
+        return PortRange(protocol)
+    low, high = int(match[2]), int(match[3] or match[2])
+    if not 1 <= low <= high <= 65535:
+        raise _wrong(f"{shown(value)} is no port range", "use ports 1 to 65535, the lower one first")
+    return PortRange(protocol, low, high)
+
+
+Name = Annotated[str, PlainValidator(_name)]
+Hostname = Annotated[str, PlainValidator(_hostname)]
+Label = Annotated[str, PlainValidator(_label)]
+UrlPath = Annotated[str, PlainValidator(_path)]
+Address = Annotated[IPAddress, PlainValidator(_address)]
+Prefix = Annotated[IPNetwork, PlainValidator(_prefix)]
+StatusAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, STATUS_PORT))]
+DnsAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, DNS_PORT))]
+Ports = Annotated[PortRange, PlainValidator(_ports)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+RoleName = Annotated[Role, PlainValidator(lambda value: _one_of(Role, value))]
+ModeName = Annotated[ServiceMode, PlainValidator(lambda value: _one_of(ServiceMode, value))]
+CheckName = Annotated[CheckKind, PlainValidator(lambda value: _one_of(CheckKind, value))]
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ZoneShape(Shape):
+    name: Hostname
+    ttl: int = Field(default=30, ge=0, le=86400)
+    contact: Hostname | None = None
+
+
+class RegionShape(Shape):
+    role: RoleName
+    place: Label = ""
+    shared_risk: tuple[Name, ...] = ()
+
+
+class NodeShape(Shape):
+    region: Name
+    underlay: tuple[Address, ...] = Field(min_length=1, max_length=2)
+    number: int | None = Field(default=None, ge=1, le=65535)
+    port: Port = UDP_PORT
+    shards: int = Field(default=1, ge=1, le=64)
+    status: StatusAddress | None = None
+    mtu: int = Field(default=1500, ge=MIN_MTU, le=65535)
+    serves: tuple[Prefix, ...] = ()
+    vip_pools: tuple[Prefix, ...] = ()
+    snat_pools: tuple[Prefix, ...] = ()
+    dns_listen: tuple[DnsAddress, ...] = ()
+
+
+class LinkShape(Shape):
+    between: tuple[Name, Name]
+    cost: float = Field(default=1.0, ge=0, le=1_000_000, allow_inf_nan=False)
+
+
+class TargetShape(Shape):
+    address: Address
+    port: Port | None = None
+    weight: int = Field(default=1, ge=1, le=65535)
+
+
+class CheckShape(Shape):
+    kind: CheckName = CheckKind.NONE
+    port: Port | None = None
+    path: UrlPath = "/"
+    interval: Seconds = 2.0
+    timeout: Seconds = 1.0
+    rise: int = Field(default=2, ge=1, le=100)
+    fall: int = Field(default=2, ge=1, le=100)
+
+
+class ApplicationShape(Shape):
+    hostnames: tuple[Hostname, ...] = Field(min_length=1)
+    ports: tuple[Ports, ...] = Field(min_length=1)
+    targets: tuple[TargetShape, ...] = Field(min_length=1)
+    gateways: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    copies: int = Field(default=2, ge=1, le=MAX_COPIES)
+    mode: ModeName = ServiceMode.NAT
+    check: CheckShape = CheckShape()
+
+
+class LabNetworkShape(Shape):
+    prefixes: tuple[Prefix, ...] = Field(min_length=1, max_length=2)
+    members: dict[Name, tuple[Address, ...]] = {}
+
+
+class LabHostShape(Shape):
+    kind: Literal["client", "origin"]
+
+
+class LabShape(Shape):
+    underlay: tuple[Prefix, ...] = Field(default=(), max_length=2)
+    networks: dict[Name, LabNetworkShape] = {}
+    hosts: dict[Name, LabHostShape] = {}
+
+
+class Document(Shape):
+    braid: Literal[1]
+    name: Name
+    zone: ZoneShape
+    regions: dict[Name, RegionShape] = Field(min_length=1)
+    nodes: dict[Name, NodeShape] = Field(min_length=1)
+    links: tuple[LinkShape, ...] | None = None
+    applications: dict[Name, ApplicationShape] = {}
+    lab: LabShape = LabShape()
