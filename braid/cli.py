@@ -1,0 +1,321 @@
+"""The ``braid`` command. Every command ends in one call; what it needs is imported inside it, so that each starts fast.
+
+Exit codes: 0 done, 1 failed at run time, 2 bad input (usage, topology, credentials), 3 no node reachable.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from topology.model import Topology
+
+FAILED, BAD_INPUT, NOT_REACHABLE = 1, 2, 3
+
+topology_file = click.Path(dir_okay=False, path_type=Path)
+file_option = click.option("-t", "--topology", "file", type=topology_file, required=True, help="Topology file.")
+
+
+class _Lab(click.Group):
+    """The commands of ``lab.cli``, imported when one of them is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return self._group().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self._group().get_command(ctx, cmd_name)
+
+    def _group(self) -> click.Group:
+        from lab.cli import lab_group
+
+        return lab_group
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from braid.version import version
+
+        click.echo(f"braid {version()}")
+        ctx.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
+def braid() -> None:
+    """An overlay network that sends every packet over several disjoint paths at once.
+
+    Exit codes: 0 done, 1 failed, 2 bad input (usage, topology file, credentials), 3 no node reachable.
+    """
+
+
+braid.add_command(
+    _Lab("lab", help="Run a topology in network namespaces, with links that lose, delay and reorder (root).")
+)
+
+
+@braid.command()
+def sample() -> None:
+    """Print a commented topology file to start from."""
+    from topology.sample import SAMPLE
+
+    click.echo(SAMPLE, nl=False)
+
+
+@braid.command()
+@click.argument("file", type=topology_file)
+@click.option("--json", "as_json", is_flag=True, help="The effective topology as JSON.")
+def check(file: Path, as_json: bool) -> None:
+    """Validate FILE and print what follows from it: VIPs, and the disjoint paths of each edge and gateway."""
+    from topology import effective
+
+    topology = _load(file)
+    click.echo(effective.as_json(topology) if as_json else effective.as_text(topology))
+
+
+@braid.command()
+@click.argument("file", type=topology_file)
+def compose(file: Path) -> None:
+    """Print a docker compose file that runs the whole of FILE in containers."""
+    from topology.compose import render
+
+    with _bad_input():
+        text = render(_load(file), str(file))
+    click.echo(text, nl=False)
+
+
+@braid.command()
+@click.argument("node")
+@file_option
+@click.option("--pki", type=click.Path(file_okay=False, path_type=Path), help="Credentials. [default: pki beside FILE]")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    envvar="BRAID_LOG",
+    help="Also by the variable BRAID_LOG.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    envvar="BRAID_LOG_LEVEL",
+    help="Also by the variable BRAID_LOG_LEVEL.",
+)
+@click.option("--no-udp-gso", is_flag=True, help="Send underlay datagrams one by one.")
+@click.option("--no-udp-gro", is_flag=True, help="Receive underlay datagrams one by one.")
+@click.option("--no-tun-offload", is_flag=True, help="Exchange single packets with the kernel, checksums computed.")
+def run(node: str, file: Path, pki: Path | None, log_format: str, log_level: str, **switches: bool) -> None:
+    """Run NODE in the foreground until SIGTERM; SIGHUP reloads the topology and the revocation list."""
+    from braid import log
+    from braid.credentials import CredentialError
+    from braid.node import Options, run_node
+
+    log.configure(log.LogFormat(log_format), level=log_level, node=node)
+    options = Options(
+        node=node,
+        topology=file,
+        pki=pki or file.parent / "pki",
+        udp_gso=not switches["no_udp_gso"],
+        udp_gro=not switches["no_udp_gro"],
+        tun_offload=not switches["no_tun_offload"],
+    )
+    with _bad_input(CredentialError):
+        sys.exit(run_node(options))
+
+
+@braid.command()
+@click.argument("url", default="http://127.0.0.1:7480")
+@click.option("--wait", type=click.FloatRange(min=0), default=0.0, help="Ask again for so many seconds.")
+def ready(url: str, wait: float) -> None:
+    """Exit 0 when the node at URL is ready, else say what is missing and exit 1. For health checks and scripts."""
+    from braid.status.ready import wait_until_ready
+
+    with _bad_url():
+        problem = wait_until_ready(url, wait)
+    if problem:
+        _fail(FAILED, f"not ready: {problem}")
+
+
+def _ask_options(command: Callable[..., None]) -> Callable[..., None]:
+    for decorate in (
+        click.argument("nodes", nargs=-1, metavar="[NODE|URL]..."),
+        click.option("-t", "--topology", "file", type=topology_file, envvar="BRAID_TOPOLOGY", help="Ask its nodes."),
+        click.option("--lab", metavar="NAME", help="Ask the nodes of a running lab, inside their namespaces."),
+        click.option("--json", "as_json", is_flag=True, help="The documents as they are."),
+        click.option("--watch", is_flag=True, help="Show it again and again until Ctrl-C."),
+        click.option("--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Of --watch."),
+        click.option("--timeout", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="In seconds."),
+    ):
+        command = decorate(command)
+    return command
+
+
+@braid.command()
+@_ask_options
+def status(**asked: Any) -> None:
+    """State of the nodes: readiness, neighbours, sessions, protection of applications.
+
+    Without NODE or URL all nodes of the topology or the lab; without those the node at http://127.0.0.1:7480.
+    """
+    _show("status", "/status", **asked)
+
+
+@braid.command()
+@_ask_options
+def paths(**asked: Any) -> None:
+    """Each path with its health and copies: sent, kept first, eliminated, lost.
+
+    What arrived is counted at the other end, so ask both ends (-t or --lab without names).
+    """
+    _show("paths", "/paths", **asked)
+
+
+@braid.command()
+@_ask_options
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Flows per gateway.")
+def flows(limit: int, **asked: Any) -> None:
+    """Flows in the gateways' NAT tables, most recently used first."""
+    _show("flows", f"/flows?limit={limit}", **asked)
+
+
+@braid.group()
+def pki() -> None:
+    """The certificate authority of a Braid and the credentials of its nodes."""
+
+
+pki_option = click.option(
+    "--pki", "directory", type=click.Path(file_okay=False, path_type=Path), help="[default: pki beside FILE]"
+)
+days_option = click.option("--days", type=click.FloatRange(min=0.01), default=90.0, show_default=True, help="Validity.")
+
+
+@pki.command("init")
+@file_option
+@pki_option
+@days_option
+@click.option("--force", is_flag=True, help="Replace the CA; every certificate it signed becomes worthless.")
+@click.option("--if-missing", is_flag=True, help="Keep an existing CA and make only what is missing.")
+def pki_init(file: Path, directory: Path | None, days: float, force: bool, if_missing: bool) -> None:
+    """Make the CA and the credentials of every node."""
+    from braid import commands_pki
+
+    topology = _load(file)
+    with _bad_input(commands_pki.CredentialError):
+        commands_pki.init(topology, _pki_directory(file, directory), days=days, force=force, if_missing=if_missing)
+
+
+@pki.command("issue")
+@click.argument("node")
+@file_option
+@pki_option
+@days_option
+def pki_issue(node: str, file: Path, directory: Path | None, days: float) -> None:
+    """Make a new key and certificate for NODE."""
+    from braid import commands_pki
+
+    topology = _load(file)
+    with _bad_input(commands_pki.CredentialError):
+        commands_pki.issue(topology, _pki_directory(file, directory), node, days=days)
+
+
+@pki.command("revoke")
+@click.argument("node_or_serial")
+@click.option("-t", "--topology", "file", type=topology_file, help="Only to find the directory.")
+@pki_option
+def pki_revoke(node_or_serial: str, file: Path | None, directory: Path | None) -> None:
+    """Revoke the certificates of a node, or one by its serial (0x...). Nodes obey after SIGHUP with the new crl.pem."""
+    from braid import commands_pki
+
+    with _bad_input(commands_pki.CredentialError):
+        commands_pki.revoke(_pki_directory(file, directory), node_or_serial)
+
+
+@pki.command("show")
+@click.option("-t", "--topology", "file", type=topology_file, help="Only to find the directory.")
+@pki_option
+@click.option("--json", "as_json", is_flag=True)
+def pki_show(file: Path | None, directory: Path | None, as_json: bool) -> None:
+    """List the certificates with their validity."""
+    from braid import commands_pki
+
+    with _bad_input(commands_pki.CredentialError):
+        commands_pki.show(_pki_directory(file, directory), as_json=as_json)
+
+
+def main() -> NoReturn:
+    braid(prog_name="braid")
+    raise AssertionError("click ends the process")
+
+
+def _pki_directory(file: Path | None, directory: Path | None) -> Path:
+    return directory or (file.parent / "pki" if file else Path("pki"))
+
+
+def _load(file: Path) -> Topology:
+    from topology.source import load
+
+    with _bad_input():
+        return load(file)
+
+
+@contextmanager
+def _bad_input(*also: type[Exception]) -> Iterator[None]:
+    """Topology errors, and the given ones, become one line per problem and exit code 2.
+
+    What the system refuses (a full disk, a directory without permission) becomes one line and exit code 1.
+    """
+    from topology.problem import TopologyError
+
+    caught: tuple[type[Exception], ...] = (TopologyError, *also)
+    try:
+        yield
+    except caught as error:
+        _fail(BAD_INPUT, str(error))
+    except OSError as error:
+        _fail(FAILED, str(error))
+
+
+@contextmanager
+def _bad_url() -> Iterator[None]:
+    from braid.status.client import BadUrl
+
+    try:
+        yield
+    except BadUrl as error:
+        _fail(BAD_INPUT, str(error))
+
+
+def _show(
+    what: str,
+    path: str,
+    *,
+    nodes: Sequence[str],
+    file: Path | None,
+    lab: str | None,
+    as_json: bool,
+    watch: bool,
+    interval: float,
+    timeout: float,
+) -> None:
+    from braid.status.ask import UnknownNode, ask, choose_endpoints
+    from braid.status.show import show
+
+    with _bad_url(), _bad_input(UnknownNode):
+        endpoints = choose_endpoints(nodes, topology=_load(file) if file and not lab else None, lab=lab)
+    reached = show(what, lambda: ask(endpoints, path, timeout), as_json=as_json, watch=interval if watch else None)
+    if not reached:
+        _fail(NOT_REACHABLE, "no node answered; name one by URL, or all of them with -t FILE or --lab NAME")
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(code)

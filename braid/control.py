@@ -1,0 +1,306 @@
+"""The control side of one node: carries the core's events to the deciders and their decisions back to the core.
+
+Everything here runs in one trio task at a time and never awaits, so a decision is made and applied in one piece.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from braid import core as seam
+from braid import log as logs
+from braid.desired import Desired, PathSet
+from braid.events import Control, CoreEvent, Established, Failed, Initiation
+from braid.identity import read_certificate
+from braid.pathwatch import PathWatch, samples
+from braid.peers import PeerCertificates, own_problem, refusal, wanted
+from braid.plan import AppNumbers, PathIds, plan_neighbours, plan_paths, usable_by_number
+from braid.role import NodeHandle, RoleRuntime, Situation
+from braid.session import Accept, Close, Command, Initiate, Log, Refuse, Relation, SessionManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from random import Random
+
+    from braid.core import CoreApi
+    from braid.identity import Credentials
+    from braid.status.snapshot import Check
+    from topology.model import Node, Topology
+
+log = logs.get(__name__)
+
+LOOK_EVERY = 0.5
+"""Seconds between looks at which paths arrive."""
+
+Answer = TypeVar("Answer")
+
+
+class ControlPlane:
+    """``clock`` gives monotonic seconds, ``today`` an aware datetime; ``fail`` ends the process."""
+
+    def __init__(
+        self,
+        *,
+        topology: Topology,
+        name: str,
+        credentials: Credentials,
+        core: CoreApi,
+        role: RoleRuntime,
+        rng: Random,
+        clock: Callable[[], float],
+        today: Callable[[], datetime],
+        fail: Callable[[str], None],
+    ) -> None:
+        self.topology = topology
+        self.name = name
+        self.core = core
+        self.role = role
+        self.numbers = AppNumbers()
+        self.sessions = SessionManager(rng)
+        self.draining = False
+        self.own_problem: str | None = None
+        """Why peers refuse this node's certificate."""
+        self.changed = trio.Event()
+        self.reloaded = trio.Event()
+        self._credentials = credentials
+        self._clock = clock
+        self._today = today
+        self._fail = fail
+        self._certificates = PeerCertificates()
+        self._ids = PathIds()
+        self._watch = PathWatch()
+        self._desired: Desired | None = None
+        self._names: dict[Relation, str] = {}
+        self._wake = trio.Event()
+
+    @property
+    def node(self) -> Node:
+        return self.topology.nodes[self.name]
+
+    def begin(self) -> None:
+        """The first configuration. ValueError from the core is a bug of the planner."""
+        self.replan()
+        self.review_peers()
+
+    def receive(self, event: CoreEvent) -> None:
+        now = self._clock()
+        match event:
+            case Failed(message):
+                self._fail(message)
+            case Control():
+                self.role.receive_control(event, now)
+            case Initiation():
+                self._receive_initiation(event, now)
+            case _:
+                if isinstance(event, Established):
+                    self._certificates.established(Relation(event.peer, event.adjacent), event.initiator)
+                before = self.sessions.up()
+                self._carry_out(self.sessions.receive(event, now))
+                self._follow_links(before, now)
+        self._wake.set()
+
+    async def run_timers(self) -> None:
+        """Send handshakes when they are due. Never returns."""
+        while True:
+            self._wake = trio.Event()
+            self._carry_out(self.sessions.handle_timeout(self._clock()))
+            due = self.sessions.next_timeout()
+            with trio.move_on_at(due) if due is not None else trio.CancelScope():
+                await self._wake.wait()
+
+    async def watch_paths(self) -> None:
+        """Look every half second at which paths arrive, and go round those that do not. Never returns."""
+        while True:
+            await trio.sleep(LOOK_EVERY)
+            if self.role.peers(self.topology, self.name):
+                self.look_at_paths()
+
+    def look_at_paths(self) -> None:
+        before = {path for paths in self._path_sets() for path in paths.paths}
+        if not self._watch.observe(samples(self._ask(lambda: seam.read_snapshot(self.core), {})), self._clock()):
+            return
+        self.replan()
+        if before != {path for paths in self._path_sets() for path in paths.paths}:
+            avoided = self._avoided()
+            if avoided:
+                log.warning("paths do not arrive, others are used", avoided=avoided)
+            else:
+                log.info("paths that did not arrive are tried again")
+            self.announce()
+
+    def review_peers(self) -> None:
+        """Judge every peer's certificate anew: by date, revocation list and topology. To be called each second."""
+        now, before = self._clock(), self.sessions.up()
+        self._review_own_certificate()
+        relations = wanted(self.topology, self.name, self.role.peers(self.topology, self.name))
+        standings = self._certificates.standings(relations, self._credentials.trust, self.topology, self._today())
+        self._names |= relations
+        commands = self.sessions.set_peers(standings, now)
+        self._carry_out(commands)
+        self._names = relations
+        self._follow_links(before, now)
+        self._wake.set()
+
+    def set_credentials(self, credentials: Credentials) -> bool:
+        """Go over to other credentials; False when the private key is another one, which only a restart can take over.
+        The trust in others is then taken over alone."""
+        same_key = credentials.static_key == self._credentials.static_key
+        self._credentials = credentials if same_key else replace(self._credentials, trust=credentials.trust)
+        self.review_peers()
+        return same_key
+
+    def set_topology(self, topology: Topology) -> None:
+        """Go over to another topology. ValueError: the core refuses it and the old one stays in force."""
+        before, self.topology = self.topology, topology
+        try:
+            self.replan()
+        except ValueError:
+            self.topology = before
+            raise
+        self.review_peers()
+        self.reloaded.set()
+        self.reloaded = trio.Event()
+        self.announce()
+
+    def drain(self) -> None:
+        """Say that the node is about to leave; it keeps forwarding."""
+        self.draining = True
+        self.announce()
+
+    def announce(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def replan(self) -> None:
+        """Compute the desired state and give it to the core if it is another one."""
+        topology = self.topology
+        usable = usable_by_number(topology, lambda number: self.sessions.is_up(number, True), self.name)
+        peers = self.role.peers(topology, self.name)
+        desired = self.role.complete(
+            Desired(
+                plan_neighbours(topology, self.name),
+                plan_paths(topology, self.name, peers, usable, self._ids, self._watch.avoid),
+            ),
+            topology,
+            self.name,
+            self.numbers,
+        )
+        if desired != self._desired:
+            seam.configure(self.core, desired)
+            self._desired = desired
+
+    def situation(self) -> Situation:
+        return Situation(self.topology, self.name, self)
+
+    def checks(self) -> tuple[Check, ...]:
+        return self.role.checks(self.situation())
+
+    def neighbour_up(self, name: str) -> bool:
+        node = self.topology.nodes.get(name)
+        return node is not None and self.sessions.is_up(node.number, True)
+
+    def peer_up(self, name: str) -> bool:
+        return self.usable_paths(name) > 0
+
+    def usable_paths(self, name: str) -> int:
+        node = self.topology.nodes.get(name)
+        if node is None or not self.sessions.is_up(node.number, False):
+            return 0
+        return max((self._working(paths) for paths in self._path_sets(node.number)), default=0)
+
+    def handle(self, ready: Callable[[], bool]) -> NodeHandle:
+        return NodeHandle(
+            situation=self.situation,
+            replan=self.replan,
+            send_control=self.send_control,
+            changed=lambda: self.changed,
+            reloaded=lambda: self.reloaded,
+            draining=lambda: self.draining,
+            ready=ready,
+        )
+
+    def send_control(self, name: str, message: bytes) -> bool:
+        node = self.topology.nodes.get(name)
+        if node is None or not self.sessions.is_up(node.number, True):
+            return False
+        return self._ask(lambda: self.core.send_control(node.number, True, message), False)
+
+    def _review_own_certificate(self) -> None:
+        before, self.own_problem = self.own_problem, own_problem(self._credentials, self.topology, self._today())
+        if self.own_problem not in (None, before):
+            remedy = f"make new credentials and restart: braid pki issue {self.name}"
+            log.error("own certificate is refused by peers", reason=self.own_problem, remedy=remedy)
+
+    def _ask(self, question: Callable[[], Answer], nothing: Answer) -> Answer:
+        """An answer of the data thread. That it gives none in time is the end of the node."""
+        try:
+            return question()
+        except RuntimeError as error:
+            self._fail(str(error))
+            return nothing
+
+    def _avoided(self) -> dict[str, list[str]]:
+        names = {int(node.number): node.name for node in self.topology.nodes.values()}
+        peers = {paths.peer for paths in self._path_sets()}
+        found = {peer: sorted(names.get(number, f"#{number}") for number in self._watch.avoid(peer)) for peer in peers}
+        return {names.get(peer, f"#{peer}"): avoided for peer, avoided in found.items() if avoided}
+
+    def _path_sets(self, peer: int | None = None) -> tuple[PathSet, ...]:
+        sets = self._desired.path_sets if self._desired else ()
+        return tuple(paths for paths in sets if peer is None or paths.peer == peer)
+
+    def _working(self, paths: PathSet) -> int:
+        broken = self._watch.avoid(paths.peer)
+        good = [path for path in paths.paths if broken.isdisjoint(path.route)]
+        return sum(self.sessions.is_up(path.route[0], True) for path in good or paths.paths)
+
+    def _receive_initiation(self, initiation: Initiation, now: float) -> None:
+        trust = self._credentials.trust
+        reason = refusal(initiation, trust, self.topology, self._today())
+        if reason is None:
+            certificate = read_certificate(initiation.certificate, trust.ca)
+            self._certificates.accepted(Relation(initiation.peer, initiation.adjacent), certificate)
+        self._carry_out(self.sessions.receive_initiation(initiation, reason, now))
+
+    def _follow_links(self, before: frozenset[Relation], now: float) -> None:
+        after = self.sessions.up()
+        if after == before:
+            return
+        for relation in before ^ after:
+            if relation.adjacent:
+                self.role.receive_neighbour(relation.peer, relation in after, now)
+        self.replan()
+        self.announce()
+
+    def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case Initiate(relation):
+                    self._initiate(relation)
+                case Accept(number):
+                    try:
+                        self.core.accept(number)
+                    except KeyError:
+                        log.debug("initiation is no longer pending", initiation=number)
+                case Refuse(number, reason):
+                    self.core.refuse(number, reason)
+                case Close(relation):
+                    self.core.close_session(relation.peer, relation.adjacent)
+                case Log(level, event, relation, fields):
+                    name = self._names.get(relation, f"#{relation.peer}")
+                    getattr(log, level)(event, peer=name, adjacent=relation.adjacent, **fields)
+
+    def _initiate(self, relation: Relation) -> None:
+        name = self._names[relation]
+        certificate = self._certificates.initiate(relation, name, self._credentials.trust)
+        if certificate is None:
+            return
+        try:
+            own = self._credentials.certificate
+            self.core.initiate(relation.peer, relation.adjacent, certificate.static_key, own)
+        except ValueError as error:
+            log.warning("handshake cannot begin", peer=name, adjacent=relation.adjacent, problem=str(error))

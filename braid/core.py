@@ -1,0 +1,116 @@
+"""The seam to the Rust core: commands and desired state down, events and counters up. Only it imports ``dataplane``.
+
+``CoreApi`` is the native class's own surface, so a fake in a test is one plain class. The functions below give its
+tuples and JSON their types.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, assert_never
+
+import trio
+
+from braid.events import Control, CoreEvent, Down, Established, Failed, Initiation, Rekey, Up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from braid.desired import Desired
+    from dataplane import _native
+
+RoleName = Literal["edge", "intermediate", "gateway", "dns"]
+
+EVENTS_PER_TURN = 256
+MAX_CONTROL_BYTES = 1100
+
+
+class CoreApi(Protocol):
+    """What the node uses of ``dataplane``'s ``Core``; its contracts are in ``dataplane/_native.pyi``."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def event_fd(self) -> int: ...
+    def events(self, limit: int = EVENTS_PER_TURN) -> Sequence[_native.Event]: ...
+    def last_turn(self) -> int: ...
+    def configure(self, desired: str) -> None: ...
+    def initiate(self, peer: int, adjacent: bool, peer_static: bytes, certificate: bytes) -> None: ...
+    def accept(self, initiation: int) -> None: ...
+    def refuse(self, initiation: int, reason: str) -> None: ...
+    def close_session(self, peer: int, adjacent: bool) -> None: ...
+    def send_control(self, peer: int, adjacent: bool, message: bytes) -> bool: ...
+    def snapshot(self) -> str: ...
+    def flows(self, limit: int = 1000) -> str: ...
+
+
+def open_core(
+    *,
+    role: RoleName,
+    number: int,
+    private_key: bytes,
+    listen: Sequence[tuple[str, int]],
+    tun_fds: Sequence[int],
+    mtu: int,
+    udp_gso: bool,
+    udp_gro: bool,
+    tun_offload: bool,
+) -> CoreApi:
+    """Bind the node's sockets, adopt its TUN queues. OSError says what failed; ImportError: the core is not built."""
+    from dataplane import Core
+
+    return Core(
+        role=role,
+        number=number,
+        private_key=private_key,
+        listen=list(listen),
+        tun_fds=list(tun_fds),
+        mtu=mtu,
+        udp_gso=udp_gso,
+        udp_gro=udp_gro,
+        tun_offload=tun_offload,
+    )
+
+
+def typed_event(raw: _native.Event) -> CoreEvent:
+    match raw:
+        case ("initiation", number, peer, adjacent, static_key, certificate):
+            return Initiation(number, peer, adjacent, static_key, certificate)
+        case ("established", peer, adjacent, epoch, initiator):
+            return Established(peer, adjacent, epoch, initiator)
+        case ("up", peer, adjacent):
+            return Up(peer, adjacent)
+        case ("down", peer, adjacent):
+            return Down(peer, adjacent)
+        case ("rekey", peer, adjacent):
+            return Rekey(peer, adjacent)
+        case ("control", peer, adjacent, message):
+            return Control(peer, adjacent, message)
+        case ("failed", message):
+            return Failed(message)
+        case _:
+            assert_never(raw)
+
+
+def read_snapshot(core: CoreApi) -> dict[str, Any]:
+    """Counters and states; ``braid.status.build`` gives them their types."""
+    snapshot: dict[str, Any] = json.loads(core.snapshot())
+    return snapshot
+
+
+def read_flows(core: CoreApi, limit: int) -> list[dict[str, Any]]:
+    flows: list[dict[str, Any]] = json.loads(core.flows(limit))
+    return flows
+
+
+def configure(core: CoreApi, desired: Desired) -> None:
+    """Apply the whole desired state in one piece. ValueError: the core refuses it, which is a bug of the planner."""
+    core.configure(desired.to_json())
+
+
+async def pump_events(core: CoreApi, receive: Callable[[CoreEvent], None]) -> NoReturn:
+    """Hand every event of the core to ``receive``, oldest first. Never returns; what ``receive`` raises ends it."""
+    descriptor = core.event_fd()
+    while True:
+        await trio.lowlevel.wait_readable(descriptor)
+        for raw in core.events(EVENTS_PER_TURN):
+            receive(typed_event(raw))

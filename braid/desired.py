@@ -1,0 +1,96 @@
+"""The desired state of the data plane: what ``Core.configure`` takes, whole, each time anything changes.
+
+Node numbers, application numbers and addresses only: names stay in Python.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+PortMatch = tuple[str, int, int]
+"""Protocol name ("tcp", "udp", "icmp", "any"), first and last port."""
+
+MAX_PATH_ID = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    node: int
+    addresses: tuple[str, ...]
+    """``address:port``, preferred first; IPv6 in brackets."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathChoice:
+    id: int
+    """0..15, the same for one (peer, route) as long as the process lives."""
+    route: tuple[int, ...]
+    """Node numbers, next hop first, the peer last."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathSet:
+    peer: int
+    copies: int
+    paths: tuple[PathChoice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeApplication:
+    app: int
+    vips: tuple[str, ...]
+    ports: tuple[PortMatch, ...]
+    copies: int
+    gateways: tuple[int, ...]
+    """In order of preference; the first usable one gets new flows."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePolicy:
+    applications: tuple[EdgeApplication, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayVip:
+    address: str
+    edge: int
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChoice:
+    address: str
+    port: int | None
+    """None keeps the client's destination port."""
+    weight: int
+    healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayApplication:
+    app: int
+    vips: tuple[GatewayVip, ...]
+    ports: tuple[PortMatch, ...]
+    copies: int
+    targets: tuple[TargetChoice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPolicy:
+    applications: tuple[GatewayApplication, ...] = ()
+    snat: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    neighbours: tuple[Neighbour, ...] = ()
+    path_sets: tuple[PathSet, ...] = ()
+    edge: EdgePolicy | None = None
+    gateway: GatewayPolicy | None = None
+
+    def to_json(self) -> str:
+        state = asdict(self)
+        for role in ("edge", "gateway"):
+            if state[role] is None:
+                del state[role]
+        return json.dumps(state, separators=(",", ":"))

@@ -1,0 +1,134 @@
+"""From topology and link states to the neighbours and path sets the data plane is given. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from braid.desired import MAX_PATH_ID, Neighbour, PathChoice, PathSet
+from topology.graph import neighbours
+from topology.model import NodeNumber, PortRange, Role, SocketAddress, Topology
+from topology.paths import node_routes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from braid.desired import PortMatch
+
+OVERHEAD_IPV4 = 76
+"""Outer IPv4 and UDP headers, hop header and AEAD tag; docs/wire.md."""
+OVERHEAD_IPV6 = 96
+MAX_INNER_MTU = 1420
+
+
+def inner_mtu(topology: Topology) -> int:
+    """The MTU of every TUN of this Braid in bytes: one for all, so that what enters somewhere can leave anywhere."""
+    carriers = [node for node in topology.nodes.values() if node.role is not Role.DNS]
+    overhead = OVERHEAD_IPV6 if any(host.version == 6 for node in carriers for host in node.underlay) else OVERHEAD_IPV4
+    return min([MAX_INNER_MTU, *(node.mtu - overhead for node in carriers)])
+
+
+def plan_neighbours(topology: Topology, name: str) -> tuple[Neighbour, ...]:
+    """Neighbours that share an address family with the node, and where they are."""
+    families = {host.version for host in topology.nodes[name].underlay}
+    found = []
+    for node in neighbours(topology, name):
+        addresses = [str(SocketAddress(host, node.port)) for host in node.underlay if host.version in families]
+        if addresses:
+            found.append(Neighbour(node.number, tuple(addresses)))
+    return tuple(found)
+
+
+def port_matches(ports: tuple[PortRange, ...]) -> tuple[PortMatch, ...]:
+    return tuple((port.protocol.value, port.low, port.high) for port in ports)
+
+
+class PathIds:
+    """Gives each (peer, route) a number 0..15 that it keeps while the process lives.
+
+    A seventeenth route to one peer takes over the number that has been out of use for longest.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[tuple[int, ...], int]] = {}
+
+    def assign(self, peer: int, routes: tuple[tuple[int, ...], ...]) -> tuple[PathChoice, ...]:
+        """Numbers for the routes now in use, at most 16. They must differ."""
+        known = self._known.setdefault(peer, {})
+        for route in routes:
+            number = known.pop(route, None)
+            if number is None:
+                free = set(range(MAX_PATH_ID + 1)) - set(known.values())
+                number = min(free) if free else known.pop(next(old for old in known if old not in routes))
+            # Taken out and put back: the order of the dictionary is the order of last use.
+            known[route] = number
+        return tuple(PathChoice(known[route], route) for route in routes)
+
+
+def _nothing(_peer: NodeNumber) -> frozenset[int]:
+    return frozenset()
+
+
+def plan_paths(
+    topology: Topology,
+    name: str,
+    peers: Mapping[str, frozenset[int]],
+    usable: Callable[[str], bool],
+    ids: PathIds,
+    avoid: Callable[[NodeNumber], frozenset[int]] = _nothing,
+) -> tuple[PathSet, ...]:
+    """One set of paths per peer and number of copies.
+
+    ``usable`` says which neighbours answer: paths over others are used only towards a peer that nothing else leads to.
+    ``avoid`` names, for a peer, nodes on paths that do not arrive: they are used only for want of as many others.
+    """
+    sets = []
+    for peer, wishes in sorted(peers.items()):
+        number = topology.nodes[peer].number
+        broken = {node.name for node in topology.nodes.values() if node.number in avoid(number)}
+        routes = {copies: _routes(topology, name, peer, copies, usable, broken) for copies in sorted(wishes)}
+        distinct = tuple(dict.fromkeys(route for chosen in routes.values() for route in chosen))
+        choices = {choice.route: choice for choice in ids.assign(number, distinct[: MAX_PATH_ID + 1])}
+        sets += [
+            PathSet(number, copies, tuple(choices[route] for route in chosen if route in choices))
+            for copies, chosen in routes.items()
+            if chosen
+        ]
+    return tuple(sets)
+
+
+def _routes(
+    topology: Topology, name: str, peer: str, copies: int, usable: Callable[[str], bool], broken: set[str]
+) -> tuple[tuple[int, ...], ...]:
+    found = node_routes(topology, name, peer, copies, usable=lambda node: usable(node) and node not in broken)
+    if len(found) < copies and broken:
+        more = node_routes(topology, name, peer, copies, usable=usable)
+        found = more if len(more) > len(found) else found
+    found = found or node_routes(topology, name, peer, copies, usable=_anything)
+    return tuple(tuple(int(hop) for hop in route.nodes) for route in found)
+
+
+def _anything(_node: str) -> bool:
+    return True
+
+
+class AppNumbers:
+    """Gives each application a number that it keeps while the process lives: flows and counters refer to it."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+
+    def number(self, application: str) -> int:
+        if application not in self._names:
+            self._names.append(application)
+        return self._names.index(application)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By number."""
+        return tuple(self._names)
+
+
+def usable_by_number(topology: Topology, is_up: Callable[[NodeNumber], bool], name: str) -> Callable[[str], bool]:
+    """``is_up`` judges neighbours of ``name``; of nodes further away nothing is known, so they count as usable."""
+    adjacent = {node.name: node.number for node in neighbours(topology, name)}
+    return lambda node: node not in adjacent or is_up(adjacent[node])

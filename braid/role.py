@@ -1,0 +1,95 @@
+"""What a role adds to the node that all roles share. Each role's room has one class that is a ``Role``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import trio
+
+    from braid.desired import Desired
+    from braid.events import Control
+    from braid.plan import AppNumbers
+    from braid.status.snapshot import Check, TargetStatus
+    from topology.model import IPNetwork, Topology
+
+
+class StartError(Exception):
+    """The node cannot start on this host; the message names the remedy."""
+
+
+class Links(Protocol):
+    """Whom the node can reach at this moment, by node name."""
+
+    def neighbour_up(self, name: str) -> bool: ...
+    def peer_up(self, name: str) -> bool:
+        """Whether packets to an end-to-end peer can be sealed and get onto a path."""
+        ...
+
+    def usable_paths(self, name: str) -> int:
+        """Paths to an end-to-end peer that are in use and whose first hop answers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a role decides from."""
+
+    topology: Topology
+    node: str
+    links: Links
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHandle:
+    """What a role's service may use of the node."""
+
+    situation: Callable[[], Situation]
+    replan: Callable[[], None]
+    """To be called when something changed that ``complete`` depends on."""
+    send_control: Callable[[str, bytes], bool]
+    """To a neighbour by name; False when it has no session."""
+    changed: Callable[[], trio.Event]
+    """An event that is set at the next change of links, topology or draining."""
+    reloaded: Callable[[], trio.Event]
+    """An event that is set when the topology is next replaced."""
+    draining: Callable[[], bool]
+    ready: Callable[[], bool]
+
+
+class RoleRuntime(Protocol):
+    has_tun: bool
+
+    def peers(self, topology: Topology, node: str) -> Mapping[str, frozenset[int]]:
+        """End-to-end peers by name, with every number of copies that some application sends there."""
+        ...
+
+    def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
+        """Prefixes to be routed into the TUN."""
+        ...
+
+    def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
+        """Adds the role's own part to the neighbours and paths."""
+        ...
+
+    def checks(self, situation: Situation) -> tuple[Check, ...]:
+        """Conditions for being ready."""
+        ...
+
+    def receive_control(self, control: Control, now: float) -> None: ...
+
+    def receive_neighbour(self, number: int, up: bool, now: float) -> None:
+        """A neighbour session began or ceased to work."""
+        ...
+
+    async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None]) -> None:
+        """The role's own tasks; started when what they bind is bound."""
+        ...
+
+    def targets(self, topology: Topology, node: str) -> tuple[TargetStatus, ...]: ...
+    def counters(self) -> Mapping[str, int]:
+        """For the status page."""
+        ...

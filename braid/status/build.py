@@ -1,0 +1,266 @@
+"""From the core's counters, the topology and the runtime's facts to what a node shows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from braid.status.snapshot import (
+    ApplicationStatus,
+    Facts,
+    FlowStatus,
+    NatStatus,
+    NeighbourStatus,
+    NodeStatus,
+    OffloadStatus,
+    PathHealth,
+    PathStatus,
+    ReceivedStatus,
+    Recovery,
+    RelayStatus,
+    SessionStatus,
+    TopologyStatus,
+)
+from topology.model import Application, Node, NodeNumber, Role, Topology
+
+Json = Mapping[str, Any]
+Counters = TypeVar("Counters", NatStatus, OffloadStatus, Recovery, RelayStatus)
+
+_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6", 132: "sctp"}
+
+
+def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> NodeStatus:
+    """Everything about one node. ``core`` is the decoded ``Core.snapshot``; a counter it lacks reads as zero."""
+    names = _Names(topology, facts.applications)
+    neighbours = tuple(_neighbour(entry, names) for entry in core.get("neighbours", ()))
+    sessions = tuple(_session(entry, names) for entry in core.get("sessions", ()))
+    received = tuple(_received(entry, names) for entry in core.get("received", ()))
+    paths = tuple(
+        _path(entry, names, neighbours, sessions, received, facts.path_health) for entry in core.get("paths", ())
+    )
+    nat = core.get("nat") or {}
+    return NodeStatus(
+        name=node.name,
+        number=node.number,
+        role=node.role.value,
+        region=node.region,
+        place=topology.regions[node.region].place,
+        version=facts.version,
+        started_at=facts.started_at,
+        uptime_s=max(0.0, facts.now - facts.started_at),
+        ready=all(check.ok for check in facts.checks),
+        checks=facts.checks,
+        topology=TopologyStatus(topology.name, facts.revision, facts.loaded_at, facts.reload_error),
+        neighbours=neighbours,
+        sessions=sessions,
+        paths=paths,
+        received=received,
+        applications=_applications(topology, node, sessions, paths, nat, names, facts),
+        nat=_counters(NatStatus, nat) if node.role is Role.GATEWAY else None,
+        relay=_counters(RelayStatus, core.get("relay", {})) if node.role is Role.INTERMEDIATE else None,
+        drops=dict(sorted(core.get("drops", {}).items())),
+        io=dict(core.get("io", {})),
+        offload=_counters(OffloadStatus, core.get("offload", {})),
+        dns=dict(sorted(facts.dns.items())),
+    )
+
+
+def flow_statuses(topology: Topology, flows: Sequence[Json], applications: tuple[str, ...] = ()) -> list[FlowStatus]:
+    """The decoded JSON of ``Core.flows``, with names instead of numbers."""
+    names = _Names(topology, applications)
+    return [
+        FlowStatus(
+            application=names.application(entry["app"]),
+            protocol=_PROTOCOLS.get(entry["proto"], str(entry["proto"])),
+            client=entry["client"],
+            vip=entry["vip"],
+            snat=entry["snat"],
+            target=entry["target"],
+            edge=names.node(entry["edge"]),
+            state=str(entry.get("state", "")),
+            idle_s=float(entry.get("idle_s", 0)),
+            packets_in=entry.get("packets_in", 0),
+            packets_out=entry.get("packets_out", 0),
+            bytes_in=entry.get("bytes_in", 0),
+            bytes_out=entry.get("bytes_out", 0),
+        )
+        for entry in flows
+    ]
+
+
+def protection(usable: int, wanted: int) -> str:
+    """The redundancy of an application in words: "protected 2 of 2", "reduced 1 of 2", "down 0 of 2"."""
+    word = "down" if usable == 0 else "protected" if usable >= wanted else "reduced"
+    return f"{word} {min(usable, wanted)} of {wanted}"
+
+
+class _Names:
+    """Numbers of the core to names of the topology; a number that just left the topology keeps its "#number"."""
+
+    def __init__(self, topology: Topology, applications: tuple[str, ...]) -> None:
+        self._topology = topology
+        self._nodes: dict[int, Node] = {int(node.number): node for node in topology.nodes.values()}
+        self._applications = applications or tuple(topology.applications)
+
+    def node(self, number: int) -> str:
+        found = self._nodes.get(number)
+        return found.name if found else f"#{number}"
+
+    def region(self, number: int) -> str:
+        found = self._nodes.get(number)
+        return found.region if found else f"#{number}"
+
+    def application(self, index: int) -> str:
+        return self._applications[index] if 0 <= index < len(self._applications) else f"#{index}"
+
+    def index(self, application: str) -> int | None:
+        return self._applications.index(application) if application in self._applications else None
+
+
+def _neighbour(entry: Json, names: _Names) -> NeighbourStatus:
+    number = NodeNumber(entry["node"])
+    rtt = entry.get("rtt_us")
+    return NeighbourStatus(
+        node=names.node(number),
+        region=names.region(number),
+        address=entry.get("address"),
+        up=bool(entry.get("up")),
+        rtt_ms=None if rtt is None else rtt / 1000,
+        heard_ms_ago=entry.get("heard_ms_ago"),
+        tx_datagrams=entry.get("tx_datagrams", 0),
+        rx_datagrams=entry.get("rx_datagrams", 0),
+    )
+
+
+def _session(entry: Json, names: _Names) -> SessionStatus:
+    recovery = entry.get("recovery")
+    return SessionStatus(
+        peer=names.node(entry["peer"]),
+        adjacent=bool(entry["adjacent"]),
+        epoch=entry.get("epoch", 0),
+        age_s=float(entry.get("age_s", 0)),
+        usable=bool(entry.get("usable")),
+        heard_ms_ago=entry.get("heard_ms_ago"),
+        tx_packets=entry.get("tx_packets", 0),
+        tx_bytes=entry.get("tx_bytes", 0),
+        recovery=None if recovery is None else _counters(Recovery, recovery),
+        skew_ms=entry.get("skew_us", 0) / 1000,
+        given_up=entry.get("given_up", 0),
+        late=entry.get("late", 0),
+    )
+
+
+def _received(entry: Json, names: _Names) -> ReceivedStatus:
+    return ReceivedStatus(
+        peer=names.node(entry["peer"]),
+        id=entry["id"],
+        via=names.node(entry["via"]),
+        kept=entry.get("first", 0),
+        eliminated=entry.get("eliminated", 0),
+    )
+
+
+def _path(
+    entry: Json,
+    names: _Names,
+    neighbours: tuple[NeighbourStatus, ...],
+    sessions: tuple[SessionStatus, ...],
+    received: tuple[ReceivedStatus, ...],
+    health: Mapping[tuple[int, int], PathHealth],
+) -> PathStatus:
+    peer = names.node(entry["peer"])
+    route = tuple(names.node(number) for number in entry["route"])
+    known = health.get((entry["peer"], entry["id"])) or _health(entry, peer, route, neighbours, sessions)
+    arrived = [item for item in received if item.peer == peer and item.via == route[0]]
+    return PathStatus(
+        peer=peer,
+        id=entry["id"],
+        route=route,
+        regions=tuple(names.region(number) for number in entry["route"][:-1]),
+        up=known.up,
+        rtt_ms=known.rtt_ms,
+        copies_sent=entry.get("copies_sent", 0),
+        bytes_sent=entry.get("bytes_sent", 0),
+        unsent=entry.get("unsent", 0),
+        kept=sum(item.kept for item in arrived),
+        eliminated=sum(item.eliminated for item in arrived),
+        in_use=bool(entry.get("in_use", True)),
+        detail=known.detail,
+    )
+
+
+def _health(
+    entry: Json,
+    peer: str,
+    route: tuple[str, ...],
+    neighbours: tuple[NeighbourStatus, ...],
+    sessions: tuple[SessionStatus, ...],
+) -> PathHealth:
+    first = next((item for item in neighbours if item.node == route[0]), None)
+    if first is None or not first.up:
+        return PathHealth(False, None, f"neighbour {route[0]} is down")
+    if not any(session.peer == peer and session.usable and not session.adjacent for session in sessions):
+        return PathHealth(False, None, f"no session with {peer}")
+    if entry.get("in_use", True) and entry.get("arrives") is False:
+        return PathHealth(False, None, f"{peer} hears nothing on this path")
+    return PathHealth(True)
+
+
+def _applications(
+    topology: Topology,
+    node: Node,
+    sessions: tuple[SessionStatus, ...],
+    paths: tuple[PathStatus, ...],
+    nat: Json,
+    names: _Names,
+    facts: Facts,
+) -> tuple[ApplicationStatus, ...]:
+    if node.role is Role.EDGE:
+        return tuple(
+            _edge_application(topology, node, application, sessions, paths, facts)
+            for application in topology.applications.values()
+        )
+    if node.role is Role.GATEWAY:
+        by_app = nat.get("by_app", {})
+        return tuple(
+            ApplicationStatus(
+                name=application.name,
+                hostnames=application.hostnames,
+                flows=by_app.get(str(names.index(application.name)), 0),
+                targets=tuple(target for target in facts.targets if target.application == application.name),
+            )
+            for application in topology.applications.values()
+            if node.region in application.gateways
+        )
+    return ()
+
+
+def _edge_application(
+    topology: Topology,
+    node: Node,
+    application: Application,
+    sessions: tuple[SessionStatus, ...],
+    paths: tuple[PathStatus, ...],
+    facts: Facts,
+) -> ApplicationStatus:
+    reachable = {session.peer for session in sessions if session.usable and not session.adjacent}
+    reachable &= {path.peer for path in paths if path.up and path.in_use}
+    preferred = [item.name for region in application.gateways for item in topology.nodes_of(region)]
+    gateway = facts.gateway_of.get(application.name) or next((name for name in preferred if name in reachable), None)
+    usable = sum(path.up and path.in_use for path in paths if path.peer == gateway) if gateway in reachable else 0
+    return ApplicationStatus(
+        name=application.name,
+        hostnames=application.hostnames,
+        vips=tuple(
+            str(vip.address) for vip in topology.vips if vip.edge == node.name and vip.application == application.name
+        ),
+        gateway=gateway,
+        copies_wanted=application.copies,
+        copies_usable=min(usable, application.copies),
+        protection=protection(usable, application.copies),
+    )
+
+
+def _counters(kind: type[Counters], values: Json) -> Counters:
+    return kind(**{item.name: values[item.name] for item in fields(kind) if item.name in values})

@@ -1,0 +1,271 @@
+"""What a node shows of itself, as frozen values.
+
+The status page, the JSON endpoints, the metrics and the command line all read these types and nothing else.
+The node runtime implements ``NodeView``; ``braid.status.build`` makes the values from the core's counters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition for being ready or alive; ``detail`` says what is missing and what to do."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyStatus:
+    name: str
+    revision: str
+    """Content hash or serial of the topology in use."""
+    loaded_at: float
+    """Unix time in seconds."""
+    reload_error: str | None = None
+    """Why the newest file was refused; the one in use is then the last known good."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourStatus:
+    node: str
+    region: str
+    address: str | None
+    up: bool
+    rtt_ms: float | None
+    heard_ms_ago: int | None
+    tx_datagrams: int
+    rx_datagrams: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Counters of the sequence recovery function, under their IEEE 802.1CB names."""
+
+    passed: int = 0
+    discarded: int = 0
+    out_of_order: int = 0
+    rogue: int = 0
+    lost: int = 0
+    tagless: int = 0
+    resets: int = 0
+    latent_errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    peer: str
+    adjacent: bool
+    """True: hop session with a neighbour. False: end-to-end session, edge to gateway."""
+    epoch: int
+    age_s: float
+    usable: bool
+    heard_ms_ago: int | None
+    tx_packets: int
+    tx_bytes: int
+    recovery: Recovery | None
+    skew_ms: float = 0.0
+    """How much later than the first copy the last one comes, the longest seen lately."""
+    given_up: int = 0
+    """Times that order was given up: a missing packet was not waited for any longer."""
+    late: int = 0
+    """Packets delivered after that, out of order."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathStatus:
+    """One path as this node uses it; the peer chooses the reverse direction itself.
+
+    ``kept`` and ``eliminated`` count copies *received* from the peer through the neighbour that is the first hop of
+    this path: the first ones, and the ones that came second and were dropped.
+    """
+
+    peer: str
+    id: int
+    route: tuple[str, ...]
+    """Nodes after this one, next hop first, peer last."""
+    regions: tuple[str, ...]
+    """Intermediate regions crossed, in order."""
+    up: bool
+    rtt_ms: float | None
+    copies_sent: int
+    bytes_sent: int
+    unsent: int
+    """Copies that could not be sent: no session with the first hop, or a full socket."""
+    kept: int
+    eliminated: int
+    in_use: bool = True
+    """False: known from before, not among the paths chosen now."""
+    detail: str = ""
+    """Why it is down, when it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedStatus:
+    """One path of a peer towards this node; ``id`` is the peer's path id."""
+
+    peer: str
+    id: int
+    via: str
+    """The neighbour that handed the copies over."""
+    kept: int
+    eliminated: int
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    application: str
+    address: str
+    port: int | None
+    weight: int
+    healthy: bool
+    detail: str = ""
+    """Result of the last check; empty when nothing is checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationStatus:
+    """An application at an edge (VIPs, gateway in use, protection) or at a gateway (targets, flows)."""
+
+    name: str
+    hostnames: tuple[str, ...]
+    vips: tuple[str, ...] = ()
+    gateway: str | None = None
+    """Edge: the gateway that new flows use; None when none is usable."""
+    copies_wanted: int = 0
+    copies_usable: int = 0
+    protection: str = ""
+    """Edge: "protected 2 of 2", "reduced 1 of 2" or "down 0 of 2"; empty at a gateway."""
+    flows: int = 0
+    targets: tuple[TargetStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NatStatus:
+    flows: int = 0
+    created: int = 0
+    expired: int = 0
+    ports_exhausted: int = 0
+    table_full: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStatus:
+    forwarded: int = 0
+    """Datagrams handed on to another node."""
+    streams: int = 0
+    """Sender and session pairs that the replay check keeps a window for."""
+
+
+@dataclass(frozen=True, slots=True)
+class OffloadStatus:
+    udp_gso: bool = False
+    udp_gro: bool = False
+    tun_tso: bool = False
+    tun_uso: bool = False
+    fallbacks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FlowStatus:
+    """One entry of a gateway's NAT table. Addresses are "ip:port", IPv6 in brackets."""
+
+    application: str
+    protocol: str
+    client: str
+    vip: str
+    snat: str
+    target: str
+    edge: str
+    state: str
+    idle_s: float
+    packets_in: int
+    packets_out: int
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    name: str
+    number: int
+    role: str
+    region: str
+    place: str
+    version: str
+    started_at: float
+    """Unix time in seconds."""
+    uptime_s: float
+    ready: bool
+    checks: tuple[Check, ...]
+    topology: TopologyStatus
+    neighbours: tuple[NeighbourStatus, ...] = ()
+    sessions: tuple[SessionStatus, ...] = ()
+    paths: tuple[PathStatus, ...] = ()
+    received: tuple[ReceivedStatus, ...] = ()
+    applications: tuple[ApplicationStatus, ...] = ()
+    nat: NatStatus | None = None
+    """Gateways only."""
+    relay: RelayStatus | None = None
+    """Intermediates only."""
+    drops: dict[str, int] = field(default_factory=dict)
+    """Packets dropped, by reason."""
+    io: dict[str, int] = field(default_factory=dict)
+    offload: OffloadStatus = OffloadStatus()
+    dns: dict[str, int] = field(default_factory=dict)
+    """DNS nodes: answers by outcome (queries, noerror, nxdomain, refused, dropped, ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathHealth:
+    """What the runtime knows of a whole path beyond its first hop."""
+
+    up: bool
+    rtt_ms: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the node runtime knows and neither the core nor the topology does. ``now`` is Unix time."""
+
+    now: float
+    started_at: float
+    version: str
+    revision: str
+    loaded_at: float
+    checks: tuple[Check, ...] = ()
+    reload_error: str | None = None
+    path_health: Mapping[tuple[int, int], PathHealth] = field(default_factory=dict)
+    """(peer number, path id) -> health. A path without an entry is judged by its first hop and its session."""
+    targets: tuple[TargetStatus, ...] = ()
+    """Gateway: results of the health checks."""
+    gateway_of: Mapping[str, str] = field(default_factory=dict)
+    """Edge: application -> gateway node given to the core first. Else the first one with a usable session."""
+    applications: tuple[str, ...] = ()
+    """Names by the core's application index. Empty: the order of the topology."""
+    dns: Mapping[str, int] = field(default_factory=dict)
+
+
+class NodeView(Protocol):
+    """The running node as the status endpoint sees it. Called from the trio thread; nothing here may block."""
+
+    def snapshot(self) -> NodeStatus: ...
+    def flows(self, limit: int) -> list[FlowStatus]:
+        """At most ``limit`` flows, most recently used first; empty where there is no NAT table."""
+        ...
+
+    def ready(self) -> tuple[Check, ...]:
+        """Everything a client's packet needs; the node is ready when all are ok."""
+        ...
+
+    def alive(self) -> Check:
+        """False when only a restart helps (the data thread is stuck)."""
+        ...

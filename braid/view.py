@@ -1,0 +1,81 @@
+"""The running node as its status endpoint shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from braid import core as seam
+from braid.status.build import flow_statuses, node_status
+from braid.status.snapshot import Check, Facts, FlowStatus, NodeStatus
+from braid.tun import tun_is_up
+from braid.version import version
+from braid.watchdog import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from braid.control import ControlPlane
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Which topology is in force, and what became of the newest file. Times are Unix seconds."""
+
+    revision: str
+    at: float
+    error: str | None = None
+
+
+class View:
+    """A ``NodeView``. ``wall`` gives Unix seconds."""
+
+    def __init__(self, control: ControlPlane, loaded: Loaded, wall: Callable[[], float]) -> None:
+        self._control = control
+        self._loaded = loaded
+        self._wall = wall
+        self._started = wall()
+        self._version = version()
+
+    def snapshot(self) -> NodeStatus:
+        control = self._control
+        return node_status(
+            control.topology,
+            control.node,
+            seam.read_snapshot(control.core),
+            Facts(
+                now=self._wall(),
+                started_at=self._started,
+                version=self._version,
+                revision=self._loaded.revision,
+                loaded_at=self._loaded.at,
+                checks=self.ready(),
+                reload_error=self._loaded.error,
+                targets=control.role.targets(control.topology, control.name),
+                applications=control.numbers.names,
+                dns=control.role.counters(),
+            ),
+        )
+
+    def flows(self, limit: int) -> list[FlowStatus]:
+        control = self._control
+        return flow_statuses(control.topology, seam.read_flows(control.core, limit), control.numbers.names)
+
+    def ready(self) -> tuple[Check, ...]:
+        control = self._control
+        draining = Check("staying", not control.draining, "the node is being stopped" if control.draining else "")
+        tun: tuple[Check, ...] = ()
+        if control.role.has_tun:
+            up = tun_is_up()
+            tun = (Check("tun", up, "" if up else "the TUN device is down or gone: restart the node"),)
+        problem = control.own_problem
+        remedy = f"{problem}: make new credentials and restart, braid pki issue {control.name}" if problem else ""
+        return (*tun, Check("certificate", problem is None, remedy), *control.checks(), draining)
+
+    def is_ready(self) -> bool:
+        return all(check.ok for check in self.ready())
+
+    def alive(self) -> Check:
+        age = self._control.core.last_turn() / 1e9
+        ok = age <= LIMIT
+        return Check("data thread", ok, "" if ok else f"has not turned for {age:.1f} s; the node ends itself")

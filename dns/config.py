@@ -1,0 +1,79 @@
+"""What one DNS node needs to know, taken from the topology."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from topology.model import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from topology.model import DnsZone, IPAddress, IPNetwork, Node, SocketAddress, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class NameServer:
+    """One DNS node as the zone names it."""
+
+    hostname: str
+    addresses: tuple[IPAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    name: str
+    number: int
+    serves: tuple[IPNetwork, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DnsConfig:
+    node: str
+    listen: tuple[SocketAddress, ...]
+    zone: DnsZone
+    servers: tuple[NameServer, ...]
+    """Every DNS node of the topology, so that all of them publish the same zone."""
+    edges: tuple[Edge, ...]
+    """In the order of the topology file."""
+    hosts: Mapping[str, str]
+    """Hostname, lower case without the final dot -> application."""
+    vips: Mapping[tuple[int, str], tuple[IPAddress, ...]]
+    """(index into ``edges``, application) -> addresses."""
+
+
+def dns_config(topology: Topology, node: str) -> DnsConfig:
+    """Raises ``ValueError`` when ``node`` is not a DNS node with an address to listen on."""
+    own = topology.nodes[node]
+    if own.role is not Role.DNS or not own.dns_listen:
+        raise ValueError(f"nodes.{node}.dns_listen: is missing; add the addresses that DNS is to be answered on")
+    hosts: dict[str, str] = {}
+    for application in topology.applications.values():
+        for hostname in application.hostnames:
+            hosts.setdefault(hostname, application.name)
+    edges = tuple(Edge(edge.name, edge.number, edge.serves) for edge in topology.by_role(Role.EDGE))
+    index = {edge.name: position for position, edge in enumerate(edges)}
+    vips: dict[tuple[int, str], tuple[IPAddress, ...]] = {}
+    for vip in topology.vips:
+        key = (index[vip.edge], vip.application)
+        vips[key] = (*vips.get(key, ()), vip.address)
+    servers = _name_servers(topology, hosts)
+    return DnsConfig(node, own.dns_listen, topology.zone, servers, edges, hosts, vips)
+
+
+def _name_servers(topology: Topology, taken: Mapping[str, str]) -> tuple[NameServer, ...]:
+    """``ns1``, ``ns2`` ... in the order of the file, without the names that applications have."""
+    servers: list[NameServer] = []
+    number = 0
+    for node in topology.by_role(Role.DNS):
+        number += 1
+        while (hostname := f"ns{number}.{topology.zone.name}") in taken:
+            number += 1
+        servers.append(NameServer(hostname, _public(node)))
+    return tuple(servers)
+
+
+def _public(node: Node) -> tuple[IPAddress, ...]:
+    listen = tuple(dict.fromkeys(address.host for address in node.dns_listen if not address.host.is_unspecified))
+    return listen or node.underlay

@@ -1,0 +1,45 @@
+"""What a DNS node counts. Labels are bounded: no name and no client is ever one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+TYPE_NAMES = {
+    1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV", 43: "DS",
+    48: "DNSKEY", 64: "SVCB", 65: "HTTPS", 251: "IXFR", 252: "AXFR", 255: "ANY", 257: "CAA",
+}  # fmt: skip
+RCODE_NAMES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 16: "BADVERS"}
+
+
+@dataclass(slots=True)
+class Counters:
+    queries: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """(transport, query type, rcode): every query that was answered."""
+    faults: Counter[str] = field(default_factory=Counter)
+    """By what was wrong with a query that got an error from the gate."""
+    drops: Counter[str] = field(default_factory=Counter)
+    """By reason: what got no answer, and connections closed early."""
+    truncated: int = 0
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(application, edge): whose VIP was given."""
+    fail_open: int = 0
+    """Answers with every VIP because no edge was in working order."""
+    connections: int = 0
+    """TCP connections open now."""
+    switches: int = 0
+    """Changes of what edges can do."""
+
+    def flat(self) -> dict[str, int]:
+        """One level of names, label values joined by '/': ``queries/udp/A/NOERROR``."""
+        named = {f"queries/{'/'.join(labels)}": n for labels, n in self.queries.items()}
+        named |= {f"answers/{'/'.join(labels)}": n for labels, n in self.answers.items()}
+        named |= {f"faults/{reason}": n for reason, n in self.faults.items()}
+        named |= {f"drops/{reason}": n for reason, n in self.drops.items()}
+        single = {
+            "truncated": self.truncated,
+            "fail_open": self.fail_open,
+            "connections": self.connections,
+            "switches": self.switches,
+        }
+        return dict(sorted(named.items())) | single

@@ -1,0 +1,105 @@
+"""What the edges report of themselves, and when to stop believing it. Pure: ``now`` is in monotonic seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dns.policy import Standing
+
+if TYPE_CHECKING:
+    from braid.messages import ApplicationReport, EdgeReport
+
+REPORT_LIFETIME = 3.0
+"""Seconds after which a report is worth nothing: six of them have failed to come."""
+DOWN_PATIENCE = 1.5
+"""Seconds a neighbour session may be down before its edge is: a rekey or a restart is shorter."""
+START_PATIENCE = 3.0
+"""Seconds after the first report of any edge in which another one that has said nothing yet counts as up."""
+REORDERING = 8
+"""A report this much behind the last one is late; further behind, the edge has been restarted."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeHealth:
+    """One edge as seen now: for the status page."""
+
+    edge: int
+    standing: Standing
+    heard_ago: float | None
+    """Seconds since the last report; None before the first."""
+    session_up: bool
+
+
+@dataclass(slots=True)
+class _Edge:
+    sequence: int
+    heard: float
+    ready: bool
+    draining: bool
+    applications: dict[str, tuple[ApplicationReport, float]]
+
+
+class HealthTable:
+    """Edges by node number. Until the first report of any of them all count as up, so that answers follow the
+    configured order: a DNS node that hears nobody knows no better."""
+
+    def __init__(self) -> None:
+        self._first_report: float | None = None
+        self._edges: dict[int, _Edge] = {}
+        self._down_since: dict[int, float] = {}
+
+    def receive_report(self, edge: int, report: EdgeReport, now: float) -> bool:
+        """Returns False for a report that is older than one already seen."""
+        known = self._edges.get(edge)
+        if known is not None and (known.sequence - report.sequence) % (1 << 32) < REORDERING:
+            return False
+        self._down_since.pop(edge, None)
+        if self._first_report is None:
+            self._first_report = now
+        if known is None:
+            known = self._edges[edge] = _Edge(report.sequence, now, report.ready, report.draining, {})
+        known.sequence, known.heard, known.ready, known.draining = report.sequence, now, report.ready, report.draining
+        for application in report.applications:
+            known.applications[application.name] = (application, now)
+        return True
+
+    def neighbour_down(self, edge: int, now: float) -> None:
+        """The session with the edge has fallen silent or was closed."""
+        self._down_since.setdefault(edge, now)
+
+    def neighbour_up(self, edge: int) -> None:
+        self._down_since.pop(edge, None)
+
+    def keep(self, edges: frozenset[int]) -> None:
+        """Forgets every other edge, after a reload."""
+        self._edges = {number: edge for number, edge in self._edges.items() if number in edges}
+        self._down_since = {number: since for number, since in self._down_since.items() if number in edges}
+
+    def standing(self, edge: int, application: str, now: float) -> Standing:
+        """DOWN also for an application that the edge has not mentioned for ``REPORT_LIFETIME``."""
+        general = self._edge_standing(edge, now)
+        known = self._edges.get(edge)
+        if known is None or general is Standing.DOWN:
+            return general
+        report, heard = known.applications.get(application, (None, now))
+        if report is None or report.usable == 0 or now - heard > REPORT_LIFETIME:
+            return Standing.DOWN
+        return general
+
+    def edge_health(self, edge: int, now: float) -> EdgeHealth:
+        known = self._edges.get(edge)
+        ago = None if known is None else now - known.heard
+        return EdgeHealth(edge, self._edge_standing(edge, now), ago, edge not in self._down_since)
+
+    def _edge_standing(self, edge: int, now: float) -> Standing:
+        known = self._edges.get(edge)
+        if known is None:
+            waiting = self._first_report is None or now - self._first_report <= START_PATIENCE
+            return Standing.UP if waiting else Standing.DOWN
+        down_since = self._down_since.get(edge, now)
+        if now - down_since > DOWN_PATIENCE or now - known.heard > REPORT_LIFETIME:
+            return Standing.DOWN
+        if known.draining:
+            return Standing.DRAINING
+        return Standing.UP if known.ready else Standing.DOWN

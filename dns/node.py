@@ -1,0 +1,90 @@
+"""DNS on its sockets: sockets on every listen address, and a view that follows the health of the edges."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from dns.counters import Counters
+from dns.sockets import bind
+from dns.tcp import TcpService
+from dns.udp import serve_udp
+from dns.view import make_view, standings, with_standings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dns.config import DnsConfig
+    from dns.health import EdgeHealth, HealthTable
+    from dns.view import View
+
+REFRESH_INTERVAL = 0.1
+"""Seconds between looks at the health table: what a change waits at most before answers show it."""
+
+
+class DnsService:
+    """The running service, for the node runtime: counters and health for the status page, ``reload`` on SIGHUP."""
+
+    def __init__(self, config: DnsConfig, health: HealthTable, clock: Callable[[], float]) -> None:
+        self._health = health
+        self._clock = clock
+        self.counters = Counters()
+        self.view = make_view(config, health, clock())
+
+    def current(self) -> View:
+        return self.view
+
+    def refresh(self) -> None:
+        """Makes a new view if an edge can do more or less than before."""
+        current = standings(self.view.config, self._health, self._clock())
+        if current != self.view.standings:
+            self.counters.switches += sum(current[pair] != self.view.standings.get(pair) for pair in current)
+            self.view = with_standings(self.view, current)
+
+    def reload(self, config: DnsConfig) -> bool:
+        """Replaces zone and steering between two queries. False when ``listen`` differs: sockets need a restart."""
+        self._health.keep(frozenset(edge.number for edge in config.edges))
+        same = config.listen == self.view.config.listen
+        self.view = make_view(config, self._health, self._clock())
+        return same
+
+    def edges(self) -> tuple[EdgeHealth, ...]:
+        now = self._clock()
+        return tuple(self._health.edge_health(edge.number, now) for edge in self.view.config.edges)
+
+
+async def serve(
+    config: DnsConfig,
+    health: HealthTable,
+    *,
+    clock: Callable[[], float] = trio.current_time,
+    task_status: trio.TaskStatus[DnsService] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answers DNS over UDP and TCP on every ``config.listen`` address until cancelled.
+
+    Starts one task per socket and one that follows ``health``; reports a ``DnsService`` when all sockets are bound.
+    ``clock`` must be the one whose times go into ``health``. Raises ``DnsBindError`` for an address that cannot be
+    had; survives everything a client sends. Cancelling closes sockets and connections at once: resolvers ask again.
+    """
+    service = DnsService(config, health, clock)
+    tcp = TcpService(service.current, service.counters)
+    datagrams: list[socket.socket] = []
+    listeners: list[socket.socket] = []
+    try:
+        for address in config.listen:
+            datagrams.append(await bind(address, socket.SOCK_DGRAM))
+            listeners.append(await bind(address, socket.SOCK_STREAM))
+        async with trio.open_nursery() as nursery:
+            for bound in datagrams:
+                nursery.start_soon(serve_udp, bound, service.current, service.counters)
+            for listener in listeners:
+                nursery.start_soon(tcp.serve, listener)
+            task_status.started(service)
+            while True:
+                await trio.sleep(REFRESH_INTERVAL)
+                service.refresh()
+    finally:
+        for bound in [*datagrams, *listeners]:
+            bound.close()

@@ -1,0 +1,99 @@
+"""DNS over TCP (RFC 7766): two-byte framing, pipelining, an idle limit and a limit on connections."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from dns.answer import respond
+from dns.gate import MAX_QUERY
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from dns.counters import Counters
+    from dns.view import View
+
+IDLE_LIMIT = 10.0
+"""Seconds from one complete query to the next; slow senders and slow readers get no more than that either."""
+MAX_CONNECTIONS = 128
+TURN_ANSWERS = 16
+READ_SIZE = 16384
+_SHORTEST = 12
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    scope: trio.CancelScope
+
+
+class TcpService:
+    """One listener per socket, one limit for all of them together."""
+
+    def __init__(self, view: Callable[[], View], counters: Counters) -> None:
+        self._view = view
+        self._counters = counters
+        self._open: OrderedDict[_Connection, None] = OrderedDict()
+        """Least recently useful first."""
+
+    async def serve(self, bound: socket.socket) -> None:
+        """Accepts on a listening socket until cancelled; closes it and its connections. Survives every client."""
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
+        await trio.serve_listeners(self._handle, [listener])
+
+    async def _handle(self, stream: trio.SocketStream) -> None:
+        if len(self._open) >= MAX_CONNECTIONS:
+            idlest, _ = self._open.popitem(last=False)
+            idlest.scope.cancel()
+            self._counters.drops["tcp_crowded"] += 1
+        with trio.CancelScope(deadline=trio.current_time() + IDLE_LIMIT) as scope:
+            connection = _Connection(scope)
+            self._open[connection] = None
+            self._counters.connections += 1
+            try:
+                await self._converse(stream, connection)
+            except (trio.BrokenResourceError, OSError):
+                self._counters.drops["tcp_broken"] += 1
+            finally:
+                self._counters.connections -= 1
+                self._open.pop(connection, None)
+                # aclose in a cancelled scope still closes the socket.
+                await trio.aclose_forcefully(stream)
+
+    async def _converse(self, stream: trio.SocketStream, connection: _Connection) -> None:
+        client = stream.socket.getpeername()[0]
+        received = bytearray()
+        while chunk := await stream.receive_some(READ_SIZE):
+            received += chunk
+            while True:
+                answers, sound = self._turn(received, client)
+                if answers:
+                    await stream.send_all(answers)
+                    connection.scope.deadline = trio.current_time() + IDLE_LIMIT
+                    if connection in self._open:
+                        self._open.move_to_end(connection)
+                if not sound:
+                    return
+                if not answers:
+                    break
+
+    def _turn(self, received: bytearray, client: str) -> tuple[bytes, bool]:
+        """Takes up to ``TURN_ANSWERS`` complete messages off ``received``; False ends the connection after sending."""
+        answers: list[bytes] = []
+        while len(answers) < TURN_ANSWERS and len(received) >= 2:
+            length = int.from_bytes(received[:2], "big")
+            if not _SHORTEST <= length <= MAX_QUERY:
+                self._counters.drops["tcp_length"] += 1
+                return b"".join(answers), False
+            if len(received) < 2 + length:
+                break
+            answer = respond(bytes(received[2 : 2 + length]), client, "tcp", self._view(), self._counters)
+            del received[: 2 + length]
+            if answer is None:
+                return b"".join(answers), False
+            answers.append(len(answer).to_bytes(2, "big") + answer)
+        return b"".join(answers), True

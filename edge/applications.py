@@ -1,0 +1,44 @@
+"""Which application a packet to a VIP belongs to, and to which gateways it may go. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from braid.desired import EdgeApplication, EdgePolicy
+from braid.plan import port_matches
+from topology.vips import vip_for
+
+if TYPE_CHECKING:
+    from braid.plan import AppNumbers
+    from topology.model import Application, Node, Topology
+
+
+def gateways_of(topology: Topology, application: Application) -> tuple[Node, ...]:
+    """Gateway nodes that serve the application, most preferred first."""
+    return tuple(node for region in application.gateways for node in topology.nodes_of(region))
+
+
+def peers_of(topology: Topology, edge: str) -> dict[str, frozenset[int]]:
+    """Every gateway node the edge needs a session with, and the numbers of copies its applications send there."""
+    peers: dict[str, frozenset[int]] = {}
+    for application in topology.applications.values():
+        if vip_for(topology, edge, application.name):
+            for gateway in gateways_of(topology, application):
+                peers[gateway.name] = peers.get(gateway.name, frozenset()) | {application.copies}
+    return peers
+
+
+def edge_policy(topology: Topology, edge: str, numbers: AppNumbers) -> EdgePolicy:
+    return EdgePolicy(
+        tuple(
+            EdgeApplication(
+                app=numbers.number(application.name),
+                vips=tuple(str(vip.address) for vip in vips),
+                ports=port_matches(application.ports),
+                copies=application.copies,
+                gateways=tuple(gateway.number for gateway in gateways_of(topology, application)),
+            )
+            for application in topology.applications.values()
+            if (vips := vip_for(topology, edge, application.name))
+        )
+    )

@@ -1,0 +1,60 @@
+"""The edge as a role of a node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import trio
+
+from braid.readiness import neighbour_check, peer_check
+from edge.applications import edge_policy, peers_of
+from edge.report import send_reports
+from edge.vip import captured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from braid.desired import Desired
+    from braid.events import Control
+    from braid.plan import AppNumbers
+    from braid.role import NodeHandle, Situation
+    from braid.status.snapshot import Check, TargetStatus
+    from topology.model import IPNetwork, Topology
+
+
+class Edge:
+    has_tun = True
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
+        return peers_of(topology, node)
+
+    def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
+        return captured(topology, node)
+
+    def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
+        return replace(desired, edge=edge_policy(topology, node, numbers))
+
+    def checks(self, situation: Situation) -> tuple[Check, ...]:
+        return (neighbour_check(situation), peer_check(situation, peers_of(situation.topology, situation.node)))
+
+    def receive_control(self, control: Control, now: float) -> None:
+        """An edge is told nothing by control message."""
+
+    def receive_neighbour(self, number: int, up: bool, now: float) -> None:
+        """Readiness is computed when it is asked for."""
+
+    async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Report to the DNS nodes. Started at once; never returns."""
+        task_status.started()
+        await send_reports(node, self._rng.getrandbits(32))
+
+    def targets(self, topology: Topology, node: str) -> tuple[TargetStatus, ...]:
+        return ()
+
+    def counters(self) -> Mapping[str, int]:
+        return {}

@@ -1,0 +1,75 @@
+"""The gateway as a role of a node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import trio
+
+from braid.readiness import neighbour_check
+from braid.status.snapshot import TargetStatus
+from gateway.health import HealthService
+from gateway.nat import captured, gateway_policy, peers_of, served
+from gateway.targets import TargetTable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from braid.desired import Desired
+    from braid.events import Control
+    from braid.plan import AppNumbers
+    from braid.role import NodeHandle, Situation
+    from braid.status.snapshot import Check
+    from topology.model import IPNetwork, Topology
+
+
+class Gateway:
+    has_tun = True
+
+    def __init__(self, rng: Random) -> None:
+        self._table = TargetTable()
+        self._health = HealthService(self._table, rng)
+
+    def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
+        return peers_of(topology, node)
+
+    def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
+        return captured(topology, node)
+
+    def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
+        return replace(desired, gateway=gateway_policy(topology, node, numbers, self._table.healthy))
+
+    def checks(self, situation: Situation) -> tuple[Check, ...]:
+        return (neighbour_check(situation),)
+
+    def receive_control(self, control: Control, now: float) -> None:
+        """A gateway is told nothing by control message."""
+
+    def receive_neighbour(self, number: int, up: bool, now: float) -> None:
+        """Readiness is computed when it is asked for."""
+
+    async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Check the targets. Started when the first checks run; never returns."""
+        await self._health.run(node, task_status=task_status)
+
+    def targets(self, topology: Topology, node: str) -> tuple[TargetStatus, ...]:
+        found = []
+        for application in served(topology, node):
+            for target in application.targets:
+                health = self._table.of((application.name, target.address))
+                found.append(
+                    TargetStatus(
+                        application.name,
+                        str(target.address),
+                        target.port,
+                        target.weight,
+                        health.healthy,
+                        health.detail,
+                    )
+                )
+        return tuple(found)
+
+    def counters(self) -> Mapping[str, int]:
+        return {}

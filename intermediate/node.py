@@ -1,0 +1,52 @@
+"""The intermediate as a role of a node: it relays for its neighbours and knows no applications and no peers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from braid.readiness import neighbour_check
+from topology.model import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from braid.desired import Desired
+    from braid.events import Control
+    from braid.plan import AppNumbers
+    from braid.role import NodeHandle, Situation
+    from braid.status.snapshot import Check, TargetStatus
+    from topology.model import IPNetwork, Topology
+
+
+class Intermediate:
+    has_tun = False
+
+    def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
+        return {}
+
+    def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
+        return ()
+
+    def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
+        return desired
+
+    def checks(self, situation: Situation) -> tuple[Check, ...]:
+        return (neighbour_check(situation, (Role.EDGE, Role.INTERMEDIATE, Role.GATEWAY)),)
+
+    def receive_control(self, control: Control, now: float) -> None:
+        """An intermediate is told nothing by control message."""
+
+    def receive_neighbour(self, number: int, up: bool, now: float) -> None:
+        """Readiness is computed when it is asked for."""
+
+    async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Nothing runs beside the relay in the core."""
+        task_status.started()
+
+    def targets(self, topology: Topology, node: str) -> tuple[TargetStatus, ...]:
+        return ()
+
+    def counters(self) -> Mapping[str, int]:
+        return {}

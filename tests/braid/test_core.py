@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from braid import core as seam
+from braid.desired import (
+    Desired,
+    EdgeApplication,
+    EdgePolicy,
+    GatewayApplication,
+    GatewayPolicy,
+    GatewayVip,
+    Neighbour,
+    PathChoice,
+    PathSet,
+    TargetChoice,
+)
+from braid.events import Control, CoreEvent, Down, Established, Failed, Initiation, Rekey, Up
+from tests.braid.fake_core import Fabric, FakeCore
+
+if TYPE_CHECKING:
+    from dataplane import _native
+
+NEIGHBOURS = (Neighbour(21, ("10.90.0.21:7400", "[fd90::21]:7400")),)
+PATHS = (PathSet(31, 2, (PathChoice(0, (21, 31)), PathChoice(1, (22, 31)))),)
+
+
+def test_desired_state_of_an_edge_has_the_shape_the_core_takes() -> None:
+    policy = EdgePolicy((EdgeApplication(0, ("10.91.1.130",), (("tcp", 80, 80), ("icmp", 0, 65535)), 2, (31, 32)),))
+    assert json.loads(Desired(NEIGHBOURS, PATHS, edge=policy).to_json()) == {
+        "neighbours": [{"node": 21, "addresses": ["10.90.0.21:7400", "[fd90::21]:7400"]}],
+        "path_sets": [{"peer": 31, "copies": 2, "paths": [{"id": 0, "route": [21, 31]}, {"id": 1, "route": [22, 31]}]}],
+        "edge": {
+            "applications": [
+                {
+                    "app": 0,
+                    "vips": ["10.91.1.130"],
+                    "ports": [["tcp", 80, 80], ["icmp", 0, 65535]],
+                    "copies": 2,
+                    "gateways": [31, 32],
+                }
+            ]
+        },
+    }
+
+
+def test_desired_state_of_a_gateway_has_the_shape_the_core_takes() -> None:
+    application = GatewayApplication(
+        0,
+        (GatewayVip("10.91.1.130", 11),),
+        (("any", 0, 65535),),
+        2,
+        (TargetChoice("10.93.0.10", None, 1, healthy=True),),
+    )
+    desired = Desired(gateway=GatewayPolicy((application,), ("10.93.0.128/30", "fd93::1:0/126")))
+    assert json.loads(desired.to_json()) == {
+        "neighbours": [],
+        "path_sets": [],
+        "gateway": {
+            "applications": [
+                {
+                    "app": 0,
+                    "vips": [{"address": "10.91.1.130", "edge": 11}],
+                    "ports": [["any", 0, 65535]],
+                    "copies": 2,
+                    "targets": [{"address": "10.93.0.10", "port": None, "weight": 1, "healthy": True}],
+                }
+            ],
+            "snat": ["10.93.0.128/30", "fd93::1:0/126"],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("raw", "event"),
+    [
+        (("initiation", 7, 21, True, b"k", b"c"), Initiation(7, 21, True, b"k", b"c")),
+        (("established", 21, False, 3, True), Established(21, False, 3, True)),
+        (("up", 21, True), Up(21, True)),
+        (("down", 21, True), Down(21, True)),
+        (("rekey", 21, False), Rekey(21, False)),
+        (("control", 21, True, b"m"), Control(21, True, b"m")),
+        (("failed", "panic"), Failed("panic")),
+    ],
+)
+def test_every_event_has_a_type(raw: _native.Event, event: CoreEvent) -> None:
+    assert seam.typed_event(raw) == event
+
+
+async def test_events_arrive_in_order_also_when_there_are_many(nursery: trio.Nursery) -> None:
+    core = FakeCore(Fabric(), 1)
+    received: list[CoreEvent] = []
+    nursery.start_soon(seam.pump_events, core, received.append)
+    await trio.testing.wait_all_tasks_blocked()
+    for number in range(600):
+        core.push(("up", number, True))
+    for _ in range(50):
+        await trio.testing.wait_all_tasks_blocked()
+    assert received == [Up(number, True) for number in range(600)]
+    nursery.cancel_scope.cancel()
+
+
+def test_counters_are_read_as_they_are() -> None:
+    core = FakeCore(Fabric(), 1)
+    assert seam.read_snapshot(core)["drops"] == {}
+    assert seam.read_flows(core, 10) == []

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from braid.plan import AppNumbers, PathIds, plan_neighbours, plan_paths
+from topology.source import load
+
+TOPOLOGY = load(Path("lab/demo.yaml"))
+EDGE = "edge-fra-1"
+PEERS = {"gw-sto-1": frozenset({2})}
+
+
+def numbers(*names: str) -> set[int]:
+    return {int(TOPOLOGY.nodes[name].number) for name in names}
+
+
+@given(st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=16, unique=True), max_size=30))
+def test_path_ids_are_distinct_and_stay_with_their_route(history: list[list[int]]) -> None:
+    ids = PathIds()
+    before: dict[tuple[int, ...], int] = {}
+    for routes in history:
+        choices = ids.assign(7, tuple((first, 7) for first in routes))
+        now = {choice.route: choice.id for choice in choices}
+        assert set(now) == {(first, 7) for first in routes}
+        assert len(set(now.values())) == len(now)
+        assert all(0 <= number <= 15 for number in now.values())
+        assert all(now[route] == before[route] for route in now if route in before)
+        before = now
+
+
+def test_a_path_id_comes_back_with_its_route() -> None:
+    ids = PathIds()
+    first = ids.assign(7, ((1, 7), (2, 7)))
+    ids.assign(7, ((2, 7), (3, 7)))
+    assert ids.assign(7, ((1, 7), (2, 7))) == first
+
+
+def test_path_ids_of_different_peers_are_independent() -> None:
+    ids = PathIds()
+    assert [choice.id for choice in ids.assign(7, ((1, 7),))] == [0]
+    assert [choice.id for choice in ids.assign(8, ((1, 8),))] == [0]
+
+
+def test_application_numbers_stay() -> None:
+    apps = AppNumbers()
+    assert [apps.number(name) for name in ("a", "b", "a", "c")] == [0, 1, 0, 2]
+    assert apps.names == ("a", "b", "c")
+
+
+def test_neighbours_are_given_by_the_families_both_ends_have() -> None:
+    found = {neighbour.node: neighbour.addresses for neighbour in plan_neighbours(TOPOLOGY, EDGE)}
+    assert set(found) == numbers("mid-ams-1", "mid-lon-1", "mid-par-1", "dns-1")
+    assert found[TOPOLOGY.nodes["mid-ams-1"].number] == ("10.90.0.21:7400", "[fd90::21]:7400")
+
+
+def test_one_set_per_peer_and_number_of_copies() -> None:
+    ids = PathIds()
+    sets = plan_paths(TOPOLOGY, EDGE, {"gw-sto-1": frozenset({1, 2, 3})}, lambda _node: True, ids)
+    assert [(paths.copies, len(paths.paths)) for paths in sets] == [(1, 1), (2, 2), (3, 3)]
+    by_route = {(path.route, path.id) for paths in sets for path in paths.paths}
+    assert len(by_route) == len({route for route, _ in by_route})
+
+
+def test_paths_avoid_dead_neighbours_as_long_as_there_is_another_way() -> None:
+    every = numbers("mid-ams-1", "mid-lon-1", "mid-par-1")
+    for dead in (set(), {"mid-ams-1"}, {"mid-ams-1", "mid-lon-1"}):
+        (paths,) = plan_paths(TOPOLOGY, EDGE, PEERS, lambda node, dead=dead: node not in dead, PathIds())  # type: ignore[misc]
+        first_hops = {path.route[0] for path in paths.paths}
+        assert len(first_hops) == min(2, 3 - len(dead))
+        assert first_hops <= every - numbers(*dead)
+    (paths,) = plan_paths(TOPOLOGY, EDGE, PEERS, lambda _node: False, PathIds())
+    assert len(paths.paths) == 2
+
+
+def test_nodes_on_broken_paths_are_avoided_as_long_as_there_are_others() -> None:
+    (first, second) = [path.route[0] for path in plan_paths(TOPOLOGY, EDGE, PEERS, _any, PathIds())[0].paths]
+    (paths,) = plan_paths(TOPOLOGY, EDGE, PEERS, _any, PathIds(), lambda _peer: frozenset({first}))
+    hops = {path.route[0] for path in paths.paths}
+    assert len(hops) == 2
+    assert first not in hops
+    (paths,) = plan_paths(TOPOLOGY, EDGE, PEERS, _any, PathIds(), lambda _peer: frozenset({first, second}))
+    assert len(paths.paths) == 2
+
+
+def _any(_node: str) -> bool:
+    return True

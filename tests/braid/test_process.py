@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import ctypes, resource
+from braid.process import protect_memory
+protect_memory()
+PR_GET_DUMPABLE = 3
+print(ctypes.CDLL(None).prctl(PR_GET_DUMPABLE), resource.getrlimit(resource.RLIMIT_CORE))
+"""
+
+
+def test_the_process_leaves_no_core_dump_and_cannot_be_traced() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "0 (0, 0)\n"

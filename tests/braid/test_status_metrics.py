@@ -1,0 +1,109 @@
+"""The metrics: names, units, bounded labels, and that docs/metrics.md lists every one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from braid.status.metrics import IO_COUNTERS, RECOVERY_COUNTERS, exposition, registry
+from braid.status.snapshot import RelayStatus
+from tests.braid.fake_node import edge_status, gateway_status, measured
+
+if TYPE_CHECKING:
+    from braid.status.snapshot import NodeStatus
+
+DNS = {
+    "queries/udp/A/NOERROR": 2,
+    "answers/shop/edge-fra-1": 4,
+    "faults/name": 6,
+    "drops/tcp_length": 1,
+    "connections": 3,
+    "truncated": 5,
+}
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def samples(status: NodeStatus) -> dict[str, float]:
+    """ "name{label=value,...}" -> value"""
+    text = exposition(registry(lambda: status)).decode()
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
+            key = f"{sample.name}{{{labels}}}" if labels else sample.name
+            assert key not in found, f"{key} twice"
+            found[key] = sample.value
+    return found
+
+
+def test_an_edge() -> None:
+    found = samples(edge_status())
+    assert found["braid_node_info{node=edge-fra-1,place=Frankfurt,region=edge-fra,role=edge,version=0.1.0}"] == 1
+    assert found["braid_ready"] == 1
+    assert found["braid_neighbour_up{neighbour=mid-lon-1}"] == 0
+    assert found["braid_neighbour_rtt_seconds{neighbour=mid-ams-1}"] == 0.01225
+    assert "braid_neighbour_rtt_seconds{neighbour=mid-lon-1}" not in found
+    assert found["braid_session_usable{kind=end_to_end,peer=gw-sto-1}"] == 1
+    assert found["braid_path_sent_copies_total{path=1,peer=gw-sto-1,regions=mid-lon}"] == 995
+    assert found["braid_path_kept_copies_total{path=0,peer=gw-sto-1,via=mid-ams-1}"] == 700
+    assert found["braid_application_copies_usable{application=shop}"] == 1
+    assert found["braid_dropped_packets_total{reason=hop_tag}"] == 12
+    assert found["braid_tun_received_bytes_total"] == 1_400_000
+    assert found["braid_offload_active{kind=tun_uso}"] == 0
+    assert "braid_nat_flows" not in found
+    assert found["braid_topology_reload_failed"] == 0
+
+
+def test_recovery_counters_have_their_standard_names() -> None:
+    found = samples(edge_status())
+    values = {name: found[f"{metric}_total{{peer=gw-sto-1}}"] for name, (metric, _) in RECOVERY_COUNTERS.items()}
+    assert values == {"passed": 990, "discarded": 985, "out_of_order": 4, "rogue": 1, "lost": 2, "tagless": 0,
+                      "resets": 1, "latent_errors": 0}  # fmt: skip
+
+
+def test_a_gateway() -> None:
+    found = samples(gateway_status(reload_error="refused"))
+    assert found["braid_nat_flows"] == 4
+    assert found["braid_nat_ports_exhausted_total"] == 1
+    assert found["braid_application_flows{application=shop}"] == 4
+    assert found["braid_target_healthy{application=shop,target=10.93.0.11}"] == 0
+    assert found["braid_topology_reload_failed"] == 1
+
+
+def test_a_dns_node() -> None:
+    found = samples(replace(edge_status(), role="dns", dns=DNS))
+    assert found["braid_dns_queries_total{rcode=NOERROR,transport=udp,type=A}"] == 2
+    assert found["braid_dns_answers_total{application=shop,edge=edge-fra-1}"] == 4
+    assert found["braid_dns_dropped_queries_total{reason=tcp_length}"] == 1
+    assert found["braid_dns_tcp_connections"] == 3
+    assert found["braid_dns_events_total{event=truncated}"] == 5
+
+
+def test_equal_labels_are_one_sample() -> None:
+    status = edge_status()
+    doubled = replace(status, sessions=status.sessions * 2, received=status.received * 2)
+    found = samples(doubled)
+    assert found["braid_session_sent_packets_total{kind=hop,peer=mid-ams-1}"] == 2000
+    assert found["braid_path_kept_copies_total{path=0,peer=gw-sto-1,via=mid-ams-1}"] == 1400
+
+
+def test_no_address_of_a_client_is_a_label() -> None:
+    assert "10.91.1.10" not in exposition(registry(gateway_status)).decode()
+
+
+def test_the_process_is_there() -> None:
+    assert samples(edge_status())["process_resident_memory_bytes"] > 0
+
+
+def test_the_documented_metrics_are_the_ones_there_are() -> None:
+    page = (REPOSITORY / "docs/metrics.md").read_text(encoding="utf-8")
+    documented = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `braid_")}
+    measured_path = edge_status(path_health={(31, 0): measured(True)})
+    everything = replace(measured_path, io=dict.fromkeys(IO_COUNTERS, 0))
+    dns = replace(everything, dns=DNS, role="dns")
+    middle = replace(everything, relay=RelayStatus(1, 1), role="intermediate")
+    found = {key.partition("{")[0] for status in (everything, gateway_status(), dns, middle) for key in samples(status)}
+    assert documented == {name for name in found if name.startswith("braid_")}

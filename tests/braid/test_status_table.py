@@ -1,0 +1,127 @@
+"""Documents of nodes as tables, and both ends of a path brought together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from braid.status.ask import Answers
+from braid.status.show import printable, tables_of
+from braid.status.table import duration, flows_table, join_paths, node_tables, nodes_table, paths_table
+from tests.braid.fake_node import FakeView, edge_status, gateway_status
+
+
+def document(status: Any) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(json.dumps(asdict(status)))
+    return made
+
+
+def both() -> dict[str, dict[str, Any]]:
+    return {"edge-fra-1": document(edge_status()), "gw-sto-1": document(gateway_status())}
+
+
+def test_lost_is_what_was_sent_and_neither_kept_nor_eliminated() -> None:
+    found = {(path.source, path.way): (path.sent, path.kept, path.eliminated, path.lost) for path in join_paths(both())}
+    assert found == {
+        ("edge-fra-1", "mid-ams"): (1000, 800, 190, 10),
+        ("edge-fra-1", "mid-lon"): (995, 195, 780, 20),
+        ("gw-sto-1", "mid-ams"): (989, 700, 285, 4),
+    }
+
+
+def test_one_end_alone_shows_what_it_knows() -> None:
+    (sent, _, received, *_) = join_paths({"edge-fra-1": both()["edge-fra-1"]})
+    assert (sent.source, sent.sent, sent.kept, sent.lost) == ("edge-fra-1", 1000, None, None)
+    assert (received.source, received.way, received.sent, received.kept) == ("gw-sto-1", "... mid-ams-1", None, 700)
+    assert paths_table({"edge-fra-1": both()["edge-fra-1"]}).rows
+
+
+def test_counters_of_different_lives_give_no_loss() -> None:
+    documents = both()
+    documents["gw-sto-1"]["uptime_s"] += 31
+    assert {path.lost for path in join_paths(documents)} == {None}
+
+
+def test_more_arrived_than_sent_is_no_negative_loss() -> None:
+    documents = both()
+    documents["edge-fra-1"]["paths"][0]["copies_sent"] = 900
+    assert join_paths(documents)[0].lost is None
+
+
+def test_nodes_and_those_that_do_not_answer() -> None:
+    documents = both()
+    documents["gw-sto-1"]["ready"] = False
+    documents["gw-sto-1"]["checks"][1]["ok"] = False
+    table = nodes_table(documents, {"mid-ams-1": "connection refused"})
+    texts = [[cell.text for cell in row] for row in table.rows]
+    assert texts[0] == [
+        "edge-fra-1", "edge", "edge-fra", "yes", "1 min 30 s", "1/2", "1/1", "reduced 1 of 2", "15", "9f2c51d07ab3",
+    ]  # fmt: skip
+    assert texts[1][3] == "no: sessions"
+    assert texts[2][:4] == ["mid-ams-1", "-", "-", "unreachable: connection refused"]
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+    assert table.rows[0][5].style == "warn"
+
+
+def test_a_refused_reload_is_a_warning() -> None:
+    table = nodes_table({"e": document(edge_status(reload_error="bad"))}, {})
+    assert table.rows[0][3].text == "yes, but newest topology file refused"
+    assert table.rows[0][3].style == "warn"
+
+
+def test_every_table_has_as_many_cells_as_columns() -> None:
+    flows = {"gw-sto-1": {"flows": [asdict(flow) for flow in FakeView().flows(10)]}}
+    tables = [
+        paths_table(both()),
+        flows_table(flows),
+        *node_tables(both()["edge-fra-1"]),
+        *node_tables(both()["gw-sto-1"]),
+    ]
+    for table in tables:
+        assert table.rows
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+        assert table.numeric <= set(table.columns)
+
+
+def test_a_document_of_another_version_is_shown_as_far_as_it_goes() -> None:
+    table = nodes_table({"old": {"name": "old"}}, {})
+    assert table.rows[0][0].text == "old"
+    assert paths_table({"old": {"name": "old"}}).rows == ()
+    assert node_tables({"name": "old"}) == []
+
+
+def test_one_node_is_shown_in_detail() -> None:
+    answers = Answers({"edge-fra-1": both()["edge-fra-1"]})
+    titles = [table.title for table in tables_of("status", answers)]
+    assert titles == ["Nodes", "Applications", "Neighbours", "Packets dropped", "Paths"]
+    assert [table.title for table in tables_of("status", Answers(both()))] == ["Nodes"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.9, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (3600, "1 h 0 min"), (90_061, "1 d 1 h")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@given(st.text())
+def test_what_a_node_says_cannot_drive_the_terminal(text: str) -> None:
+    assert printable(text).isprintable()
+
+
+def test_paths_that_were_never_used_are_left_out() -> None:
+    documents = both()
+    documents["edge-fra-1"]["paths"][0] |= {"in_use": False}
+    documents["edge-fra-1"]["paths"][1] |= {"in_use": False, "copies_sent": 0}
+    del documents["gw-sto-1"]["received"][1]
+    rows = paths_table(documents).rows
+    assert [(row[0].text, row[2].text, row[3].text) for row in rows] == [
+        ("edge-fra-1", "mid-ams", "not in use"),
+        ("gw-sto-1", "mid-ams", "up"),
+    ]

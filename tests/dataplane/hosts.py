@@ -1,0 +1,107 @@
+"""Cores on the loopback interface, and waiting for what they say."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from dataplane import Core
+from tests.dataplane.reference import public
+
+if TYPE_CHECKING:
+    from dataplane._native import Event, Role
+
+PATIENCE = 10.0
+"""Seconds after which a test that waits has failed."""
+
+
+def free_port() -> int:
+    """A UDP port of the loopback interface that nobody used a moment ago."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Host:
+    """One Core with a key of its own, bound to a loopback port."""
+
+    def __init__(self, number: int, role: Role = "intermediate", *, start: bool = True) -> None:
+        self.number, self.port = number, free_port()
+        self.private = bytes([number]) * 32
+        self.public = public(X25519PrivateKey.from_private_bytes(self.private))
+        self.address = f"127.0.0.1:{self.port}"
+        self.core = Core(
+            role=role,
+            number=number,
+            private_key=self.private,
+            listen=[("127.0.0.1", self.port)],
+            tun_fds=[],
+            mtu=1420,
+        )
+        if start:
+            self.core.start()
+
+    def configure(self, neighbours: dict[int, str]) -> None:
+        specs = [{"node": number, "addresses": [address]} for number, address in neighbours.items()]
+        self.core.configure(json.dumps({"neighbours": specs, "path_sets": []}))
+
+    def wait(self, *kinds: str) -> list[Event]:
+        """Events up to and with the first of these kinds. AssertionError when none comes."""
+        seen: list[Event] = []
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            left = deadline - time.monotonic()
+            assert left > 0, f"node {self.number} never said {kinds}, but {seen}; drops {self.drops()}"
+            select.select([self.core.event_fd()], [], [], left)
+            for event in self.core.events():
+                seen.append(event)
+                if event[0] in kinds:
+                    return seen
+
+    def snapshot(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.core.snapshot())
+        return document
+
+    def drops(self) -> dict[str, int]:
+        drops: dict[str, int] = self.snapshot()["drops"]
+        return drops
+
+    def wait_drops(self, reason: str, count: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self.drops().get(reason, 0) < count:
+            assert time.monotonic() < deadline, (
+                f"{reason} is {self.drops().get(reason, 0)}, not {count}: {self.drops()}"
+            )
+            time.sleep(0.01)
+
+
+def join(a: Host, b: Host) -> None:
+    """A neighbour session, initiated by ``a``."""
+    a.configure({b.number: b.address})
+    b.configure({a.number: a.address})
+    a.core.initiate(b.number, True, b.public, b"certificate of a")
+    accept(b)
+    a.wait("established")
+    b.wait("established")
+
+
+def accept(host: Host) -> Event:
+    """Answers the next initiation, whatever its certificate."""
+    event = host.wait("initiation")[-1]
+    assert event[0] == "initiation"
+    host.core.accept(event[1])
+    return event
+
+
+def udp_socket() -> socket.socket:
+    """On a loopback port of its own; waits ``PATIENCE`` for what it is to receive."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+    made.settimeout(PATIENCE)
+    return made

@@ -1,0 +1,128 @@
+"""The DNS role between the node runtime and the service, on the demo topology."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+import trio
+
+from braid.events import Control
+from braid.messages import ApplicationReport, EdgeReport, encode
+from braid.role import NodeHandle, Situation
+from dns.config import dns_config
+from dns.role import Dns
+from tests.dns.zone import addresses, free_port, query
+from topology.model import Role, SocketAddress, Topology
+from topology.source import load
+
+DEMO = load(Path(__file__).parents[2] / "lab" / "demo.yaml")
+ADDRESS = SocketAddress(ip_address("127.0.0.1"), free_port())
+TOPOLOGY = replace(DEMO, nodes=DEMO.nodes | {"dns-1": replace(DEMO.nodes["dns-1"], dns_listen=(ADDRESS,))})
+
+
+@dataclass
+class Links:
+    up: bool = True
+
+    def neighbour_up(self, name: str) -> bool:
+        return self.up
+
+    def peer_up(self, name: str) -> bool:
+        return False
+
+    def usable_paths(self, name: str) -> int:
+        return 0
+
+
+class Node:
+    def __init__(self) -> None:
+        self.topology = TOPOLOGY
+        self.reload = trio.Event()
+
+    def situation(self) -> Situation:
+        return Situation(self.topology, "dns-1", Links())
+
+    def handle(self) -> NodeHandle:
+        return NodeHandle(
+            situation=self.situation,
+            replan=lambda: None,
+            send_control=lambda _name, _message: False,
+            changed=trio.Event,
+            reloaded=lambda: self.reload,
+            draining=lambda: False,
+            ready=lambda: True,
+        )
+
+
+def control(edge: str, *, usable: int = 2, sequence: int = 1, adjacent: bool = True) -> Control:
+    applications = tuple(ApplicationReport(name, usable, 0) for name in TOPOLOGY.applications)
+    report = EdgeReport(sequence, True, False, applications)
+    return Control(TOPOLOGY.nodes[edge].number, adjacent, encode(report))
+
+
+async def ask(name: str) -> list[str]:
+    with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as asker, trio.fail_after(2):
+        await asker.sendto(query(name), (str(ADDRESS.host), ADDRESS.port))
+        return addresses(await asker.recv(4096))
+
+
+def vip(topology: Topology, edge: str) -> str:
+    found = [v.address for v in topology.vips if (v.edge, v.application) == (edge, "shop") and v.address.version == 4]
+    return str(found[0])
+
+
+def test_the_configuration_is_that_of_the_topology() -> None:
+    config = dns_config(DEMO, "dns-1")
+    assert config.zone == DEMO.zone
+    assert config.listen == DEMO.nodes["dns-1"].dns_listen
+    assert [edge.name for edge in config.edges] == [node.name for node in DEMO.by_role(Role.EDGE)]
+    assert config.hosts == {"shop.apps.example": "shop", "lab.apps.example": "lab"}
+    (server,) = config.servers
+    assert server.hostname == "ns1.apps.example"
+    assert [str(address) for address in server.addresses] == ["10.91.1.53", "fd91:1::53", "10.91.2.53", "fd91:2::53"]
+    assert sum(len(addresses) for addresses in config.vips.values()) == len(DEMO.vips)
+
+
+def test_a_node_of_another_role_has_no_configuration() -> None:
+    with pytest.raises(ValueError, match=r"nodes.edge-fra-1.dns_listen: is missing"):
+        dns_config(DEMO, "edge-fra-1")
+
+
+async def test_reports_and_reloads_reach_the_answers() -> None:
+    node, role = Node(), Dns()
+    async with trio.open_nursery() as nursery:
+        assert not role.checks(node.situation())[0].ok
+        await nursery.start(partial(role.serve, node.handle()))
+        fra, nyc = vip(TOPOLOGY, "edge-fra-1"), vip(TOPOLOGY, "edge-nyc-1")
+        assert await ask("shop.apps.example") == [fra], "before any report in the order of the file"
+        assert [check.ok for check in role.checks(node.situation())] == [True, True, False]
+
+        role.receive_control(control("edge-fra-1", usable=0), trio.current_time())
+        role.receive_control(control("edge-nyc-1"), trio.current_time())
+        await trio.sleep(0.25)
+        assert await ask("shop.apps.example") == [nyc]
+        assert all(check.ok for check in role.checks(node.situation()))
+
+        role.receive_control(control("edge-fra-1", sequence=2, adjacent=False), trio.current_time())
+        role.receive_control(Control(TOPOLOGY.nodes["edge-fra-1"].number, True, b"\x09nonsense"), trio.current_time())
+        await trio.sleep(0.25)
+        assert await ask("shop.apps.example") == [nyc], "neither end-to-end nor broken messages count"
+        assert role.counters()["bad_messages"] == 1
+        assert role.counters()["queries/udp/A/NOERROR"] == 3
+
+        shop = replace(TOPOLOGY.applications["shop"], hostnames=("store.apps.example",))
+        node.topology = replace(TOPOLOGY, applications=TOPOLOGY.applications | {"shop": shop})
+        reload, node.reload = node.reload, trio.Event()
+        reload.set()
+        await trio.sleep(0.1)
+        assert await ask("store.apps.example") == [nyc]
+        assert await ask("shop.apps.example") == []
+
+        role.receive_neighbour(TOPOLOGY.nodes["edge-nyc-1"].number, False, trio.current_time() - 2)
+        await trio.sleep(0.25)
+        assert set(await ask("store.apps.example")) == {fra, nyc}, "fail open"
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+from braid.desired import Desired
+from braid.plan import AppNumbers
+from braid.role import Situation
+from edge.applications import edge_policy, peers_of
+from edge.node import Edge
+from edge.report import edge_report
+from edge.vip import captured
+from topology.source import load
+from topology.vips import vip_for
+
+TOPOLOGY = load(Path("lab/demo.yaml"))
+EDGE = "edge-fra-1"
+
+
+@dataclass
+class FakeLinks:
+    neighbours: set[str] = field(default_factory=set)
+    paths: dict[str, int] = field(default_factory=dict)
+
+    def neighbour_up(self, name: str) -> bool:
+        return name in self.neighbours
+
+    def peer_up(self, name: str) -> bool:
+        return self.paths.get(name, 0) > 0
+
+    def usable_paths(self, name: str) -> int:
+        return self.paths.get(name, 0)
+
+
+def test_applications_carry_their_vips_ports_and_gateways_in_order() -> None:
+    numbers = AppNumbers()
+    policy = edge_policy(TOPOLOGY, EDGE, numbers)
+    shop, lab = policy.applications
+    gateways = {name: TOPOLOGY.nodes[name].number for name in ("gw-sto-1", "gw-mil-1")}
+    assert numbers.names == ("shop", "lab")
+    assert shop.ports == (("tcp", 80, 80), ("icmp", 0, 65535))
+    assert lab.ports == (("any", 0, 65535),)
+    assert shop.gateways == (gateways["gw-sto-1"], gateways["gw-mil-1"])
+    assert lab.gateways == (gateways["gw-mil-1"], gateways["gw-sto-1"])
+    assert shop.vips == tuple(str(vip.address) for vip in vip_for(TOPOLOGY, EDGE, "shop"))
+    assert len(shop.vips) == 2
+
+
+def test_only_vips_of_this_edge_are_captured() -> None:
+    prefixes = captured(TOPOLOGY, EDGE)
+    assert len(prefixes) == 4
+    assert all(prefix.num_addresses == 1 for prefix in prefixes)
+    assert not set(prefixes) & set(captured(TOPOLOGY, "edge-nyc-1"))
+
+
+def test_peers_are_the_gateways_with_every_number_of_copies() -> None:
+    three = replace(TOPOLOGY.applications["lab"], copies=3, gateways=("gw-mil",))
+    topology = replace(TOPOLOGY, applications=TOPOLOGY.applications | {"lab": three})
+    assert peers_of(topology, EDGE) == {"gw-sto-1": frozenset({2}), "gw-mil-1": frozenset({2, 3})}
+
+
+def test_an_edge_is_ready_with_a_neighbour_and_a_gateway() -> None:
+    role = Edge(Random(1))
+
+    def failing(links: FakeLinks) -> list[str]:
+        return [check.name for check in role.checks(Situation(TOPOLOGY, EDGE, links)) if not check.ok]
+
+    assert failing(FakeLinks()) == ["neighbour", "gateway"]
+    assert failing(FakeLinks({"dns-1"})) == ["neighbour", "gateway"]
+    assert failing(FakeLinks({"mid-ams-1"})) == ["gateway"]
+    assert failing(FakeLinks({"mid-ams-1"}, {"gw-mil-1": 1})) == []
+
+
+def test_a_report_counts_the_paths_to_the_best_reachable_gateway() -> None:
+    links = FakeLinks({"mid-ams-1"}, {"gw-sto-1": 1, "gw-mil-1": 2})
+    report = edge_report(Situation(TOPOLOGY, EDGE, links), ready=True, draining=False)
+    assert {application.name: application.usable for application in report.applications} == {"shop": 1, "lab": 2}
+    assert report.ready
+    none = edge_report(Situation(TOPOLOGY, EDGE, FakeLinks()), ready=False, draining=True)
+    assert [application.usable for application in none.applications] == [0, 0]
+    assert none.draining
+
+
+def test_the_edge_adds_its_own_part_alone() -> None:
+    desired = Edge(Random(1)).complete(Desired(), TOPOLOGY, EDGE, AppNumbers())
+    assert desired.gateway is None
+    assert desired.edge is not None
