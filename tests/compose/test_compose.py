@@ -1,0 +1,144 @@
+"""The compose file as users run it: build, start, wait until healthy, download by name, lose a node in the middle."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lab.origin import digest, size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.compose
+
+ROOT = Path(__file__).parent.parent.parent
+SHOP = "http://shop.apps.example"
+PUBLIC_BASES = ("rust:1-slim-bookworm", "python:3.11-slim-bookworm")
+
+
+@dataclass(frozen=True, slots=True)
+class Compose:
+    command: tuple[str, ...]
+    project: str
+
+    def argv(self, *arguments: str) -> list[str]:
+        return [*self.command, "-p", self.project, *arguments]
+
+    def run(self, *arguments: str, timeout: float = 60) -> str:
+        """Standard output; fails with what the command said."""
+        done = subprocess.run(
+            self.argv(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        if done.returncode != 0:
+            pytest.fail(f"compose {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}"[-6000:])
+        return done.stdout
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """What ``docker inspect`` says, by service, also of stopped ones."""
+        mine = f"label=com.docker.compose.project={self.project}"
+        listed = subprocess.run(["docker", "ps", "-aq", "--filter", mine], capture_output=True, text=True, check=True)
+        shown = subprocess.run(
+            ["docker", "inspect", *listed.stdout.split()], capture_output=True, text=True, check=True
+        )
+        return {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in json.loads(shown.stdout)}
+
+    def inside(self, service: str, *command: str, timeout: float = 60) -> str:
+        return self.run("exec", "-T", service, *command, timeout=timeout)
+
+
+def compose_command() -> tuple[str, ...]:
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    return ("docker", "compose") if plugin.returncode == 0 else ("docker-compose",)
+
+
+def docker_finds(*command: str) -> bool:
+    return all(
+        subprocess.run(["docker", *command, image], capture_output=True, timeout=300, check=False).returncode == 0
+        for image in PUBLIC_BASES
+    )
+
+
+def provide_base_images() -> None:
+    """The public ones where a registry has them, else our own: what a user does with ``make compose-images``."""
+    own = (ROOT / ".env").exists()
+    if os.environ.get("BASE_IMAGE") or (not own and (docker_finds("image", "inspect") or docker_finds("pull", "-q"))):
+        return
+    if os.geteuid() != 0:
+        pytest.skip("no image registry can be reached, and base images of our own need root: sudo make compose-images")
+    made = subprocess.run(["tools/images.sh"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert made.returncode == 0, made.stderr
+
+
+@pytest.fixture(scope="module")
+def compose() -> Iterator[Compose]:
+    """A project of its own, up and healthy; removed with its volumes. Its logs are shown when a test fails."""
+    # Building takes minutes; pytest's dump of a test that hangs would say nothing here.
+    faulthandler.cancel_dump_traceback_later()
+    provide_base_images()
+    compose = Compose(compose_command(), f"braid-test-{os.getpid()}")
+    try:
+        compose.run("build", timeout=900)
+        compose.run("up", "-d", timeout=240)
+        yield compose
+    finally:
+        logs = compose.argv("logs", "--no-color", "--tail", "15")
+        print(subprocess.run(logs, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False).stdout[-15000:])
+        down = compose.argv("down", "-v", "--remove-orphans", "-t", "5")
+        subprocess.run(down, cwd=ROOT, capture_output=True, timeout=180, check=False)
+
+
+def test_all_containers_are_healthy(compose: Compose) -> None:
+    expected = dict.fromkeys(compose.run("config", "--services").split(), "healthy")
+    deadline = time.monotonic() + 30
+    states: dict[str, str] = {}
+    while states != expected and time.monotonic() < deadline:
+        states = {service: each["State"]["Health"]["Status"] for service, each in compose.containers().items()}
+        time.sleep(0.2)
+    assert states == expected
+
+
+def test_containers_have_no_privileges_beyond_net_admin(compose: Compose) -> None:
+    for container in compose.containers().values():
+        host = container["HostConfig"]
+        assert host["Privileged"] is False
+        assert host["CapDrop"] == ["ALL"]
+        added = {capability.removeprefix("CAP_") for capability in host["CapAdd"] or []}
+        assert added <= {"NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"}
+
+
+def test_a_client_reaches_the_application_by_name(compose: Compose) -> None:
+    """Each edge has its own VIP for it, and every client gets that of its edge."""
+    for client, network in (("client", "10.91.1."), ("client-2", "10.91.2.")):
+        code, address = compose.inside(
+            client, "curl", "-4", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{remote_ip}", f"{SHOP}/"
+        ).split()
+        assert code == "200"
+        assert address.startswith(network)
+
+
+def test_a_download_survives_the_loss_of_an_intermediate(compose: Compose) -> None:
+    size = "60MB"
+    fetch = f"curl -sS --fail --limit-rate 10M {SHOP}/object/{size} | sha256sum"
+    argv = compose.argv("exec", "-T", "client", "sh", "-c", fetch)
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as download:
+        time.sleep(2)
+        assert download.poll() is None, download.communicate()
+        compose.run("kill", "-s", "SIGKILL", "mid-ams-1")
+        assert download.poll() is None, "the download ended before the node was killed"
+        out, errors = download.communicate(timeout=60)
+    assert download.returncode == 0, errors
+    assert out.split()[0] == digest(size_of(size))
+
+
+def test_nodes_drain_and_exit_cleanly(compose: Compose) -> None:
+    compose.run("stop", "-t", "10", "edge-nyc-1")
+    assert compose.containers()["edge-nyc-1"]["State"]["ExitCode"] == 0

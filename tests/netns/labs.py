@@ -1,0 +1,123 @@
+"""Labs for these tests: the demo's topology under another name, and what puts a lab in order again after a test."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from lab import link
+from lab.running import RunningLab, take_down
+from lab.up import up
+from topology.vips import vip_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from topology.model import IPAddress
+
+DEMO = Path(__file__).parent.parent.parent / "lab" / "demo.yaml"
+
+
+def demo(name: str) -> dict[str, Any]:
+    """The demo's topology file as a document, with one more application, ``solo``, that has a single gateway region."""
+    document: dict[str, Any] = yaml.safe_load(DEMO.read_text())
+    document["name"] = name
+    document["applications"]["solo"] = {
+        "hostnames": ["solo.apps.example"],
+        "ports": ["any"],
+        "targets": [{"address": "10.93.0.11"}, {"address": "fd93::11"}],
+        "gateways": ["gw-sto"],
+        "copies": 2,
+    }
+    return document
+
+
+def one_family(document: dict[str, Any], version: int) -> None:
+    """Leaves the underlay addresses of one IP version."""
+
+    def keep(addresses: list[str]) -> list[str]:
+        return [text for text in addresses if (":" in text) == (version == 6)]
+
+    for node in document["nodes"].values():
+        node["underlay"] = keep(node["underlay"])
+    document["lab"]["underlay"] = keep(document["lab"]["underlay"])
+
+
+def write(document: dict[str, Any], directory: Path) -> Path:
+    file = directory / f"{document['name']}.yaml"
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    return file
+
+
+@contextmanager
+def running(document: dict[str, Any], directory: Path) -> Iterator[RunningLab]:
+    """The lab of a document, up and with all its copies; removed at the end, also one that an earlier run left."""
+    take_down(document["name"])
+    with up(write(document, directory)) as lab:
+        wait_protected(lab)
+        yield lab
+
+
+def mend(lab: RunningLab) -> None:
+    """All links perfect, all members running, all copies sent."""
+    known = link.all_counters(lab.plan)
+    for each in lab.plan.links:
+        if known.get(each.name, {}).get("attached"):
+            lab.impair(each.a.member, each.b.member, None)
+    members = [name for name, member in lab.plan.members.items() if member.kind != "client"]
+    for name in members:
+        if not lab.alive(name):
+            lab.start(name)
+    for name in members:
+        lab.wait_ready(name)
+    wait_protected(lab)
+
+
+def wait_protected(lab: RunningLab, timeout: float = 15.0) -> float:
+    """Seconds until every edge sends all copies to the gateway each application prefers, and gateways theirs back."""
+    began = time.monotonic()
+    while True:
+        lacking = list(_lacking(lab))
+        if not lacking:
+            return time.monotonic() - began
+        if time.monotonic() - began > timeout:
+            pytest.fail(f"not protected after {timeout:g} s: {'; '.join(lacking)}")
+        time.sleep(0.1)
+
+
+def _lacking(lab: RunningLab) -> Iterator[str]:
+    nodes = lab.topology.nodes
+    edges = [name for name, node in nodes.items() if node.role.value == "edge"]
+    for edge in edges:
+        for application in lab.status(edge)["applications"]:
+            wanted = lab.topology.applications[application["name"]].gateways[0]
+            chosen = nodes.get(application["gateway"])
+            if chosen is None or chosen.region != wanted:
+                yield f"{edge}: {application['name']} goes to {application['gateway']}, not {wanted}"
+            elif application["copies_usable"] < application["copies_wanted"]:
+                yield f"{edge}: {application['name']} {application['protection']}"
+    for gateway in (name for name, node in nodes.items() if node.role.value == "gateway"):
+        paths = lab.status(gateway)["paths"]
+        for edge in edges:
+            usable = sum(path["peer"] == edge and path["in_use"] and path["up"] for path in paths)
+            if usable < 2:
+                yield f"{gateway}: {usable} paths to {edge}"
+
+
+def vip(lab: RunningLab, application: str, version: int = 4, edge: str = "edge-fra-1") -> str:
+    """The address under which the clients of an edge reach an application."""
+    found: tuple[IPAddress, ...] = tuple(
+        each.address for each in vip_for(lab.topology, edge, application) if each.address.version == version
+    )
+    return str(found[0])
+
+
+def relays(lab: RunningLab, edge: str, gateway: str) -> tuple[str, ...]:
+    """The intermediates that now carry the copies from an edge to a gateway, in the order of path ids."""
+    paths = [path for path in lab.status(edge)["paths"] if path["peer"] == gateway and path["in_use"]]
+    return tuple(path["route"][0] for path in sorted(paths, key=lambda path: int(path["id"])))

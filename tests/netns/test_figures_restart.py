@@ -1,0 +1,179 @@
+"""Nodes that are killed, restarted, drained and reloaded under traffic."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from lab.origin import digest, size_of
+from tests.netns import labs, traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lab.running import RunningLab
+
+pytestmark = pytest.mark.netns
+
+EDGE, GATEWAY = "edge-fra-1", "gw-sto-1"
+
+
+@pytest.mark.parametrize("sender", [EDGE, GATEWAY])
+def test_a_restarted_sender_is_accepted_at_once(
+    lab: RunningLab, sender: str, figure: Callable[[str, object], None]
+) -> None:
+    """The edge sends the requests, the gateway the answers: the probe needs both.
+
+    The best of up to three starts: half a second of it is Python reading its modules, which takes longer on a machine
+    that does something else meanwhile.
+    """
+    took: list[float] = []
+    with (
+        traffic.serving(lab, "origin-2", "udp-echo", 6003),
+        traffic.Probe(lab, "client", labs.vip(lab, "solo"), 6003) as probe,
+    ):
+        while len(took) < 3 and min(took, default=1.0) >= 1.0:
+            probe.wait_received_after(time.monotonic(), timeout=5)
+            lab.kill(sender)
+            time.sleep(0.5)
+            started = time.monotonic()
+            lab.start(sender)
+            took.append(probe.wait_received_after(started, timeout=5))
+            # Sessions, paths and flows are made anew in the first seconds: none of that may stop the traffic again.
+            time.sleep(3.0)
+            gap = probe.longest_gap(started + took[-1], time.monotonic())
+            assert gap < 0.5
+    figure(
+        f"{sender} restarted: traffic again after its start",
+        f"{', '.join(f'{seconds:.2f}' for seconds in took)} s, then never silent for more than {gap * 1000:.0f} ms",
+    )
+    assert min(took) < 1.0
+
+
+def test_new_connections_leave_a_dead_gateway(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
+    where = {"gw-sto-1": pool(lab, "gw-sto-1"), "gw-mil-1": pool(lab, "gw-mil-1")}
+    assert seen(lab)["client"] in where["gw-sto-1"]
+    killed = time.monotonic()
+    lab.kill("gw-sto-1")
+    failures = 0
+    while True:
+        done = lab.exec("client", ["curl", "-4", "-sS", "--max-time", "0.25", URL], check=False)
+        if done.returncode == 0:
+            break
+        failures += 1
+        assert time.monotonic() < killed + 10, done.stderr
+    seconds = time.monotonic() - killed
+    assert seen(lab)["client"] in where["gw-mil-1"]
+    figure(
+        "preferred gateway killed: new connections work again",
+        f"through the other gateway after {seconds:.2f} s ({failures} connections failed)",
+    )
+    assert seconds < 3.0
+
+
+def test_a_client_keeps_gateway_address_and_target(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
+    found = {(each["origin"], each["client"]) for each in (seen(lab) for _ in range(10))}
+    figure("10 connections of one client came from", ", ".join(f"{address} to {origin}" for origin, address in found))
+    assert len(found) == 1
+
+
+def test_a_reload_disturbs_no_flow(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
+    results: list[traffic.Download] = []
+    url, slowly = "http://shop.apps.example/object/200MB", ("--limit-rate", "40M")
+    thread = threading.Thread(target=lambda: results.append(traffic.download(lab, "client", url, *slowly)))
+    document = yaml.safe_load(lab.file.read_text())
+    changed = deepcopy(document)
+    changed["applications"]["late"] = {
+        **deepcopy(document["applications"]["solo"]),
+        "hostnames": ["late.apps.example"],
+    }
+    to = traffic.endpoint(labs.vip(lab, "solo"), 6005)
+    thread.start()
+    try:
+        with (
+            traffic.serving(lab, "origin-2", "udp-echo", 6005),
+            traffic.sending(lab, "client", to, rate=5_000, seconds=4.0, size=300, echo=True) as sent,
+        ):
+            time.sleep(1.0)
+            reload(lab, changed)
+            reachable = curl_until(lab, "http://late.apps.example/", time.monotonic(), timeout=5)
+            running = thread.is_alive()
+            reload(lab, document)
+    finally:
+        thread.join()
+        labs.write(document, lab.file.parent)
+    echo = sent.report["echo"]
+    figure(
+        "SIGHUP to all nodes with a new application, and again without it, in mid-download",
+        f"sha256 of 200 MB equal; UDP 5,000/s both ways: {echo['lost']} of {echo['sent']} lost, "
+        f"{echo['duplicated']} duplicated; the new application reachable by name after {reachable:.2f} s",
+    )
+    assert running, "the download ended before the reload"
+    assert results[0].sha256 == digest(size_of("200MB"))
+    assert (echo["lost"], echo["duplicated"]) == (0, 0)
+
+
+def reload(lab: RunningLab, document: dict[str, Any]) -> None:
+    labs.write(document, lab.file.parent)
+    for node in lab.topology.nodes:
+        lab.kill(node, signal.SIGHUP)
+
+
+def test_sigterm_drains_and_exits_0(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
+    """An intermediate that ends on request costs no packet. The other roles end cleanly too."""
+    relay = labs.relays(lab, EDGE, GATEWAY)[0]
+    others = ("edge-nyc-1", "gw-mil-1", "dns-1")
+    # Started here, so that the exit status is ours to read.
+    for name in (relay, *others):
+        lab.kill(name)
+    processes = {name: lab.start(name) for name in (relay, *others)}
+    labs.mend(lab)
+    to = traffic.endpoint(labs.vip(lab, "solo"), 6004)
+    with (
+        traffic.serving(lab, "origin-2", "udp-echo", 6004),
+        traffic.sending(lab, "client", to, rate=5_000, seconds=4.0, size=300, echo=True) as sent,
+    ):
+        time.sleep(1.0)
+        began = time.monotonic()
+        lab.kill(relay, signal.SIGTERM)
+        seconds = time.monotonic() - began
+    for name in others:
+        lab.kill(name, signal.SIGTERM)
+    assert {name: process.wait(1) for name, process in processes.items()} == dict.fromkeys(processes, 0)
+    echo = sent.report["echo"]
+    figure(
+        "SIGTERM",
+        f"every role exits 0 (the intermediate after {seconds:.2f} s); UDP 5,000/s both ways through it: "
+        f"{echo['lost']} of {echo['sent']} lost, {echo['duplicated']} duplicated",
+    )
+    assert (echo["lost"], echo["duplicated"]) == (0, 0)
+
+
+URL = "http://shop.apps.example/headers"
+
+
+def seen(lab: RunningLab) -> dict[str, str]:
+    """What the target saw of a new connection: ``origin`` (itself) and ``client`` (the gateway's SNAT address)."""
+    return traffic.curl_json(lab, "client", URL, "-4")
+
+
+def pool(lab: RunningLab, gateway: str) -> set[str]:
+    return {
+        str(address) for prefix in lab.topology.nodes[gateway].snat_pools if prefix.version == 4 for address in prefix
+    }
+
+
+def curl_until(lab: RunningLab, url: str, since: float, timeout: float) -> float:
+    """Seconds from ``since`` until the URL could be had."""
+    while True:
+        done = lab.exec("client", ["curl", "-sS", "--fail", "--max-time", "1", url], check=False)
+        if done.returncode == 0:
+            return time.monotonic() - since
+        assert time.monotonic() < since + timeout, done.stderr
+        time.sleep(0.02)
