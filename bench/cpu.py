@@ -1,0 +1,28 @@
+"""CPU time of processes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def seconds(pids: Iterable[int]) -> float:
+    """In user space and in the kernel, all threads; processes that are gone count nothing."""
+    total = 0.0
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            # proc(5): the name may hold spaces and parentheses; utime and stime are fields 14 and 15.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) * TICK
+    return total
+
+
+def of_each(nodes: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
+    return {node: seconds(pids) for node, pids in nodes.items()}

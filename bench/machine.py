@@ -1,0 +1,32 @@
+"""The machine that was measured on, and how busy it was before."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+
+def machine() -> dict[str, Any]:
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")]
+    virtual = any(line.startswith("flags") and " hypervisor" in line for line in cpuinfo)
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "virtual": virtual,
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "kernel": platform.release(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def described(machine: dict[str, Any]) -> str:
+    kind = "virtual CPUs" if machine["virtual"] else "CPUs"
+    return (
+        f"{machine['cpus']} {kind} ({machine['cpu']}), {machine['memory_gib']} GiB, Linux {machine['kernel']},"
+        f" load {machine['load_before']} before, {machine['measured']}"
+    )
