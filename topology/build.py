@@ -5,6 +5,7 @@ from __future__ import annotations
 from topology.graph import default_links
 from topology.model import (
     Application,
+    DnsSettings,
     DnsZone,
     HealthCheck,
     Lab,
@@ -26,15 +27,17 @@ from topology.schema import (
     STATUS_PORT,
     ApplicationShape,
     CheckShape,
+    DnsShape,
     Document,
     LabShape,
     NodeShape,
     ZoneShape,
 )
+from topology.zonefile import parse_record
 
 
 def build(document: Document) -> Topology:
-    """A topology without VIPs. The document's references must hold (``topology.rules.regions``)."""
+    """A topology without VIPs. The document's references and records must hold (``topology.rules``)."""
     regions = {
         name: Region(name, shape.role, shape.place, frozenset(shape.shared_risk))
         for name, shape in document.regions.items()
@@ -55,6 +58,7 @@ def build(document: Document) -> Topology:
         vips=(),
         zone=_zone(document.zone),
         lab=_lab(document.lab),
+        dns=_dns(document.dns),
     )
 
 
@@ -127,7 +131,20 @@ def _check(shape: CheckShape, port: int | None) -> HealthCheck:
 
 
 def _zone(shape: ZoneShape) -> DnsZone:
-    return DnsZone(shape.name, shape.ttl, shape.contact or f"hostmaster.{shape.name}")
+    records = tuple(parse_record(text, shape.name, shape.ttl) for text in shape.records)
+    return DnsZone(shape.name, shape.ttl, shape.contact or f"hostmaster.{shape.name}", records)
+
+
+def _dns(shape: DnsShape) -> DnsSettings:
+    return DnsSettings(
+        version=shape.version,
+        identity=shape.identity,
+        client_subnet=shape.client_subnet,
+        reverse=shape.reverse,
+        responses_per_second=shape.responses_per_second,
+        slip=shape.slip,
+        cookie_secrets=shape.cookie_secrets,
+    )
 
 
 def _lab(shape: LabShape) -> Lab:

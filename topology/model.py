@@ -38,6 +38,15 @@ class ServiceMode(StrEnum):
     NAT = "nat"
 
 
+class ClientSubnetUse(StrEnum):
+    """Which client prefixes of resolvers (EDNS Client Subnet, RFC 7871) a DNS node steers by."""
+
+    PUBLIC = "public"
+    """Globally routed ones; for others the resolver's own address counts."""
+    ALL = "all"
+    OFF = "off"
+
+
 class CheckKind(StrEnum):
     NONE = "none"
     TCP = "tcp"
@@ -149,6 +158,18 @@ class Vip:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneRecord:
+    """A record that is the same for every client."""
+
+    owner: str
+    """Lower case, without the final dot; may begin with ``*.``."""
+    kind: int
+    ttl: int
+    data: bytes
+    """Wire form, names in full."""
+
+
+@dataclass(frozen=True, slots=True)
 class DnsZone:
     name: str
     """Lower case, without the final dot."""
@@ -156,6 +177,27 @@ class DnsZone:
     """Seconds."""
     contact: str
     """Mail address as a domain name (RFC 1035 3.3.13 RNAME)."""
+    records: tuple[ZoneRecord, ...] = ()
+    """What the zone holds besides applications and name servers."""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """How DNS nodes answer; the same for all of them."""
+
+    version: str = "Braid"
+    """Answer to CH TXT version.bind; empty refuses."""
+    identity: bool = True
+    """Whether id.server and NSID give the node's name."""
+    client_subnet: ClientSubnetUse = ClientSubnetUse.PUBLIC
+    reverse: bool = True
+    """Whether PTR records of the VIP pools are served."""
+    responses_per_second: int = 200
+    """Per client prefix over UDP without a valid cookie; 0 is no limit."""
+    slip: int = 2
+    """Every which limited answer is sent truncated instead of not at all; 0 is none."""
+    cookie_secrets: tuple[bytes, ...] = ()
+    """16 bytes each (RFC 9018): the first makes cookies, all are accepted; empty lets every node draw its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +236,7 @@ class Topology:
     vips: tuple[Vip, ...]
     zone: DnsZone
     lab: Lab = field(default_factory=Lab)
+    dns: DnsSettings = DnsSettings()
 
     def nodes_of(self, region: str) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes.values() if node.region == region)

@@ -13,6 +13,19 @@ zone:                         # the DNS zone that Braid's DNS nodes answer for
   name: apps.example
   ttl: 30                     # seconds that a client may keep an answer
   contact: hostmaster.apps.example
+  records:                    # what else the zone holds, as lines of a zone file
+    - '@ CAA 0 issue "ca.example"'
+    - shop HTTPS 1 . alpn=h2,h3
+    - '*.dev 300 CNAME shop'
+
+dns:                          # how the DNS nodes answer; all of it may be left out
+  version: Braid              # CH TXT version.bind; "" refuses
+  identity: true              # id.server and NSID give the node's name
+  client_subnet: public       # steer by the client prefixes that resolvers pass on: public ones, all, off
+  reverse: true               # PTR records of the VIPs
+  responses_per_second: 200   # UDP, per client prefix, without a valid cookie; 0 is no limit
+  slip: 2                     # every second limited answer says "ask over TCP", the others are not sent
+  # cookie_secrets: ["..."]   # 32 hexadecimal digits, the same at every node that shares an address
 
 # A region is a set of nodes of one role in one place: what may fail together. Two paths of a packet never share an
 # intermediate region, nor two regions with a common shared_risk group (a provider, a cable, a building).

@@ -13,7 +13,17 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from topology.model import CheckKind, IPAddress, IPNetwork, PortRange, Protocol, Role, ServiceMode, SocketAddress
+from topology.model import (
+    CheckKind,
+    ClientSubnetUse,
+    IPAddress,
+    IPNetwork,
+    PortRange,
+    Protocol,
+    Role,
+    ServiceMode,
+    SocketAddress,
+)
 
 UDP_PORT = 7400
 STATUS_PORT = 7480
@@ -148,6 +158,21 @@ def _ports(value: Any) -> PortRange:
     return PortRange(protocol, low, high)
 
 
+def _record(value: Any) -> str:
+    text = _text(value, "www CNAME shop")
+    if 0 < len(text) <= 4096 and text.isascii() and text.isprintable():
+        return text
+    raise _wrong(f"{shown(value)} is no line of a zone file", "write one record on one line of printable ASCII")
+
+
+def _secret(value: Any) -> bytes:
+    text = value if isinstance(value, str) else ""
+    if re.fullmatch(r"[0-9A-Fa-f]{32}", text):
+        return bytes.fromhex(text)
+    # Not shown: it may be a secret with a slip in it.
+    raise _wrong("no secret", "write 32 hexadecimal digits in quotes, from `openssl rand -hex 16`")
+
+
 Name = Annotated[str, PlainValidator(_name)]
 Hostname = Annotated[str, PlainValidator(_hostname)]
 Label = Annotated[str, PlainValidator(_label)]
@@ -161,6 +186,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 RoleName = Annotated[Role, PlainValidator(lambda value: _one_of(Role, value))]
 ModeName = Annotated[ServiceMode, PlainValidator(lambda value: _one_of(ServiceMode, value))]
+Record = Annotated[str, PlainValidator(_record)]
+Secret = Annotated[bytes, PlainValidator(_secret)]
+SubnetUse = Annotated[ClientSubnetUse, PlainValidator(lambda value: _one_of(ClientSubnetUse, value))]
 CheckName = Annotated[CheckKind, PlainValidator(lambda value: _one_of(CheckKind, value))]
 
 
@@ -172,6 +200,17 @@ class ZoneShape(Shape):
     name: Hostname
     ttl: int = Field(default=30, ge=0, le=86400)
     contact: Hostname | None = None
+    records: tuple[Record, ...] = ()
+
+
+class DnsShape(Shape):
+    version: Label = "Braid"
+    identity: bool = True
+    client_subnet: SubnetUse = ClientSubnetUse.PUBLIC
+    reverse: bool = True
+    responses_per_second: int = Field(default=200, ge=0, le=1_000_000)
+    slip: int = Field(default=2, ge=0, le=10)
+    cookie_secrets: tuple[Secret, ...] = Field(default=(), max_length=4)
 
 
 class RegionShape(Shape):
@@ -249,3 +288,4 @@ class Document(Shape):
     links: tuple[LinkShape, ...] | None = None
     applications: dict[Name, ApplicationShape] = {}
     lab: LabShape = LabShape()
+    dns: DnsShape = DnsShape()

@@ -159,6 +159,8 @@ def _known_keys(key: Key) -> list[str]:
             shape = schema.TargetShape
         case ["applications", _, "check"]:
             shape = schema.CheckShape
+        case ["dns"]:
+            shape = schema.DnsShape
         case ["lab"]:
             shape = schema.LabShape
         case ["lab", "networks", _]:
