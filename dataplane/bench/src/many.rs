@@ -7,9 +7,11 @@ use braid_core::{Command, Desired};
 use braid_nat::Forward;
 use braid_packet::Time;
 use braid_testbed::{address, udp, Braid, Sent, GATEWAY, RELAYS, VIP};
+use std::any::Any;
 use std::hint::black_box;
 
 const PER_ROUND: usize = 1000;
+/// In one batch, as a socket gives them when packets come faster than one by one.
 const PACKETS: usize = 43;
 const MILLION: usize = 1_000_000;
 
@@ -38,6 +40,7 @@ fn nat_known_flow_of(rounds: usize, flows: usize) -> Prepared {
             assert!(matches!(black_box(nat.forward(&mut packet, false, EDGE, Time(1))), Forward::Pass));
         }
         assert_eq!(nat.len(), flows);
+        Box::new(nat) as Box<dyn Any>
     };
     Prepared { packets: (rounds * PER_ROUND) as u64, run: Box::new(run) }
 }
@@ -69,11 +72,12 @@ fn knowing(flows: usize) -> Braid {
         at(RELAYS[1])
     );
     braid.command(GATEWAY, Command::Configure(Box::new(Desired::parse(&desired).unwrap())));
-    for i in 0..flows {
-        braid.client(&request_of_few(i));
+    for first in (0..flows).step_by(PACKETS) {
+        let last = flows.min(first + PACKETS);
+        braid.clients((first..last).map(request_of_few).collect());
         braid.settle();
         braid.recorded.clear();
-        assert_eq!(braid.taken(GATEWAY).len(), 1);
+        assert_eq!(braid.taken(GATEWAY).len(), last - first);
     }
     braid
 }
@@ -81,9 +85,10 @@ fn knowing(flows: usize) -> Braid {
 fn gateway_receives_small(rounds: usize, flows: usize) -> Prepared {
     let mut braid = knowing(flows);
     let packets = rounds * PACKETS;
-    let mut arriving: Vec<Sent> = Vec::with_capacity(2 * packets);
-    for k in 0..packets {
-        braid.client(&request_of_few(scattered(k, flows)));
+    let mut arriving: Vec<Sent> = Vec::new();
+    for round in 0..rounds {
+        let of_round = round * PACKETS..(round + 1) * PACKETS;
+        braid.clients(of_round.map(|k| request_of_few(scattered(k, flows))).collect());
         braid.settle_with(|sent| {
             if sent.to == GATEWAY {
                 arriving.push(sent);

@@ -3,6 +3,7 @@
 use crate::Prepared;
 use braid_packet::{Datagrams, Engine, Sink, VnetHdr};
 use braid_testbed::{address, tcp, tcp_super, udp, Braid, Sent, EDGE, GATEWAY, RELAYS, VIP};
+use std::any::Any;
 use std::hint::black_box;
 use std::net::SocketAddr;
 
@@ -63,7 +64,7 @@ pub(crate) fn receive(mut braid: Braid, number: u16, arriving: Vec<Sent>, packet
             let (from, segment) = (address(sent.from), sent.segment);
             node.receive_udp(&mut [Datagrams { from, bytes: &mut sent.bytes, segment }], now, &mut Null);
         }
-        black_box(&arriving);
+        Box::new((braid, arriving)) as Box<dyn Any>
     };
     Prepared { packets: packets as u64, run: Box::new(run) }
 }
@@ -78,6 +79,7 @@ pub(crate) fn edge_sends(rounds: usize) -> Prepared {
             node.receive_tun(vnet, &mut packet, now, &mut Null);
         }
         node.flush(&mut Null);
+        Box::new(braid) as Box<dyn Any>
     };
     Prepared { packets: (rounds * SEGMENTS) as u64, run: Box::new(run) }
 }
@@ -91,6 +93,7 @@ pub(crate) fn edge_sends_small(rounds: usize) -> Prepared {
         for _ in 0..rounds * SEGMENTS {
             node.receive_tun(VnetHdr::default(), &mut packet, now, &mut Null);
         }
+        Box::new(braid) as Box<dyn Any>
     };
     Prepared { packets: (rounds * SEGMENTS) as u64, run: Box::new(run) }
 }
@@ -135,6 +138,7 @@ pub(crate) fn gateway_sends(rounds: usize) -> Prepared {
             node.receive_tun(vnet, &mut packet, now, &mut Null);
         }
         node.flush(&mut Null);
+        Box::new(braid) as Box<dyn Any>
     };
     Prepared { packets: (rounds * SEGMENTS) as u64, run: Box::new(run) }
 }

@@ -5,6 +5,7 @@ use braid_core::sequence::Recovery;
 use braid_nat::{Application, Nat, Policy, Proto, Target};
 use braid_packet::Time;
 use braid_testbed::{udp, VIP};
+use std::any::Any;
 use std::hint::black_box;
 
 const PER_ROUND: usize = 1000;
@@ -19,6 +20,7 @@ pub(crate) fn window_seen(rounds: usize) -> Prepared {
         for i in 0..rounds * PER_ROUND {
             black_box(window.seen(1000 + (i as u64 * 7) % 64_000));
         }
+        Box::new(window) as Box<dyn Any>
     };
     Prepared { packets: (rounds * PER_ROUND) as u64, run: Box::new(run) }
 }
@@ -57,6 +59,7 @@ pub(crate) fn nat_known_flow(rounds: usize) -> Prepared {
             packet.copy_from_slice(&original);
             black_box(nat.forward(&mut packet, false, EDGE, Time(1)));
         }
+        Box::new(nat) as Box<dyn Any>
     };
     Prepared { packets: (rounds * PER_ROUND) as u64, run: Box::new(run) }
 }
@@ -70,6 +73,7 @@ pub(crate) fn nat_new_flow(rounds: usize) -> Prepared {
             black_box(nat.forward(packet, false, EDGE, Time(1)));
         }
         assert!(nat.len() * 100 > count * 99, "only {} of {count} flows were made", nat.len());
+        Box::new((nat, packets)) as Box<dyn Any>
     };
     Prepared { packets: count as u64, run: Box::new(run) }
 }

@@ -312,6 +312,15 @@ impl Braid {
         self.with(EDGE, |node, now, sink| node.receive_tun(VnetHdr::default(), &mut packet, now, sink));
     }
 
+    /// Packets that the edge reads in one go, so that they leave in one batch.
+    pub fn clients(&mut self, mut packets: Vec<Vec<u8>>) {
+        self.with(EDGE, |node, now, sink| {
+            for packet in &mut packets {
+                node.receive_tun(VnetHdr::default(), packet, now, sink);
+            }
+        });
+    }
+
     pub fn client_super(&mut self, vnet: VnetHdr, packet: &[u8]) {
         let mut packet = packet.to_vec();
         self.with(EDGE, |node, now, sink| node.receive_tun(vnet, &mut packet, now, sink));
