@@ -1,4 +1,5 @@
 use crate::address::Wide;
+pub(crate) use braid_packet::mix;
 use foldhash::fast::FoldHasher;
 use foldhash::SharedSeed;
 use std::hash::Hasher;
@@ -41,18 +42,6 @@ impl Keyed {
     }
 }
 
-/// The same for everybody and for ever: for choices that all gateways must make alike. SplitMix64's finaliser.
-pub(crate) fn mix(words: &[u64]) -> u64 {
-    words.iter().fold(0x9e37_79b9_7f4a_7c15, |state, word| finalise(state ^ word))
-}
-
-fn finalise(state: u64) -> u64 {
-    let z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 /// SplitMix64: spreads source ports and fragment identifications; protects no secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
@@ -64,7 +53,7 @@ impl Random {
 
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        finalise(self.0)
+        mix(&[self.0])
     }
 
     /// Below `bound`, which is above zero.

@@ -136,16 +136,18 @@ impl Nat {
 
     /// The client's own port if possible.
     fn choose_port(&mut self, key: Key, now: Time) -> Option<u16> {
-        let (first, last) = self.rules.ports;
-        if (first..=last).contains(&key.far_port) && self.is_free(&key, now) {
+        let ((first, last), (rest, of)) = (self.rules.ports, self.rules.share);
+        if (first..=last).contains(&key.far_port) && key.far_port % of == rest && self.is_free(&key, now) {
             return Some(key.far_port);
         }
-        let range = u32::from(last - first) + 1;
+        let (last, of) = (u32::from(last), u32::from(of));
+        let start = u32::from(first) + (u32::from(rest) + of - u32::from(first) % of) % of;
+        let range = (last + of).checked_sub(start)? / of;
         let mut at = self.random.below(range);
         let random = if range > LINEAR_TRIES { RANDOM_TRIES } else { 0 };
         for n in 0..random + LINEAR_TRIES.min(range) {
             at = if n < random { self.random.below(range) } else { (at + 1) % range };
-            let far_port = first + at as u16;
+            let far_port = (start + at * of) as u16;
             if self.is_free(&Key { far_port, ..key }, now) {
                 return Some(far_port);
             }

@@ -17,6 +17,9 @@ pub struct Policy {
     pub mtu: u16,
     /// First and last source port (ICMP identifier) towards servers.
     pub ports: (u16, u16),
+    /// Of those, the ones that leave this remainder (first) when divided by the number of NATs (second) that share the
+    /// addresses: the port of an answer says whose it is.
+    pub share: (u16, u16),
 }
 
 impl Default for Policy {
@@ -29,6 +32,7 @@ impl Default for Policy {
             timeouts: Timeouts::default(),
             mtu: 1404,
             ports: (1024, 65_535),
+            share: (0, 1),
         }
     }
 }

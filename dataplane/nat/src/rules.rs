@@ -33,6 +33,7 @@ pub(crate) struct Rules {
     pub(crate) timeouts: Timeouts,
     pub(crate) mtu: u16,
     pub(crate) ports: (u16, u16),
+    pub(crate) share: (u16, u16),
     pub(crate) targets_refused: u64,
 }
 
@@ -48,6 +49,7 @@ impl Rules {
             timeouts: policy.timeouts,
             mtu: policy.mtu,
             ports: (policy.ports.0.clamp(1, policy.ports.1.max(1)), policy.ports.1.max(1)),
+            share: (policy.share.0 % policy.share.1.max(1), policy.share.1.max(1)),
             targets_refused: 0,
         };
         for (index, application) in policy.applications.iter().enumerate() {

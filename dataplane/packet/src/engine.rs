@@ -1,4 +1,4 @@
-use crate::{Sink, Time, VnetHdr};
+use crate::{Handed, Sink, Time, VnetHdr};
 use std::net::SocketAddr;
 
 /// Datagrams of one sender as UDP_GRO delivers them: `segment` bytes each, back to back, only the last shorter.
@@ -20,6 +20,11 @@ pub trait Engine {
 
     /// One (super-)packet that the host routed into the TUN.
     fn receive_tun(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink);
+
+    /// A packet that another shard of the node read from its queue of the TUN and gave to this one.
+    fn receive_handed(&mut self, _handed: Handed, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
+        self.receive_tun(vnet, packet, now, sink);
+    }
 
     fn handle_command(&mut self, command: Self::Command, now: Time, sink: &mut impl Sink);
 

@@ -1,12 +1,15 @@
 //! Inner IP packets as bytes: checksums, headers, ICMP, and the two words the whole data plane shares
 //! (`VnetHdr`, `Sink`). Pure: no system calls, no clocks.
 
+pub mod affinity;
 pub mod checksum;
 mod engine;
 pub mod finish;
+mod fragments;
 pub mod icmp;
 pub mod ip;
 mod limit;
+mod mix;
 pub mod mss;
 pub mod reset;
 mod sink;
@@ -15,11 +18,13 @@ mod vnet;
 
 pub use engine::{Datagrams, Engine};
 pub use finish::{finish_checksum, partial_offsets};
+pub use fragments::{Datagram, Fragments};
 pub use icmp::Unreachable;
 pub use ip::{Fragment, Icmp, Ip, Malformed, Tcp, Transport};
 pub use limit::RateLimit;
+pub use mix::mix;
 pub use mss::clamp_mss;
 pub use reset::tcp_reset;
-pub use sink::Sink;
+pub use sink::{Handed, Sink};
 pub use time::Time;
 pub use vnet::{Gso, VnetError, VnetHdr};

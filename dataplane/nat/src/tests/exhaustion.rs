@@ -33,6 +33,23 @@ fn ports_run_out_visibly_and_come_back() {
 }
 
 #[test]
+fn nats_that_share_their_addresses_never_give_out_one_port_twice() {
+    let mut all = BTreeSet::new();
+    for (rest, count) in [(0, 2), (1, 2), (2, 3), (3, 3)] {
+        let mut nat = nat_with(Policy { share: (rest, 4), ..tight() });
+        for port in 1..=count {
+            let snat = udp_flow(&mut nat, client(false, port), vip(false, 80), START).port();
+            assert_eq!(snat % 4, rest);
+            assert!(all.insert(snat), "{snat} twice");
+        }
+        refused(&mut nat, client(false, 99), Reason::PortsExhausted, START);
+    }
+    assert_eq!(all, (65_526..=65_535).collect());
+    let mut nat = nat_with(Policy { ports: (65_526, 65_526), share: (1, 4), ..tight() });
+    refused(&mut nat, client(false, 1), Reason::PortsExhausted, START);
+}
+
+#[test]
 fn a_greedy_client_does_not_starve_the_others() {
     let mut nat = nat_with(Policy { snat: vec![prefix("10.93.0.128/30")], ..tight() });
     for port in 1..=10 {

@@ -1,10 +1,10 @@
 use super::*;
 
 fn datagram(id: u32) -> Datagram {
-    Datagram { source: [1; 16], destination: [2; 16], id, protocol: 17 }
+    Datagram { source: IpAddr::from([10, 0, 0, 1]), destination: IpAddr::from([10, 0, 0, 2]), id, protocol: 17 }
 }
 
-const KNOWN: Known = Known { index: 1, serial: 2, id: 3 };
+const KNOWN: u32 = 7;
 
 #[test]
 fn known_datagrams_are_bounded_and_the_oldest_goes_first() {
