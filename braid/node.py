@@ -29,6 +29,7 @@ from braid.process import protect_memory
 from braid.reload import Reloader, revision_of
 from braid.role import StartError
 from braid.roles import role_runtime
+from braid.status.follow import follow
 from braid.tun import configure_tun, configure_tun_ipv6, open_tun
 from braid.view import Loaded, View
 from braid.watchdog import exit_at_once, watch
@@ -149,6 +150,7 @@ async def run(
                 await reloader.capture_addresses()
                 view = View(control, loaded, time.time)
                 await nursery.start(role.serve, control.handle(view.is_ready))
+                nursery.start_soon(follow, view.record)
                 await nursery.start(_serve_status, view, node.status)
                 nursery.start_soon(reloader.follow)
                 task_status.started(control)

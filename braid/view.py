@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from braid import core as seam
+from braid import log as logs
 from braid.status.build import flow_statuses, node_status
+from braid.status.changes import Tone
+from braid.status.recorder import Recorder
 from braid.status.snapshot import Check, Facts, FlowStatus, NodeStatus
 from braid.tun import tun_is_up
 from braid.version import version
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from braid.control import ControlPlane
+
+log = logs.get(__name__)
 
 
 @dataclass(slots=True)
@@ -36,13 +41,28 @@ class View:
         self._wall = wall
         self._started = wall()
         self._version = version()
+        self.recorder = Recorder()
 
     def snapshot(self) -> NodeStatus:
+        return self.recorder.annotate(self._status(seam.read_snapshot(self._control.core)))
+
+    def record(self, now: float) -> None:
+        """Take this second into the node's memory; ``now`` is monotonic. A data thread that does not answer leaves a
+        gap there; the watchdog ends the node."""
+        try:
+            counters = seam.read_snapshot(self._control.core)
+        except RuntimeError:
+            return
+        for change in self.recorder.receive_snapshot(self._status(counters), now, self._wall()):
+            tell = log.info if change.tone is Tone.GOOD else log.warning
+            tell("protection changed", application=change.subject, state=change.text, cause=change.cause)
+
+    def _status(self, counters: dict[str, Any]) -> NodeStatus:
         control = self._control
         return node_status(
             control.topology,
             control.node,
-            seam.read_snapshot(control.core),
+            counters,
             Facts(
                 now=self._wall(),
                 started_at=self._started,

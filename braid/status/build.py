@@ -120,16 +120,17 @@ class _Names:
 
 def _neighbour(entry: Json, names: _Names) -> NeighbourStatus:
     number = NodeNumber(entry["node"])
-    rtt = entry.get("rtt_us")
     return NeighbourStatus(
         node=names.node(number),
         region=names.region(number),
         address=entry.get("address"),
         up=bool(entry.get("up")),
-        rtt_ms=None if rtt is None else rtt / 1000,
+        rtt_ms=_milliseconds(entry, "rtt_us"),
         heard_ms_ago=entry.get("heard_ms_ago"),
         tx_datagrams=entry.get("tx_datagrams", 0),
         rx_datagrams=entry.get("rx_datagrams", 0),
+        jitter_ms=_milliseconds(entry, "jitter_us"),
+        loss=entry.get("loss"),
     )
 
 
@@ -179,7 +180,7 @@ def _path(
         route=route,
         regions=tuple(names.region(number) for number in entry["route"][:-1]),
         up=known.up,
-        rtt_ms=known.rtt_ms,
+        rtt_ms=_milliseconds(entry, "rtt_us") if known.rtt_ms is None else known.rtt_ms,
         copies_sent=entry.get("copies_sent", 0),
         bytes_sent=entry.get("bytes_sent", 0),
         unsent=entry.get("unsent", 0),
@@ -187,6 +188,9 @@ def _path(
         eliminated=sum(item.eliminated for item in arrived),
         in_use=bool(entry.get("in_use", True)),
         detail=known.detail,
+        one_way_ms=_milliseconds(entry, "one_way_us"),
+        jitter_ms=_milliseconds(entry, "jitter_us"),
+        loss=entry.get("loss"),
     )
 
 
@@ -260,6 +264,12 @@ def _edge_application(
         copies_usable=min(usable, application.copies),
         protection=protection(usable, application.copies),
     )
+
+
+def _milliseconds(entry: Json, name: str) -> float | None:
+    """A measurement in microseconds that the core may not make yet."""
+    value = entry.get(name)
+    return None if value is None else value / 1000
 
 
 def _counters(kind: type[Counters], values: Json) -> Counters:

@@ -43,6 +43,11 @@ class NeighbourStatus:
     heard_ms_ago: int | None
     tx_datagrams: int
     rx_datagrams: int
+    jitter_ms: float | None = None
+    loss: float | None = None
+    """0..1, smoothed. None, here and below: not measured yet."""
+    since: float | None = None
+    """Unix time since when it is up, or down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,13 @@ class PathStatus:
     """False: known from before, not among the paths chosen now."""
     detail: str = ""
     """Why it is down, when it is known."""
+    one_way_ms: float | None = None
+    jitter_ms: float | None = None
+    loss: float | None = None
+    since: float | None = None
+    """Unix time since when its state is what it is."""
+    silent: bool = False
+    """It was found to deliver nothing and has not delivered since, in use or avoided for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +157,10 @@ class ApplicationStatus:
     """Edge: "protected 2 of 2", "reduced 1 of 2" or "down 0 of 2"; empty at a gateway."""
     flows: int = 0
     targets: tuple[TargetStatus, ...] = ()
+    since: float | None = None
+    """Edge: Unix time since when the protection is what it is."""
+    cause: str = ""
+    """Edge: why it is not fully protected: "path via mid-ams is silent since 12:03:04 UTC"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +237,8 @@ class NodeStatus:
     offload: OffloadStatus = OffloadStatus()
     dns: dict[str, int] = field(default_factory=dict)
     """DNS nodes: answers by outcome (queries, noerror, nxdomain, refused, dropped, ...)."""
+    change_counts: dict[str, int] = field(default_factory=dict)
+    """Changes since the start, by ``kind/tone``."""
 
 
 @dataclass(frozen=True, slots=True)

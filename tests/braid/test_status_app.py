@@ -256,5 +256,5 @@ def fields_of(value: Any) -> set[str]:
         return set().union(*(fields_of(item) for item in value)) if value else set()
     if not isinstance(value, dict):
         return set()
-    nested = (fields_of(item) for name, item in value.items() if name not in ("drops", "dns"))
+    nested = (fields_of(item) for name, item in value.items() if name not in ("drops", "dns", "change_counts"))
     return set(value).union(*nested)

@@ -1,0 +1,62 @@
+"""What of two snapshots goes into the history: rates, round trips, states. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from braid.status.history import History
+    from braid.status.snapshot import NeighbourStatus, NodeStatus, PathStatus
+
+
+def record(history: History, before: NodeStatus, after: NodeStatus, seconds: float, now: float) -> None:
+    """``seconds`` lie between the two. A counter that went back (the session was replaced) is a gap, not a rate."""
+    if seconds <= 0:
+        return
+    neighbours = {item.node: item for item in before.neighbours}
+    for item in after.neighbours:
+        values = _neighbour(neighbours.get(item.node), item, seconds)
+        history.record((after.name, "neighbour", item.node), values, now)
+    paths = {(path.peer, path.route): path for path in before.paths}
+    for path in after.paths:
+        if path.in_use or path.silent:
+            values = _path(paths.get((path.peer, path.route)), path, seconds)
+            history.record((after.name, "path", path_name(path)), values, now)
+    for application in after.applications:
+        usable = float(application.copies_usable) if application.copies_wanted else None
+        flows = float(application.flows) if after.role == "gateway" else None
+        values = {"copies_usable": usable, "flows": flows}
+        history.record((after.name, "application", application.name), values, now)
+
+
+def path_name(path: PathStatus) -> str:
+    """The same as long as the route is the same, whatever number the path has."""
+    return f"{path.peer} via {' > '.join(path.route[:-1]) or 'no intermediate'}"
+
+
+def _neighbour(before: NeighbourStatus | None, item: NeighbourStatus, seconds: float) -> dict[str, float | None]:
+    return {
+        "up": float(item.up),
+        "rtt_ms": item.rtt_ms if item.up else None,
+        "jitter_ms": item.jitter_ms,
+        "loss": item.loss,
+        "tx_per_s": None if before is None else _rate(before.tx_datagrams, item.tx_datagrams, seconds),
+        "rx_per_s": None if before is None else _rate(before.rx_datagrams, item.rx_datagrams, seconds),
+    }
+
+
+def _path(before: PathStatus | None, path: PathStatus, seconds: float) -> dict[str, float | None]:
+    return {
+        "up": float(path.up and not path.silent),
+        "rtt_ms": path.rtt_ms,
+        "one_way_ms": path.one_way_ms,
+        "jitter_ms": path.jitter_ms,
+        "loss": path.loss,
+        "sent_per_s": None if before is None else _rate(before.copies_sent, path.copies_sent, seconds),
+        "kept_per_s": None if before is None else _rate(before.kept, path.kept, seconds),
+        "eliminated_per_s": None if before is None else _rate(before.eliminated, path.eliminated, seconds),
+    }
+
+
+def _rate(before: int, after: int, seconds: float) -> float | None:
+    return (after - before) / seconds if after >= before else None

@@ -1,0 +1,121 @@
+"""One node's memory: each second's snapshot becomes history, changes with their cause, and since-when. Pure.
+
+What it knows goes back into what is shown (``annotate``), so page, JSON, metrics and log say the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from braid.status.changes import Change, ChangeLog
+from braid.status.compare import compare
+from braid.status.history import History
+from braid.status.measure import record
+from braid.status.protection import AVOIDED, Guard, why_reduced
+
+if TYPE_CHECKING:
+    from braid.status.snapshot import NodeStatus, PathStatus
+
+PathKey = tuple[str, tuple[str, ...]]
+"""Peer and route."""
+REMEMBER = 600.0
+"""Seconds for which a path that is avoided keeps the reason, if nothing is heard of it."""
+SETTLE = 2.0
+"""Seconds that a path has after it came into use: the peer reports on the last second."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    up: bool
+    in_use: bool
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    since: float
+    detail: str
+
+
+class Recorder:
+    def __init__(self, history: History | None = None) -> None:
+        self.history = history or History()
+        self.changes = ChangeLog()
+        self._guard = Guard()
+        self._neighbours: dict[str, _State] = {}
+        self._paths: dict[PathKey, _State] = {}
+        self._silent: dict[PathKey, _Silence] = {}
+        self._last: tuple[NodeStatus, float] | None = None
+
+    def receive_snapshot(self, status: NodeStatus, now: float, wall: float) -> list[Change]:
+        """Take in a snapshot; ``now`` is monotonic, ``wall`` Unix time. Returns what deserves a line in the log: that
+        an application's protection was reduced, or is whole again."""
+        before = self._last
+        self._follow_neighbours(status, wall)
+        self._follow_paths(status, before[0] if before else status, wall)
+        told = self._guard.receive(self._with_links(status), now, wall)
+        shown = self.annotate(status)
+        self.changes.add([*(compare(before[0], shown, wall) if before else ()), *told])
+        if before is not None:
+            record(self.history, before[0], shown, now - before[1], now)
+        self._last = (shown, now)
+        return told
+
+    def annotate(self, status: NodeStatus) -> NodeStatus:
+        """The snapshot with since-when, and with the cause where an application is not protected as it should be."""
+        status = self._with_links(status)
+        applications = tuple(
+            replace(item, since=self._guard.since(item.name), cause=why_reduced(item, status.paths))
+            for item in status.applications
+        )
+        counts = {f"{kind}/{tone}": count for (kind, tone), count in sorted(self.changes.counts.items())}
+        return replace(status, applications=applications, change_counts=counts)
+
+    def _with_links(self, status: NodeStatus) -> NodeStatus:
+        neighbours = tuple(
+            replace(item, since=known.since) if (known := self._neighbours.get(item.node)) else item
+            for item in status.neighbours
+        )
+        return replace(status, neighbours=neighbours, paths=tuple(self._annotated(path) for path in status.paths))
+
+    def _annotated(self, path: PathStatus) -> PathStatus:
+        key = (path.peer, path.route)
+        if silence := self._silent.get(key):
+            detail = silence.detail if path.in_use else f"{AVOIDED}{silence.detail}"
+            return replace(path, since=silence.since, detail=detail, silent=True)
+        known = self._paths.get(key)
+        return replace(path, since=known.since) if known else path
+
+    def _follow_neighbours(self, status: NodeStatus, wall: float) -> None:
+        before, self._neighbours = self._neighbours, {}
+        for item in status.neighbours:
+            known = before.get(item.node)
+            same = known is not None and known.up == item.up
+            self._neighbours[item.node] = known if same and known else _State(item.up, True, wall)
+
+    def _follow_paths(self, status: NodeStatus, before: NodeStatus, wall: float) -> None:
+        states, self._paths = self._paths, {}
+        silences, self._silent = self._silent, {}
+        earlier = {(path.peer, path.route): path for path in before.paths}
+        for path in status.paths:
+            key = (path.peer, path.route)
+            known = states.get(key)
+            same = known is not None and (known.up, known.in_use) == (path.up, path.in_use)
+            self._paths[key] = known if same and known else _State(path.up, path.in_use, wall)
+            silence = silences.get(key)
+            if path.in_use and not path.up:
+                delivered = known is not None and known.up and known.in_use
+                if silence or delivered or wall - self._paths[key].since >= SETTLE:
+                    since = self._paths[key].since
+                    self._silent[key] = silence or _Silence(since, _detail(path, earlier.get(key)))
+            elif silence and not path.in_use and wall - silence.since < REMEMBER:
+                self._silent[key] = silence
+
+
+def _detail(path: PathStatus, before: PathStatus | None) -> str:
+    """A block in one direction only shows when copies still come from where ours do not arrive."""
+    comes = before is not None and path.kept + path.eliminated > before.kept + before.eliminated
+    if comes and "hears nothing" in path.detail:
+        return f"one-way block: we hear {path.peer} through {path.route[0]}, it does not hear us"
+    return path.detail
