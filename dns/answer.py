@@ -1,136 +1,180 @@
-"""One query and one view become one answer. RFC 1034/1035, 2308, 3597, 4343, 6891, 8020, 8482."""
+"""One query and one view become one answer. RFC 1034/1035, 2308, 3597, 4343, 6891, 7828, 7871, 7873, 8020, 8482."""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dns import gate
+from dns.chaos import CLASS_CH
+from dns.client import client_of
 from dns.counters import RCODE_NAMES, TYPE_NAMES
-from dns.gate import Drop, Edns, Fault, Query
-from dns.records import TYPE_A, TYPE_AAAA, TYPE_NS, TYPE_SOA, UDP_SIZE, opt, parent
+from dns.gate import Drop, Fault, Query
+from dns.limit import Verdict
+from dns.options import COOKIE, KEEPALIVE, NSID, UDP_SIZE, Edns, opt_record, option, subnet_option
+from dns.records import TYPE_A, TYPE_AAAA, TYPE_TXT
+from dns.zone import NODATA, Reply, Zone
+from topology.model import ClientSubnetUse
 
 if TYPE_CHECKING:
+    from dns.cookies import Cookies
     from dns.counters import Counters
-    from dns.records import Name, Records
+    from dns.limit import RateLimiter
     from dns.view import View
+    from dns.zone import Name
 
 Transport = Literal["udp", "tcp"]
 
 NOERROR, NXDOMAIN = 0, 3
-CLASS_IN, TYPE_ANY = 1, 255
+CLASS_IN = 1
+KEEPALIVE_UNIT = 0.1
+"""Seconds, RFC 7828 section 3.1."""
 
 _HEADER = struct.Struct("!6H")
 _QR, _AA, _TC, _RD = 0x8000, 0x0400, 0x0200, 0x0100
 _PLAIN_UDP = 512
 _TCP_SIZE = 65535
-_TO_QUESTION = b"\xc0\x0c"
+_EMPTY = Reply()
 
 
-@dataclass(frozen=True, slots=True)
-class _Sections:
+class _Result(NamedTuple):
     rcode: int
-    authoritative: bool = True
-    answer: Records = ()
-    authority: Records = ()
-    additional: Records = ()
-    """Left out when it does not fit; the others are never cut in part."""
+    reply: Reply = _EMPTY
+    zone: Zone | None = None
+    """Whose data this is: the answer is authoritative."""
+    scope: int = 0
+    """Prefix length of clients for whom it is right; 0 is everybody."""
 
 
-_REFUSED = _Sections(gate.REFUSED, authoritative=False)
+_REFUSED = _Result(gate.REFUSED)
 
 
-def respond(data: bytes, client: str, transport: Transport, view: View, counters: Counters) -> bytes | None:
-    """Returns the answer to one message, or None for none. ``client`` is the address it came from, as text.
+class Responder:
+    """Answers single messages; ``view`` is replaced by one assignment, between two of them."""
 
-    Never raises for anything in ``data``.
-    """
-    query = gate.read(data)
-    match query:
-        case Drop(reason):
-            counters.drops[reason] += 1
+    def __init__(
+        self, view: View, cookies: Cookies, limiter: RateLimiter, counters: Counters, tcp_idle: float = 0.0
+    ) -> None:
+        """``tcp_idle``: seconds after which an idle TCP connection ends, for clients that ask (RFC 7828)."""
+        self.view = view
+        self.cookies = cookies
+        self.limiter = limiter
+        self.counters = counters
+        self._keepalive = option(KEEPALIVE, round(tcp_idle / KEEPALIVE_UNIT).to_bytes(2, "big"))
+
+    def respond(self, data: bytes, client: bytes, transport: Transport, now: float, unix: int) -> bytes | None:
+        """Returns the answer to one message, or None for none. ``client`` is the packed address it came from, ``now``
+        monotonic and ``unix`` Unix time in seconds.
+
+        Never raises for anything in ``data``.
+        """
+        query = gate.read(data)
+        counters, view = self.counters, self.view
+        if isinstance(query, Drop):
+            counters.drops[query.reason] += 1
             return None
-        case Fault():
+        options, known = b"", False
+        if isinstance(query, Fault):
             counters.faults[query.reason] += 1
-            counters.queries[transport, "other", RCODE_NAMES[query.rcode]] += 1
-            sections = _Sections(query.rcode, authoritative=False)
-            flags = query.opcode << 11
-            return _pack(query.id, flags, query.rd, query.question, sections, query.edns, transport, counters)
-        case Query():
-            sections = _resolve(query, client, view, counters)
-            label = TYPE_NAMES.get(query.qtype, "other")
-            counters.queries[transport, label, RCODE_NAMES[sections.rcode]] += 1
-            return _pack(query.id, 0, query.rd, query.question, sections, query.edns, transport, counters)
+            result, label, flags = _Result(query.rcode), "other", query.opcode << 11
+        else:
+            result, label, flags = self._resolve(query, client, view), TYPE_NAMES.get(query.qtype, "other"), 0
+            if query.edns is not None:
+                options, known = self._options(query.edns, client, transport, result.scope, unix)
+        flags |= _QR | _RD * query.rd | result.rcode & 15
+        counters.queries[transport, label, RCODE_NAMES[result.rcode]] += 1
+        tail = b"" if query.edns is None else opt_record(result.rcode, query.edns.do, options)
+        limit = _TCP_SIZE
+        if transport == "udp":
+            limit = _PLAIN_UDP if query.edns is None else min(max(query.edns.udp_size, _PLAIN_UDP), UDP_SIZE)
+        answer = _pack(query, flags, result, tail, limit)
+        counters.truncated += answer[2] & 2 > 0
+        if transport == "tcp" or known:
+            return answer
+        return self._within_limits(query, flags, tail, client, answer, now)
+
+    def _within_limits(
+        self, query: Query | Fault, flags: int, tail: bytes, client: bytes, answer: bytes, now: float
+    ) -> bytes | None:
+        verdict = self.limiter.judge(client, len(answer), now)
+        if verdict is Verdict.SEND:
+            return answer
+        self.counters.limited[verdict.value] += 1
+        if verdict is Verdict.DROP:
+            return None
+        question = query.question
+        return _HEADER.pack(query.id, flags | _TC, bool(question), 0, 0, bool(tail)) + question + tail
+
+    def _options(self, edns: Edns, client: bytes, transport: Transport, scope: int, unix: int) -> tuple[bytes, bool]:
+        """The options of the answer, and whether the client is known to be where its address says."""
+        options, known = b"", False
+        if edns.subnet is not None and self.view.config.settings.client_subnet is not ClientSubnetUse.OFF:
+            self.counters.subnets[f"family{edns.subnet.family}"] += 1
+            options += subnet_option(edns.subnet, scope)
+        if edns.cookie is not None:
+            verdict, cookie = self.cookies.check(edns.cookie, client, unix)
+            known = verdict.known
+            self.counters.cookies[verdict.value] += 1
+            options += option(COOKIE, cookie)
+        if edns.nsid and self.view.nsid is not None:
+            options += option(NSID, self.view.nsid)
+        if edns.keepalive and transport == "tcp":
+            options += self._keepalive
+        return options, known
+
+    def _resolve(self, query: Query, client: bytes, view: View) -> _Result:
+        if query.qclass != CLASS_IN:
+            if not query.question:
+                return _Result(NOERROR)
+            reply = view.chaos.get(query.name) if (query.qclass, query.qtype) == (CLASS_CH, TYPE_TXT) else None
+            return _REFUSED if reply is None else _Result(NOERROR, reply)
+        found = view.zones.find(query.name)
+        if found is None:
+            return _REFUSED
+        zone, name = found
+        if name is None:
+            return _Result(NXDOMAIN, NODATA, zone)
+        if name.application is not None and query.qtype in (TYPE_A, TYPE_AAAA):
+            return self._steer(query, name, name.application, client, view)
+        return _Result(NOERROR, name.replies.get(query.qtype, name.otherwise), zone)
+
+    def _steer(self, query: Query, name: Name, application: str, source: bytes, view: View) -> _Result:
+        subnet = None if query.edns is None else query.edns.subnet
+        client = client_of(source, subnet, view.config.settings.client_subnet)
+        edges, scope = view.edges_for(client.version, client.number, application)
+        if len(edges) > 1:
+            self.counters.fail_open += 1
+        elif edges:
+            self.counters.answers[application, view.config.edges[edges[0]].name] += 1
+        replies = [
+            reply for edge in edges if (reply := view.zones.vips[edge, application].get(query.qtype)) is not None
+        ]
+        if not replies:
+            # Elsewhere it may be different, unless no edge has addresses of this family.
+            tailored = any(query.qtype in own for (_, served), own in view.zones.vips.items() if served == application)
+            return _Result(NOERROR, NODATA, name.zone, scope if tailored and client.passed_on else 0)
+        merged = replies[0]
+        if len(replies) > 1:
+            merged = Reply(b"".join(reply.answer for reply in replies), sum(reply.answers for reply in replies))
+        return _Result(NOERROR, merged, name.zone, scope if client.passed_on else 0)
 
 
-def _resolve(query: Query, client: str, view: View, counters: Counters) -> _Sections:
-    zone = view.zone
-    if query.qclass != CLASS_IN or not _inside(query.name, zone.apex):
-        return _REFUSED
-    # The zone's name stands at the end of the question's: that is where negative answers point to.
-    offset = 12 + len(query.name) - len(zone.apex)
-    to_apex = (0xC000 | offset).to_bytes(2, "big")
-    soa = (to_apex + zone.negative_soa,)
-    name = zone.names.get(query.name)
-    if name is None:
-        return _Sections(NXDOMAIN, authority=soa)
-    records = _records(name, query.qtype, client, view, counters)
-    if not records:
-        return _Sections(NOERROR, authority=soa)
-    additional: Records = ()
-    if query.qtype == TYPE_NS:
-        additional = tuple(owner + record for owner, addresses in zone.glue for record in addresses)
-    return _Sections(NOERROR, answer=tuple(_TO_QUESTION + record for record in records), additional=additional)
-
-
-def _records(name: Name, qtype: int, client: str, view: View, counters: Counters) -> Records:
-    if qtype == TYPE_ANY:
-        # RFC 8482 4.1: any one RRset will do.
-        kinds = (TYPE_SOA, TYPE_A, TYPE_AAAA)
-        return next((found for kind in kinds if (found := _records(name, kind, client, view, counters))), ())
-    static = name.records.get(qtype, ())
-    if static or name.application is None or qtype not in (TYPE_A, TYPE_AAAA):
-        return static
-    edges = view.edges_for(ip_address(client), name.application)
-    if len(edges) > 1:
-        counters.fail_open += 1
-    elif edges:
-        counters.answers[name.application, view.config.edges[edges[0]].name] += 1
-    return tuple(record for edge in edges for record in view.zone.vips[edge, name.application].get(qtype, ()))
-
-
-def _inside(name: bytes, apex: bytes) -> bool:
-    while len(name) > len(apex):
-        name = parent(name)
-    return name == apex
-
-
-def _pack(
-    ident: int,
-    flags: int,
-    rd: bool,
-    question: bytes,
-    sections: _Sections,
-    edns: Edns | None,
-    transport: Transport,
-    counters: Counters,
-) -> bytes:
-    limit = _TCP_SIZE
-    if transport == "udp":
-        limit = _PLAIN_UDP if edns is None else min(max(edns.udp_size, _PLAIN_UDP), UDP_SIZE)
-    tail = b"" if edns is None else opt(sections.rcode, do=edns.do)
-    flags |= _QR | _AA * sections.authoritative | _RD * rd | sections.rcode & 15
-    needed = b"".join((*sections.answer, *sections.authority))
-    counts = [bool(question), len(sections.answer), len(sections.authority), bool(tail)]
-    room = limit - 12 - len(question) - len(tail) - len(needed)
+def _pack(query: Query | Fault, flags: int, result: _Result, tail: bytes, limit: int) -> bytes:
+    question, reply, zone = query.question, result.reply, result.zone
+    body, authority = reply.answer, 0
+    if zone is not None:
+        flags |= _AA
+        if reply.negative:
+            # The zone's name stands at the end of the question's: that is where negative answers point to.
+            offset = 12 + len(question) - 4 - len(zone.apex)
+            body += (0xC000 | offset).to_bytes(2, "big").join(zone.soa)
+            authority = 1
+    room = limit - 12 - len(question) - len(body) - len(tail)
     if room < 0:
-        counters.truncated += 1
-        return _HEADER.pack(ident, flags | _TC, bool(question), 0, 0, bool(tail)) + question + tail
-    extra = b"".join(sections.additional)
-    if len(extra) > room:
-        extra = b""
+        return _HEADER.pack(query.id, flags | _TC, bool(question), 0, 0, bool(tail)) + question + tail
+    if reply.extras and len(reply.extra) <= room:
+        body += reply.extra
+        counts = (bool(question), reply.answers, authority, reply.extras + bool(tail))
     else:
-        counts[3] += len(sections.additional)
-    return _HEADER.pack(ident, flags, *counts) + question + needed + extra + tail
+        counts = (bool(question), reply.answers, authority, bool(tail))
+    return _HEADER.pack(query.id, flags, *counts) + question + body + tail

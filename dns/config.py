@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from topology.model import Role
+from topology.model import DnsSettings, Role
+from topology.rules.records import server_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from topology.model import DnsZone, IPAddress, IPNetwork, Node, SocketAddress, Topology
+
+
+TTL_DEGRADED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,13 @@ class DnsConfig:
     """Hostname, lower case without the final dot -> application."""
     vips: Mapping[tuple[int, str], tuple[IPAddress, ...]]
     """(index into ``edges``, application) -> addresses."""
+    settings: DnsSettings = field(default_factory=DnsSettings)
+    vip_pools: tuple[IPNetwork, ...] = ()
+
+    @property
+    def ttl_degraded(self) -> int:
+        """Seconds that an answer may be kept while not every edge of its application is well."""
+        return min(self.zone.ttl, TTL_DEGRADED)
 
 
 def dns_config(topology: Topology, node: str) -> DnsConfig:
@@ -59,19 +70,14 @@ def dns_config(topology: Topology, node: str) -> DnsConfig:
         key = (index[vip.edge], vip.application)
         vips[key] = (*vips.get(key, ()), vip.address)
     servers = _name_servers(topology, hosts)
-    return DnsConfig(node, own.dns_listen, topology.zone, servers, edges, hosts, vips)
+    pools = tuple(pool for edge in topology.by_role(Role.EDGE) for pool in edge.vip_pools)
+    return DnsConfig(node, own.dns_listen, topology.zone, servers, edges, hosts, vips, topology.dns, pools)
 
 
 def _name_servers(topology: Topology, taken: Mapping[str, str]) -> tuple[NameServer, ...]:
-    """``ns1``, ``ns2`` ... in the order of the file, without the names that applications have."""
-    servers: list[NameServer] = []
-    number = 0
-    for node in topology.by_role(Role.DNS):
-        number += 1
-        while (hostname := f"ns{number}.{topology.zone.name}") in taken:
-            number += 1
-        servers.append(NameServer(hostname, _public(node)))
-    return tuple(servers)
+    nodes = topology.by_role(Role.DNS)
+    names = server_names(topology.zone.name, len(nodes), set(taken))
+    return tuple(NameServer(name, _public(node)) for name, node in zip(names, nodes, strict=True))
 
 
 def _public(node: Node) -> tuple[IPAddress, ...]:

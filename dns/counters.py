@@ -21,6 +21,12 @@ class Counters:
     drops: Counter[str] = field(default_factory=Counter)
     """By reason: what got no answer, and connections closed early."""
     truncated: int = 0
+    limited: Counter[str] = field(default_factory=Counter)
+    """Answers that the rate limit held back: dropped, or sent truncated (slip)."""
+    subnets: Counter[str] = field(default_factory=Counter)
+    """Queries with a client prefix, by its address family."""
+    cookies: Counter[str] = field(default_factory=Counter)
+    """Queries with a DNS cookie, by what it was worth."""
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(application, edge): whose VIP was given."""
     fail_open: int = 0
@@ -36,6 +42,8 @@ class Counters:
         named |= {f"answers/{'/'.join(labels)}": n for labels, n in self.answers.items()}
         named |= {f"faults/{reason}": n for reason, n in self.faults.items()}
         named |= {f"drops/{reason}": n for reason, n in self.drops.items()}
+        for family in ("limited", "subnets", "cookies"):
+            named |= {f"{family}/{label}": n for label, n in getattr(self, family).items()}
         single = {
             "truncated": self.truncated,
             "fail_open": self.fail_open,

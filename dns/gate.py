@@ -2,7 +2,7 @@
 
 It reads what an authoritative server needs and nothing more, in time linear in a small bound: one question without
 compression, at most one OPT record, no other sections. Everything else is an error of the sender.
-RFC 1035 section 4, RFC 6891, RFC 8906, RFC 9619.
+RFC 1035 section 4, RFC 6891, RFC 7873, RFC 8906, RFC 9619.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from dns.options import BadOption, Edns, read_edns
+
 MAX_QUERY = 4096
 """Bytes of a whole message; a question is at most 259, the rest is options."""
-MAX_OPTIONS = 32
 
 FORMERR, NOTIMP, REFUSED, BADVERS = 1, 4, 5, 16
 TYPE_OPT, TYPE_IXFR, TYPE_AXFR = 41, 251, 252
@@ -20,18 +21,9 @@ TYPE_OPT, TYPE_IXFR, TYPE_AXFR = 41, 251, 252
 _HEADER = struct.Struct("!6H")
 _QUESTION_TAIL = struct.Struct("!HH")
 _RECORD_TAIL = struct.Struct("!HHIH")
-_OPTION = struct.Struct("!HH")
 _RESPONSE = 0x8000
 _RD = 0x0100
 _DO = 0x8000
-
-
-@dataclass(frozen=True, slots=True)
-class Edns:
-    udp_size: int
-    """As advertised; below 512 means 512."""
-    do: bool
-    options: tuple[tuple[int, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +31,8 @@ class Query:
     id: int
     rd: bool
     question: bytes
-    """As received, name with its letters' case, type and class: to be echoed."""
+    """As received, name with its letters' case, type and class: to be echoed. Empty for a query without a question
+    that only fetches a DNS cookie (RFC 7873 section 5.4)."""
     name: bytes
     """Wire form with ASCII letters in lower case: to be looked up."""
     qtype: int
@@ -89,6 +82,8 @@ def read(data: bytes) -> Query | Fault | Drop:
     question = b""
     try:
         if questions != 1 or len(data) > MAX_QUERY:
+            if questions == 0 and not answers and not authorities and additionals == 1 and len(data) <= MAX_QUERY:
+                return _read_cookie_query(ident, rd, data)
             raise _Broken("counts" if questions != 1 else "size")
         end = _name_end(data, _HEADER.size)
         if end + _QUESTION_TAIL.size > len(data):
@@ -110,6 +105,15 @@ def read(data: bytes) -> Query | Fault | Drop:
     except _Broken as broken:
         return Fault(ident, 0, rd, FORMERR, question, broken.edns, broken.reason)
     return Query(ident, rd, question, name, qtype, qclass, edns)
+
+
+def _read_cookie_query(ident: int, rd: bool, data: bytes) -> Query | Fault:
+    edns, version = _read_additional(data, _HEADER.size, 1)
+    if version != 0:
+        return Fault(ident, 0, rd, BADVERS, b"", edns, "edns_version")
+    if edns is None or edns.cookie is None:
+        raise _Broken("counts", edns)
+    return Query(ident, rd, b"", b"", 0, 0, edns)
 
 
 def _name_end(data: bytes, offset: int) -> int:
@@ -146,22 +150,10 @@ def _read_additional(data: bytes, offset: int, count: int) -> tuple[Edns | None,
         version = ttl >> 16 & 255
         edns = Edns(rclass, bool(ttl & _DO))
         if version == 0 and length:
-            edns = Edns(rclass, edns.do, _read_options(data[begin:offset], edns))
+            try:
+                edns = read_edns(rclass, edns.do, data[begin:offset])
+            except BadOption as bad:
+                raise _Broken(str(bad), edns) from None
     if offset != len(data):
         raise _Broken("trailing", edns)
     return edns, version
-
-
-def _read_options(data: bytes, edns: Edns) -> tuple[tuple[int, bytes], ...]:
-    options: list[tuple[int, bytes]] = []
-    offset = 0
-    while offset < len(data):
-        if offset + _OPTION.size > len(data) or len(options) == MAX_OPTIONS:
-            raise _Broken("option", edns)
-        code, length = _OPTION.unpack_from(data, offset)
-        offset += _OPTION.size
-        if offset + length > len(data):
-            raise _Broken("option", edns)
-        options.append((code, data[offset : offset + length]))
-        offset += length
-    return tuple(options)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 from typing import TYPE_CHECKING
 
 import trio
 
+from dns.answer import Responder
+from dns.cookies import Cookies
 from dns.counters import Counters
+from dns.limit import RateLimiter
 from dns.sockets import bind
-from dns.tcp import TcpService
+from dns.tcp import IDLE_LIMIT, TcpService
 from dns.udp import serve_udp
 from dns.view import make_view, standings, with_standings
 
@@ -30,29 +34,46 @@ class DnsService:
     def __init__(self, config: DnsConfig, health: HealthTable, clock: Callable[[], float]) -> None:
         self._health = health
         self._clock = clock
+        self._own_secret = secrets.token_bytes(16)
         self.counters = Counters()
-        self.view = make_view(config, health, clock())
+        self.responder = Responder(
+            make_view(config, health, clock()),
+            self._cookies(config),
+            _limiter(config),
+            self.counters,
+            tcp_idle=IDLE_LIMIT,
+        )
 
-    def current(self) -> View:
-        return self.view
+    @property
+    def view(self) -> View:
+        return self.responder.view
 
     def refresh(self) -> None:
         """Makes a new view if an edge can do more or less than before."""
         current = standings(self.view.config, self._health, self._clock())
         if current != self.view.standings:
             self.counters.switches += sum(current[pair] != self.view.standings.get(pair) for pair in current)
-            self.view = with_standings(self.view, current)
+            self.responder.view = with_standings(self.view, current)
 
     def reload(self, config: DnsConfig) -> bool:
         """Replaces zone and steering between two queries. False when ``listen`` differs: sockets need a restart."""
         self._health.keep(frozenset(edge.number for edge in config.edges))
-        same = config.listen == self.view.config.listen
-        self.view = make_view(config, self._health, self._clock())
-        return same
+        before = self.view.config
+        self.responder.view = make_view(config, self._health, self._clock())
+        if config.settings != before.settings:
+            self.responder.cookies, self.responder.limiter = self._cookies(config), _limiter(config)
+        return config.listen == before.listen
 
     def edges(self) -> tuple[EdgeHealth, ...]:
         now = self._clock()
         return tuple(self._health.edge_health(edge.number, now) for edge in self.view.config.edges)
+
+    def _cookies(self, config: DnsConfig) -> Cookies:
+        return Cookies(config.settings.cookie_secrets or (self._own_secret,))
+
+
+def _limiter(config: DnsConfig) -> RateLimiter:
+    return RateLimiter(config.settings.responses_per_second, config.settings.slip)
 
 
 async def serve(
@@ -69,7 +90,7 @@ async def serve(
     had; survives everything a client sends. Cancelling closes sockets and connections at once: resolvers ask again.
     """
     service = DnsService(config, health, clock)
-    tcp = TcpService(service.current, service.counters)
+    tcp = TcpService(service.responder)
     datagrams: list[socket.socket] = []
     listeners: list[socket.socket] = []
     try:
@@ -78,7 +99,7 @@ async def serve(
             listeners.append(await bind(address, socket.SOCK_STREAM))
         async with trio.open_nursery() as nursery:
             for bound in datagrams:
-                nursery.start_soon(serve_udp, bound, service.current, service.counters)
+                nursery.start_soon(serve_udp, bound, service.responder)
             for listener in listeners:
                 nursery.start_soon(tcp.serve, listener)
             task_status.started(service)

@@ -1,4 +1,4 @@
-"""The zone as packed resource records, emitted by dnslib when the configuration is read and never per query.
+"""Resource records in wire form, emitted by dnslib when the configuration is read and never per query.
 
 A packed record has no owner and no compressed name in it, so it can stand anywhere: an answer puts a pointer to the
 question's name, or to its last labels, in front.
@@ -6,79 +6,36 @@ question's name, or to its last labels, in front.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
-from dnslib import AAAA, EDNS0, NS, QTYPE, RR, SOA, A, DNSBuffer, DNSLabel
+from dnslib import AAAA, CLASS, QTYPE, RD, RR, TXT, A, DNSBuffer, DNSLabel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dns.config import DnsConfig
     from topology.model import IPAddress
 
-TYPE_A, TYPE_NS, TYPE_SOA, TYPE_AAAA = 1, 2, 6, 28
-INFRASTRUCTURE_TTL = 3600
-"""Seconds, for what no health decides: NS, SOA and name servers' addresses."""
-UDP_SIZE = 1232
-"""Bytes that we take and send in one datagram: fits every IPv6 path without fragments."""
+TYPE_A, TYPE_NS, TYPE_CNAME, TYPE_SOA, TYPE_PTR, TYPE_HINFO, TYPE_TXT, TYPE_AAAA, TYPE_ANY = (
+    1,
+    2,
+    5,
+    6,
+    12,
+    13,
+    16,
+    28,
+    255,
+)
 REFRESH, RETRY, EXPIRE = 3600, 600, 604800
+TO_QUESTION = b"\xc0\x0c"
+"""Pointer to the question's name."""
+
+_HEAD = struct.Struct("!HHIH")
+HEAD = _HEAD.size
+"""Bytes of a packed record before its data."""
 
 Records = tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A name that exists; without anything it is an empty non-terminal (RFC 8020)."""
-
-    records: dict[int, Records]
-    """Type -> records that are the same for everybody."""
-    application: str | None
-    """Whose A and AAAA are steered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Zone:
-    """Everything about the zone that health does not change. Names are wire form in lower case."""
-
-    apex: bytes
-    names: dict[bytes, Name]
-    negative_soa: bytes
-    """The SOA with the TTL of negative answers (RFC 2308 section 3)."""
-    glue: tuple[tuple[bytes, Records], ...]
-    """Name server -> its address records, for the additional section."""
-    vips: dict[tuple[int, str], dict[int, Records]]
-    """(edge, application) -> type -> records."""
-
-
-def make_zone(config: DnsConfig) -> Zone:
-    zone, ttl = config.zone, config.zone.ttl
-    primary = config.servers[0].hostname
-    serial = crc32(
-        repr((zone, config.servers, sorted(config.hosts.items()), sorted(config.vips.items(), key=str))).encode()
-    )
-    soa = SOA(primary, zone.contact, (serial, REFRESH, RETRY, EXPIRE, ttl))
-    apex = wire_name(zone.name)
-    static: dict[bytes, dict[int, Records]] = {
-        apex: {
-            TYPE_SOA: (_pack(soa, INFRASTRUCTURE_TTL),),
-            TYPE_NS: tuple(_pack(NS(server.hostname), INFRASTRUCTURE_TTL) for server in config.servers),
-        }
-    }
-    for server in config.servers:
-        static[wire_name(server.hostname)] = _addresses(server.addresses, INFRASTRUCTURE_TTL)
-    steered = {wire_name(hostname): application for hostname, application in config.hosts.items()}
-    names = {name: Name(static.get(name, {}), steered.get(name)) for name in _with_parents({*static, *steered}, apex)}
-    glue = tuple(
-        (
-            wire_name(server.hostname),
-            tuple(r for records in _addresses(server.addresses, INFRASTRUCTURE_TTL).values() for r in records),
-        )
-        for server in config.servers
-    )
-    vips = {key: _addresses(addresses, ttl) for key, addresses in config.vips.items()}
-    return Zone(apex, names, _pack(soa, min(ttl, INFRASTRUCTURE_TTL)), glue, vips)
 
 
 def wire_name(name: str) -> bytes:
@@ -93,9 +50,49 @@ def parent(name: bytes) -> bytes:
     return name[1 + name[0] :] if name[0] else name
 
 
-def opt(rcode: int, *, do: bool) -> bytes:
-    """Returns our OPT record for an answer with this extended rcode."""
-    return _OPT[rcode >> 4, do]
+def pack(rdata: Any, ttl: int) -> bytes:
+    """``rdata`` of a dnslib class as a record without owner."""
+    return _pack(getattr(QTYPE, type(rdata).__name__), rdata, ttl)
+
+
+def pack_data(kind: int, ttl: int, data: bytes) -> bytes:
+    """Data that is in wire form already."""
+    return _pack(kind, RD(data), ttl)
+
+
+def pack_addresses(addresses: Iterable[IPAddress], ttl: int) -> dict[int, Records]:
+    """Type -> records."""
+    packed: dict[int, Records] = {}
+    for address in addresses:
+        kind, rdata = (TYPE_A, A(str(address))) if address.version == 4 else (TYPE_AAAA, AAAA(str(address)))
+        packed[kind] = (*packed.get(kind, ()), pack(rdata, ttl))
+    return packed
+
+
+def pack_chaos(text: str) -> bytes:
+    """A TXT record of class CH without owner."""
+    buffer = _Plain()
+    RR(".", TYPE_TXT, CLASS.CH, 0, TXT(text)).pack(buffer)
+    return bytes(buffer.data[1:])
+
+
+def soa_around(apex: bytes, whole: bytes) -> Records:
+    """Returns an SOA record in pieces between which a pointer to the apex belongs, the owner's first.
+
+    A negative answer joins them with the pointer that fits its question: it is what abuse gets most, so its length
+    counts.
+    """
+    kind, qclass, ttl, length = _HEAD.unpack_from(whole)
+    numbers = whole[-20:]
+    names = _split_names(whole[HEAD:-20])
+    inside = [name.endswith(apex) for name in names]
+    pieces = [b"", _HEAD.pack(kind, qclass, ttl, length - sum(inside) * (len(apex) - 2))]
+    for name, short in zip(names, inside, strict=True):
+        pieces[-1] += name[: -len(apex)] if short else name
+        if short:
+            pieces.append(b"")
+    pieces[-1] += numbers
+    return tuple(pieces)
 
 
 class _Plain(DNSBuffer):  # type: ignore[misc]
@@ -105,36 +102,14 @@ class _Plain(DNSBuffer):  # type: ignore[misc]
         self.encode_name_nocompress(name)
 
 
-def _pack(rdata: Any, ttl: int) -> bytes:
+def _split_names(data: bytes) -> tuple[bytes, bytes]:
+    end = 0
+    while data[end]:
+        end += 1 + data[end]
+    return data[: end + 1], data[end + 1 :]
+
+
+def _pack(kind: int, rdata: Any, ttl: int) -> bytes:
     buffer = _Plain()
-    RR(".", getattr(QTYPE, type(rdata).__name__), ttl=ttl, rdata=rdata).pack(buffer)
+    RR(".", kind, ttl=ttl, rdata=rdata).pack(buffer)
     return bytes(buffer.data[1:])
-
-
-def _addresses(addresses: Iterable[IPAddress], ttl: int) -> dict[int, Records]:
-    packed: dict[int, Records] = {}
-    for address in addresses:
-        kind, rdata = (TYPE_A, A(str(address))) if address.version == 4 else (TYPE_AAAA, AAAA(str(address)))
-        packed[kind] = (*packed.get(kind, ()), _pack(rdata, ttl))
-    return packed
-
-
-def _with_parents(names: set[bytes], apex: bytes) -> set[bytes]:
-    """Returns the names inside the zone and every name between them and the apex."""
-    found: set[bytes] = set()
-    for name in names:
-        chain = [name]
-        while chain[-1] != apex and chain[-1] != b"\x00":
-            chain.append(parent(chain[-1]))
-        if chain[-1] == apex:
-            found.update(chain)
-    return found
-
-
-def _pack_opt(extended: int, *, do: bool) -> bytes:
-    buffer = _Plain()
-    EDNS0(flags="do" if do else "", ext_rcode=extended, udp_len=UDP_SIZE).pack(buffer)
-    return bytes(buffer.data)
-
-
-_OPT = {(extended, do): _pack_opt(extended, do=do) for extended in (0, 1) for do in (False, True)}

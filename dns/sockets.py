@@ -37,6 +37,13 @@ async def bind(address: SocketAddress, kind: socket.SocketKind) -> socket.socket
     )
 
 
+def packed_address(host: str) -> bytes:
+    """4 or 16 bytes of a peer's address as a socket gives it."""
+    if ":" in host:
+        return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    return socket.inet_aton(host)
+
+
 def _bind_now(address: SocketAddress, kind: socket.SocketKind) -> socket.socket:
     family = socket.AF_INET6 if address.host.version == 6 else socket.AF_INET
     bound = socket.socket(family, kind)

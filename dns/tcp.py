@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 import trio
 
-from dns.answer import respond
 from dns.gate import MAX_QUERY
+from dns.sockets import packed_address
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
-    from dns.counters import Counters
-    from dns.view import View
+    from dns.answer import Responder
 
 IDLE_LIMIT = 10.0
 """Seconds from one complete query to the next; slow senders and slow readers get no more than that either."""
@@ -34,9 +33,9 @@ class _Connection:
 class TcpService:
     """One listener per socket, one limit for all of them together."""
 
-    def __init__(self, view: Callable[[], View], counters: Counters) -> None:
-        self._view = view
-        self._counters = counters
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
+        self._counters = responder.counters
         self._open: OrderedDict[_Connection, None] = OrderedDict()
         """Least recently useful first."""
 
@@ -65,7 +64,7 @@ class TcpService:
                 await trio.aclose_forcefully(stream)
 
     async def _converse(self, stream: trio.SocketStream, connection: _Connection) -> None:
-        client = stream.socket.getpeername()[0]
+        client = packed_address(stream.socket.getpeername()[0])
         received = bytearray()
         while chunk := await stream.receive_some(READ_SIZE):
             received += chunk
@@ -81,9 +80,10 @@ class TcpService:
                 if not answers:
                     break
 
-    def _turn(self, received: bytearray, client: str) -> tuple[bytes, bool]:
+    def _turn(self, received: bytearray, client: bytes) -> tuple[bytes, bool]:
         """Takes up to ``TURN_ANSWERS`` complete messages off ``received``; False ends the connection after sending."""
         answers: list[bytes] = []
+        now, unix = monotonic(), int(time())
         while len(answers) < TURN_ANSWERS and len(received) >= 2:
             length = int.from_bytes(received[:2], "big")
             if not _SHORTEST <= length <= MAX_QUERY:
@@ -91,7 +91,7 @@ class TcpService:
                 return b"".join(answers), False
             if len(received) < 2 + length:
                 break
-            answer = respond(bytes(received[2 : 2 + length]), client, "tcp", self._view(), self._counters)
+            answer = self._responder.respond(bytes(received[2 : 2 + length]), client, "tcp", now, unix)
             del received[: 2 + length]
             if answer is None:
                 return b"".join(answers), False

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from time import monotonic_ns
+from time import monotonic, monotonic_ns, time
 from typing import TYPE_CHECKING
 
 import trio
 
-from dns.answer import respond
 from dns.gate import MAX_QUERY
+from dns.sockets import packed_address
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
-    from dns.counters import Counters
-    from dns.view import View
+    from dns.answer import Responder
 
 TURN_DATAGRAMS = 64
 TURN_NS = 1_000_000
 
 
-async def serve_udp(bound: socket.socket, view: Callable[[], View], counters: Counters) -> None:
+async def serve_udp(bound: socket.socket, responder: Responder) -> None:
     """Answers on a bound non-blocking socket until cancelled; closes it. Survives every datagram and send error."""
     with bound:
         while True:
             await trio.lowlevel.wait_readable(bound)
-            _drain(bound, view(), counters)
+            _drain(bound, responder)
 
 
-def _drain(bound: socket.socket, view: View, counters: Counters) -> None:
+def _drain(bound: socket.socket, responder: Responder) -> None:
     end = monotonic_ns() + TURN_NS
+    now, unix, drops = monotonic(), int(time()), responder.counters.drops
     for _ in range(TURN_DATAGRAMS):
         try:
             # One more than is read: a longer datagram is cut here and refused by the gate for its size.
@@ -38,16 +37,16 @@ def _drain(bound: socket.socket, view: View, counters: Counters) -> None:
         except BlockingIOError:
             return
         except OSError:
-            counters.drops["receive"] += 1
+            drops["receive"] += 1
             return
         if client[1] == 0:
-            counters.drops["source_port"] += 1
+            drops["source_port"] += 1
             continue
-        answer = respond(data, client[0], "udp", view, counters)
+        answer = responder.respond(data, packed_address(client[0]), "udp", now, unix)
         if answer is not None:
             try:
                 bound.sendto(answer, client)
             except OSError:
-                counters.drops["send"] += 1
+                drops["send"] += 1
         if monotonic_ns() > end:
             return

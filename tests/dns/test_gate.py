@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dns import gate
-from dns.gate import Drop, Edns, Fault, Query, read
+from dns.gate import Drop, Fault, Query, read
+from dns.options import ClientSubnet, Edns
 from tests.dns.zone import query
 
 QUESTION = b"\x04shop\x04apps\x07example\x00\x00\x01\x00\x01"
@@ -28,6 +29,10 @@ def opt(
     return owner + struct.pack("!HHIH", 41, size, ttl, len(options) if length is None else length) + options
 
 
+def option(code: int, content: bytes = b"") -> bytes:
+    return struct.pack("!HH", code, len(content)) + content
+
+
 def with_opt(*records: bytes, body: bytes = QUESTION) -> bytes:
     return packet(body + b"".join(records), (1, 0, 0, len(records)))
 
@@ -38,10 +43,36 @@ def test_a_plain_question() -> None:
 
 
 def test_edns_is_read() -> None:
-    data = with_opt(opt(b"\x00\x0a\x00\x08abcdefgh\x00\x03\x00\x00", size=4096, ttl=0x8000))
-    got = read(data)
+    options = option(10, b"abcdefgh") + option(3) + option(10, b"x" * 8) + option(8, b"\x00\x01\x14\x00\xc0\x00\x20")
+    got = read(with_opt(opt(options + option(11) + option(100, b"abc"), size=4096, ttl=0x8000)))
     assert isinstance(got, Query)
-    assert got.edns == Edns(4096, True, ((10, b"abcdefgh"), (3, b"")))
+    subnet = ClientSubnet(1, 20, b"\xc0\x00\x20")
+    assert got.edns == Edns(4096, True, subnet=subnet, cookie=b"abcdefgh", nsid=True, keepalive=True)
+    assert subnet.number == 0xC0002000
+
+
+@pytest.mark.parametrize("content", ["00000000", "00010000", "00020000", "00011800c00002", "00010100" + "80"])
+def test_sound_client_subnets(content: str) -> None:
+    got = read(with_opt(opt(option(8, bytes.fromhex(content)))))
+    assert isinstance(got, Query)
+    assert got.edns is not None
+    assert got.edns.subnet is not None
+
+
+@pytest.mark.parametrize("length", [8, 16, 24, 40])
+def test_sound_cookies(length: int) -> None:
+    got = read(with_opt(opt(option(10, bytes(length)))))
+    assert isinstance(got, Query)
+    assert got.edns == Edns(1232, False, cookie=bytes(length))
+
+
+def test_a_query_without_a_question_may_fetch_a_cookie() -> None:
+    got = read(packet(opt(option(10, b"abcdefgh")), (0, 0, 0, 1)))
+    assert got == Query(7, False, b"", b"", 0, 0, Edns(1232, False, cookie=b"abcdefgh"))
+    for data in (packet(opt(option(3)), (0, 0, 0, 1)), packet(opt(option(10, b"abc")), (0, 0, 0, 1))):
+        got = read(data)
+        assert isinstance(got, Fault)
+        assert (got.rcode, got.edns) == (gate.FORMERR, Edns(1232, False, nsid=got.reason == "counts"))
 
 
 def test_other_additional_records_are_ignored() -> None:
@@ -100,7 +131,25 @@ LABEL = b"\x01a"
         (with_opt(opt(length=1)), "additional"),
         (with_opt(opt(b"\x00\x08\x00")), "option"),
         (with_opt(opt(b"\x00\x08\x00\x01")), "option"),
-        (with_opt(opt(b"\x00\x08\x00\x00" * 33)), "option"),
+        (with_opt(opt(option(99) * 33)), "option"),
+        *((with_opt(opt(option(10, bytes(length)))), "cookie") for length in (0, 1, 7, 9, 15, 41)),
+        *(
+            (with_opt(opt(option(8, bytes.fromhex(content)))), "subnet")
+            for content in (
+                "",
+                "01",
+                "002a0000",
+                "002a0800ff",
+                "00012100c0000200",
+                "00028100" + "00" * 17,
+                "00012000c00002",
+                "00011800c0000201",
+                "00011f00c0000201",
+                "00011801c00002",
+                "00000800ff",
+            )
+        ),
+        (with_opt(opt(option(8, b"\x00\x01\x00\x00") * 2)), "subnet"),
         (with_opt(opt(b"\x00\x0c\x10\x00" + bytes(4096))), "size"),
     ],
 )

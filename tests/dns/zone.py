@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from dnslib import CLASS, EDNS0, QTYPE, DNSHeader, DNSQuestion, DNSRecord
 
 from braid.messages import ApplicationReport, EdgeReport
-from dns.answer import Transport, respond
+from dns.answer import Responder, Transport
 from dns.config import DnsConfig, Edge, NameServer
+from dns.cookies import Cookies
 from dns.counters import Counters
 from dns.health import HealthTable
+from dns.limit import RateLimiter
+from dns.sockets import packed_address
 from dns.view import View, make_view
 from topology.model import DnsZone, SocketAddress
+from topology.zonefile import parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +50,25 @@ CONFIG = DnsConfig(
 APPLICATIONS = ("shop", "deep", "wide")
 
 
+RECORDS = (
+    '@ CAA 0 issue "ca.example"',
+    "shop HTTPS 1 . alpn=h2,h3",
+    "a.ent 60 A 192.0.2.1",
+    "*.wild 60 A 192.0.2.2",
+    "alias CNAME shop",
+    "static 60 CNAME a.ent",
+    "outside CNAME www.example.org.",
+    "*.dev CNAME shop",
+    *(f"big 60 TXT {'x' * 200}{position}" for position in range(10)),
+)
+"""Extra records; together with ``CONFIG`` everything that a zone may hold."""
+FULL = replace(
+    CONFIG,
+    zone=replace(CONFIG.zone, records=tuple(parse_record(line, CONFIG.zone.name, 30) for line in RECORDS)),
+    vip_pools=(ip_network("10.91.1.128/28"), ip_network("10.91.2.0/24"), ip_network("fd91:1::1:0/112")),
+)
+
+
 def report(sequence: int, *, ready: bool = True, draining: bool = False, usable: int = 2) -> EdgeReport:
     return EdgeReport(sequence, ready, draining, tuple(ApplicationReport(name, usable, 0) for name in APPLICATIONS))
 
@@ -69,6 +93,21 @@ def query(
     if edns is not None:
         record.add_ar(EDNS0(udp_len=edns, version=version, flags="do" if do else ""))
     return bytes(record.pack())
+
+
+SECRET = bytes.fromhex("e5e973e5a6b2a43f48e7dc849e37bfcf")
+UNIX = 1_800_000_000
+
+
+def responder(view: View | None = None, counters: Counters | None = None, *, per_second: int = 0) -> Responder:
+    """Without a rate limit unless one is given."""
+    view = view or view_with()
+    limiter = RateLimiter(per_second, view.config.settings.slip)
+    return Responder(view, Cookies([SECRET]), limiter, counters if counters is not None else Counters(), tcp_idle=10.0)
+
+
+def respond(data: bytes, client: str, transport: Transport, view: View, counters: Counters) -> bytes | None:
+    return responder(view, counters).respond(data, packed_address(client), transport, 0.0, UNIX)
 
 
 def ask(
@@ -97,3 +136,7 @@ def free_port(host: str = "127.0.0.1") -> int:
             except OSError:
                 continue
             return int(stream.getsockname()[1])
+
+
+def make_full_view() -> View:
+    return make_view(FULL, HealthTable(), 0.0)
