@@ -17,7 +17,7 @@ from braid.events import Control, CoreEvent, Established, Failed, Initiation
 from braid.identity import read_certificate
 from braid.pathwatch import PathWatch, samples
 from braid.peers import PeerCertificates, own_problem, refusal, wanted
-from braid.plan import AppNumbers, PathIds, plan_neighbours, plan_paths, usable_by_number
+from braid.plan import AppNumbers, PathPlanner, plan_neighbours, usable_by_number
 from braid.role import NodeHandle, RoleRuntime, Situation
 from braid.session import Accept, Close, Command, Initiate, Log, Refuse, Relation, SessionManager
 
@@ -66,12 +66,15 @@ class ControlPlane:
         """Why peers refuse this node's certificate."""
         self.changed = trio.Event()
         self.reloaded = trio.Event()
+        self.receive_summary: Callable[[Control], bool] = lambda _control: False
+        """Takes what is a summary for the status page; the rest is the role's."""
         self._credentials = credentials
         self._clock = clock
         self._today = today
         self._fail = fail
         self._certificates = PeerCertificates()
-        self._ids = PathIds()
+        self._paths = PathPlanner()
+        self._shared: dict[str, tuple[str, ...]] = {}
         self._watch = PathWatch()
         self._desired: Desired | None = None
         self._names: dict[Relation, str] = {}
@@ -92,7 +95,8 @@ class ControlPlane:
             case Failed(message):
                 self._fail(message)
             case Control():
-                self.role.receive_control(event, now)
+                if not self.receive_summary(event):
+                    self.role.receive_control(event, now)
             case Initiation():
                 self._receive_initiation(event, now)
             case _:
@@ -183,7 +187,7 @@ class ControlPlane:
         desired = self.role.complete(
             Desired(
                 plan_neighbours(topology, self.name),
-                plan_paths(topology, self.name, peers, usable, self._ids, self._watch.avoid),
+                self._paths.plan(topology, self.name, peers, usable, self._watch.avoid),
             ),
             topology,
             self.name,
@@ -192,6 +196,12 @@ class ControlPlane:
         if desired != self._desired:
             seam.configure(self.core, desired)
             self._desired = desired
+        if self._paths.overlaps != self._shared:
+            self._shared = self._paths.overlaps
+            if self._shared:
+                log.warning("paths share what one failure can take, for want of disjoint ones", shared=self._shared)
+            else:
+                log.info("all paths are disjoint")
 
     def situation(self) -> Situation:
         return Situation(self.topology, self.name, self)

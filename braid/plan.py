@@ -8,11 +8,13 @@ from braid.desired import MAX_PATH_ID, Neighbour, PathChoice, PathSet
 from topology.graph import neighbours
 from topology.model import NodeNumber, PortRange, Role, SocketAddress, Topology
 from topology.paths import node_routes
+from topology.planner import Planner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from braid.desired import PortMatch
+    from topology.paths import Route, Routes
 
 OVERHEAD_IPV4 = 76
 """Outer IPv4 and UDP headers, hop header and AEAD tag; docs/wire.md."""
@@ -68,43 +70,69 @@ def _nothing(_peer: NodeNumber) -> frozenset[int]:
     return frozenset()
 
 
-def plan_paths(
-    topology: Topology,
-    name: str,
-    peers: Mapping[str, frozenset[int]],
-    usable: Callable[[str], bool],
-    ids: PathIds,
-    avoid: Callable[[NodeNumber], frozenset[int]] = _nothing,
-) -> tuple[PathSet, ...]:
-    """One set of paths per peer and number of copies.
+class PathPlanner:
+    """Chooses paths from node to node, and keeps what it worked out, and the paths' numbers, from one time to the next.
 
-    ``usable`` says which neighbours answer: paths over others are used only towards a peer that nothing else leads to.
-    ``avoid`` names, for a peer, nodes on paths that do not arrive: they are used only for want of as many others.
+    ``overlaps`` says after each ``plan`` what paths share that should share nothing: peer name -> words.
     """
-    sets = []
-    for peer, wishes in sorted(peers.items()):
-        number = topology.nodes[peer].number
-        broken = {node.name for node in topology.nodes.values() if node.number in avoid(number)}
-        routes = {copies: _routes(topology, name, peer, copies, usable, broken) for copies in sorted(wishes)}
-        distinct = tuple(dict.fromkeys(route for chosen in routes.values() for route in chosen))
-        choices = {choice.route: choice for choice in ids.assign(number, distinct[: MAX_PATH_ID + 1])}
-        sets += [
-            PathSet(number, copies, tuple(choices[route] for route in chosen if route in choices))
-            for copies, chosen in routes.items()
-            if chosen
-        ]
-    return tuple(sets)
+
+    def __init__(self) -> None:
+        self._ids = PathIds()
+        self._planner: Planner | None = None
+        self.overlaps: dict[str, tuple[str, ...]] = {}
+
+    def plan(
+        self,
+        topology: Topology,
+        name: str,
+        peers: Mapping[str, frozenset[int]],
+        usable: Callable[[str], bool],
+        avoid: Callable[[NodeNumber], frozenset[int]] = _nothing,
+    ) -> tuple[PathSet, ...]:
+        """One set of paths per peer and number of copies.
+
+        ``usable`` says which neighbours answer: paths over others are used only towards a peer that nothing else leads
+        to. ``avoid`` names, for a peer, nodes on paths that do not arrive: they are used only for want of as many
+        others.
+        """
+        if self._planner is None or self._planner.topology is not topology:
+            self._planner = Planner(topology)
+        sets = []
+        self.overlaps = {}
+        for peer, wishes in sorted(peers.items()):
+            number = topology.nodes[peer].number
+            broken = {node.name for node in topology.nodes.values() if node.number in avoid(number)}
+            found = {copies: _routes(self._planner, name, peer, copies, usable, broken) for copies in sorted(wishes)}
+            overlap = dict.fromkeys(word for chosen in found.values() for word in chosen.overlap)
+            if overlap:
+                self.overlaps[peer] = tuple(overlap)
+            routes = {copies: tuple(_numbers(route) for route in chosen.routes) for copies, chosen in found.items()}
+            distinct = tuple(dict.fromkeys(route for chosen in routes.values() for route in chosen))
+            choices = {choice.route: choice for choice in self._ids.assign(number, distinct[: MAX_PATH_ID + 1])}
+            sets += [
+                PathSet(number, copies, tuple(choices[route] for route in chosen if route in choices))
+                for copies, chosen in routes.items()
+                if chosen
+            ]
+        return tuple(sets)
 
 
 def _routes(
-    topology: Topology, name: str, peer: str, copies: int, usable: Callable[[str], bool], broken: set[str]
-) -> tuple[tuple[int, ...], ...]:
-    found = node_routes(topology, name, peer, copies, usable=lambda node: usable(node) and node not in broken)
-    if len(found) < copies and broken:
-        more = node_routes(topology, name, peer, copies, usable=usable)
-        found = more if len(more) > len(found) else found
-    found = found or node_routes(topology, name, peer, copies, usable=_anything)
-    return tuple(tuple(int(hop) for hop in route.nodes) for route in found)
+    planner: Planner, name: str, peer: str, copies: int, usable: Callable[[str], bool], broken: set[str]
+) -> Routes:
+    found = node_routes(planner, name, peer, copies, usable=lambda node: usable(node) and node not in broken)
+    if broken and (len(found.routes) < copies or found.overlap):
+        more = node_routes(planner, name, peer, copies, usable=usable)
+        found = more if _protection(more) > _protection(found) else found
+    return found if found.routes else node_routes(planner, name, peer, copies, usable=_anything)
+
+
+def _protection(routes: Routes) -> tuple[int, int]:
+    return len(routes.routes), -len(routes.overlap)
+
+
+def _numbers(route: Route) -> tuple[int, ...]:
+    return tuple(int(hop) for hop in route.nodes)
 
 
 def _anything(_node: str) -> bool:

@@ -39,7 +39,7 @@ from topology.zonefile import parse_record
 def build(document: Document) -> Topology:
     """A topology without VIPs. The document's references and records must hold (``topology.rules``)."""
     regions = {
-        name: Region(name, shape.role, shape.place, frozenset(shape.shared_risk))
+        name: Region(name, shape.role, shape.place, frozenset(shape.shared_risk), shape.provider or "", shape.price)
         for name, shape in document.regions.items()
     }
     if document.links is None:

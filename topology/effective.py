@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from topology.model import Role, Topology
-from topology.paths import disjoint_paths
+from topology.paths import why
+from topology.planner import Planner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ def tables(topology: Topology) -> tuple[Table, ...]:
     return (
         Table("nodes", ("node", "number", "role", "region", "underlay", "port", "status"), tuple(_nodes(topology))),
         Table("vips", ("edge", "application", "address", "hostnames"), tuple(_vips(topology))),
-        Table("disjoint paths", ("edge", "gateway", "path", "cost", "intermediates"), tuple(_paths(topology))),
+        Table("disjoint paths", ("edge", "gateway", "path", "cost", "intermediates", "why"), tuple(_paths(topology))),
         Table("snat pools", ("gateway", "pool", "addresses"), tuple(_snat(topology))),
     )
 
@@ -59,6 +60,7 @@ def warnings(topology: Topology) -> Iterator[str]:
     for node in topology.nodes.values():
         if node.status.host.is_unspecified:
             yield f"nodes.{node.name}.status: open on every address of the machine, and it has no login"
+    planner = Planner(topology)
     for application in topology.applications.values():
         key = f"applications.{application.name}"
         if application.copies == 1:
@@ -66,12 +68,12 @@ def warnings(topology: Topology) -> Iterator[str]:
             continue
         for edge in _regions(topology, Role.EDGE):
             for gateway in application.gateways:
-                possible = len(disjoint_paths(topology, edge, gateway, application.copies))
-                if possible < application.copies:
-                    yield (
-                        f"{key}.copies: {application.copies} are asked for, "
-                        f"{edge} to {gateway} has {possible} disjoint {'path' if possible == 1 else 'paths'}"
-                    )
+                chosen = planner.choose(edge, gateway, application.copies)
+                asked = f"{key}.copies: {application.copies} are asked for, {edge} to {gateway} has"
+                if chosen.overlap:
+                    yield f"{asked} only paths that share {', '.join(chosen.overlap)}"
+                elif (possible := len(chosen.paths)) < application.copies:
+                    yield f"{asked} {possible} disjoint {'path' if possible == 1 else 'paths'}"
 
 
 def most_copies(topology: Topology, gateway: str) -> int:
@@ -95,11 +97,13 @@ def _vips(topology: Topology) -> Iterator[Row]:
 
 
 def _paths(topology: Topology) -> Iterator[Row]:
+    planner = Planner(topology)
     for edge in _regions(topology, Role.EDGE):
         for gateway in _regions(topology, Role.GATEWAY):
-            paths = disjoint_paths(topology, edge, gateway, most_copies(topology, gateway))
-            for position, path in enumerate(paths):
-                yield edge, gateway, position, path.cost, " ".join(path.regions)
+            copies = most_copies(topology, gateway)
+            for position, path in enumerate(planner.choose(edge, gateway, copies).paths):
+                reason = why(planner, edge, gateway, copies) if position == 0 else ""
+                yield edge, gateway, position, path.cost, " ".join(path.regions), reason
 
 
 def _snat(topology: Topology) -> Iterator[Row]:

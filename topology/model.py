@@ -70,7 +70,16 @@ class Region:
     role: Role
     place: str
     shared_risk: frozenset[str]
-    """Names of shared-risk groups (providers, cables, sites) besides the region itself."""
+    """Names of shared-risk groups (cables, buildings) besides the region itself and its provider."""
+    provider: str = ""
+    """Whose network it is in; empty when the file does not say."""
+    price: float = 0.0
+    """What passing the region costs besides its links, in the unit of their costs."""
+
+    @property
+    def risks(self) -> frozenset[str]:
+        """All that it shares its fate with: a provider is a shared-risk group of its name."""
+        return self.shared_risk | {self.provider} if self.provider else self.shared_risk
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,22 @@
-"""Path choice: the disjoint paths between two regions, and through which nodes they go.
-
-Two paths are disjoint when they share no intermediate region and no shared-risk group. Asked for k, the answer holds
-as many as there are, at most k, of least total cost. The same topology gives the same answer on every machine.
-"""
+"""From chosen regions to nodes: through which node of each region a path goes, and why the paths were chosen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import combinations
+from math import log
 from typing import TYPE_CHECKING
 
-from topology.flow import Between, cheapest_flow
-from topology.model import Node, NodeNumber, Role, Topology
-from topology.search import cheapest_set
+from topology.model import Node, NodeNumber, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-MAX_INTERMEDIATES = 4
-"""A hop header has room for four nodes behind the one that receives it."""
+    from topology.planner import Choice, Planner
 
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    regions: tuple[str, ...]
-    """Intermediate regions, from the source on; at most ``MAX_INTERMEDIATES``."""
-    cost: float
+LEAST_SHARE = 0.01
+"""Of a node that is fully loaded; 0 would move all its routes away at once, and back at once."""
+COUNTED = {1: "path", 2: "pair", 3: "three", 4: "four"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,70 +27,76 @@ class Route:
     cost: float
 
 
-def disjoint_paths(
-    topology: Topology,
-    source_region: str,
-    destination_region: str,
-    copies: int,
-    *,
-    avoid: frozenset[str] = frozenset(),
-) -> tuple[Path, ...]:
-    """Up to ``copies`` disjoint paths, cheapest first, none through a region of ``avoid``.
-
-    KeyError for an unknown region; nothing between regions of other roles than edge and gateway. The source may be the
-    gateway region: links are the same in both directions.
-    """
-    ends = (topology.regions[source_region], topology.regions[destination_region])
-    if copies < 1 or any(end.role not in (Role.EDGE, Role.GATEWAY) for end in ends):
-        return ()
-    between = Between(topology, source_region, destination_region, avoid)
-    chosen = cheapest_flow(between, copies)
-    if not _acceptable(between, chosen):
-        chosen = cheapest_set(between, len(chosen), MAX_INTERMEDIATES)
-    paths = (Path(regions, between.length(regions)) for regions in chosen)
-    return tuple(sorted(paths, key=lambda path: (path.cost, len(path.regions), path.regions)))
+@dataclass(frozen=True, slots=True)
+class Routes:
+    routes: tuple[Route, ...] = ()
+    """Cheapest first; no two cross the same intermediate node."""
+    overlap: tuple[str, ...] = ()
+    """What they share all the same; empty when they are disjoint."""
 
 
 def node_routes(
-    topology: Topology,
+    planner: Planner,
     source_node: str,
     destination_node: str,
     copies: int,
     *,
     usable: Callable[[str], bool],
-) -> tuple[Route, ...]:
-    """Disjoint paths between two nodes through usable intermediate nodes only, cheapest first.
+    load: Mapping[str, float] | None = None,
+) -> Routes:
+    """Paths between two nodes through usable intermediate nodes only.
 
-    Regions without a usable node are avoided. Among several usable nodes of a region the choice depends on the two
-    ends: it spreads over the region's nodes, and a node that fails moves only the routes that went through it.
+    Among several usable nodes of a region the choice depends on the two ends: it spreads over the region's nodes in
+    proportion to what ``load`` (busy share by node, 0 where unknown) leaves of each, and a node that fails or fills up
+    moves only routes that went through it.
     """
+    topology = planner.topology
     source, destination = topology.nodes[source_node], topology.nodes[destination_node]
-    ready: dict[str, list[Node]] = {}
-    for node in topology.nodes.values():
-        if node.role is Role.INTERMEDIATE and usable(node.name):
-            ready.setdefault(node.region, []).append(node)
-    intermediates = (region.name for region in topology.regions.values() if region.role is Role.INTERMEDIATE)
-    avoid = frozenset(name for name in intermediates if name not in ready)
-    paths = disjoint_paths(topology, source.region, destination.region, copies, avoid=avoid)
-    return tuple(
-        Route(
-            (*(_pick(ready[region], source, destination).number for region in path.regions), destination.number),
-            path.regions,
-            path.cost,
-        )
-        for path in paths
-    )
+    without = frozenset(node.name for node in topology.by_role(Role.INTERMEDIATE) if not usable(node.name))
+    choice = planner.choose(source.region, destination.region, copies, without=without)
+    taken: set[str] = set()
+    routes = []
+    for path in choice.paths:
+        nodes = []
+        for region in path.regions:
+            ready = [node for node in topology.nodes_of(region) if node.name not in without | taken]
+            picked = _pick(ready, source, destination, load or {})
+            taken.add(picked.name)
+            nodes.append(picked.number)
+        routes.append(Route((*nodes, destination.number), path.regions, path.cost))
+    return Routes(tuple(routes), choice.overlap)
 
 
-def _acceptable(between: Between, chosen: Sequence[tuple[str, ...]]) -> bool:
-    if any(len(regions) > MAX_INTERMEDIATES for regions in chosen):
-        return False
-    risks = [frozenset[str]().union(*(between.risks[region] for region in regions)) for regions in chosen]
-    return all(one.isdisjoint(other) for one, other in combinations(risks, 2))
+def why(planner: Planner, source: str, destination: str, copies: int, *, without: frozenset[str] = frozenset()) -> str:
+    """The reason for a choice between two regions, for people: ``cheapest disjoint pair; runner-up via lon +4 ms``."""
+    chosen = planner.choose(source, destination, copies, without=without)
+    if not chosen.paths:
+        return "no path"
+    count = len(chosen.paths)
+    if chosen.overlap:
+        reason = f"least overlap: shares {', '.join(chosen.overlap)}"
+    else:
+        reason = f"cheapest {'disjoint ' if count > 1 else ''}{COUNTED.get(count, str(count))}"
+    if count < copies:
+        reason += f"; {copies} asked for, there are no more"
+    rival = planner.runner_up(source, destination, copies, without=without)
+    if not rival.paths:
+        return f"{reason}; no other choice"
+    return f"{reason}; runner-up via {_new(rival, chosen)} {rival.cost - chosen.cost:+.3g} ms"
 
 
-def _pick(nodes: Sequence[Node], source: Node, destination: Node) -> Node:
-    def weight(node: Node) -> bytes:
-        return blake2b(f"{source.name} {destination.name} {node.name}".encode(), digest_size=8).digest()
+def _new(rival: Choice, chosen: Choice) -> str:
+    """The rival's paths that are not chosen."""
+    known = {path.regions for path in chosen.paths}
+    return ", ".join(">".join(path.regions) for path in rival.paths if path.regions not in known)
 
-    return max(nodes, key=weight)
+
+def _pick(nodes: Sequence[Node], source: Node, destination: Node, load: Mapping[str, float]) -> Node:
+    """Weighted rendezvous hashing (Mosko, Schindelhauer and Schomaker): each node wins in proportion to its weight."""
+
+    def score(node: Node) -> float:
+        digest = blake2b(f"{source.name} {destination.name} {node.name}".encode(), digest_size=8).digest()
+        uniform = (int.from_bytes(digest) + 0.5) / 2**64
+        return -max(LEAST_SHARE, 1 - load.get(node.name, 0.0)) / log(uniform)
+
+    return max(nodes, key=score)

@@ -27,13 +27,13 @@ dns:                          # how the DNS nodes answer; all of it may be left 
   slip: 2                     # every second limited answer says "ask over TCP", the others are not sent
   # cookie_secrets: ["..."]   # 32 hexadecimal digits, the same at every node that shares an address
 
-# A region is a set of nodes of one role in one place: what may fail together. Two paths of a packet never share an
-# intermediate region, nor two regions with a common shared_risk group (a provider, a cable, a building).
+# A region is a set of nodes of one role in one place: what may fail together. Two paths of a packet do not share an
+# intermediate region, a provider or a shared_risk group (a cable, a building) as long as there are others.
 regions:
   edge-west:  {role: edge, place: Dublin}
-  mid-north:  {role: intermediate, place: Oslo, shared_risk: [provider-a]}
-  mid-south:  {role: intermediate, place: Milan, shared_risk: [provider-b]}
-  mid-east:   {role: intermediate, place: Warsaw, shared_risk: [provider-b]}
+  mid-north:  {role: intermediate, place: Oslo, provider: nordnet}
+  mid-south:  {role: intermediate, place: Milan, provider: southnet, shared_risk: [alps-cable]}
+  mid-east:   {role: intermediate, place: Warsaw, provider: southnet, price: 2}   # price: added to its links' costs
   gw-central: {role: gateway, place: Frankfurt}
   dns:        {role: dns, place: Dublin}
 

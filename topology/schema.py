@@ -184,6 +184,7 @@ DnsAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value
 Ports = Annotated[PortRange, PlainValidator(_ports)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+Cost = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 RoleName = Annotated[Role, PlainValidator(lambda value: _one_of(Role, value))]
 ModeName = Annotated[ServiceMode, PlainValidator(lambda value: _one_of(ServiceMode, value))]
 Record = Annotated[str, PlainValidator(_record)]
@@ -216,7 +217,9 @@ class DnsShape(Shape):
 class RegionShape(Shape):
     role: RoleName
     place: Label = ""
+    provider: Name | None = None
     shared_risk: tuple[Name, ...] = ()
+    price: Cost = 0.0
 
 
 class NodeShape(Shape):
@@ -235,7 +238,7 @@ class NodeShape(Shape):
 
 class LinkShape(Shape):
     between: tuple[Name, Name]
-    cost: float = Field(default=1.0, ge=0, le=1_000_000, allow_inf_nan=False)
+    cost: Cost = 1.0
 
 
 class TargetShape(Shape):

@@ -5,8 +5,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braid.plan import AppNumbers, PathIds, plan_neighbours, plan_paths
-from topology.source import load
+from braid.plan import AppNumbers, PathIds, PathPlanner, plan_neighbours
+from tests.topology.base import changed
+from topology.source import load, parse
 
 TOPOLOGY = load(Path("lab/demo.yaml"))
 EDGE = "edge-fra-1"
@@ -57,8 +58,7 @@ def test_neighbours_are_given_by_the_families_both_ends_have() -> None:
 
 
 def test_one_set_per_peer_and_number_of_copies() -> None:
-    ids = PathIds()
-    sets = plan_paths(TOPOLOGY, EDGE, {"gw-sto-1": frozenset({1, 2, 3})}, lambda _node: True, ids)
+    sets = PathPlanner().plan(TOPOLOGY, EDGE, {"gw-sto-1": frozenset({1, 2, 3})}, lambda _node: True)
     assert [(paths.copies, len(paths.paths)) for paths in sets] == [(1, 1), (2, 2), (3, 3)]
     by_route = {(path.route, path.id) for paths in sets for path in paths.paths}
     assert len(by_route) == len({route for route, _ in by_route})
@@ -67,22 +67,33 @@ def test_one_set_per_peer_and_number_of_copies() -> None:
 def test_paths_avoid_dead_neighbours_as_long_as_there_is_another_way() -> None:
     every = numbers("mid-ams-1", "mid-lon-1", "mid-par-1")
     for dead in (set(), {"mid-ams-1"}, {"mid-ams-1", "mid-lon-1"}):
-        (paths,) = plan_paths(TOPOLOGY, EDGE, PEERS, lambda node, dead=dead: node not in dead, PathIds())  # type: ignore[misc]
+        (paths,) = PathPlanner().plan(TOPOLOGY, EDGE, PEERS, lambda node, dead=dead: node not in dead)  # type: ignore[misc]
         first_hops = {path.route[0] for path in paths.paths}
         assert len(first_hops) == min(2, 3 - len(dead))
         assert first_hops <= every - numbers(*dead)
-    (paths,) = plan_paths(TOPOLOGY, EDGE, PEERS, lambda _node: False, PathIds())
+    (paths,) = PathPlanner().plan(TOPOLOGY, EDGE, PEERS, lambda _node: False)
     assert len(paths.paths) == 2
 
 
 def test_nodes_on_broken_paths_are_avoided_as_long_as_there_are_others() -> None:
-    (first, second) = [path.route[0] for path in plan_paths(TOPOLOGY, EDGE, PEERS, _any, PathIds())[0].paths]
-    (paths,) = plan_paths(TOPOLOGY, EDGE, PEERS, _any, PathIds(), lambda _peer: frozenset({first}))
+    (first, second) = [path.route[0] for path in PathPlanner().plan(TOPOLOGY, EDGE, PEERS, _any)[0].paths]
+    (paths,) = PathPlanner().plan(TOPOLOGY, EDGE, PEERS, _any, lambda _peer: frozenset({first}))
     hops = {path.route[0] for path in paths.paths}
     assert len(hops) == 2
     assert first not in hops
-    (paths,) = plan_paths(TOPOLOGY, EDGE, PEERS, _any, PathIds(), lambda _peer: frozenset({first, second}))
+    (paths,) = PathPlanner().plan(TOPOLOGY, EDGE, PEERS, _any, lambda _peer: frozenset({first, second}))
     assert len(paths.paths) == 2
+
+
+def test_what_paths_share_for_want_of_disjoint_ones_is_named() -> None:
+    text = changed(("  m: {role: intermediate}", "  m: {role: intermediate, provider: telia}"))
+    topology = parse(text.replace("  n: {role: intermediate}", "  n: {role: intermediate, provider: telia}"), "t.yaml")
+    planner = PathPlanner()
+    (paths,) = planner.plan(topology, "e-1", {"g-1": frozenset({2})}, _any)
+    assert len(paths.paths) == 2
+    assert planner.overlaps == {"g-1": ("provider telia",)}
+    planner.plan(TOPOLOGY, EDGE, PEERS, _any)
+    assert planner.overlaps == {}
 
 
 def _any(_node: str) -> bool:

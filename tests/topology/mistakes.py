@@ -128,6 +128,7 @@ MEANING = [
         "duplicate underlay", "192.0.2.3]", "192.0.2.2], status: 192.0.2.3", "nodes.n-1.underlay[0]", "7400", "`port:`"
     ),
     case("same listener", "n-1: {", 'n-1: {status: "192.0.2.2:7480", ', "nodes.n-1.status", "m-1, too", "another port"),
+    case("price of an end", "{role: edge}", "{role: edge, price: 1}", "regions.e.price", "role intermediate", "remove"),
     case("not enough regions", "gateways: [g]", "copies: 3", "A.copies", "e to g, has 2", "`copies: 2`"),
     case(
         "outside its prefix",

@@ -125,7 +125,8 @@ def test_effective_json_of_the_demo() -> None:
     document = json.loads(effective.as_json(load(ROOT / "lab" / "demo.yaml")))
     assert set(document) == {"name", "zone", "nodes", "vips", "disjoint_paths", "snat_pools", "warnings"}
     assert document["disjoint_paths"][0] == {
-        "edge": "edge-fra", "gateway": "gw-sto", "path": 0, "cost": 17, "intermediates": "mid-ams"
+        "edge": "edge-fra", "gateway": "gw-sto", "path": 0, "cost": 17, "intermediates": "mid-ams",
+        "why": "cheapest disjoint pair; runner-up via mid-lon +2 ms",
     }  # fmt: skip
 
 

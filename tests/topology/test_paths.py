@@ -1,176 +1,99 @@
 from __future__ import annotations
 
-from itertools import combinations, pairwise, permutations, product
 from pathlib import Path as File
-from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from topology.model import DnsZone, Link, Region, Role, Topology
-from topology.paths import MAX_INTERMEDIATES, Path, disjoint_paths, node_routes
+from tests.topology.reference import graph, plain
+from topology.paths import node_routes, why
+from topology.planner import Planner
 from topology.source import load, parse
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
 DEMO = File(__file__).parents[2] / "lab" / "demo.yaml"
-
-
-def graph(middle: dict[str, set[str]], links: dict[tuple[str, str], float]) -> Topology:
-    """A Braid without nodes: edge region ``e``, gateway region ``g``, intermediates with their risk groups."""
-    regions = {
-        "e": Region("e", Role.EDGE, "", frozenset()),
-        "g": Region("g", Role.GATEWAY, "", frozenset()),
-        **{name: Region(name, Role.INTERMEDIATE, "", frozenset(risks)) for name, risks in middle.items()},
-    }
-    edges = tuple(Link(a, b, cost) for (a, b), cost in links.items())
-    return Topology("t", regions, {}, edges, {}, (), DnsZone("apps.example", 30, "hostmaster.apps.example"))
-
-
-def plain(names: Iterable[str]) -> dict[str, set[str]]:
-    """Intermediate regions without risk groups."""
-    return {name: set() for name in names}
-
-
-def every_path(topology: Topology) -> Iterator[tuple[tuple[str, ...], float]]:
-    cost = {pair: link.cost for link in topology.links for pair in ((link.a, link.b), (link.b, link.a))}
-    middle = [name for name, region in topology.regions.items() if region.role is Role.INTERMEDIATE]
-    for length in range(1, min(len(middle), MAX_INTERMEDIATES) + 1):
-        for regions in permutations(middle, length):
-            stops = ("e", *regions, "g")
-            pairs = list(pairwise(stops))
-            if all(pair in cost for pair in pairs):
-                yield regions, sum(cost[pair] for pair in pairs)
-
-
-def occupied(topology: Topology, regions: tuple[str, ...]) -> set[str]:
-    return set(regions).union(*({f"risk {risk}" for risk in topology.regions[name].shared_risk} for name in regions))
-
-
-def brute_force(topology: Topology, copies: int) -> tuple[int, float]:
-    """How many disjoint paths there are at most, up to ``copies``, and the least total cost of so many."""
-    found = [(cost, occupied(topology, regions)) for regions, cost in every_path(topology)]
-    for count in range(min(copies, len(found)), 0, -1):
-        totals = [
-            sum(cost for cost, _ in chosen)
-            for chosen in combinations(found, count)
-            if all(one.isdisjoint(other) for (_, one), (_, other) in combinations(chosen, 2))
-        ]
-        if totals:
-            return count, min(totals)
-    return 0, 0
-
-
-@st.composite
-def small_graphs(draw: st.DrawFn, risks: tuple[str, ...]) -> Topology:
-    middle = [f"m{number}" for number in range(draw(st.integers(0, 5)))]
-    groups = {name: draw(st.sets(st.sampled_from(risks), max_size=2)) if risks else set() for name in middle}
-    pairs = [*product(("e", "g"), middle), *combinations(middle, 2)]
-    chosen = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
-    costs = {pair: draw(st.integers(0, 12)) / 2 for pair in chosen}
-    return graph(groups, costs)
-
-
-@settings(max_examples=300, deadline=None)
-@given(small_graphs(risks=()), st.integers(1, 3))
-def test_paths_equal_brute_force(topology: Topology, copies: int) -> None:
-    compare(topology, copies)
-
-
-@settings(max_examples=300, deadline=None)
-@given(small_graphs(risks=("r", "s", "t")), st.integers(1, 3))
-def test_paths_with_shared_risks_equal_brute_force(topology: Topology, copies: int) -> None:
-    compare(topology, copies)
-
-
-def compare(topology: Topology, copies: int) -> None:
-    paths = disjoint_paths(topology, "e", "g", copies)
-    count, total = brute_force(topology, copies)
-    assert len(paths) == count
-    assert sum(path.cost for path in paths) == total
-    possible = dict(every_path(topology))
-    assert all(possible[path.regions] == path.cost for path in paths)
-    for one, other in combinations(paths, 2):
-        assert occupied(topology, one.regions).isdisjoint(occupied(topology, other.regions))
-    assert list(paths) == sorted(paths, key=lambda path: path.cost)
-    backward = disjoint_paths(topology, "g", "e", copies)
-    assert (len(backward), sum(path.cost for path in backward)) == (count, total)
-
-
-def test_order_of_regions_and_links_does_not_change_the_choice() -> None:
-    names = ["a", "b", "c", "d"]
-    links = dict.fromkeys(product(("e", "g"), names), 1.0)
-    one = graph(plain(names), links)
-    other = graph(plain(reversed(names)), dict(reversed(links.items())))
-    assert disjoint_paths(one, "e", "g", 2) == disjoint_paths(other, "e", "g", 2)
-
-
-def test_cheapest_single_path_is_given_up_where_it_blocks_two() -> None:
-    """The trap of greedy removal: e-a-b-g is cheapest, and without a and b nothing is left."""
-    links = {("e", "a"): 1, ("a", "b"): 1, ("b", "g"): 1, ("a", "g"): 9, ("e", "b"): 9}
-    topology = graph({"a": set(), "b": set()}, links)
-    assert disjoint_paths(topology, "e", "g", 1) == (Path(("a", "b"), 3),)
-    assert disjoint_paths(topology, "e", "g", 2) == (Path(("a",), 10), Path(("b",), 10))
-
-
-def test_regions_with_a_common_risk_are_not_combined() -> None:
-    links = dict.fromkeys(product(("e", "g"), ("a", "b")), 1.0) | dict.fromkeys(product(("e", "g"), "c"), 9.0)
-    topology = graph({"a": {"cable"}, "b": {"cable"}, "c": set()}, links)
-    assert disjoint_paths(topology, "e", "g", 2) == (Path(("a",), 2), Path(("c",), 18))
-
-
-def test_no_path_is_longer_than_the_route_field() -> None:
-    chain = ["a", "b", "c", "d", "f"]
-    links = {("e", "a"): 1.0, ("f", "g"): 1.0, **dict.fromkeys(pairwise(chain), 1.0)}
-    assert disjoint_paths(graph(plain(chain), links), "e", "g", 1) == ()
-    with_shortcut = graph(plain(chain), links | {("d", "g"): 50.0})
-    assert disjoint_paths(with_shortcut, "e", "g", 1) == (Path(("a", "b", "c", "d"), 54),)
-
-
-def test_avoided_regions_are_not_used() -> None:
-    topology = load(DEMO)
-    assert [path.regions for path in disjoint_paths(topology, "edge-fra", "gw-sto", 2)] == [("mid-ams",), ("mid-par",)]
-    avoid = frozenset({"mid-ams"})
-    assert [path.regions for path in disjoint_paths(topology, "edge-fra", "gw-sto", 2, avoid=avoid)] == [
-        ("mid-par",),
-        ("mid-lon",),
-    ]
-
-
-@pytest.mark.parametrize(("source", "destination"), [("dns", "gw-sto"), ("edge-fra", "mid-ams")])
-def test_only_edges_and_gateways_have_paths(source: str, destination: str) -> None:
-    assert disjoint_paths(load(DEMO), source, destination, 2) == ()
 
 
 def test_routes_end_at_the_destination_and_skip_unusable_nodes() -> None:
     topology = load(DEMO)
     number = {name: node.number for name, node in topology.nodes.items()}
-    routes = node_routes(topology, "gw-sto-1", "edge-fra-1", 2, usable=lambda name: name != "mid-ams-1")
-    assert [route.nodes for route in routes] == [
+    found = node_routes(Planner(topology), "gw-sto-1", "edge-fra-1", 2, usable=lambda name: name != "mid-ams-1")
+    assert [route.nodes for route in found.routes] == [
         (number["mid-par-1"], number["edge-fra-1"]),
         (number["mid-lon-1"], number["edge-fra-1"]),
     ]
-    assert [route.cost for route in routes] == [25, 27]
-    assert node_routes(topology, "gw-sto-1", "edge-fra-1", 2, usable=lambda _: False) == ()
+    assert [route.cost for route in found.routes] == [25, 27]
+    assert found.overlap == ()
+    assert node_routes(Planner(topology), "gw-sto-1", "edge-fra-1", 2, usable=lambda _: False).routes == ()
 
 
 def test_a_failing_node_moves_only_its_own_routes() -> None:
-    topology = parse(wide(edges=24, middle=4), "wide.yaml")
-    edges = [name for name in topology.nodes if name.startswith("edge")]
+    planner = Planner(parse(wide(edges=24, middle=4), "wide.yaml"))
+    nodes = planner.topology.nodes
+    edges = [name for name in nodes if name.startswith("edge")]
 
     def through(usable: set[str]) -> dict[str, int]:
         return {
-            edge: node_routes(topology, edge, "gw-1", 1, usable=lambda name: name in usable)[0].nodes[0]
+            edge: node_routes(planner, edge, "gw-1", 1, usable=lambda name: name in usable).routes[0].nodes[0]
             for edge in edges
         }
 
     all_nodes = {f"mid-{number}" for number in range(4)}
     before, after = through(all_nodes), through(all_nodes - {"mid-2"})
-    lost = topology.nodes["mid-2"].number
+    lost = nodes["mid-2"].number
     assert len(set(before.values())) == 4
     assert {edge for edge in edges if before[edge] != after[edge]} == {edge for edge in edges if before[edge] == lost}
+
+
+def test_a_loaded_node_gets_its_share_and_gives_up_only_its_own_routes() -> None:
+    planner = Planner(parse(wide(edges=200, middle=2), "wide.yaml"))
+    busy = planner.topology.nodes["mid-0"].number
+    edges = [name for name in planner.topology.nodes if name.startswith("edge")]
+
+    def through_busy(load: float) -> set[str]:
+        routes = {
+            edge: node_routes(planner, edge, "gw-1", 1, usable=lambda _: True, load={"mid-0": load}).routes[0]
+            for edge in edges
+        }
+        return {edge for edge, route in routes.items() if route.nodes[0] == busy}
+
+    idle, half, full = through_busy(0.0), through_busy(0.5), through_busy(1.0)
+    assert full < half < idle
+    assert 80 <= len(idle) <= 120
+    assert 47 <= len(half) <= 87  # a third
+    assert len(full) <= 10
+
+
+def test_paths_that_must_share_a_region_go_through_different_nodes() -> None:
+    planner = Planner(parse(wide(edges=1, middle=3), "wide.yaml"))
+    found = node_routes(planner, "edge-0", "gw-1", 2, usable=lambda _: True)
+    assert found.overlap == ("region m",)
+    assert len({route.nodes[0] for route in found.routes}) == 2
+    alone = node_routes(planner, "edge-0", "gw-1", 2, usable=lambda name: name == "mid-1")
+    assert [route.nodes[0] for route in alone.routes] == [planner.topology.nodes["mid-1"].number]
+    assert alone.overlap == ()
+
+
+LINKS = {("e", "a"): 1.0, ("a", "g"): 1.0, ("e", "b"): 2.0, ("b", "g"): 2.0, ("e", "c"): 4.0, ("c", "g"): 4.0}
+
+
+@pytest.mark.parametrize(
+    ("middle", "copies", "reason"),
+    [
+        (plain("abc"), 1, "cheapest path; runner-up via b +2 ms"),
+        (plain("abc"), 2, "cheapest disjoint pair; runner-up via c +4 ms"),
+        (plain("abc"), 3, "cheapest disjoint three; no other choice"),
+        (plain("abc"), 4, "cheapest disjoint three; 4 asked for, there are no more; no other choice"),
+        ({"a": {"x"}, "b": {"x"}, "c": set()}, 2, "cheapest disjoint pair; runner-up via b +2 ms"),
+        ({"a": {"x"}, "b": {"x"}, "c": {"x"}}, 2, "least overlap: shares shared risk x; runner-up via c +4 ms"),
+    ],
+)
+def test_the_reason_names_what_was_chosen_and_the_runner_up(
+    middle: dict[str, set[str]], copies: int, reason: str
+) -> None:
+    assert why(Planner(graph(middle, LINKS)), "e", "g", copies) == reason
+
+
+def test_without_a_path_the_reason_says_so() -> None:
+    assert why(Planner(graph(plain("a"), {("e", "a"): 1.0})), "e", "g", 2) == "no path"
 
 
 def wide(edges: int, middle: int) -> str:

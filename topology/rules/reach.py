@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from topology.graph import neighbour_regions
 from topology.model import Application, Role, Topology
-from topology.paths import disjoint_paths
+from topology.planner import Planner
 from topology.vips import families_of, pool_size
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def check(topology: Topology, report: Report) -> None:
     _neighbours_share_a_family(topology, report)
     _vip_pools_suffice(topology, report)
-    cache: dict[tuple[str, str], int] = {}
+    planner = Planner(topology)
     for application in topology.applications.values():
-        _paths_suffice(topology, application, cache, report)
+        _paths_suffice(planner, application, report)
 
 
 def _neighbours_share_a_family(topology: Topology, report: Report) -> None:
@@ -57,15 +57,12 @@ def _vip_pools_suffice(topology: Topology, report: Report) -> None:
                 )
 
 
-def _paths_suffice(
-    topology: Topology, application: Application, cache: dict[tuple[str, str], int], report: Report
-) -> None:
+def _paths_suffice(planner: Planner, application: Application, report: Report) -> None:
+    """Some edge must have them, if need be overlapping ones: what they share is a warning (``topology.effective``)."""
     best: tuple[int, str, str] | None = None
-    for edge in (region.name for region in topology.regions.values() if region.role is Role.EDGE):
+    for edge in (region.name for region in planner.topology.regions.values() if region.role is Role.EDGE):
         for gateway in application.gateways:
-            if (edge, gateway) not in cache:
-                cache[edge, gateway] = len(disjoint_paths(topology, edge, gateway, 4))
-            possible = cache[edge, gateway]
+            possible = len(planner.choose(edge, gateway, application.copies).paths)
             if possible >= application.copies:
                 return
             if best is None or possible > best[0]:
@@ -74,7 +71,7 @@ def _paths_suffice(
         possible, edge, gateway = best
         report.add(
             ("applications", application.name, "copies"),
-            f"{application.copies} disjoint paths are asked for; the best pair, {edge} to {gateway}, has {possible}",
+            f"{application.copies} paths are asked for; the best pair, {edge} to {gateway}, has {possible}",
             f"add intermediate regions or links, or set `copies: {possible}`"
             if possible
             else "link both regions to common intermediate regions",

@@ -28,6 +28,7 @@ _NEEDED = {
 def check(draft: Draft) -> None:
     _regions_have_nodes(draft)
     _roles_are_there(draft)
+    _only_what_is_crossed_has_a_price(draft)
     for name, node in draft.document.nodes.items():
         if node.region in draft.document.regions:
             _keys_fit_role(draft, name, node)
@@ -63,6 +64,17 @@ def _roles_are_there(draft: Draft) -> None:
     for role in (Role.EDGE, Role.INTERMEDIATE, Role.GATEWAY):
         if role not in roles:
             draft.report.add(("regions",), f"no region has the role {role}", f"add one with `role: {role}`")
+
+
+def _only_what_is_crossed_has_a_price(draft: Draft) -> None:
+    for name, region in draft.document.regions.items():
+        for key in ("provider", "price"):
+            if key in region.model_fields_set and region.role is not Role.INTERMEDIATE:
+                draft.report.add(
+                    ("regions", name, key),
+                    f"only a region of role intermediate has this key, {name} is {region.role}",
+                    "remove it: path choice looks at the regions between the ends",
+                )
 
 
 def _keys_fit_role(draft: Draft, name: str, node: NodeShape) -> None:
