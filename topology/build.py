@@ -99,6 +99,7 @@ def _node(name: str, shape: NodeShape, role: Role) -> Node:
         status=status_address(shape),
         mtu=shape.mtu,
         serves=shape.serves,
+        weight=shape.weight or 1,
         vip_pools=shape.vip_pools,
         snat_pools=shape.snat_pools,
         dns_listen=shape.dns_listen,
@@ -114,6 +115,7 @@ def _application(name: str, shape: ApplicationShape, gateways: tuple[str, ...]) 
         gateways=gateways,
         copies=shape.copies,
         mode=shape.mode,
+        fallback=shape.fallback,
         check=_check(shape.check, check_port(shape)),
     )
 

@@ -38,6 +38,15 @@ class ServiceMode(StrEnum):
     NAT = "nat"
 
 
+class Fallback(StrEnum):
+    """What DNS answers while no edge can carry an application."""
+
+    ALL = "all"
+    """Every VIP: a guess may work."""
+    NONE = "none"
+    """No address."""
+
+
 class ClientSubnetUse(StrEnum):
     """Which client prefixes of resolvers (EDNS Client Subnet, RFC 7871) a DNS node steers by."""
 
@@ -98,6 +107,8 @@ class Node:
     """MTU of the underlay in bytes."""
     serves: tuple[IPNetwork, ...] = ()
     """Edge: client prefixes that DNS sends here; the empty tuple serves everybody."""
+    weight: int = 1
+    """Edge: its share of the clients that it serves as well as others do."""
     vip_pools: tuple[IPNetwork, ...] = ()
     """Edge: where its VIPs are taken from."""
     snat_pools: tuple[IPNetwork, ...] = ()
@@ -155,6 +166,7 @@ class Application:
     copies: int
     mode: ServiceMode
     check: HealthCheck
+    fallback: Fallback = Fallback.ALL
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ nodes:
     vip_pools: [203.0.113.128/26, "2001:db8:0:aa::/112"]
     # DNS sends clients of these prefixes here; without this key it sends everybody.
     serves: [203.0.113.0/24, "2001:db8:0:a::/64"]
+    # weight: 2                # twice the clients of an edge of weight 1 that serves them as well
   mid-north-1: {region: mid-north, underlay: [198.51.100.21, "2001:db8:0:1::21"]}
   mid-south-1: {region: mid-south, underlay: [198.51.100.22, "2001:db8:0:1::22"]}
   mid-east-1:
@@ -86,6 +87,7 @@ applications:
     gateways: [gw-central]                          # in order of preference; without this key all of them
     copies: 2                                       # disjoint paths that each packet takes
     mode: nat
+    fallback: all                                   # DNS while no edge can carry it: all VIPs, or none
     check: {kind: http, port: 80, path: /health, interval: 2, timeout: 1, rise: 2, fall: 2}
   backup:
     hostnames: [backup.apps.example]

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from topology.model import (
     CheckKind,
     ClientSubnetUse,
+    Fallback,
     IPAddress,
     IPNetwork,
     PortRange,
@@ -190,6 +191,7 @@ ModeName = Annotated[ServiceMode, PlainValidator(lambda value: _one_of(ServiceMo
 Record = Annotated[str, PlainValidator(_record)]
 Secret = Annotated[bytes, PlainValidator(_secret)]
 SubnetUse = Annotated[ClientSubnetUse, PlainValidator(lambda value: _one_of(ClientSubnetUse, value))]
+FallbackName = Annotated[Fallback, PlainValidator(lambda value: _one_of(Fallback, value))]
 CheckName = Annotated[CheckKind, PlainValidator(lambda value: _one_of(CheckKind, value))]
 
 
@@ -231,6 +233,7 @@ class NodeShape(Shape):
     status: StatusAddress | None = None
     mtu: int = Field(default=1500, ge=MIN_MTU, le=65535)
     serves: tuple[Prefix, ...] = ()
+    weight: int | None = Field(default=None, ge=1, le=65535)
     vip_pools: tuple[Prefix, ...] = ()
     snat_pools: tuple[Prefix, ...] = ()
     dns_listen: tuple[DnsAddress, ...] = ()
@@ -264,6 +267,7 @@ class ApplicationShape(Shape):
     gateways: tuple[Name, ...] | None = Field(default=None, min_length=1)
     copies: int = Field(default=2, ge=1, le=MAX_COPIES)
     mode: ModeName = ServiceMode.NAT
+    fallback: FallbackName = Fallback.ALL
     check: CheckShape = CheckShape()
 
 

@@ -82,6 +82,9 @@ MEANING = [
         "pools at a gateway", "g-1: {", "g-1: {vip_pools: [10.9.0.0/28], ", "nodes.g-1.vip_pools", "only", "remove it"
     ),
     case("SNAT at an edge", "e-1: {", "e-1: {snat_pools: [10.9.0.0/28], ", "nodes.e-1.snat_pools", "only", "remove it"),
+    case("weight of a gateway", "g-1: {", "g-1: {weight: 2, ", "nodes.g-1.weight", "only", "remove it"),
+    case("weight below 1", "e-1: {", "e-1: {weight: 0, ", "nodes.e-1.weight", "out of range", "from 1 on"),
+    case("fallback", "    gateways:", "    fallback: some\n    gateways:", "A.fallback", "not accepted", "all or none"),
     case("DNS at an intermediate", "m-1: {", "m-1: {dns_listen: [], ", "nodes.m-1.dns_listen", "only", "remove it"),
     case("edge without VIPs", ", vip_pools: [10.1.0.128/28]", "", "nodes.e-1", "no vip_pools", "give it a prefix"),
     case("gateway without SNAT", ", snat_pools: [10.2.0.128/30]", "", "nodes.g-1", "no snat_pools", "give it a prefix"),
