@@ -148,7 +148,7 @@ async def run(
                 nursery.start_soon(control.run_timers)
                 nursery.start_soon(control.watch_paths)
                 await reloader.capture_addresses()
-                view = View(control, loaded, time.time)
+                view = View(control, loaded, rng, trio.current_time, time.time)
                 await nursery.start(role.serve, control.handle(view.is_ready))
                 nursery.start_soon(follow, view.record)
                 await nursery.start(_serve_status, view, node.status)

@@ -9,6 +9,8 @@ from braid import core as seam
 from braid import log as logs
 from braid.status.build import flow_statuses, node_status
 from braid.status.changes import Tone
+from braid.status.choices import choices
+from braid.status.exchange import Exchange
 from braid.status.recorder import Recorder
 from braid.status.snapshot import Check, Facts, FlowStatus, NodeStatus
 from braid.tun import tun_is_up
@@ -17,8 +19,10 @@ from braid.watchdog import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from random import Random
 
     from braid.control import ControlPlane
+    from braid.status.picture import Choice, Overlay
 
 log = logs.get(__name__)
 
@@ -33,15 +37,24 @@ class Loaded:
 
 
 class View:
-    """A ``NodeView``. ``wall`` gives Unix seconds."""
+    """A ``NodeView``. ``clock`` gives monotonic seconds, ``wall`` Unix seconds."""
 
-    def __init__(self, control: ControlPlane, loaded: Loaded, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        control: ControlPlane,
+        loaded: Loaded,
+        rng: Random,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
         self._control = control
         self._loaded = loaded
         self._wall = wall
         self._started = wall()
         self._version = version()
         self.recorder = Recorder()
+        self._exchange = Exchange(control, self.recorder, rng, clock, wall)
+        control.receive_summary = self._exchange.receive
 
     def snapshot(self) -> NodeStatus:
         return self.recorder.annotate(self._status(seam.read_snapshot(self._control.core)))
@@ -53,9 +66,17 @@ class View:
             counters = seam.read_snapshot(self._control.core)
         except RuntimeError:
             return
-        for change in self.recorder.receive_snapshot(self._status(counters), now, self._wall()):
+        status = self._status(counters)
+        for change in self.recorder.receive_snapshot(status, now, self._wall()):
             tell = log.info if change.tone is Tone.GOOD else log.warning
             tell("protection changed", application=change.subject, state=change.text, cause=change.cause)
+        self._exchange.beat(self.recorder.annotate(status))
+
+    def overlay(self) -> Overlay:
+        return self._exchange.overlay(self.snapshot())
+
+    def choices(self) -> tuple[Choice, ...]:
+        return choices(self._control.topology, self.overlay(), self._control.name)
 
     def _status(self, counters: dict[str, Any]) -> NodeStatus:
         control = self._control

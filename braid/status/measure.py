@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from braid.status.history import History
-    from braid.status.snapshot import NeighbourStatus, NodeStatus, PathStatus
+    from braid.status.snapshot import NeighbourStatus, NodeStatus, PathStatus, ReceivedStatus
+
+LATELY = 60.0
+"""Seconds that the share of first copies looks back, in steps of ``STEP``."""
+STEP = 10.0
 
 
 def record(history: History, before: NodeStatus, after: NodeStatus, seconds: float, now: float) -> None:
@@ -60,3 +66,29 @@ def _path(before: PathStatus | None, path: PathStatus, seconds: float) -> dict[s
 
 def _rate(before: int, after: int, seconds: float) -> float | None:
     return (after - before) / seconds if after >= before else None
+
+
+class Shares:
+    """Which path of a peer brought the first copies of the last minute."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, dict[tuple[str, int, str], int]]] = deque()
+
+    def receive(self, received: tuple[ReceivedStatus, ...], now: float) -> None:
+        if not self._looks or now - self._looks[-1][0] >= STEP:
+            self._looks.append((now, {(item.peer, item.id, item.via): item.kept for item in received}))
+        while now - self._looks[0][0] > LATELY:
+            self._looks.popleft()
+
+    def annotate(self, received: tuple[ReceivedStatus, ...]) -> tuple[ReceivedStatus, ...]:
+        before = self._looks[0][1] if self._looks else {}
+        kept = {}
+        sums: dict[str, int] = {}
+        for item in received:
+            key = (item.peer, item.id, item.via)
+            kept[key] = max(0, item.kept - before.get(key, 0 if before else item.kept))
+            sums[item.peer] = sums.get(item.peer, 0) + kept[key]
+        return tuple(
+            replace(item, first_share=kept[item.peer, item.id, item.via] / sums[item.peer]) if sums[item.peer] else item
+            for item in received
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from braid.status.changes import Change, ChangeLog
 from braid.status.compare import compare
 from braid.status.history import History
-from braid.status.measure import record
+from braid.status.measure import Shares, record
 from braid.status.protection import AVOIDED, Guard, why_reduced
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Recorder:
         self._neighbours: dict[str, _State] = {}
         self._paths: dict[PathKey, _State] = {}
         self._silent: dict[PathKey, _Silence] = {}
+        self._shares = Shares()
         self._last: tuple[NodeStatus, float] | None = None
 
     def receive_snapshot(self, status: NodeStatus, now: float, wall: float) -> list[Change]:
@@ -54,6 +55,7 @@ class Recorder:
         before = self._last
         self._follow_neighbours(status, wall)
         self._follow_paths(status, before[0] if before else status, wall)
+        self._shares.receive(status.received, now)
         told = self._guard.receive(self._with_links(status), now, wall)
         shown = self.annotate(status)
         self.changes.add([*(compare(before[0], shown, wall) if before else ()), *told])
@@ -70,7 +72,8 @@ class Recorder:
             for item in status.applications
         )
         counts = {f"{kind}/{tone}": count for (kind, tone), count in sorted(self.changes.counts.items())}
-        return replace(status, applications=applications, change_counts=counts)
+        received = self._shares.annotate(status.received)
+        return replace(status, applications=applications, received=received, change_counts=counts)
 
     def _with_links(self, status: NodeStatus) -> NodeStatus:
         neighbours = tuple(

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from braid.status.picture import Choice, Overlay
+    from braid.status.recorder import Recorder
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -129,6 +132,8 @@ class ReceivedStatus:
     """The neighbour that handed the copies over."""
     kept: int
     eliminated: int
+    first_share: float | None = None
+    """0..1: of the peer's packets of the last minute, those whose first copy came this way. None: none came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,4 +291,17 @@ class NodeView(Protocol):
 
     def alive(self) -> Check:
         """False when only a restart helps (the data thread is stuck)."""
+        ...
+
+    @property
+    def recorder(self) -> Recorder:
+        """What the node remembers."""
+        ...
+
+    def overlay(self) -> Overlay:
+        """Everything the node knows of all nodes."""
+        ...
+
+    def choices(self) -> tuple[Choice, ...]:
+        """What carries each application to and from this node, worst first."""
         ...

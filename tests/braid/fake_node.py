@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from braid.status.build import flow_statuses, node_status
+from braid.status.choices import choices
+from braid.status.gossip import Known
+from braid.status.overlay import overlay
+from braid.status.recorder import Recorder
 from braid.status.snapshot import Check, Facts, FlowStatus, NodeStatus, PathHealth, TargetStatus
+from braid.status.summary import summary_of
 from topology.model import (
     Application,
     CheckKind,
@@ -26,6 +31,9 @@ from topology.model import (
     Topology,
     Vip,
 )
+
+if TYPE_CHECKING:
+    from braid.status.picture import Choice, Overlay
 
 REGIONS = {
     "edge-fra": (Role.EDGE, "Frankfurt"),
@@ -254,6 +262,14 @@ def measured(up: bool) -> PathHealth:
     return PathHealth(up, 31.5 if up else None, "" if up else "no probe answered for 2 s")
 
 
+def overlay_of(statuses: tuple[NodeStatus, ...], node: str, wall: float = 1_700_000_090.0) -> Overlay:
+    """All of them heard of just now, as ``node`` shows them."""
+    topology = small_topology()
+    summaries = [summary_of(status, topology, (), wall) for status in statuses]
+    known = {summary.origin: Known(summary, 100.0, 2.0, 1) for summary in summaries}
+    return overlay(topology, node, known, 100.0, wall)
+
+
 @dataclass
 class FakeView:
     """A ``NodeView`` whose answers a test sets."""
@@ -263,6 +279,14 @@ class FakeView:
     living: Check = field(default_factory=lambda: Check("data thread", True))
     broken: bool = False
     asked: list[int] = field(default_factory=list)
+    recorder: Recorder = field(default_factory=Recorder)
+    others: tuple[NodeStatus, ...] = field(default_factory=lambda: (gateway_status(),))
+
+    def overlay(self) -> Overlay:
+        return overlay_of((self.snapshot(), *self.others), self.status.name)
+
+    def choices(self) -> tuple[Choice, ...]:
+        return choices(small_topology(), self.overlay(), self.status.name)
 
     def snapshot(self) -> NodeStatus:
         if self.broken:

@@ -199,3 +199,13 @@ def test_the_log_of_changes_keeps_the_last_ones_and_counts_all() -> None:
     assert len(log.last()) == KEPT
     assert log.last()[0].text == str(KEPT + 49)
     assert log.counts[Kind.NEIGHBOUR, Tone.BAD] == KEPT + 50
+
+
+def test_the_share_of_first_copies_is_that_of_the_last_minute() -> None:
+    edge = Edge()
+    assert [item.first_share for item in edge.second().received] == [None, None, None]
+    edge.core["received"][0]["first"] += 300
+    edge.core["received"][2]["first"] += 100
+    assert [item.first_share for item in edge.second(5).received] == [0.75, 0, 0.25]
+    edge.second(90)
+    assert [item.first_share for item in edge.second().received] == [None, None, None]

@@ -1,0 +1,76 @@
+"""A node's part in telling and hearing summaries: between the control side, its sessions and ``Gossip``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from braid.status.gossip import Gossip, Known
+from braid.status.overlay import overlay
+from braid.status.summary import Summary, summary_of
+from braid.status.wire import is_summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from braid.control import ControlPlane
+    from braid.events import Control
+    from braid.status.picture import Overlay
+    from braid.status.recorder import Recorder
+    from braid.status.snapshot import NodeStatus
+
+
+class Exchange:
+    """``clock`` gives monotonic seconds, ``wall`` Unix time."""
+
+    def __init__(
+        self,
+        control: ControlPlane,
+        recorder: Recorder,
+        rng: Random,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._control = control
+        self._recorder = recorder
+        self._clock = clock
+        self._wall = wall
+        self._told = 0
+        self.gossip = Gossip(int(control.node.number), rng)
+
+    def receive(self, event: Control) -> bool:
+        """True when the message was a summary, good or bad; others are the role's."""
+        if not is_summary(event.message):
+            return False
+        if event.adjacent:
+            onward = self.gossip.receive(event.peer, event.message, self._neighbours(), self._clock())
+            self._send(onward)
+        return True
+
+    def beat(self, status: NodeStatus) -> None:
+        """To be called each second with the newest snapshot."""
+        now, topology = self._clock(), self._control.topology
+        self.gossip.set_members({int(node.number) for node in topology.nodes.values()} - {status.number})
+        changes = sum(status.change_counts.values())
+        if self.gossip.due(now, changes != self._told):
+            self._told = changes
+            self._send(self.gossip.tell(self._summary(status), self._neighbours(), now, self._wall()))
+
+    def overlay(self, status: NodeStatus) -> Overlay:
+        """Everything that is known now, with ``status`` as this node's own part."""
+        now = self._clock()
+        known = self.gossip.known(now) | {status.number: Known(self._summary(status), now, 0.0, 0)}
+        return overlay(self._control.topology, status.name, known, now, self._wall())
+
+    def _summary(self, status: NodeStatus) -> Summary:
+        return summary_of(status, self._control.topology, self._recorder.changes.last(), self._wall())
+
+    def _neighbours(self) -> list[int]:
+        return sorted(relation.peer for relation in self._control.sessions.up() if relation.adjacent)
+
+    def _send(self, messages: list[tuple[int, bytes]]) -> None:
+        for number, message in messages:
+            try:
+                self._control.core.send_control(number, True, message)
+            except RuntimeError:
+                return
