@@ -40,10 +40,14 @@ class Core:
         udp_gso: bool = True,
         udp_gro: bool = True,
         tun_offload: bool = True,
+        rate_mbit: int = 10_000,
+        receive_us: int = 5_000,
+        send_us: int = 1_000,
     ) -> None:
         """Binds one UDP socket per ``listen`` address and adopts (dups) the TUN queues. OSError says which failed.
 
-        ``mtu`` is the inner one, that of the TUN. The node answers to nobody until ``configure``.
+        ``mtu`` is the inner one, that of the TUN. Receive and send buffers hold what comes and goes at ``rate_mbit``
+        within ``receive_us`` and ``send_us`` microseconds. The node answers to nobody until ``configure``.
         """
     def start(self) -> None: ...
     def stop(self) -> None:

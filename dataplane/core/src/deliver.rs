@@ -60,7 +60,8 @@ impl<O: Outbox> Node<O> {
                 Passed::Own { bytes, partial } => Delivered { bytes, partial: *partial },
             })
             .collect();
-        let limits = Limits { tcp: self.config.coalesce_tcp, udp: self.config.coalesce_udp };
+        let takes = sink.super_packets();
+        let limits = Limits { tcp: self.config.coalesce_tcp && takes.tcp, udp: self.config.coalesce_udp && takes.udp };
         self.coalescer.deliver(&packets, limits, sink);
     }
 

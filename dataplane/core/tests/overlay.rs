@@ -54,6 +54,22 @@ fn a_super_packet_is_cut_sealed_and_joined_again() {
 }
 
 #[test]
+fn no_super_packet_is_made_for_a_host_that_takes_none_any_more() {
+    let mut braid = Braid::up();
+    let body = vec![7; 30_000];
+    braid.client(&tcp("10.91.1.10", VIP, 0x02, 999, &[]));
+    braid.settle();
+    for (takes, packets) in [(true, 1), (false, 23), (true, 1)] {
+        braid.taken(GATEWAY);
+        braid.hosts.get_mut(&GATEWAY).unwrap().takes.tcp = takes;
+        let (vnet, packet) = tcp_super("10.91.1.10", VIP, 1000, &body, 1360);
+        braid.client_super(vnet, &packet);
+        braid.settle();
+        assert_eq!(braid.taken_with_offload(GATEWAY).len(), packets);
+    }
+}
+
+#[test]
 fn an_intermediate_may_die_and_nothing_is_lost_or_doubled() {
     let mut braid = Braid::up();
     for i in 0..100 {

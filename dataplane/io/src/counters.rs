@@ -1,7 +1,13 @@
 //! Counters of one shard: written by its thread alone, read by anybody.
 
+use crate::buffers::BufferState;
+use crate::offloads::{OffloadState, Offloads, Probe, Refusal};
+use crate::socket::Socket;
+use crate::tun::Tun;
 use serde::Serialize;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::OnceLock;
 
 /// A counter with one writer: no locked instruction needed.
 #[derive(Debug, Default)]
@@ -87,45 +93,75 @@ counters! {
 /// Offloads in use now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Offload {
-    /// On all sockets.
+    /// On all sockets; single destinations may have refused it.
     pub udp_gso: bool,
     pub udp_gro: bool,
+    /// Super-packets read from the TUN.
     pub tun_tso: bool,
     pub tun_uso: bool,
     /// Times that an offload was turned off because the kernel refused it; the packets left in pieces.
     pub fallbacks: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// One UDP socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SocketState {
+    pub address: SocketAddr,
+    pub receive_buffer: BufferState,
+    pub send_buffer: BufferState,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
     pub io: Io,
     pub offload: Offload,
     pub drops: Drops,
+    pub offloads: Vec<OffloadState>,
+    pub gso_refusals: Vec<Refusal>,
+    pub sockets: Vec<SocketState>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) io: LiveIo,
     pub(crate) drops: LiveDrops,
-    pub(crate) udp_gso: AtomicBool,
-    pub(crate) udp_gro: AtomicBool,
-    pub(crate) tun_tso: AtomicBool,
-    pub(crate) tun_uso: AtomicBool,
+    pub(crate) offloads: Offloads,
     pub(crate) fallbacks: Counter,
+    pub(crate) sockets: OnceLock<Vec<SocketState>>,
 }
 
 impl Counters {
+    /// Of a shard with these; nothing has fallen back yet.
+    pub(crate) fn new(tun: Option<&Tun>, sockets: &[Socket]) -> Counters {
+        let counters = Counters::default();
+        let offloads = &counters.offloads;
+        if let Some(tun) = tun {
+            tun.begin(offloads);
+        }
+        if let Some(first) = sockets.first() {
+            let all = |which: fn(&Socket) -> Probe| sockets.iter().map(which).fold(which(first), Probe::and);
+            offloads.udp_gso.begin(all(Socket::gso));
+            offloads.udp_gro.begin(all(Socket::gro));
+        }
+        let _ = counters.sockets.set(sockets.iter().map(Socket::state).collect());
+        counters
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
+        let offloads = &self.offloads;
         Snapshot {
             io: self.io.snapshot(),
             drops: self.drops.snapshot(),
             offload: Offload {
-                udp_gso: self.udp_gso.load(Relaxed),
-                udp_gro: self.udp_gro.load(Relaxed),
-                tun_tso: self.tun_tso.load(Relaxed),
-                tun_uso: self.tun_uso.load(Relaxed),
+                udp_gso: offloads.udp_gso.in_use(),
+                udp_gro: offloads.udp_gro.in_use(),
+                tun_tso: offloads.tun_tso.in_use(),
+                tun_uso: offloads.tun_uso.in_use(),
                 fallbacks: self.fallbacks.get(),
             },
+            offloads: offloads.states(),
+            gso_refusals: offloads.refusals(),
+            sockets: self.sockets.get().cloned().unwrap_or_default(),
         }
     }
 }

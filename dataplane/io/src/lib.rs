@@ -1,18 +1,24 @@
 //! Linux IO of one node: the TUN, the UDP sockets and the thread that turns them. Decides nothing about packets.
 
+mod buffers;
 mod control;
 mod counters;
 mod message;
 mod name;
+mod offloads;
 mod outbox;
 mod output;
+mod probe;
 mod receiver;
+mod refusals;
 mod shard;
 mod socket;
 mod sys;
 mod tun;
 
-pub use counters::{Drops, Io, Offload, Snapshot};
+pub use buffers::{BufferState, Buffers};
+pub use counters::{Drops, Io, Offload, Snapshot, SocketState};
+pub use offloads::{OffloadState, Probe, Refusal};
 pub use shard::{spawn, Handle, Refused, ShardConfig};
 pub use socket::{bind, Socket, SocketOptions};
 pub use sys::EventFd;

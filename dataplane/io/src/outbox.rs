@@ -1,11 +1,13 @@
 //! Sending through one UDP socket: batches at once, single datagrams collected until the end of a drain.
 //!
-//! The order per destination stays. A batch the kernel cannot segment is sent again as single datagrams.
+//! The order per destination stays. A batch that the kernel cannot segment is sent again as single datagrams, and so
+//! are the next ones to that destination for a while.
 
 use crate::counters::Counters;
 use crate::message::{Outgoing, Part};
+use crate::refusals::Refusals;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,7 @@ struct Group {
     segment: usize,
     bytes: usize,
     count: usize,
+    /// Takes no more: its last datagram is shorter, or its destination takes no batches.
     closed: bool,
     /// Where its parts go; then where its next one goes.
     cursor: usize,
@@ -53,6 +56,7 @@ pub(crate) struct Outbox<T> {
     transmit: T,
     counters: Arc<Counters>,
     gso: bool,
+    refusals: Refusals,
     max_bytes: usize,
     patience: Duration,
     slab: Vec<u8>,
@@ -70,6 +74,7 @@ impl<T: Transmit> Outbox<T> {
             transmit,
             counters,
             gso,
+            refusals: Refusals::default(),
             max_bytes: if v6 { MAX_BYTES_V6 } else { MAX_BYTES_V4 },
             patience: PATIENCE,
             slab: Vec::with_capacity(SLAB),
@@ -79,10 +84,6 @@ impl<T: Transmit> Outbox<T> {
             parts: Vec::with_capacity(MAX_PENDING),
             messages: Vec::with_capacity(MAX_PENDING),
         }
-    }
-
-    pub(crate) fn gso(&self) -> bool {
-        self.gso
     }
 
     /// As `Sink::udp`.
@@ -97,7 +98,7 @@ impl<T: Transmit> Outbox<T> {
         self.send_pending();
         self.parts.clear();
         self.messages.clear();
-        let per_message = if self.gso { (self.max_bytes / segment).clamp(1, MAX_SEGMENTS) } else { 1 };
+        let per_message = if self.batches_to(to.ip()) { (self.max_bytes / segment).clamp(1, MAX_SEGMENTS) } else { 1 };
         let mut from = 0;
         while from < batch.len() {
             let length = (per_message * segment).min(batch.len() - from);
@@ -113,6 +114,10 @@ impl<T: Transmit> Outbox<T> {
     pub(crate) fn flush(&mut self) {
         self.send_pending();
         self.patience = PATIENCE;
+    }
+
+    fn batches_to(&self, to: IpAddr) -> bool {
+        self.gso && (self.refusals.is_empty() || !self.refusals.holds(to, Instant::now()))
     }
 
     fn collect(&mut self, to: SocketAddr, datagram: &[u8]) {
@@ -146,14 +151,15 @@ impl<T: Transmit> Outbox<T> {
             let recent = self.groups.len().saturating_sub(REACH);
             let open = self.groups[recent..].iter().rposition(|group| group.to == datagram.to);
             let index = match open.map(|at| recent + at) {
-                Some(index) if self.gso && takes(&self.groups[index], length, self.max_bytes) => index,
+                Some(index) if takes(&self.groups[index], length, self.max_bytes) => index,
                 _ => {
+                    let batches = self.batches_to(datagram.to.ip());
                     self.groups.push(Group {
                         to: datagram.to,
                         segment: length,
                         bytes: 0,
                         count: 0,
-                        closed: false,
+                        closed: !batches,
                         cursor: 0,
                     });
                     self.groups.len() - 1
@@ -162,7 +168,7 @@ impl<T: Transmit> Outbox<T> {
             let group = &mut self.groups[index];
             group.bytes += length;
             group.count += 1;
-            group.closed = length < group.segment;
+            group.closed |= length < group.segment;
             self.member.push(index as u32);
         }
         self.messages.clear();
@@ -190,9 +196,13 @@ impl<T: Transmit> Outbox<T> {
             match self.transmit.send(buffer, &self.parts, &self.messages[from..]) {
                 Ok(sent) => {
                     let to = (from + sent.max(1)).min(self.messages.len());
-                    for message in &self.messages[from..to] {
-                        let (datagrams, bytes) = self.size(message);
+                    for i in from..to {
+                        let message = self.messages[i];
+                        let (datagrams, bytes) = self.size(&message);
                         self.count_sent(datagrams, bytes);
+                        if message.segment > 0 && !self.refusals.is_empty() {
+                            self.accept(message.to.ip());
+                        }
                     }
                     from = to;
                 }
@@ -209,8 +219,8 @@ impl<T: Transmit> Outbox<T> {
                     // The whole batch is refused, whichever datagram or mechanism is at fault.
                     let batch = message.segment > 0;
                     match error.raw_os_error() {
-                        Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE) if batch => {
-                            self.replay(buffer, message);
+                        Some(errno @ (libc::EIO | libc::EINVAL | libc::EMSGSIZE)) if batch => {
+                            self.replay(buffer, message, errno);
                         }
                         _ => self.count_lost(self.size(&message).0, &error),
                     }
@@ -221,8 +231,8 @@ impl<T: Transmit> Outbox<T> {
     }
 
     /// Sends a refused batch as single datagrams. If the first, which has the full size, leaves, segmentation was
-    /// the reason and is not tried again; if not, none of its size is tried.
-    fn replay(&mut self, buffer: &[u8], message: Outgoing) {
+    /// the reason and is not tried again to that destination for a while; if not, none of its size is tried.
+    fn replay(&mut self, buffer: &[u8], message: Outgoing, errno: i32) {
         let segment = u32::from(message.segment);
         let parts = message.parts.0 as usize..(message.parts.0 + message.parts.1) as usize;
         let mut refused = None;
@@ -241,10 +251,7 @@ impl<T: Transmit> Outbox<T> {
                     _ => {}
                 }
                 match self.send_single(buffer, message.to, part) {
-                    Ok(()) if first => {
-                        self.gso = false;
-                        self.counters.fallbacks.add(1);
-                    }
+                    Ok(()) if first => self.refuse(message.to.ip(), errno),
                     Ok(()) => {}
                     Err(error) => {
                         self.count_lost(1, &error);
@@ -253,6 +260,23 @@ impl<T: Transmit> Outbox<T> {
                 }
                 first = false;
             }
+        }
+    }
+
+    fn refuse(&mut self, to: IpAddr, errno: i32) {
+        let (news, forgotten) = self.refusals.refuse(to, Instant::now());
+        if news {
+            self.counters.fallbacks.add(1);
+            self.counters.offloads.publish(to, Some(errno));
+        }
+        if let Some(forgotten) = forgotten {
+            self.counters.offloads.publish(forgotten, None);
+        }
+    }
+
+    fn accept(&mut self, to: IpAddr) {
+        if self.refusals.accept(to, Instant::now()) {
+            self.counters.offloads.publish(to, None);
         }
     }
 

@@ -3,9 +3,8 @@
 use crate::counters::Counters;
 use crate::outbox::{Outbox, Transmit};
 use crate::tun::{Device, TunWriter};
-use braid_packet::{Sink, VnetHdr};
+use braid_packet::{Sink, SuperPackets, VnetHdr};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -27,12 +26,9 @@ impl<T: Transmit, D: Device> Output<T, D> {
 
     /// Ends a drain.
     pub(crate) fn flush(&mut self) {
-        let mut gso = !self.outboxes.is_empty();
         for (_, outbox) in &mut self.outboxes {
             outbox.flush();
-            gso &= outbox.gso();
         }
-        self.counters.udp_gso.store(gso, Relaxed);
     }
 }
 
@@ -56,6 +52,10 @@ impl<T: Transmit, D: Device> Sink for Output<T, D> {
                 self.counters.io.tun_tx_errors.add(1);
             }
         }
+    }
+
+    fn super_packets(&self) -> SuperPackets {
+        self.tun.as_ref().map(TunWriter::super_packets).unwrap_or_default()
     }
 }
 

@@ -141,13 +141,7 @@ where
     if config.sockets.len() > MAX_SOCKETS {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many sockets for one shard"));
     }
-    let counters = Arc::new(Counters::default());
-    let offload = config.tun.as_ref().map(Tun::offload).unwrap_or_default();
-    counters.tun_tso.store(offload.tso, Ordering::Relaxed);
-    counters.tun_uso.store(offload.uso, Ordering::Relaxed);
-    let all = |which: fn(&Socket) -> bool| !config.sockets.is_empty() && config.sockets.iter().all(which);
-    counters.udp_gso.store(all(Socket::gso), Ordering::Relaxed);
-    counters.udp_gro.store(all(Socket::gro), Ordering::Relaxed);
+    let counters = Arc::new(Counters::new(config.tun.as_ref(), &config.sockets));
     let shared = Arc::new(Shared {
         commands: Mutex::new(VecDeque::with_capacity(MAX_COMMANDS)),
         wake: EventFd::new()?,
@@ -223,7 +217,7 @@ impl<'a, E: Engine> Shard<'a, E> {
             let local = socket.local_address();
             let sender = Sender::new(Arc::clone(socket));
             let counters = Arc::clone(counters);
-            (local.ip(), Outbox::new(sender, local.is_ipv6(), socket.gso(), counters))
+            (local.ip(), Outbox::new(sender, local.is_ipv6(), socket.gso().usable(), counters))
         });
         let outboxes = outboxes.collect();
         let writer = tun.clone().map(|tun| TunWriter::new(tun, Arc::clone(counters)));

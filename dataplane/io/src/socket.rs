@@ -1,36 +1,39 @@
 //! One UDP socket of the underlay.
 
+use crate::buffers::{self, Buffers};
+use crate::counters::SocketState;
 use crate::message::{Outgoing, Part, ReceiveArrays, SendArrays};
+use crate::offloads::Probe;
 use crate::outbox::Transmit;
+use crate::probe;
 use crate::sys;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-const BUFFER: libc::c_int = 8 * 1024 * 1024;
-
-/// Offload switches of a socket. Both are tried, neither is needed.
+/// What a socket is to do. Both offloads are probed, neither is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
     /// Send several datagrams in one message (UDP_SEGMENT).
     pub gso: bool,
     /// Receive several datagrams in one message (UDP_GRO).
     pub gro: bool,
+    pub buffers: Buffers,
 }
 
 impl Default for SocketOptions {
     fn default() -> Self {
-        SocketOptions { gso: true, gro: true }
+        SocketOptions { gso: true, gro: true, buffers: Buffers::default() }
     }
 }
 
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
-    local: SocketAddr,
-    gso: bool,
-    gro: bool,
+    state: SocketState,
+    gso: Probe,
+    gro: Probe,
 }
 
 /// A socket in the calling thread's network namespace. IPv6 sockets carry IPv6 only; datagrams are never
@@ -46,34 +49,36 @@ pub fn bind(address: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
         let probe = libc::IP_PMTUDISC_PROBE;
         sys::set_option(borrowed, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, probe)?;
     }
-    enlarge(borrowed, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?;
-    enlarge(borrowed, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)?;
+    let receive_buffer = buffers::receive(borrowed, options.buffers.receive_bytes())?;
+    let send_buffer = buffers::send(borrowed, options.buffers.send_bytes())?;
     sys::set_option(borrowed, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
-    let gro = options.gro && sys::set_option(borrowed, libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
-    let gso = options.gso && sys::get_option(borrowed, libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
+    let probed = probe::udp(address.is_ipv6());
+    let gso = if options.gso { probed.gso } else { Probe::Off };
+    let mut gro = if options.gro { probed.gro } else { Probe::Off };
+    if gro.usable() {
+        gro = gro.and(Probe::of(sys::set_option(borrowed, libc::SOL_UDP, libc::UDP_GRO, 1)));
+    }
     sys::bind(borrowed, address)?;
-    let local = sys::local_address(borrowed)?;
-    Ok(Socket { fd, local, gso, gro })
-}
-
-/// Past the system's limit with CAP_NET_ADMIN, else up to it.
-fn enlarge(fd: BorrowedFd<'_>, force: libc::c_int, plain: libc::c_int) -> io::Result<()> {
-    sys::set_option(fd, libc::SOL_SOCKET, force, BUFFER)
-        .or_else(|_| sys::set_option(fd, libc::SOL_SOCKET, plain, BUFFER))
+    let address = sys::local_address(borrowed)?;
+    Ok(Socket { fd, state: SocketState { address, receive_buffer, send_buffer }, gso, gro })
 }
 
 impl Socket {
     /// The bound address; with the kernel's choice of port if none was asked for.
     pub fn local_address(&self) -> SocketAddr {
-        self.local
+        self.state.address
     }
 
-    /// Whether the kernel knows UDP_SEGMENT; a route may still refuse it later.
-    pub fn gso(&self) -> bool {
+    pub(crate) fn state(&self) -> SocketState {
+        self.state.clone()
+    }
+
+    /// Whether UDP_SEGMENT works here; a route may still refuse it later.
+    pub fn gso(&self) -> Probe {
         self.gso
     }
 
-    pub fn gro(&self) -> bool {
+    pub fn gro(&self) -> Probe {
         self.gro
     }
 

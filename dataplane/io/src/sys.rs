@@ -2,10 +2,12 @@
 #![allow(unsafe_code)]
 
 use crate::name::Name;
+use std::fs::File;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::ptr;
 use std::time::Duration;
 
@@ -68,6 +70,20 @@ pub(crate) fn tun_set_offload(fd: BorrowedFd<'_>, features: libc::c_uint) -> io:
     Ok(())
 }
 
+/// A TUN device with IFF_VNET_HDR under a name of the kernel's choice, not set up; it ends with the file.
+pub(crate) fn scratch_tun() -> io::Result<File> {
+    let file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    // SAFETY: all-zero is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"braidprobe%d") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
+    // SAFETY: TUNSETIFF reads and writes one `ifreq`, which `request` is.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &mut request) })?;
+    Ok(file)
+}
+
 /// A non-blocking UDP socket, closed on exec, not yet bound.
 pub(crate) fn udp_socket(v6: bool) -> io::Result<OwnedFd> {
     let family = if v6 { libc::AF_INET6 } else { libc::AF_INET };
@@ -120,7 +136,16 @@ pub(crate) fn get_option(fd: BorrowedFd<'_>, level: libc::c_int, option: libc::c
 
 /// Whether `fd` became writable in time.
 pub(crate) fn wait_writable(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    wait(fd, libc::POLLOUT, timeout)
+}
+
+/// Whether `fd` became readable in time.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
+    wait(fd, libc::POLLIN, timeout)
+}
+
+fn wait(fd: BorrowedFd<'_>, events: libc::c_short, timeout: Duration) -> bool {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     let time =
         libc::timespec { tv_sec: timeout.as_secs() as libc::time_t, tv_nsec: timeout.subsec_nanos() as libc::c_long };
     // SAFETY: one `pollfd`, one `timespec`, both valid for the call; no signal mask.

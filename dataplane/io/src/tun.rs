@@ -1,13 +1,14 @@
 //! One queue of a TUN device that speaks `virtio_net_hdr`.
 
 use crate::counters::Counters;
+use crate::offloads::{Offloads, Probe, Standing};
+use crate::probe::{self, TunProbe};
 use crate::sys;
 use braid_offload::Segments;
-use braid_packet::{Gso, VnetHdr};
+use braid_packet::{Gso, SuperPackets, VnetHdr};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 const MAX_PACKET: usize = 65_535;
@@ -25,6 +26,9 @@ pub struct TunOffload {
 pub struct Tun {
     file: File,
     offload: TunOffload,
+    tso: Probe,
+    uso: Probe,
+    writes: TunProbe,
 }
 
 impl Tun {
@@ -41,13 +45,23 @@ impl Tun {
             return Err(io::Error::new(ErrorKind::InvalidInput, message));
         }
         sys::tun_set_header_size(file.as_fd(), VnetHdr::LEN as libc::c_int)?;
-        let offload = negotiate(file.as_fd(), offload)?;
+        let writes = if offload { probe::tun() } else { TunProbe::OFF };
+        let (tso, uso) = negotiate(file.as_fd(), offload)?;
         sys::set_nonblocking(file.as_fd())?;
-        Ok(Tun { file, offload })
+        let offload = TunOffload { tso: tso.usable(), uso: uso.usable() };
+        Ok(Tun { file, offload, tso, uso, writes })
     }
 
+    /// What the device accepted; writes may be less.
     pub fn offload(&self) -> TunOffload {
         self.offload
+    }
+
+    pub(crate) fn begin(&self, offloads: &Offloads) {
+        offloads.tun_tso.begin(self.tso);
+        offloads.tun_uso.begin(self.uso);
+        offloads.tun_tcp_writes.begin(self.writes.tcp);
+        offloads.tun_udp_writes.begin(self.writes.udp);
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -55,19 +69,23 @@ impl Tun {
     }
 }
 
-fn negotiate(fd: BorrowedFd<'_>, offload: bool) -> io::Result<TunOffload> {
-    if offload {
-        let tso = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
-        let uso = libc::TUN_F_USO4 | libc::TUN_F_USO6;
-        if sys::tun_set_offload(fd, tso | uso).is_ok() {
-            return Ok(TunOffload { tso: true, uso: true });
-        }
-        if sys::tun_set_offload(fd, tso).is_ok() {
-            return Ok(TunOffload { tso: true, uso: false });
-        }
+/// TCP and UDP super-packets on reading. Both probes are the device's own answer.
+fn negotiate(fd: BorrowedFd<'_>, offload: bool) -> io::Result<(Probe, Probe)> {
+    if !offload {
+        sys::tun_set_offload(fd, 0)?;
+        return Ok((Probe::Off, Probe::Off));
     }
-    sys::tun_set_offload(fd, 0)?;
-    Ok(TunOffload::default())
+    let tso = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+    let both = Probe::of(sys::tun_set_offload(fd, tso | libc::TUN_F_USO4 | libc::TUN_F_USO6));
+    if both.usable() {
+        return Ok((both, both));
+    }
+    // USO needs Linux 6.2.
+    let alone = Probe::of(sys::tun_set_offload(fd, tso));
+    if !alone.usable() {
+        sys::tun_set_offload(fd, 0)?;
+    }
+    Ok((alone, both))
 }
 
 /// What is written to; a test's stand-in refuses like a kernel would.
@@ -121,11 +139,10 @@ impl TunReader {
     }
 }
 
-/// Writes packets; cuts super-packets itself once the kernel has refused one.
+/// Writes packets; cuts super-packets itself where the kernel refuses them.
 #[derive(Debug)]
 pub(crate) struct TunWriter<D> {
     device: D,
-    gso: bool,
     counters: Arc<Counters>,
     /// A whole packet; filled only when its parts do not do.
     whole: Vec<u8>,
@@ -135,7 +152,13 @@ pub(crate) struct TunWriter<D> {
 
 impl<D: Device> TunWriter<D> {
     pub(crate) fn new(device: D, counters: Arc<Counters>) -> TunWriter<D> {
-        TunWriter { device, gso: true, counters, whole: Vec::new(), segment: Vec::new() }
+        TunWriter { device, counters, whole: Vec::new(), segment: Vec::new() }
+    }
+
+    /// Which super-packets the device takes now.
+    pub(crate) fn super_packets(&self) -> SuperPackets {
+        let offloads = &self.counters.offloads;
+        SuperPackets { tcp: offloads.tun_tcp_writes.in_use(), udp: offloads.tun_udp_writes.in_use() }
     }
 
     pub(crate) fn write(&mut self, vnet: VnetHdr, parts: &[&[u8]]) {
@@ -151,7 +174,7 @@ impl<D: Device> TunWriter<D> {
 
     fn write_parts(&mut self, vnet: VnetHdr, parts: &[&[u8]]) {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
-        if vnet.gso != Gso::None && !self.gso {
+        if self.standing(vnet.gso).is_some_and(|standing| !standing.in_use()) {
             self.write_segments(vnet, parts);
             return;
         }
@@ -159,14 +182,21 @@ impl<D: Device> TunWriter<D> {
             Ok(()) => self.count(length),
             Err(error) if vnet.gso != Gso::None && error.raw_os_error() == Some(libc::EINVAL) => {
                 // If it is refused in pieces too, the packet was at fault, not the kernel's offload.
-                if self.write_segments(vnet, parts) {
+                let taken = self.write_segments(vnet, parts);
+                if taken && self.standing(vnet.gso).is_some_and(|standing| standing.fall_back(libc::EINVAL)) {
                     self.counters.fallbacks.add(1);
-                    self.gso = false;
-                    self.counters.tun_tso.store(false, Relaxed);
-                    self.counters.tun_uso.store(false, Relaxed);
                 }
             }
             Err(error) => self.count_refused(&error),
+        }
+    }
+
+    /// The offload that a write needs.
+    fn standing(&self, gso: Gso) -> Option<&Standing> {
+        match gso {
+            Gso::None => None,
+            Gso::TcpV4 | Gso::TcpV6 => Some(&self.counters.offloads.tun_tcp_writes),
+            Gso::Udp => Some(&self.counters.offloads.tun_udp_writes),
         }
     }
 

@@ -5,7 +5,7 @@
 
 mod common;
 
-use braid_io::{bind, spawn, Handle, ShardConfig, Snapshot, SocketOptions, Tun};
+use braid_io::{bind, spawn, Buffers, Handle, ShardConfig, Snapshot, SocketOptions, Tun};
 use braid_offload::{Coalescer, Delivered, Limits, Segments};
 use braid_packet::{Datagrams, Engine, Sink, Time, VnetHdr};
 use common::pattern;
@@ -196,8 +196,9 @@ fn tcp(setup: Setup, address: &'static str, length: usize) -> (f64, [Snapshot; 2
 }
 
 const SKIPPED: &str = "skipped: needs root and /dev/net/tun";
-const ON: SocketOptions = SocketOptions { gso: true, gro: true };
-const OFF: SocketOptions = SocketOptions { gso: false, gro: false };
+const BUFFERS: Buffers = Buffers { rate_mbit: 10_000, receive_us: 5_000, send_us: 1_000 };
+const ON: SocketOptions = SocketOptions { gso: true, gro: true, buffers: BUFFERS };
+const OFF: SocketOptions = SocketOptions { gso: false, gro: false, buffers: BUFFERS };
 
 #[test]
 fn tcp_passes_with_and_without_offloads() {
@@ -209,11 +210,17 @@ fn tcp_passes_with_and_without_offloads() {
         for address in ["10.77.0.2:5000", "[fd77::2]:5000"] {
             let (speed, [left, right]) = tcp(Setup { tun, udp }, address, 24_000_000);
             eprintln!("tun offload {tun}, udp gso/gro {}, {address}: {speed:.0} Mbit/s", udp.gso);
-            for end in [left, right] {
+            for end in [&left, &right] {
                 assert_eq!(end.drops.tun_write_refused, 0);
                 assert_eq!(end.offload.fallbacks, 0);
                 assert_eq!(end.offload.tun_tso, tun);
                 assert_eq!(end.offload.udp_gso, udp.gso);
+                let probes =
+                    |name: &str| end.offloads.iter().filter(|state| state.name == name).map(|s| s.probe).next();
+                assert_eq!(probes("tun_tcp_writes"), Some(if tun { "works" } else { "off" }));
+                assert_eq!(probes("udp_gso"), Some(if udp.gso { "works" } else { "off" }));
+                assert_eq!(probes("udp_gro"), Some(if udp.gro { "works" } else { "off" }));
+                assert!(end.gso_refusals.is_empty());
             }
             if tun {
                 // Far fewer TUN exchanges than 24 MB in packets of 1420 bytes make.

@@ -2,12 +2,13 @@
 
 mod common;
 
-use braid_io::SocketOptions;
+use braid_io::{Buffers, SocketOptions};
 use common::{datagrams, pattern, puppet, send, Command};
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-const OFF: SocketOptions = SocketOptions { gso: false, gro: false };
+const BUFFERS: Buffers = Buffers { rate_mbit: 10_000, receive_us: 5_000, send_us: 1_000 };
+const OFF: SocketOptions = SocketOptions { gso: false, gro: false, buffers: BUFFERS };
 const ADDRESSES: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
 
 /// Sends batches one way and checks that every datagram arrives as it left, in order.

@@ -25,6 +25,6 @@ pub use limit::RateLimit;
 pub use mix::mix;
 pub use mss::clamp_mss;
 pub use reset::tcp_reset;
-pub use sink::{Handed, Sink};
+pub use sink::{Handed, Sink, SuperPackets};
 pub use time::Time;
 pub use vnet::{Gso, VnetError, VnetHdr};

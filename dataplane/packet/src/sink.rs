@@ -10,6 +10,13 @@ pub enum Handed {
     Fragment,
 }
 
+/// Super-packets that the host takes through the TUN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SuperPackets {
+    pub tcp: bool,
+    pub udp: bool,
+}
+
 /// Where the pure core puts what leaves the node. The IO layer sends at once; tests record.
 ///
 /// Nothing passed in may be kept: the calls are done with their slices when they return.
@@ -19,6 +26,12 @@ pub trait Sink {
 
     /// Hands one (super-)packet to the host through the TUN: the IP packet is the concatenation of `parts`.
     fn tun(&mut self, vnet: VnetHdr, parts: &[&[u8]]);
+
+    /// Which super-packets to make for `tun` now; it cuts others, which costs more than not to join them. An offload
+    /// that the host refuses at run time is missing from the next call on.
+    fn super_packets(&self) -> SuperPackets {
+        SuperPackets { tcp: true, udp: true }
+    }
 
     /// Gives a packet from the TUN to the shard of this index. Only a node of several shards calls it.
     fn hand_over(&mut self, _to: usize, _handed: Handed, _vnet: VnetHdr, _packet: &[u8]) {}

@@ -8,7 +8,7 @@ use crate::events::{Entry, Events, Sender};
 use braid_core::handshake::{HandshakeError, Handshaker};
 use braid_core::wire::Kind;
 use braid_core::{Command, Desired, Event, Node, NodeConfig, Reply, Role};
-use braid_io::{Handle, ShardConfig, Socket, SocketOptions, Tun};
+use braid_io::{Buffers, Handle, ShardConfig, Socket, SocketOptions, Tun};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -69,7 +69,7 @@ fn failed(error: HandshakeError) -> PyErr {
 #[pymethods]
 impl Core {
     #[new]
-    #[pyo3(signature = (*, role, number, private_key, listen, tun_fds, mtu, udp_gso=true, udp_gro=true, tun_offload=true))]
+    #[pyo3(signature = (*, role, number, private_key, listen, tun_fds, mtu, udp_gso=true, udp_gro=true, tun_offload=true, rate_mbit=10_000, receive_us=5_000, send_us=1_000))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         role: &str,
@@ -81,12 +81,16 @@ impl Core {
         udp_gso: bool,
         udp_gro: bool,
         tun_offload: bool,
+        rate_mbit: u32,
+        receive_us: u32,
+        send_us: u32,
     ) -> PyResult<Core> {
         let role = Role::parse(role).ok_or_else(|| PyValueError::new_err(format!("unknown role {role:?}")))?;
         if tun_fds.len() > 1 {
             return Err(PyValueError::new_err("one TUN queue at most: a node has one shard"));
         }
-        let options = SocketOptions { gso: udp_gso, gro: udp_gro };
+        let buffers = Buffers { rate_mbit, receive_us, send_us };
+        let options = SocketOptions { gso: udp_gso, gro: udp_gro, buffers };
         let mut sockets: Vec<Socket> = Vec::new();
         for (host, port) in listen {
             let address: IpAddr =

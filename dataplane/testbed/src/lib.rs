@@ -7,7 +7,7 @@
 use braid_core::handshake::Handshaker;
 use braid_core::wire::Kind;
 use braid_core::{Command, Desired, Event, Node, NodeConfig, Outbox, Reply, Role};
-use braid_packet::{Datagrams, Engine, Sink, Time, VnetHdr};
+use braid_packet::{Datagrams, Engine, Sink, SuperPackets, Time, VnetHdr};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -52,6 +52,7 @@ pub struct Sent {
 struct Recorder {
     udp: Vec<(SocketAddr, Vec<u8>, usize)>,
     tun: Vec<(VnetHdr, Vec<u8>)>,
+    takes: SuperPackets,
 }
 
 impl Sink for Recorder {
@@ -63,6 +64,10 @@ impl Sink for Recorder {
     fn tun(&mut self, vnet: VnetHdr, parts: &[&[u8]]) {
         self.tun.push((vnet, parts.concat()));
     }
+
+    fn super_packets(&self) -> SuperPackets {
+        self.takes
+    }
 }
 
 pub struct Host {
@@ -71,6 +76,8 @@ pub struct Host {
     events: std::sync::mpsc::Receiver<Event>,
     pub seen: Vec<Event>,
     pub tun: Vec<(VnetHdr, Vec<u8>)>,
+    /// What the host takes through its TUN.
+    pub takes: SuperPackets,
 }
 
 pub struct Braid {
@@ -147,7 +154,8 @@ impl Host {
         };
         let (sender, events) = channel();
         let node = Node::new(config, Outgoing(sender));
-        Host { node, handshaker, events, seen: Vec::new(), tun: Vec::new() }
+        let takes = SuperPackets { tcp: true, udp: false };
+        Host { node, handshaker, events, seen: Vec::new(), tun: Vec::new(), takes }
     }
 }
 
@@ -224,7 +232,7 @@ impl Braid {
     fn with(&mut self, number: u16, work: impl FnOnce(&mut Node<Outgoing>, Time, &mut Recorder)) {
         let now = self.now;
         let Some(host) = self.hosts.get_mut(&number) else { return };
-        let mut recorder = Recorder::default();
+        let mut recorder = Recorder { takes: host.takes, ..Recorder::default() };
         work(&mut host.node, now, &mut recorder);
         host.node.flush(&mut recorder);
         host.tun.append(&mut recorder.tun);

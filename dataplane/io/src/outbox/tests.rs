@@ -8,8 +8,9 @@ struct Fake {
     sent: Vec<(SocketAddr, Vec<u8>)>,
     /// Datagrams per accepted message.
     messages: Vec<usize>,
-    /// The answer to any message with UDP_SEGMENT.
+    /// The answer to any message with UDP_SEGMENT; to one destination only, if `gso_path` names it.
     gso_error: Option<i32>,
+    gso_path: Option<SocketAddr>,
     /// Larger datagrams are EMSGSIZE; larger segments that too, or EINVAL on old kernels.
     mtu: usize,
     gso_too_big: i32,
@@ -40,6 +41,7 @@ impl Transmit for &mut Fake {
                 0 if bytes.len() > self.mtu => Some(libc::EMSGSIZE),
                 0 => None,
                 _ if segment > self.mtu => Some(self.gso_too_big),
+                _ if self.gso_path.is_some_and(|path| path != message.to) => None,
                 _ => self.gso_error,
             };
             match refused {
@@ -72,12 +74,14 @@ fn fake() -> Fake {
     Fake { mtu: 1500, gso_too_big: libc::EMSGSIZE, per_call: 64, ..Fake::default() }
 }
 
-fn run(fake: &mut Fake, calls: impl FnOnce(&mut Outbox<&mut Fake>)) -> (bool, Arc<Counters>) {
+/// Also the destinations that are sent to without UDP_SEGMENT at the end.
+fn run(fake: &mut Fake, calls: impl FnOnce(&mut Outbox<&mut Fake>)) -> (Vec<IpAddr>, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
     let mut outbox = Outbox::new(fake, false, true, Arc::clone(&counters));
     calls(&mut outbox);
     outbox.flush();
-    (outbox.gso(), counters)
+    let refusing = counters.offloads.refusals().iter().map(|refusal| refusal.address).collect();
+    (refusing, counters)
 }
 
 fn peer(n: u8) -> SocketAddr {
@@ -149,26 +153,30 @@ fn a_batch_is_split_at_64_datagrams_and_at_the_largest_payload() {
 }
 
 #[test]
-fn eio_turns_segmentation_off_and_repeats_nothing() {
-    let mut fake = Fake { gso_error: Some(libc::EIO), ..fake() };
+fn eio_ends_segmentation_to_that_destination_and_repeats_nothing() {
+    let mut fake = Fake { gso_error: Some(libc::EIO), gso_path: Some(peer(1)), ..fake() };
     let batch = bytes(4500);
-    let (gso, counters) = run(&mut fake, |outbox| {
+    let (refusing, counters) = run(&mut fake, |outbox| {
         outbox.udp(peer(2), &[1; 10], 10);
         outbox.udp(peer(1), &batch, 1000);
         outbox.udp(peer(1), &batch, 1000);
+        outbox.udp(peer(1), &[2; 10], 10);
+        outbox.udp(peer(1), &[3; 10], 10);
+        outbox.udp(peer(2), &batch, 1000);
     });
-    assert!(!gso);
-    assert_eq!(counters.fallbacks.get(), 1, "the second batch is not tried");
-    assert_eq!(datagrams(&fake, peer(1)).concat(), [batch.clone(), batch].concat());
-    assert_eq!(fake.messages, [1; 11]);
+    assert_eq!(refusing, [peer(1).ip()]);
+    assert_eq!(counters.fallbacks.get(), 1, "neither the second batch nor joined singles are tried");
+    let singles = [[2; 10], [3; 10]].concat();
+    assert_eq!(datagrams(&fake, peer(1)).concat(), [batch.clone(), batch, singles].concat());
+    assert_eq!(fake.messages, [vec![1; 13], vec![5]].concat(), "the other destination keeps its batches");
 }
 
 #[test]
 fn a_batch_too_big_for_the_path_leaves_segmentation_on() {
     for gso_too_big in [libc::EMSGSIZE, libc::EINVAL] {
         let mut fake = Fake { gso_too_big, ..fake() };
-        let (gso, counters) = run(&mut fake, |outbox| outbox.udp(peer(1), &bytes(16_500), 1600));
-        assert!(gso);
+        let (refusing, counters) = run(&mut fake, |outbox| outbox.udp(peer(1), &bytes(16_500), 1600));
+        assert!(refusing.is_empty());
         assert_eq!(counters.drops.udp_send_too_big.get(), 10);
         assert_eq!(counters.io.udp_tx_errors.get(), 10);
         assert_eq!(counters.fallbacks.get(), 0);
@@ -180,11 +188,11 @@ fn a_batch_too_big_for_the_path_leaves_segmentation_on() {
 #[test]
 fn a_large_probe_does_not_take_others_with_it() {
     let mut fake = fake();
-    let (gso, counters) = run(&mut fake, |outbox| {
+    let (refusing, counters) = run(&mut fake, |outbox| {
         outbox.udp(peer(1), &bytes(1600), 1600);
         outbox.udp(peer(1), &bytes(100), 100);
     });
-    assert!(gso);
+    assert!(refusing.is_empty());
     assert_eq!(datagrams(&fake, peer(1)), [bytes(100)]);
     assert_eq!(counters.drops.udp_send_too_big.get(), 1);
 }

@@ -53,7 +53,8 @@ fn super_packet(payload: usize) -> (VnetHdr, Vec<u8>) {
 
 fn writer(device: &Fake) -> (TunWriter<&Fake>, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
-    counters.tun_tso.store(true, Relaxed);
+    counters.offloads.tun_tcp_writes.begin(Probe::Works);
+    counters.offloads.tun_udp_writes.begin(Probe::Works);
     (TunWriter::new(device, Arc::clone(&counters)), counters)
 }
 
@@ -83,7 +84,8 @@ fn a_refused_super_packet_is_cut_and_none_is_tried_again() {
     assert_eq!(written.len(), 6);
     assert_eq!(*device.tries.borrow(), 7);
     assert_eq!(counters.fallbacks.get(), 1);
-    assert!(!counters.tun_tso.load(Relaxed));
+    let takes = SuperPackets { tcp: false, udp: true };
+    assert_eq!(writer.super_packets(), takes, "the engine makes no more of them; UDP is not concerned");
     let payload: Vec<u8> = written[..3].iter().flat_map(|(_, p)| p[40..].to_vec()).collect();
     assert_eq!(payload, packet[40..]);
     for (single, segment) in written.iter() {
@@ -95,14 +97,26 @@ fn a_refused_super_packet_is_cut_and_none_is_tried_again() {
 }
 
 #[test]
+fn what_the_probe_found_refused_is_not_tried() {
+    let device = Fake::default();
+    let counters = Arc::new(Counters::default());
+    counters.offloads.tun_tcp_writes.begin(Probe::Refused(libc::EINVAL));
+    let mut writer = TunWriter::new(&device, Arc::clone(&counters));
+    let (vnet, packet) = super_packet(2500);
+    writer.write(vnet, &[&packet]);
+    assert_eq!(device.written.borrow().len(), 3);
+    assert_eq!(*device.tries.borrow(), 3);
+    assert_eq!(counters.fallbacks.get(), 0);
+}
+
+#[test]
 fn a_packet_at_fault_leaves_super_packets_on() {
     let device = Fake { error: Some(libc::EINVAL), ..Fake::default() };
     let (mut writer, counters) = writer(&device);
     let (vnet, packet) = super_packet(2500);
     writer.write(vnet, &[&packet]);
     writer.write(vnet, &[&packet[..30]]);
-    assert!(writer.gso);
-    assert!(counters.tun_tso.load(Relaxed));
+    assert!(writer.super_packets().tcp);
     assert_eq!(counters.io.tun_tx_errors.get(), 4);
     assert_eq!(counters.drops.tun_write_refused.get(), 4);
 }
