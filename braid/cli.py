@@ -113,7 +113,38 @@ def compose(file: Path) -> None:
 @click.option("--no-udp-gso", is_flag=True, help="Send underlay datagrams one by one.")
 @click.option("--no-udp-gro", is_flag=True, help="Receive underlay datagrams one by one.")
 @click.option("--no-tun-offload", is_flag=True, help="Exchange single packets with the kernel, checksums computed.")
-def run(node: str, file: Path, pki: Path | None, log_format: str, log_level: str, **switches: bool) -> None:
+@click.option(
+    "--rate-mbit",
+    type=click.IntRange(1, 1_000_000),
+    default=10_000,
+    show_default=True,
+    help="Of the underlay: the sockets' buffers follow from it and the next two.",
+)
+@click.option(
+    "--receive-ms",
+    type=click.FloatRange(0.1, 1000),
+    default=5.0,
+    show_default=True,
+    help="How long arriving datagrams can wait for the data thread.",
+)
+@click.option(
+    "--send-ms",
+    type=click.FloatRange(0.1, 1000),
+    default=1.0,
+    show_default=True,
+    help="How long leaving datagrams can wait for the network card.",
+)
+def run(
+    node: str,
+    file: Path,
+    pki: Path | None,
+    log_format: str,
+    log_level: str,
+    rate_mbit: int,
+    receive_ms: float,
+    send_ms: float,
+    **switches: bool,
+) -> None:
     """Run NODE in the foreground until SIGTERM; SIGHUP reloads the topology and the revocation list."""
     from braid import log
     from braid.credentials import CredentialError
@@ -127,6 +158,9 @@ def run(node: str, file: Path, pki: Path | None, log_format: str, log_level: str
         udp_gso=not switches["no_udp_gso"],
         udp_gro=not switches["no_udp_gro"],
         tun_offload=not switches["no_tun_offload"],
+        rate_mbit=rate_mbit,
+        receive_us=round(receive_ms * 1000),
+        send_us=round(send_ms * 1000),
     )
     with _bad_input(CredentialError):
         sys.exit(run_node(options))

@@ -54,6 +54,9 @@ def open_core(
     udp_gso: bool,
     udp_gro: bool,
     tun_offload: bool,
+    rate_mbit: int,
+    receive_us: int,
+    send_us: int,
 ) -> CoreApi:
     """Bind the node's sockets, adopt its TUN queues. OSError says what failed; ImportError: the core is not built."""
     from dataplane import Core
@@ -68,6 +71,9 @@ def open_core(
         udp_gso=udp_gso,
         udp_gro=udp_gro,
         tun_offload=tun_offload,
+        rate_mbit=rate_mbit,
+        receive_us=receive_us,
+        send_us=send_us,
     )
 
 

@@ -61,6 +61,10 @@ class Options:
     udp_gso: bool = True
     udp_gro: bool = True
     tun_offload: bool = True
+    rate_mbit: int = 10_000
+    """Of the underlay. The sockets' buffers hold what comes and goes at this rate within the times below."""
+    receive_us: int = 5_000
+    send_us: int = 1_000
 
 
 def run_node(options: Options) -> int:
@@ -208,6 +212,9 @@ async def _open_core(
                 udp_gso=options.udp_gso,
                 udp_gro=options.udp_gro,
                 tun_offload=options.tun_offload,
+                rate_mbit=options.rate_mbit,
+                receive_us=options.receive_us,
+                send_us=options.send_us,
             )
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL or trio.current_time() > deadline:

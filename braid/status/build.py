@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from braid.status.kernel import kernel_status
 from braid.status.snapshot import (
     ApplicationStatus,
     Facts,
@@ -62,6 +63,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         drops=dict(sorted(core.get("drops", {}).items())),
         io=dict(core.get("io", {})),
         offload=_counters(OffloadStatus, core.get("offload", {})),
+        kernel=kernel_status(core),
         dns=dict(sorted(facts.dns.items())),
     )
 

@@ -294,3 +294,9 @@ def _io(status: NodeStatus) -> Iterator[Metric]:
         [((kind,), getattr(offload, kind)) for kind in ("udp_gso", "udp_gro", "tun_tso", "tun_uso")],
     )
     yield _counter("braid_offload_fallbacks", "Batches sent again without offload", (), [((), offload.fallbacks)])
+    yield _gauge(
+        "braid_udp_gso_refusing_destinations",
+        "Destinations whose path refused batches lately",
+        (),
+        [((), len(status.kernel.without_gso))],
+    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from braid.status.kernel import KernelStatus
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -240,6 +242,7 @@ class NodeStatus:
     """Packets dropped, by reason."""
     io: dict[str, int] = field(default_factory=dict)
     offload: OffloadStatus = OffloadStatus()
+    kernel: KernelStatus = field(default_factory=KernelStatus)
     dns: dict[str, int] = field(default_factory=dict)
     """DNS nodes: answers by outcome (queries, noerror, nxdomain, refused, dropped, ...)."""
     change_counts: dict[str, int] = field(default_factory=dict)
