@@ -141,22 +141,22 @@ class Responder:
     def _steer(self, query: Query, name: Name, application: str, source: bytes, view: View) -> _Result:
         subnet = None if query.edns is None else query.edns.subnet
         client = client_of(source, subnet, view.config.settings.client_subnet)
-        edges, scope = view.edges_for(client.version, client.number, application)
-        if len(edges) > 1:
-            self.counters.fail_open += 1
-        elif edges:
+        decision = view.decide(client.version, client.number, application)
+        scope = decision.scope if client.passed_on else 0
+        edges = decision.edges
+        if len(edges) == 1:
             self.counters.answers[application, view.config.edges[edges[0]].name] += 1
-        replies = [
-            reply for edge in edges if (reply := view.zones.vips[edge, application].get(query.qtype)) is not None
-        ]
+        self.counters.decisions[decision.reason.value] += 1
+        vips = view.zones.vips_degraded if application in view.troubled else view.zones.vips
+        replies = [reply for edge in edges if (reply := vips[edge, application].get(query.qtype)) is not None]
         if not replies:
             # Elsewhere it may be different, unless no edge has addresses of this family.
-            tailored = any(query.qtype in own for (_, served), own in view.zones.vips.items() if served == application)
-            return _Result(NOERROR, NODATA, name.zone, scope if tailored and client.passed_on else 0)
+            tailored = any(query.qtype in own for (_, served), own in vips.items() if served == application)
+            return _Result(NOERROR, NODATA, name.zone, scope if tailored else 0)
         merged = replies[0]
         if len(replies) > 1:
             merged = Reply(b"".join(reply.answer for reply in replies), sum(reply.answers for reply in replies))
-        return _Result(NOERROR, merged, name.zone, scope if client.passed_on else 0)
+        return _Result(NOERROR, merged, name.zone, scope)
 
 
 def _pack(query: Query | Fault, flags: int, result: _Result, tail: bytes, limit: int) -> bytes:

@@ -21,9 +21,10 @@ Group = tuple[int, ...]
 """Indices into the edges of the configuration."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Cell:
-    """The edges for some clients; every edge stands in it once."""
+    """The edges for some clients; every edge stands in it once. Cells are told apart by identity: there is one for
+    each set of edges."""
 
     serving: tuple[Group, ...]
     """Those with the longest matching prefix, then with shorter ones, at last those that serve everybody."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from topology.model import DnsSettings, Role
+from topology.model import DnsSettings, Fallback, Role
 from topology.rules.records import server_names
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Edge:
     name: str
     number: int
     serves: tuple[IPNetwork, ...]
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ class DnsConfig:
     """(index into ``edges``, application) -> addresses."""
     settings: DnsSettings = field(default_factory=DnsSettings)
     vip_pools: tuple[IPNetwork, ...] = ()
+    copies: Mapping[str, int] = field(default_factory=dict)
+    """Application -> disjoint paths that it asks for; 1 without an entry."""
+    fail_closed: frozenset[str] = frozenset()
+    """Applications without an answer while no edge is in working order."""
 
     @property
     def ttl_degraded(self) -> int:
@@ -63,7 +68,7 @@ def dns_config(topology: Topology, node: str) -> DnsConfig:
     for application in topology.applications.values():
         for hostname in application.hostnames:
             hosts.setdefault(hostname, application.name)
-    edges = tuple(Edge(edge.name, edge.number, edge.serves) for edge in topology.by_role(Role.EDGE))
+    edges = tuple(Edge(edge.name, edge.number, edge.serves, edge.weight) for edge in topology.by_role(Role.EDGE))
     index = {edge.name: position for position, edge in enumerate(edges)}
     vips: dict[tuple[int, str], tuple[IPAddress, ...]] = {}
     for vip in topology.vips:
@@ -71,7 +76,20 @@ def dns_config(topology: Topology, node: str) -> DnsConfig:
         vips[key] = (*vips.get(key, ()), vip.address)
     servers = _name_servers(topology, hosts)
     pools = tuple(pool for edge in topology.by_role(Role.EDGE) for pool in edge.vip_pools)
-    return DnsConfig(node, own.dns_listen, topology.zone, servers, edges, hosts, vips, topology.dns, pools)
+    applications = topology.applications.values()
+    return DnsConfig(
+        node=node,
+        listen=own.dns_listen,
+        zone=topology.zone,
+        servers=servers,
+        edges=edges,
+        hosts=hosts,
+        vips=vips,
+        settings=topology.dns,
+        vip_pools=pools,
+        copies={application.name: application.copies for application in applications},
+        fail_closed=frozenset(each.name for each in applications if each.fallback is Fallback.NONE),
+    )
 
 
 def _name_servers(topology: Topology, taken: Mapping[str, str]) -> tuple[NameServer, ...]:

@@ -29,8 +29,8 @@ class Counters:
     """Queries with a DNS cookie, by what it was worth."""
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(application, edge): whose VIP was given."""
-    fail_open: int = 0
-    """Answers with every VIP because no edge was in working order."""
+    decisions: Counter[str] = field(default_factory=Counter)
+    """Steered answers, by why this edge: best, sticky, fail_open (every VIP), fail_closed (none)."""
     connections: int = 0
     """TCP connections open now."""
     switches: int = 0
@@ -42,11 +42,10 @@ class Counters:
         named |= {f"answers/{'/'.join(labels)}": n for labels, n in self.answers.items()}
         named |= {f"faults/{reason}": n for reason, n in self.faults.items()}
         named |= {f"drops/{reason}": n for reason, n in self.drops.items()}
-        for family in ("limited", "subnets", "cookies"):
+        for family in ("decisions", "limited", "subnets", "cookies"):
             named |= {f"{family}/{label}": n for label, n in getattr(self, family).items()}
         single = {
             "truncated": self.truncated,
-            "fail_open": self.fail_open,
             "connections": self.connections,
             "switches": self.switches,
         }

@@ -18,6 +18,8 @@ START_PATIENCE = 3.0
 """Seconds after the first report of any edge in which another one that has said nothing yet counts as up."""
 REORDERING = 8
 """A report this much behind the last one is late; further behind, the edge has been restarted."""
+FULL_LOAD = 230
+"""Of 255: a load from which on an edge should get no more clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,9 @@ class HealthTable:
         self._edges = {number: edge for number, edge in self._edges.items() if number in edges}
         self._down_since = {number: since for number, since in self._down_since.items() if number in edges}
 
-    def standing(self, edge: int, application: str, now: float) -> Standing:
-        """DOWN also for an application that the edge has not mentioned for ``REPORT_LIFETIME``."""
+    def standing(self, edge: int, application: str, now: float, wanted: int = 1) -> Standing:
+        """``wanted``: disjoint paths that the application asks for; with fewer the edge is DEGRADED. DOWN also for an
+        application that the edge has not mentioned for ``REPORT_LIFETIME``."""
         general = self._edge_standing(edge, now)
         known = self._edges.get(edge)
         if known is None or general is Standing.DOWN:
@@ -85,7 +88,27 @@ class HealthTable:
         report, heard = known.applications.get(application, (None, now))
         if report is None or report.usable == 0 or now - heard > REPORT_LIFETIME:
             return Standing.DOWN
-        return general
+        if general is not Standing.UP:
+            return general
+        if report.usable < wanted:
+            return Standing.DEGRADED
+        return Standing.FULL if report.load >= FULL_LOAD else Standing.UP
+
+    def silent(self, edge: int, now: float) -> bool:
+        """Whether an edge that was heard once is heard no more."""
+        known = self._edges.get(edge)
+        return known is not None and (
+            now - known.heard > REPORT_LIFETIME or now - self._down_since.get(edge, now) > DOWN_PATIENCE
+        )
+
+    def cut_off(self, now: float) -> bool:
+        """Whether every edge that was ever heard has fallen silent: then it is rather us who are cut off."""
+        return bool(self._edges) and all(self.silent(edge, now) for edge in self._edges)
+
+    def report(self, edge: int, application: str) -> ApplicationReport | None:
+        """The last one, whatever its age."""
+        known = self._edges.get(edge)
+        return None if known is None or application not in known.applications else known.applications[application][0]
 
     def edge_health(self, edge: int, now: float) -> EdgeHealth:
         known = self._edges.get(edge)
@@ -97,8 +120,7 @@ class HealthTable:
         if known is None:
             waiting = self._first_report is None or now - self._first_report <= START_PATIENCE
             return Standing.UP if waiting else Standing.DOWN
-        down_since = self._down_since.get(edge, now)
-        if now - down_since > DOWN_PATIENCE or now - known.heard > REPORT_LIFETIME:
+        if self.silent(edge, now):
             return Standing.DOWN
         if known.draining:
             return Standing.DRAINING

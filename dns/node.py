@@ -15,14 +15,15 @@ from dns.limit import RateLimiter
 from dns.sockets import bind
 from dns.tcp import IDLE_LIMIT, TcpService
 from dns.udp import serve_udp
-from dns.view import make_view, standings, with_standings
+from dns.view import make_view, with_standings
+from dns.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dns.config import DnsConfig
     from dns.health import EdgeHealth, HealthTable
-    from dns.view import View
+    from dns.view import Standings, View
 
 REFRESH_INTERVAL = 0.1
 """Seconds between looks at the health table: what a change waits at most before answers show it."""
@@ -31,13 +32,21 @@ REFRESH_INTERVAL = 0.1
 class DnsService:
     """The running service, for the node runtime: counters and health for the status page, ``reload`` on SIGHUP."""
 
-    def __init__(self, config: DnsConfig, health: HealthTable, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: DnsConfig,
+        health: HealthTable,
+        clock: Callable[[], float],
+        drained: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
         self._health = health
         self._clock = clock
+        self._drained = drained
+        self._watch = Watch()
         self._own_secret = secrets.token_bytes(16)
         self.counters = Counters()
         self.responder = Responder(
-            make_view(config, health, clock()),
+            make_view(config, self._standings(config)),
             self._cookies(config),
             _limiter(config),
             self.counters,
@@ -50,7 +59,7 @@ class DnsService:
 
     def refresh(self) -> None:
         """Makes a new view if an edge can do more or less than before."""
-        current = standings(self.view.config, self._health, self._clock())
+        current = self._standings(self.view.config)
         if current != self.view.standings:
             self.counters.switches += sum(current[pair] != self.view.standings.get(pair) for pair in current)
             self.responder.view = with_standings(self.view, current)
@@ -59,7 +68,7 @@ class DnsService:
         """Replaces zone and steering between two queries. False when ``listen`` differs: sockets need a restart."""
         self._health.keep(frozenset(edge.number for edge in config.edges))
         before = self.view.config
-        self.responder.view = make_view(config, self._health, self._clock())
+        self.responder.view = make_view(config, self._standings(config))
         if config.settings != before.settings:
             self.responder.cookies, self.responder.limiter = self._cookies(config), _limiter(config)
         return config.listen == before.listen
@@ -67,6 +76,9 @@ class DnsService:
     def edges(self) -> tuple[EdgeHealth, ...]:
         now = self._clock()
         return tuple(self._health.edge_health(edge.number, now) for edge in self.view.config.edges)
+
+    def _standings(self, config: DnsConfig) -> Standings:
+        return self._watch.standings(config, self._health, self._drained(), self._clock())
 
     def _cookies(self, config: DnsConfig) -> Cookies:
         return Cookies(config.settings.cookie_secrets or (self._own_secret,))
@@ -81,15 +93,17 @@ async def serve(
     health: HealthTable,
     *,
     clock: Callable[[], float] = trio.current_time,
+    drained: Callable[[], frozenset[str]] = frozenset,
     task_status: trio.TaskStatus[DnsService] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answers DNS over UDP and TCP on every ``config.listen`` address until cancelled.
 
     Starts one task per socket and one that follows ``health``; reports a ``DnsService`` when all sockets are bound.
-    ``clock`` must be the one whose times go into ``health``. Raises ``DnsBindError`` for an address that cannot be
+    ``clock`` must be the one whose times go into ``health``; ``drained`` names the edges that get no new clients; it is
+    asked at every look and must not raise. Raises ``DnsBindError`` for an address that cannot be
     had; survives everything a client sends. Cancelling closes sockets and connections at once: resolvers ask again.
     """
-    service = DnsService(config, health, clock)
+    service = DnsService(config, health, clock, drained)
     tcp = TcpService(service.responder)
     datagrams: list[socket.socket] = []
     listeners: list[socket.socket] = []

@@ -1,36 +1,100 @@
-"""Which of the edges in a client's order is the answer. Pure: health comes in as standings."""
+"""Which edge is named to a client. Pure: the cell says who is meant to serve it, standings say who can.
+
+1. Edges that serve the client and are well, those with the longest matching prefix first.
+2. Edges that serve it and carry the application somehow: just back, with too few disjoint paths, or full.
+3. Edges that are meant for other clients, in the same two steps.
+4. Edges that drain. 5. Nobody: the application's fallback.
+
+Among equals rendezvous hashing decides: a client keeps its edge as long as that is among the best, and an edge that
+comes or goes moves only its own share (Thaler and Ravishankar 1998; with weights as in Resch 2015).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
+from hashlib import blake2b
+from math import log
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from dns.cells import Cell
 
 Order = tuple[int, ...]
 """Indices into the edges of the configuration, best first."""
+STICKY_BITS = {4: 24, 6: 56}
+"""Clients of one such prefix stay together; resolvers pass on no more of an address."""
 
 
 class Standing(IntEnum):
     """What an edge can do for an application; a lower one is preferred."""
 
     UP = 0
-    DRAINING = 1
-    DOWN = 2
+    HOLDING = 1
+    """Well again, but not for long enough to call clients back."""
+    DEGRADED = 2
+    """Carries it over fewer disjoint paths than the application asks for."""
+    FULL = 3
+    """Takes no more clients while another edge can."""
+    DRAINING = 4
+    DOWN = 5
+
+    @property
+    def works(self) -> bool:
+        return self < Standing.DRAINING
 
 
-def choose(order: Order, standing: Callable[[int], Standing]) -> Order:
-    """Returns the edge to name, or all of them in order when none is in working order (fail open): a guess may work,
-    an empty answer cannot. ``order`` has only edges that have the application; it may be empty, then so is the result.
-    """
-    draining: Order = ()
-    for edge in order:
-        match standing(edge):
-            case Standing.UP:
-                return (edge,)
-            case Standing.DRAINING if not draining:
-                draining = (edge,)
-            case _:
-                pass
-    return draining or order
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    edge: int
+    standing: Standing
+    group: int | None
+    """Position among the groups that serve the client, from 0; None for an edge that is meant for others."""
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Lower is better; candidates of one rank are equals."""
+        away = self.group is None
+        group = -1 if self.group is None else self.group
+        if self.standing.works:
+            return (away, self.standing, group)
+        return (self.standing, away, group)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    candidates: tuple[Candidate, ...]
+    """Every edge that has the application, best first; equals in the order of the topology file."""
+    best: Order
+    """The equals at the top; empty when nobody is in working order."""
+
+
+def rank(cell: Cell, standing: Callable[[int], Standing | None]) -> Ranking:
+    """``standing`` is None for an edge without the application."""
+    candidates = [
+        Candidate(edge, found, group)
+        for group, edges in (*enumerate(cell.serving), (None, cell.others))
+        for edge in edges
+        if (found := standing(edge)) is not None
+    ]
+    candidates.sort(key=lambda candidate: (candidate.rank, candidate.edge))
+    if not candidates or candidates[0].standing is Standing.DOWN:
+        return Ranking(tuple(candidates), ())
+    top = candidates[0].rank
+    return Ranking(tuple(candidates), tuple(each.edge for each in candidates if each.rank == top))
+
+
+def prefer(equals: Order, names: Sequence[str], weights: Sequence[int], version: int, client: int) -> int:
+    """Returns the one of ``equals`` that this client gets, by its prefix and the edges' names alone: the same at every
+    DNS node and after every start. ``names`` and ``weights`` are those of all edges."""
+    bits = {4: 32, 6: 128}[version]
+    prefix = (client >> (bits - STICKY_BITS[version])).to_bytes(8, "big") + bytes([version])
+    return min(equals, key=lambda edge: _distance(prefix, names[edge].encode()) / weights[edge])
+
+
+def _distance(prefix: bytes, name: bytes) -> float:
+    """Exponentially distributed with mean 1, so that dividing by weights gives shares in their proportion."""
+    value = int.from_bytes(blake2b(prefix, key=name[:64], digest_size=8).digest(), "big")
+    return -log((value + 1) / (1 << 64))

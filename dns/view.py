@@ -1,24 +1,43 @@
-"""All that answers are made of at one moment: immutable, replaced as a whole by one assignment."""
+"""All that answers are made of at one moment: replaced as a whole by one assignment, never changed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
 from dns.cells import ClientMap
 from dns.chaos import chaos_replies, nsid
-from dns.policy import Order, Standing, choose
+from dns.policy import STICKY_BITS, Order, Ranking, Standing, prefer, rank
 from dns.publish import make_zones
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dns.cells import Cell
     from dns.config import DnsConfig
-    from dns.health import HealthTable
     from dns.zone import Reply, Zones
 
 Standings = dict[tuple[int, str], Standing]
 """(edge, application) -> standing, for every pair that has a VIP."""
+
+
+class Reason(Enum):
+    BEST = "best"
+    """The only one at the top."""
+    STICKY = "sticky"
+    """One of several equals, by the client's prefix."""
+    FAIL_OPEN = "fail_open"
+    FAIL_CLOSED = "fail_closed"
+
+
+class Decision(NamedTuple):
+    edges: Order
+    """Whose VIPs are the answer: one, or all (``FAIL_OPEN``), or none (``FAIL_CLOSED``, or nobody has a VIP)."""
+    scope: int
+    """Length of the prefix around the client in which everybody gets the same answer."""
+    reason: Reason
+    ranking: Ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +48,42 @@ class View:
     chaos: Mapping[bytes, Reply]
     nsid: bytes | None
     standings: Mapping[tuple[int, str], Standing]
+    troubled: frozenset[str]
+    """Applications of which not every edge is well: their answers have a short TTL, more may change soon."""
+    _rankings: dict[tuple[Cell, str], Ranking] = field(default_factory=dict)
+    """Those that somebody has asked for; they depend on nothing but this view."""
 
-    def edges_for(self, version: int, client: int, application: str) -> tuple[Order, int]:
-        """The edge whose VIP is the answer (several when none is in working order; none without any VIP), and the
-        length of the prefix around the client for which this is right."""
+    def decide(self, version: int, client: int, application: str) -> Decision:
+        """For a client's address as an integer. What ``braid dns explain`` shows is this decision."""
         cell, scope = self.clients.find(version, client)
-        order = tuple(edge for edge in cell.order if (edge, application) in self.standings)
-        return choose(order, lambda edge: self.standings[edge, application]), scope
+        key = (cell, application)
+        ranking = self._rankings.get(key)
+        if ranking is None:
+            ranking = self._rankings[key] = rank(cell, lambda edge: self.standings.get((edge, application)))
+        best = ranking.best
+        if len(best) == 1:
+            return Decision(best, scope, Reason.BEST, ranking)
+        if best:
+            names = [edge.name for edge in self.config.edges]
+            weights = [edge.weight for edge in self.config.edges]
+            chosen = prefer(best, names, weights, version, client)
+            return Decision((chosen,), max(scope, STICKY_BITS[version]), Reason.STICKY, ranking)
+        if application in self.config.fail_closed:
+            return Decision((), scope, Reason.FAIL_CLOSED, ranking)
+        return Decision(tuple(each.edge for each in ranking.candidates), scope, Reason.FAIL_OPEN, ranking)
 
 
-def make_view(config: DnsConfig, health: HealthTable, now: float) -> View:
+def make_view(config: DnsConfig, standings: Standings) -> View:
+    """``standings`` has every pair of ``config.vips``."""
     clients = ClientMap([edge.serves for edge in config.edges])
-    current = standings(config, health, now)
-    return View(config, make_zones(config), clients, chaos_replies(config), nsid(config), current)
+    return View(
+        config, make_zones(config), clients, chaos_replies(config), nsid(config), standings, _troubled(standings)
+    )
 
 
-def with_standings(view: View, current: Standings) -> View:
-    return replace(view, standings=current)
+def with_standings(view: View, standings: Standings) -> View:
+    return replace(view, standings=standings, troubled=_troubled(standings), _rankings={})
 
 
-def standings(config: DnsConfig, health: HealthTable, now: float) -> Standings:
-    return {
-        (edge, application): health.standing(config.edges[edge].number, application, now)
-        for edge, application in config.vips
-    }
+def _troubled(standings: Standings) -> frozenset[str]:
+    return frozenset(application for (_, application), standing in standings.items() if standing is not Standing.UP)

@@ -47,6 +47,7 @@ DNS_COUNTERS = {
     "answers": ("braid_dns_answers", "VIPs given, by the edge that holds them", ("application", "edge")),
     "faults": ("braid_dns_faulty_queries", "Queries answered with an error of the gate", ("reason",)),
     "drops": ("braid_dns_dropped_queries", "Queries not answered", ("reason",)),
+    "decisions": ("braid_dns_decisions", "Steered answers, by why this edge", ("reason",)),
     "limited": ("braid_dns_limited_answers", "Answers held back by the rate limit", ("action",)),
     "subnets": ("braid_dns_client_subnet_queries", "Queries with a client prefix", ("family",)),
     "cookies": ("braid_dns_cookie_queries", "Queries with a DNS cookie, by what it was worth", ("result",)),

@@ -228,7 +228,7 @@ def test_counters() -> None:
     assert counters.drops == {"short": 1}
     assert counters.faults == {"edns_version": 1}
     assert counters.answers == {("shop", "edge-fra-1"): 1}
-    assert counters.fail_open == 1
+    assert counters.decisions == {"best": 1, "fail_open": 1}
     assert counters.flat()["queries/udp/A/NOERROR"] == 1
 
 

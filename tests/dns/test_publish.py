@@ -14,8 +14,7 @@ from dns.counters import Counters
 from dns.health import HealthTable
 from dns.publish import make_zones
 from dns.reverse import reverse_zones
-from dns.view import make_view
-from tests.dns.zone import CONFIG, FULL, make_full_view, query, respond
+from tests.dns.zone import CONFIG, FULL, make_full_view, query, respond, view_of
 from topology.model import DnsSettings
 from topology.zonefile import parse_record
 
@@ -42,7 +41,7 @@ def lookup(owner_names: set[str], asked: str) -> str:
 def test_names_wildcards_and_empty_non_terminals(names: set[str], asked: list[str]) -> None:
     records = tuple(parse_record(f'{name} TXT "{name}"', APEX, 30) for name in names)
     config = replace(CONFIG, zone=replace(CONFIG.zone, records=records), hosts={})
-    view = make_view(config, HealthTable(), 0.0)
+    view = view_of(config, HealthTable(), 0.0)
     full = {f"{name}.{APEX}" for name in names}
     for each in asked:
         name = f"{each}.{APEX}"
@@ -80,7 +79,7 @@ def test_a_negative_answer_is_short() -> None:
 def test_the_serial_follows_the_records() -> None:
     def serial(lines: list[str]) -> int:
         records = tuple(parse_record(line, APEX, 30) for line in lines)
-        view = make_view(replace(CONFIG, zone=replace(CONFIG.zone, records=records)), HealthTable(), 0.0)
+        view = view_of(replace(CONFIG, zone=replace(CONFIG.zone, records=records)), HealthTable(), 0.0)
         raw = respond(query(APEX, "SOA"), "192.0.2.1", "udp", view, Counters())
         assert raw is not None
         return int(DNSRecord.parse(raw).rr[0].rdata.times[0])

@@ -98,7 +98,7 @@ async def test_reports_and_reloads_reach_the_answers() -> None:
         assert not role.checks(node.situation())[0].ok
         await nursery.start(partial(role.serve, node.handle()))
         fra, nyc = vip(TOPOLOGY, "edge-fra-1"), vip(TOPOLOGY, "edge-nyc-1")
-        assert await ask("shop.apps.example") == [fra], "before any report in the order of the file"
+        assert await ask("shop.apps.example") in ([fra], [nyc]), "before any report all count as well"
         assert [check.ok for check in role.checks(node.situation())] == [True, True, False]
 
         role.receive_control(control("edge-fra-1", usable=0), trio.current_time())

@@ -18,6 +18,7 @@ from dns.health import HealthTable
 from dns.limit import RateLimiter
 from dns.sockets import packed_address
 from dns.view import View, make_view
+from dns.watch import Watch
 from topology.model import DnsZone, SocketAddress
 from topology.zonefile import parse_record
 
@@ -73,6 +74,10 @@ def report(sequence: int, *, ready: bool = True, draining: bool = False, usable:
     return EdgeReport(sequence, ready, draining, tuple(ApplicationReport(name, usable, 0) for name in APPLICATIONS))
 
 
+def view_of(config: DnsConfig, health: HealthTable, now: float) -> View:
+    return make_view(config, Watch().standings(config, health, frozenset(), now))
+
+
 def view_with(up: Iterable[int] = (FRA, NYC, ANY), draining: Iterable[int] = ()) -> View:
     """A view in which these edges have just reported; the others have been silent for long."""
     health = HealthTable()
@@ -80,7 +85,8 @@ def view_with(up: Iterable[int] = (FRA, NYC, ANY), draining: Iterable[int] = ())
         health.receive_report(edge, report(1), 0.0)
     for edge in up:
         health.receive_report(edge, report(2, draining=edge in set(draining)), 100.0)
-    return make_view(CONFIG, health, 100.0)
+    pairs = {pair: health.standing(CONFIG.edges[pair[0]].number, pair[1], 100.0) for pair in CONFIG.vips}
+    return make_view(CONFIG, pairs)
 
 
 def query(
@@ -139,4 +145,4 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def make_full_view() -> View:
-    return make_view(FULL, HealthTable(), 0.0)
+    return view_of(FULL, HealthTable(), 0.0)

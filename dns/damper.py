@@ -1,0 +1,60 @@
+"""Standings that clients may be moved by: worse ones are believed soon, better ones late. Pure.
+
+Clients that were sent away are called back when their edge has been well for ``HOLD``; an edge that comes and goes
+more often than that stays a second choice. Until then it is ``HOLDING``, which is still better than ``DEGRADED``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from dns.policy import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOLD = 10.0
+"""Seconds that an edge must be well before it is preferred again."""
+PATIENCE = 1.5
+"""Seconds that fewer paths or too much load must last: three reports. Being down or draining is believed at once."""
+
+Key = TypeVar("Key")
+
+
+@dataclass(slots=True)
+class _Pair:
+    shown: Standing
+    reported: Standing
+    since: float
+    """When ``reported`` began."""
+
+
+class Damper(Generic[Key]):
+    def __init__(self) -> None:
+        self._pairs: dict[Key, _Pair] = {}
+
+    def settle(self, reported: Mapping[Key, Standing], now: float) -> dict[Key, Standing]:
+        """Returns what to act on; what is seen for the first time is taken as it is, what is missing is forgotten."""
+        known, self._pairs = self._pairs, {}
+        for key, standing in reported.items():
+            pair = known.get(key)
+            if pair is None:
+                pair = _Pair(standing, standing, now)
+            elif pair.reported is not standing:
+                pair.reported, pair.since = standing, now
+            pair.shown = _next(pair, now)
+            self._pairs[key] = pair
+        return {key: pair.shown for key, pair in self._pairs.items()}
+
+
+def _next(pair: _Pair, now: float) -> Standing:
+    shown, reported, lasted = pair.shown, pair.reported, now - pair.since
+    if reported is shown or not reported.works:
+        return reported
+    if reported is Standing.UP:
+        # Draining is a decision, not a failure: whoever takes it back wants the clients.
+        return Standing.UP if lasted >= HOLD or shown is Standing.DRAINING else Standing.HOLDING
+    if not shown.works or lasted >= PATIENCE:
+        return reported
+    return shown
