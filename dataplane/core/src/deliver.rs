@@ -26,6 +26,12 @@ impl<O: Outbox> Node<O> {
         if deliveries.is_empty() {
             return;
         }
+        if let Some(gateway) = &mut self.gateway {
+            gateway.nat.look_ahead(deliveries.iter().map(|delivery| match delivery {
+                Delivery::InPlace { batch, start, length, .. } => &batches[*batch].bytes[*start..*start + *length],
+                Delivery::Held { held, .. } => &held.bytes[..],
+            }));
+        }
         let mut passed = Vec::with_capacity(deliveries.len());
         for delivery in deliveries.drain(..) {
             match delivery {

@@ -3,26 +3,28 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 /// IPv6, or IPv4 as `::ffff:a.b.c.d`: one size for both families. Real v4-mapped packets are refused before.
-pub(crate) type Wide = [u8; 16];
+/// A number and not bytes, as it then stays in registers.
+pub(crate) type Wide = u128;
+
+const MAPPED: u128 = 0xffff << 32;
 
 pub(crate) fn widen(address: IpAddr) -> Wide {
     match address {
-        IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
-        IpAddr::V6(a) => a.octets(),
+        IpAddr::V4(a) => widen_v4(a.to_bits()),
+        IpAddr::V6(a) => a.to_bits(),
     }
 }
 
-pub(crate) fn narrow(wide: &Wide) -> IpAddr {
-    Ipv6Addr::from(*wide).to_canonical()
+pub(crate) fn widen_v4(address: u32) -> Wide {
+    MAPPED | u128::from(address)
 }
 
-/// The bytes as they stand in a packet.
-pub(crate) fn wire(wide: &Wide, v6: bool) -> &[u8] {
-    if v6 {
-        wide
-    } else {
-        &wide[12..]
-    }
+pub(crate) fn as_v4(wide: Wide) -> Option<u32> {
+    (wide >> 32 == MAPPED >> 32).then_some(wide as u32)
+}
+
+pub(crate) fn narrow(wide: Wide) -> IpAddr {
+    Ipv6Addr::from_bits(wide).to_canonical()
 }
 
 /// An address block such as `10.93.0.128/30`. Host bits are cleared.
@@ -54,15 +56,15 @@ impl Prefix {
             (false, 0..=32) => length + 96,
             _ => return Err(PrefixError),
         };
-        Ok(Prefix { network: u128::from_be_bytes(widen(address)) & mask(length), length, v6 })
+        Ok(Prefix { network: widen(address) & mask(length), length, v6 })
     }
 
     pub fn contains(&self, address: IpAddr) -> bool {
-        address.is_ipv6() == self.v6 && self.contains_wide(&widen(address))
+        address.is_ipv6() == self.v6 && self.contains_wide(widen(address))
     }
 
-    pub(crate) fn contains_wide(&self, wide: &Wide) -> bool {
-        u128::from_be_bytes(*wide) & mask(self.length) == self.network
+    pub(crate) fn contains_wide(&self, wide: Wide) -> bool {
+        wide & mask(self.length) == self.network
     }
 
     pub fn is_ipv6(&self) -> bool {
@@ -75,7 +77,7 @@ impl Prefix {
     }
 
     pub(crate) fn nth(&self, n: u128) -> Wide {
-        (self.network | (n & (self.size() - 1))).to_be_bytes()
+        self.network | (n & (self.size() - 1))
     }
 }
 
@@ -105,7 +107,7 @@ impl FromStr for Prefix {
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = if self.v6 { self.length } else { self.length - 96 };
-        match (self.v6, narrow(&self.network.to_be_bytes())) {
+        match (self.v6, narrow(self.network)) {
             (true, _) => write!(f, "{}/{shown}", Ipv6Addr::from(self.network)),
             (false, address) => write!(f, "{address}/{shown}"),
         }
@@ -143,7 +145,7 @@ mod tests {
         assert_eq!(block.to_string(), "10.93.0.128/30");
         assert!(block.contains("10.93.0.131".parse().unwrap()));
         assert!(!block.contains("10.93.0.132".parse().unwrap()));
-        assert_eq!((block.size(), narrow(&block.nth(5))), (4, "10.93.0.129".parse().unwrap()));
+        assert_eq!((block.size(), narrow(block.nth(5))), (4, "10.93.0.129".parse().unwrap()));
         let wide = parse("fd93::/16").unwrap();
         assert!(wide.contains("fd93:1::".parse().unwrap()));
         assert!(!parse("::/0").unwrap().contains("10.0.0.1".parse().unwrap()));

@@ -1,3 +1,4 @@
+use crate::flow::Side;
 use crate::{Nat, Reason};
 use braid_packet::Time;
 
@@ -42,7 +43,7 @@ impl Nat {
     }
 
     pub(crate) fn end(&mut self, index: u32) {
-        if self.table.remove(index).is_some() {
+        if self.table.remove(index) {
             self.counters.expired += 1;
         }
     }
@@ -58,14 +59,17 @@ impl Nat {
     }
 
     fn is_in_policy(&mut self, index: u32) -> bool {
-        let Some(flow) = self.table.get_mut(index) else { return false };
+        let Some(flow) = self.table.get(index) else { return false };
         if flow.generation == self.generation {
             return true;
         }
-        let Some((vip, rule)) = self.rules.vip(&flow.forward.far) else { return false };
-        if rule.id != flow.app || !self.rules.is_snat(&flow.reverse.far) {
+        let keys = (self.table.key(flow, Side::Client), self.table.key(flow, Side::Server));
+        let (Some(forward), Some(reverse)) = keys else { return false };
+        let Some((vip, rule)) = self.rules.vip(forward.far) else { return false };
+        if rule.id != flow.app || !self.rules.is_snat(reverse.far) {
             return false;
         }
+        let Some(flow) = self.table.get_mut(index) else { return false };
         flow.edge = vip.edge;
         flow.copies = rule.copies;
         flow.generation = self.generation;

@@ -1,5 +1,5 @@
 use crate::address::{widen, Wide};
-use crate::flow::Side;
+use crate::flow::{Flow, Side};
 use crate::fragments::{Datagram, Known};
 use crate::key::Key;
 use crate::rewrite::{rewrite, Ends};
@@ -30,21 +30,19 @@ impl Nat {
             }
         }
         let index = found?;
-        let Some(flow) = self.table.get_mut(index) else {
-            return Err(Refusal::Drop(Reason::NoFlow));
-        };
-        Nat::observe(flow, packet, &ip, Side::Client, now);
+        self.table.observe(index, packet, &ip, Side::Client, now);
+        let (flow, back) = self.known(index, Side::Server)?;
         let ends = Ends {
-            source: &flow.reverse.far,
-            destination: &flow.reverse.near,
-            source_port: flow.reverse.far_port,
-            destination_port: flow.reverse.near_port,
+            source: back.far,
+            destination: back.near,
+            source_port: back.far_port,
+            destination_port: back.near_port,
         };
         if !ip.is_fragment() {
             rewrite(packet, &ip, partial, &ends, None);
             return Ok(());
         }
-        let (source, destination, serial) = (*ends.source, *ends.destination, flow.serial);
+        let (source, destination, serial) = (ends.source, ends.destination, flow.serial);
         let datagram = Datagram::of(&ip);
         let known = self.forward_fragments.find(&datagram, now);
         let id = match known {
@@ -54,8 +52,8 @@ impl Nat {
         rewrite(packet, &ip, partial, &ends, Some(id));
         let held = self.forward_fragments.learn(datagram, Known { index, serial, id }, now);
         for mut packet in held {
-            if rewrite_later(&mut packet, &source, &destination, id) {
-                self.count_later(index, Side::Client, packet.len(), now);
+            if rewrite_later(&mut packet, source, destination, id) {
+                self.table.count(index, Side::Client, packet.len(), now);
                 self.released.push(Released { packet, direction: Direction::Forward });
             }
         }
@@ -82,7 +80,7 @@ impl Nat {
         }
         let syn_only = matches!(ip.transport, Transport::Tcp(tcp)
             if tcp.has(Tcp::SYN) && !tcp.has(Tcp::ACK | Tcp::RST | Tcp::FIN));
-        if syn_only && flow.track.is_over() {
+        if syn_only && self.table.details(index).is_some_and(|details| details.track.is_over()) {
             self.end(index);
             return self.open(key, ip, from_edge, now);
         }
@@ -100,11 +98,9 @@ impl Nat {
             });
         };
         let index = self.live_known(&known, now)?;
-        let Some(flow) = self.table.get(index) else {
-            return Err(Refusal::Drop(Reason::NoFlow));
-        };
-        rewrite_later(packet, &flow.reverse.far, &flow.reverse.near, known.id);
-        self.count_later(index, Side::Client, ip.total_len, now);
+        let (_, back) = self.known(index, Side::Server)?;
+        rewrite_later(packet, back.far, back.near, known.id);
+        self.table.count(index, Side::Client, ip.total_len, now);
         Ok(())
     }
 
@@ -115,10 +111,10 @@ impl Nat {
         index.ok_or(Refusal::Drop(Reason::NoFlow))
     }
 
-    pub(crate) fn count_later(&mut self, index: u32, from: Side, bytes: usize, now: Time) {
-        if let Some(flow) = self.table.get_mut(index) {
-            flow.count(from, bytes, now);
-        }
+    /// A flow that was just found, and its key on that side.
+    pub(crate) fn known(&self, index: u32, side: Side) -> Result<(&Flow, Key), Refusal> {
+        let found = self.table.get(index).and_then(|flow| Some((flow, self.table.key(flow, side)?)));
+        found.ok_or(Refusal::Drop(Reason::NoFlow))
     }
 }
 
@@ -136,7 +132,7 @@ pub(crate) fn parse(packet: &[u8]) -> Result<Ip, Refusal> {
 }
 
 /// Rewrites a fragment without a transport header; false if it is none.
-pub(crate) fn rewrite_later(packet: &mut [u8], source: &Wide, destination: &Wide, id: u32) -> bool {
+pub(crate) fn rewrite_later(packet: &mut [u8], source: Wide, destination: Wide, id: u32) -> bool {
     let Ok(ip) = Ip::parse(packet) else { return false };
     let ends = Ends { source, destination, source_port: 0, destination_port: 0 };
     rewrite(packet, &ip, false, &ends, Some(id));

@@ -1,7 +1,7 @@
 //! ICMP errors and the packets they quote (RFC 5508 4, RFC 5927).
 
 use crate::address::widen;
-use crate::flow::{Flow, Side};
+use crate::flow::Side;
 use crate::key::Key;
 use crate::reverse::way;
 use crate::rewrite::{rewrite, Ends};
@@ -40,16 +40,15 @@ impl Nat {
             protocol: quoted.protocol,
         };
         let found = self.table.find_forward(&key);
-        let flow = self.live(found, now).and_then(|index| self.table.get(index));
-        let flow = flow.filter(|flow| is_in_flight(flow, Side::Server, &quoted)).ok_or(UNMATCHED)?;
+        let index = self.live(found, now).filter(|&index| self.is_in_flight(index, Side::Server, &quoted));
+        let (flow, back) = self.known(index.ok_or(UNMATCHED)?, Side::Server)?;
         if flow.edge != from_edge {
             return Err(Refusal::Drop(Reason::WrongEdge));
         }
-        let back = &flow.reverse;
-        let outer = Ends { source: &back.far, destination: &back.near, source_port: 0, destination_port: 0 };
+        let outer = Ends { source: back.far, destination: back.near, source_port: 0, destination_port: 0 };
         let inner = Ends {
-            source: &back.near,
-            destination: &back.far,
+            source: back.near,
+            destination: back.far,
             source_port: back.near_port,
             destination_port: back.far_port,
         };
@@ -79,16 +78,17 @@ impl Nat {
             protocol: quoted.protocol,
         };
         let found = self.table.find_reverse(&key);
-        let flow = self.live(found, now).and_then(|index| self.table.get(index));
-        let flow = flow.filter(|flow| is_in_flight(flow, Side::Client, &quoted)).ok_or(UNMATCHED)?;
-        let (front, vip) = (&flow.forward, &flow.forward.far);
+        let index = self.live(found, now).filter(|&index| self.is_in_flight(index, Side::Client, &quoted));
+        let (flow, front) = self.known(index.ok_or(UNMATCHED)?, Side::Client)?;
+        let vip = front.far;
+        // `key` is the flow's on the server's side.
         let source = match self.rules.router(ip.v6) {
-            Some(router) if widen(ip.source) != flow.reverse.near => router,
+            Some(router) if widen(ip.source) != key.near => router,
             _ => vip,
         };
-        let outer = Ends { source, destination: &front.near, source_port: 0, destination_port: 0 };
+        let outer = Ends { source, destination: front.near, source_port: 0, destination_port: 0 };
         let inner = Ends {
-            source: &front.near,
+            source: front.near,
             destination: vip,
             source_port: front.near_port,
             destination_port: front.far_port,
@@ -96,6 +96,15 @@ impl Nat {
         limit_mtu(packet, ip, self.rules.mtu);
         rewrite_error(packet, ip, partial, &outer, &quoted, &inner);
         Ok(way(flow))
+    }
+
+    fn is_in_flight(&self, index: u32, sender: Side, quoted: &Ip) -> bool {
+        match quoted.transport {
+            Transport::Tcp(tcp) => {
+                self.table.details(index).is_some_and(|details| details.track.is_in_flight(sender, tcp.sequence))
+            }
+            _ => quoted.protocol != TCP,
+        }
     }
 }
 
@@ -156,14 +165,7 @@ fn limit_mtu(packet: &mut [u8], ip: &Ip, most: u16) {
     body[first..8].copy_from_slice(&u32::from(most).to_be_bytes()[first - 4..]);
 }
 
-fn is_in_flight(flow: &Flow, sender: Side, quoted: &Ip) -> bool {
-    match quoted.transport {
-        Transport::Tcp(tcp) => flow.track.is_in_flight(sender, tcp.sequence),
-        _ => quoted.protocol != TCP,
-    }
-}
-
-fn rewrite_error(packet: &mut [u8], ip: &Ip, partial: bool, outer: &Ends<'_>, quoted: &Ip, inner: &Ends<'_>) {
+fn rewrite_error(packet: &mut [u8], ip: &Ip, partial: bool, outer: &Ends, quoted: &Ip, inner: &Ends) {
     rewrite(packet, ip, partial, outer, None);
     if let Some(quote) = packet.get_mut(ip.header_len + HEADER..ip.total_len) {
         rewrite(quote, quoted, false, inner, None);

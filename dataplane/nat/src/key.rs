@@ -1,6 +1,6 @@
-use crate::address::Wide;
+use crate::address::{as_v4, Wide};
 pub(crate) use braid_packet::mix;
-use foldhash::fast::FoldHasher;
+use foldhash::quality::FoldHasher;
 use foldhash::SharedSeed;
 use std::hash::Hasher;
 
@@ -13,6 +13,13 @@ pub(crate) struct Key {
     pub(crate) near_port: u16,
     pub(crate) far_port: u16,
     pub(crate) protocol: u8,
+}
+
+impl Key {
+    /// Near and far address if they are IPv4 ones.
+    pub(crate) fn narrow(&self) -> Option<[u32; 2]> {
+        Some([as_v4(self.near)?, as_v4(self.far)?])
+    }
 }
 
 /// Keyed, so that nobody outside can choose addresses that collide.
@@ -29,15 +36,20 @@ impl Keyed {
 
     pub(crate) fn hash(&self, key: &Key) -> u64 {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
-        hasher.write_u128(u128::from_ne_bytes(key.near));
-        hasher.write_u128(u128::from_ne_bytes(key.far));
+        match key.narrow() {
+            Some([near, far]) => hasher.write_u64(u64::from(near) << 32 | u64::from(far)),
+            None => {
+                hasher.write_u128(key.near);
+                hasher.write_u128(key.far);
+            }
+        }
         hasher.write_u64(u64::from(key.near_port) << 32 | u64::from(key.far_port) << 16 | u64::from(key.protocol));
         hasher.finish()
     }
 
-    pub(crate) fn hash_address(&self, address: &Wide) -> u64 {
+    pub(crate) fn hash_address(&self, address: Wide) -> u64 {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
-        hasher.write_u128(u128::from_ne_bytes(*address));
+        hasher.write_u128(address);
         mix(&[hasher.finish()])
     }
 }

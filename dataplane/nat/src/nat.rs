@@ -1,15 +1,12 @@
-use crate::address::narrow;
-use crate::flow::{Flow, Side};
+use crate::flows::FlowInfo;
 use crate::fragments::Fragments;
 use crate::key::Random;
+use crate::look_ahead::Ahead;
 use crate::rules::Rules;
 use crate::table::Table;
 use crate::verdict::{Answer, Refusal};
 use crate::{Counters, Forward, Policy, Reason, Released};
-use braid_packet::{icmp, tcp_reset, Ip, RateLimit, Tcp, Time, Transport};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::net::SocketAddr;
+use braid_packet::{icmp, tcp_reset, Ip, RateLimit, Time};
 
 /// The flow table and all that decides about it.
 pub struct Nat {
@@ -27,31 +24,10 @@ pub struct Nat {
     /// Where the search for idle flows goes on, and when.
     pub(crate) hand: u32,
     pub(crate) next_scan: Time,
+    pub(crate) ahead: Ahead,
     reply: Vec<u8>,
     errors: RateLimit,
     resets: RateLimit,
-}
-
-/// One flow, for people. Ports are 0 for protocols without; an ICMP identifier stands for the client's port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlowInfo {
-    pub app: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    pub client: SocketAddr,
-    pub vip: SocketAddr,
-    pub snat: SocketAddr,
-    pub target: SocketAddr,
-    pub edge: u16,
-    pub state: &'static str,
-    /// Nanoseconds since the last packet.
-    pub idle: u64,
-    /// From the client.
-    pub packets_in: u64,
-    pub bytes_in: u64,
-    /// To the client.
-    pub packets_out: u64,
-    pub bytes_out: u64,
 }
 
 impl Nat {
@@ -71,6 +47,7 @@ impl Nat {
             counters: Counters::default(),
             hand: 0,
             next_scan: Time(0),
+            ahead: Ahead::new(),
             reply: Vec::new(),
             errors: RateLimit::new(1000, 200),
             resets: RateLimit::new(10_000, 2000),
@@ -164,54 +141,10 @@ impl Nat {
         self.table.by_app()
     }
 
-    /// At most `limit` flows, most recently used first. Passes over all flows: not for every second.
+    /// At most `limit` flows, most recently used first. Passes over all flows at once: not while packets wait.
     pub fn flows(&self, limit: usize, now: Time) -> Vec<FlowInfo> {
-        let mut newest = BinaryHeap::new();
-        for (index, flow) in self.table.iter_back() {
-            let entry = Reverse((flow.last, flow.serial, index));
-            let full = newest.len() >= limit;
-            if (full && newest.peek().is_none_or(|oldest| entry >= *oldest))
-                || flow.is_expired(&self.rules.timeouts, now)
-            {
-                continue;
-            }
-            if full {
-                newest.pop();
-            }
-            newest.push(entry);
-        }
-        let sorted = newest.into_sorted_vec().into_iter();
-        sorted.filter_map(|Reverse((.., index))| self.table.get(index)).map(|flow| describe(flow, now)).collect()
-    }
-
-    /// The flow's TCP state after this packet, its counters and its clock.
-    pub(crate) fn observe(flow: &mut Flow, packet: &[u8], ip: &Ip, from: Side, now: Time) {
-        if let Transport::Tcp(tcp) = ip.transport {
-            let start = ip.header_len + 20;
-            let options = match tcp.has(Tcp::SYN) {
-                true => packet.get(start..ip.header_len + tcp.header_len).unwrap_or(&[]),
-                false => &[],
-            };
-            flow.track.observe(from, &tcp, options);
-        }
-        flow.count(from, ip.total_len, now);
-    }
-}
-
-fn describe(flow: &Flow, now: Time) -> FlowInfo {
-    FlowInfo {
-        app: flow.app,
-        protocol: flow.forward.protocol,
-        client: SocketAddr::new(narrow(&flow.forward.near), flow.forward.near_port),
-        vip: SocketAddr::new(narrow(&flow.forward.far), flow.forward.far_port),
-        snat: SocketAddr::new(narrow(&flow.reverse.far), flow.reverse.far_port),
-        target: SocketAddr::new(narrow(&flow.reverse.near), flow.reverse.near_port),
-        edge: flow.edge,
-        state: flow.state(),
-        idle: now.since(flow.last),
-        packets_in: flow.from_client.packets,
-        bytes_in: flow.from_client.bytes,
-        packets_out: flow.from_server.packets,
-        bytes_out: flow.from_server.bytes,
+        let mut search = self.start_search(limit);
+        self.search(&mut search, u32::MAX, now);
+        self.found(search, now)
     }
 }

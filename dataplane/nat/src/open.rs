@@ -1,7 +1,6 @@
 use crate::address::{narrow, widen, Wide};
-use crate::flow::{Flow, Traffic};
+use crate::flow::Opening;
 use crate::key::{mix, Key};
-use crate::tracking::Track;
 use crate::verdict::{Answer, Refusal};
 use crate::{Nat, Reason};
 use braid_packet::ip::{ICMPV4, ICMPV6, TCP, UDP};
@@ -23,7 +22,7 @@ impl Nat {
         if !self.rules.may_be_client(ip.source) {
             return Err(Refusal::Drop(Reason::BadSource));
         }
-        match self.rules.vip(&widen(ip.destination)) {
+        match self.rules.vip(widen(ip.destination)) {
             None => Err(unreachable(Reason::UnknownVip, Unreachable::Host)),
             Some((vip, _)) if vip.edge != from_edge => Err(Refusal::Drop(Reason::WrongEdge)),
             Some((_, rule)) if rule.has_target(ip.source) => Err(Refusal::Drop(Reason::BadSource)),
@@ -34,7 +33,7 @@ impl Nat {
     /// Sets up the flow of a client's first packet, or says why not.
     pub(crate) fn open(&mut self, key: Key, ip: &Ip, from_edge: u16, now: Time) -> Result<u32, Refusal> {
         self.check_client(ip, from_edge)?;
-        let Some((_, rule)) = self.rules.vip(&key.far) else {
+        let Some((_, rule)) = self.rules.vip(key.far) else {
             return Err(Refusal::Drop(Reason::UnknownVip));
         };
         if !rule.allows(key.protocol, key.far_port) {
@@ -51,37 +50,33 @@ impl Nat {
             }
         }
         let (app, copies) = (rule.id, rule.copies);
-        let target = rule.target(&key.near, ip.v6).copied().ok_or(unreachable(Reason::NoTarget, Unreachable::Host))?;
-        self.make_room(&key.near, now)?;
+        let target = rule.target(key.near, ip.v6).copied().ok_or(unreachable(Reason::NoTarget, Unreachable::Host))?;
+        self.make_room(key.near, now)?;
         let near_port = match key.protocol {
             TCP | UDP => target.port.unwrap_or(key.far_port),
             _ => 0,
         };
         let wanted = Key { near: widen(target.address), near_port, far_port: key.near_port, ..key };
         let reverse =
-            self.choose_source(wanted, &key.near, now).ok_or(unreachable(Reason::PortsExhausted, Unreachable::Host))?;
+            self.choose_source(wanted, key.near, now).ok_or(unreachable(Reason::PortsExhausted, Unreachable::Host))?;
         if self.table.is_empty() {
             self.next_scan = now.after(Time::SECOND / 2);
         }
         self.serial = self.serial.wrapping_add(1);
         self.counters.created += 1;
-        Ok(self.table.insert(Flow {
+        Ok(self.table.insert(&Opening {
             forward: key,
             reverse,
-            last: now,
-            from_client: Traffic::default(),
-            from_server: Traffic::default(),
-            track: Track::new(),
+            now,
             generation: self.generation,
             serial: self.serial,
             app,
             edge: from_edge,
             copies,
-            replied: false,
         }))
     }
 
-    fn make_room(&mut self, client: &Wide, now: Time) -> Result<(), Refusal> {
+    fn make_room(&mut self, client: Wide, now: Time) -> Result<(), Refusal> {
         if self.table.is_full() {
             self.sweep(now, SWEEP);
         }
@@ -95,7 +90,7 @@ impl Nat {
     }
 
     /// Completes a reverse key by a free SNAT address and port (RFC 4787 REQ-1, REQ-2, REQ-3; RFC 6056).
-    fn choose_source(&mut self, wanted: Key, client: &Wide, now: Time) -> Option<Key> {
+    fn choose_source(&mut self, wanted: Key, client: Wide, now: Time) -> Option<Key> {
         let v6 = narrow(client).is_ipv6();
         let size: u128 = self.rules.snat(v6).iter().map(|prefix| prefix.size()).sum();
         let start = u128::from(mix(&[self.seed, self.table.keyed().hash_address(client)]));
@@ -104,7 +99,7 @@ impl Nat {
         let mut tried = 0;
         for n in 0..size {
             let address = self.snat_address(v6, (start + n) % size)?;
-            if !self.rules.may_be_snat(&address) {
+            if !self.rules.may_be_snat(address) {
                 continue;
             }
             let key = Key { far: address, ..wanted };

@@ -24,22 +24,20 @@ impl Nat {
             }
         }
         let index = found?;
-        let Some(flow) = self.table.get_mut(index) else {
-            return Err(Refusal::Drop(Reason::NoFlow));
-        };
-        Nat::observe(flow, packet, &ip, Side::Server, now);
+        self.table.observe(index, packet, &ip, Side::Server, now);
+        let (flow, front) = self.known(index, Side::Client)?;
         let way = way(flow);
         let ends = Ends {
-            source: &flow.forward.far,
-            destination: &flow.forward.near,
-            source_port: flow.forward.far_port,
-            destination_port: flow.forward.near_port,
+            source: front.far,
+            destination: front.near,
+            source_port: front.far_port,
+            destination_port: front.near_port,
         };
         if !ip.is_fragment() {
             rewrite(packet, &ip, partial, &ends, None);
             return Ok(way);
         }
-        let (source, destination, serial) = (*ends.source, *ends.destination, flow.serial);
+        let (source, destination, serial) = (ends.source, ends.destination, flow.serial);
         let datagram = Datagram::of(&ip);
         let known = self.reverse_fragments.find(&datagram, now);
         let id = match known {
@@ -50,8 +48,8 @@ impl Nat {
         let held = self.reverse_fragments.learn(datagram, Known { index, serial, id }, now);
         let Way { edge, copies, app } = way;
         for mut packet in held {
-            if rewrite_later(&mut packet, &source, &destination, id) {
-                self.count_later(index, Side::Server, packet.len(), now);
+            if rewrite_later(&mut packet, source, destination, id) {
+                self.table.count(index, Side::Server, packet.len(), now);
                 let direction = Direction::Reverse { edge, copies, app };
                 self.released.push(Released { packet, direction });
             }
@@ -70,7 +68,7 @@ impl Nat {
         let found = self.table.find_reverse(&key);
         self.live(found, now).ok_or(match ip.transport {
             // A server that still believes in a connection is told, so that it need not time out.
-            Transport::Tcp(_) if self.rules.is_snat(&key.far) => Refusal::Answer(Reason::NoFlow, Answer::Reset),
+            Transport::Tcp(_) if self.rules.is_snat(key.far) => Refusal::Answer(Reason::NoFlow, Answer::Reset),
             _ => Refusal::Drop(Reason::NoFlow),
         })
     }
@@ -78,7 +76,7 @@ impl Nat {
     fn reverse_later(&mut self, packet: &mut [u8], ip: &Ip, now: Time) -> Result<Way, Refusal> {
         let datagram = Datagram::of(ip);
         let Some(known) = self.reverse_fragments.find(&datagram, now) else {
-            if !self.rules.is_snat(&widen(ip.destination)) {
+            if !self.rules.is_snat(widen(ip.destination)) {
                 return Err(Refusal::Drop(Reason::NoFlow));
             }
             let whole = packet.get(..ip.total_len).unwrap_or(packet);
@@ -88,12 +86,10 @@ impl Nat {
             });
         };
         let index = self.live_known(&known, now)?;
-        let Some(flow) = self.table.get(index) else {
-            return Err(Refusal::Drop(Reason::NoFlow));
-        };
+        let (flow, front) = self.known(index, Side::Client)?;
         let way = way(flow);
-        rewrite_later(packet, &flow.forward.far, &flow.forward.near, known.id);
-        self.count_later(index, Side::Server, ip.total_len, now);
+        rewrite_later(packet, front.far, front.near, known.id);
+        self.table.count(index, Side::Server, ip.total_len, now);
         Ok(way)
     }
 }

@@ -1,12 +1,12 @@
-use crate::address::{wire, Wide};
+use crate::address::Wide;
 use braid_packet::checksum;
 use braid_packet::ip::{TCP, UDP};
 use braid_packet::{Ip, Transport};
 
 /// New addresses and ports of a packet. For ICMP echo the client's end has the identifier as its port.
-pub(crate) struct Ends<'a> {
-    pub(crate) source: &'a Wide,
-    pub(crate) destination: &'a Wide,
+pub(crate) struct Ends {
+    pub(crate) source: Wide,
+    pub(crate) destination: Wide,
     pub(crate) source_port: u16,
     pub(crate) destination_port: u16,
 }
@@ -15,14 +15,14 @@ pub(crate) struct Ends<'a> {
 ///
 /// `packet` must be what `ip` was parsed from, or a quote of it: fields beyond its end are passed over.
 /// A `partial` transport checksum is the sum of the pseudo-header: addresses are in it, ports are not.
-pub(crate) fn rewrite(packet: &mut [u8], ip: &Ip, partial: bool, ends: &Ends<'_>, id: Option<u32>) {
+pub(crate) fn rewrite(packet: &mut [u8], ip: &Ip, partial: bool, ends: &Ends, id: Option<u32>) {
     let width = if ip.v6 { 16 } else { 4 };
     let mut old = [0; 36];
     let mut new = [0; 36];
     old[..width].copy_from_slice(&packet[ip.source_at()]);
     old[width..2 * width].copy_from_slice(&packet[ip.destination_at()]);
-    new[..width].copy_from_slice(wire(ends.source, ip.v6));
-    new[width..2 * width].copy_from_slice(wire(ends.destination, ip.v6));
+    new[..width].copy_from_slice(&ends.source.to_be_bytes()[16 - width..]);
+    new[width..2 * width].copy_from_slice(&ends.destination.to_be_bytes()[16 - width..]);
     packet[ip.source_at()].copy_from_slice(&new[..width]);
     packet[ip.destination_at()].copy_from_slice(&new[width..2 * width]);
     if !ip.v6 {

@@ -73,22 +73,22 @@ impl Rules {
 
     /// A target that is one of our own addresses would lead clients to each other or into the node.
     fn may_be_target(&self, address: IpAddr) -> bool {
-        is_ordinary(address) && !self.is_ours(&widen(address))
+        is_ordinary(address) && !self.is_ours(widen(address))
     }
 
-    fn is_ours(&self, address: &Wide) -> bool {
-        self.vips.contains_key(address)
+    fn is_ours(&self, address: Wide) -> bool {
+        self.vips.contains_key(&address)
             || self.is_snat(address)
-            || Some(address) == self.router_v4.as_ref()
-            || Some(address) == self.router_v6.as_ref()
+            || Some(address) == self.router_v4
+            || Some(address) == self.router_v6
     }
 
     /// Of all but the server's address; see `Rule::has_target`.
     pub(crate) fn may_be_client(&self, address: IpAddr) -> bool {
-        is_ordinary(address) && !self.is_ours(&widen(address))
+        is_ordinary(address) && !self.is_ours(widen(address))
     }
 
-    pub(crate) fn is_snat(&self, address: &Wide) -> bool {
+    pub(crate) fn is_snat(&self, address: Wide) -> bool {
         let v6 = narrow(address).is_ipv6();
         self.snat(v6).iter().any(|prefix| prefix.contains_wide(address))
     }
@@ -102,18 +102,20 @@ impl Rules {
     }
 
     /// An address of the pool that means something else too is not taken as a source.
-    pub(crate) fn may_be_snat(&self, address: &Wide) -> bool {
-        !self.vips.contains_key(address)
-            && Some(address) != self.router_v4.as_ref()
-            && Some(address) != self.router_v6.as_ref()
+    pub(crate) fn may_be_snat(&self, address: Wide) -> bool {
+        !self.vips.contains_key(&address) && Some(address) != self.router_v4 && Some(address) != self.router_v6
     }
 
-    pub(crate) fn router(&self, v6: bool) -> Option<&Wide> {
-        if v6 { &self.router_v6 } else { &self.router_v4 }.as_ref()
+    pub(crate) fn router(&self, v6: bool) -> Option<Wide> {
+        if v6 {
+            self.router_v6
+        } else {
+            self.router_v4
+        }
     }
 
-    pub(crate) fn vip(&self, address: &Wide) -> Option<(Vip, &Rule)> {
-        let vip = *self.vips.get(address)?;
+    pub(crate) fn vip(&self, address: Wide) -> Option<(Vip, &Rule)> {
+        let vip = *self.vips.get(&address)?;
         Some((vip, self.applications.get(vip.application)?))
     }
 }
@@ -134,10 +136,10 @@ impl Rule {
 
     /// Weighted rendezvous hashing over the healthy targets of the family: a client changes its target only
     /// when that one is gone, and all gateways agree.
-    pub(crate) fn target(&self, client: &Wide, v6: bool) -> Option<&Target> {
+    pub(crate) fn target(&self, client: Wide, v6: bool) -> Option<&Target> {
         let [high, low] = halves(client);
         let cost = |target: &Target| {
-            let [target_high, target_low] = halves(&widen(target.address));
+            let [target_high, target_low] = halves(widen(target.address));
             let port = target.port.map_or(1 << 16, u64::from);
             let hash = mix(&[high, low, u64::from(self.id), target_high, target_low, port]);
             let uniform = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
@@ -150,9 +152,8 @@ impl Rule {
     }
 }
 
-fn halves(wide: &Wide) -> [u64; 2] {
-    let whole = u128::from_be_bytes(*wide);
-    [(whole >> 64) as u64, whole as u64]
+fn halves(wide: Wide) -> [u64; 2] {
+    [(wide >> 64) as u64, wide as u64]
 }
 
 #[cfg(test)]

@@ -1,25 +1,29 @@
-use crate::flow::Flow;
-
-const CHUNK: usize = 256;
+/// Large enough that the list of chunks stays in the nearest cache.
+const CHUNK: usize = 4096;
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
-enum Slot {
+enum Slot<T> {
     Free { next: u32 },
-    Used(Flow),
+    Used(T),
 }
 
-/// Flows by a number that stays while they live. Grows by chunks, so that growth never copies; never shrinks.
+/// Things by a number that stays while they live. Grows by chunks, so that growth never copies; never shrinks.
+/// Numbers depend only on the order of calls: two slabs that are always used alike give the same ones.
 #[derive(Debug)]
-pub(crate) struct Slab {
-    chunks: Vec<Vec<Slot>>,
+pub(crate) struct Slab<T> {
+    chunks: Vec<Vec<Slot<T>>>,
     free: u32,
     used: usize,
     slots: u32,
 }
 
-impl Slab {
-    pub(crate) fn new() -> Slab {
+impl<T> Slab<T> {
+    /// What a thing takes.
+    #[cfg(test)]
+    pub(crate) const EACH: usize = size_of::<Slot<T>>();
+
+    pub(crate) fn new() -> Slab<T> {
         Slab { chunks: Vec::new(), free: NONE, used: 0, slots: 0 }
     }
 
@@ -32,38 +36,38 @@ impl Slab {
         self.slots
     }
 
-    fn slot_mut(&mut self, index: u32) -> Option<&mut Slot> {
+    fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
         self.chunks.get_mut(index as usize / CHUNK)?.get_mut(index as usize % CHUNK)
     }
 
-    pub(crate) fn get(&self, index: u32) -> Option<&Flow> {
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
         match self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)? {
-            Slot::Used(flow) => Some(flow),
+            Slot::Used(thing) => Some(thing),
             Slot::Free { .. } => None,
         }
     }
 
-    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Flow> {
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         match self.slot_mut(index)? {
-            Slot::Used(flow) => Some(flow),
+            Slot::Used(thing) => Some(thing),
             Slot::Free { .. } => None,
         }
     }
 
-    pub(crate) fn insert(&mut self, flow: Flow) -> u32 {
+    pub(crate) fn insert(&mut self, thing: T) -> u32 {
         self.used += 1;
         let index = self.free;
         if let Some(slot) = self.slot_mut(index) {
-            if let Slot::Free { next } = std::mem::replace(slot, Slot::Used(flow)) {
+            if let Slot::Free { next } = std::mem::replace(slot, Slot::Used(thing)) {
                 self.free = next;
             }
             return index;
         }
         match self.chunks.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK => chunk.push(Slot::Used(flow)),
+            Some(chunk) if chunk.len() < CHUNK => chunk.push(Slot::Used(thing)),
             _ => {
                 let mut chunk = Vec::with_capacity(CHUNK);
-                chunk.push(Slot::Used(flow));
+                chunk.push(Slot::Used(thing));
                 self.chunks.push(chunk);
             }
         }
@@ -71,7 +75,7 @@ impl Slab {
         self.slots - 1
     }
 
-    pub(crate) fn remove(&mut self, index: u32) -> Option<Flow> {
+    pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
         let next = self.free;
         let slot = self.slot_mut(index)?;
         if matches!(slot, Slot::Free { .. }) {
@@ -81,17 +85,8 @@ impl Slab {
         self.free = index;
         self.used -= 1;
         match old {
-            Slot::Used(flow) => Some(flow),
+            Slot::Used(thing) => Some(thing),
             Slot::Free { .. } => None,
         }
-    }
-
-    /// Last number first: mostly the younger flows first.
-    pub(crate) fn iter_back(&self) -> impl Iterator<Item = (u32, &Flow)> {
-        let slots = self.chunks.iter().rev().flat_map(|chunk| chunk.iter().rev());
-        (0..self.slots).rev().zip(slots).filter_map(|(index, slot)| match slot {
-            Slot::Used(flow) => Some((index, flow)),
-            Slot::Free { .. } => None,
-        })
     }
 }

@@ -1,19 +1,26 @@
-use crate::address::Wide;
-use crate::flow::Flow;
+use crate::address::{as_v4, widen_v4, Wide};
+use crate::flow::{Details, Flow, Opening, Side};
+use crate::index::Index;
 use crate::key::{Key, Keyed};
+use crate::shares::Shares;
 use crate::slab::Slab;
+use braid_packet::{Ip, Tcp, Time, Transport};
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
+use std::hint::black_box;
 
 pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
 
 /// All flows, found from either side. Both keys are unique.
 pub(crate) struct Table {
-    slab: Slab,
-    by_forward: HashTable<u32>,
-    by_reverse: HashTable<u32>,
-    /// Flows of each client, by the hash of its address: that of its /64 for IPv6.
-    by_client: Map<u64, u32>,
+    flows: Slab<Flow>,
+    /// Under the same numbers.
+    details: Slab<Details>,
+    /// Of IPv6 flows.
+    addresses: Slab<[Wide; 4]>,
+    by_forward: Index,
+    by_reverse: Index,
+    shares: Shares,
     by_app: Map<u16, usize>,
     keyed: Keyed,
     most: usize,
@@ -24,10 +31,12 @@ impl Table {
     pub(crate) fn new(seed: u64, most: usize) -> Table {
         let most = most.min(u32::MAX as usize / 2);
         Table {
-            slab: Slab::new(),
-            by_forward: HashTable::with_capacity(most),
-            by_reverse: HashTable::with_capacity(most),
-            by_client: Map::with_hasher(FixedState::with_seed(seed)),
+            flows: Slab::new(),
+            details: Slab::new(),
+            addresses: Slab::new(),
+            by_forward: Index::new(most),
+            by_reverse: Index::new(most),
+            shares: Shares::new(),
             by_app: Map::with_hasher(FixedState::with_seed(seed)),
             keyed: Keyed::new(seed),
             most,
@@ -39,11 +48,11 @@ impl Table {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slab.len()
+        self.flows.len()
     }
 
     pub(crate) fn slots(&self) -> u32 {
-        self.slab.slots()
+        self.flows.slots()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -55,80 +64,143 @@ impl Table {
     }
 
     /// Whether this client has all it may have: an eighth of the table once that is more than half full.
-    pub(crate) fn has_its_share(&self, client: &Wide) -> bool {
+    pub(crate) fn has_its_share(&self, client: Wide) -> bool {
         let share = (self.most / 8).max(1);
-        let has = self.by_client.get(&self.client(client)).copied().unwrap_or(0);
-        self.len() * 2 > self.most && has as usize >= share
+        self.len() * 2 > self.most && self.shares.of(self.client(client)) as usize >= share
     }
 
-    fn client(&self, address: &Wide) -> u64 {
-        let mut whole = *address;
-        if whole[..12] != [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff] {
-            whole[8..].fill(0);
-        }
-        self.keyed.hash_address(&whole)
+    /// One client is one IPv4 address or one IPv6 /64.
+    fn client(&self, address: Wide) -> u64 {
+        let whole = if as_v4(address).is_some() { address } else { address >> 64 << 64 };
+        self.keyed.hash_address(whole)
     }
 
     pub(crate) fn find_forward(&self, key: &Key) -> Option<u32> {
-        let equal = |&i: &u32| self.slab.get(i).is_some_and(|flow| flow.forward == *key);
-        self.by_forward.find(self.keyed.hash(key), equal).copied()
+        let narrow = key.narrow();
+        self.by_forward.find(self.keyed.hash(key), |index| self.has(index, Side::Client, key, narrow))
     }
 
     pub(crate) fn find_reverse(&self, key: &Key) -> Option<u32> {
-        let equal = |&i: &u32| self.slab.get(i).is_some_and(|flow| flow.reverse == *key);
-        self.by_reverse.find(self.keyed.hash(key), equal).copied()
+        let narrow = key.narrow();
+        self.by_reverse.find(self.keyed.hash(key), |index| self.has(index, Side::Server, key, narrow))
+    }
+
+    /// `narrow` is that of `key`.
+    fn has(&self, index: u32, side: Side, key: &Key, narrow: Option<[u32; 2]>) -> bool {
+        let Some(flow) = self.flows.get(index) else { return false };
+        if flow.ports(side) != [key.near_port, key.far_port] || flow.protocol != key.protocol {
+            return false;
+        }
+        match flow.elsewhere() {
+            None => narrow.is_some() && flow.narrow(side) == narrow,
+            Some(_) => self.wide(flow, side) == Some([key.near, key.far]),
+        }
+    }
+
+    fn wide(&self, flow: &Flow, side: Side) -> Option<[Wide; 2]> {
+        let [client, vip, target, snat] = *self.addresses.get(flow.elsewhere()?)?;
+        Some(match side {
+            Side::Client => [client, vip],
+            Side::Server => [target, snat],
+        })
+    }
+
+    /// What packets of this side have.
+    pub(crate) fn key(&self, flow: &Flow, side: Side) -> Option<Key> {
+        let [near, far] = match flow.narrow(side) {
+            Some(addresses) => addresses.map(widen_v4),
+            None => self.wide(flow, side)?,
+        };
+        let [near_port, far_port] = flow.ports(side);
+        Some(Key { near, far, near_port, far_port, protocol: flow.protocol })
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&Flow> {
-        self.slab.get(index)
+        self.flows.get(index)
     }
 
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Flow> {
-        self.slab.get_mut(index)
+        self.flows.get_mut(index)
+    }
+
+    pub(crate) fn details(&self, index: u32) -> Option<&Details> {
+        self.details.get(index)
+    }
+
+    /// Takes a packet into the flow's TCP state, its counters and its clock.
+    pub(crate) fn observe(&mut self, index: u32, packet: &[u8], ip: &Ip, from: Side, now: Time) {
+        if let Transport::Tcp(tcp) = ip.transport {
+            let start = ip.header_len + 20;
+            let options = match tcp.has(Tcp::SYN) {
+                true => packet.get(start..ip.header_len + tcp.header_len).unwrap_or(&[]),
+                false => &[],
+            };
+            if let (Some(flow), Some(details)) = (self.flows.get_mut(index), self.details.get_mut(index)) {
+                details.track.observe(from, &tcp, options);
+                flow.settled = details.track.is_established();
+            }
+        }
+        self.count(index, from, ip.total_len, now);
+    }
+
+    pub(crate) fn count(&mut self, index: u32, from: Side, bytes: usize, now: Time) {
+        let carry = self.flows.get_mut(index).and_then(|flow| flow.count(from, bytes, now));
+        if let (Some(carry), Some(details)) = (carry, self.details.get_mut(index)) {
+            details.carry(carry);
+        }
     }
 
     /// Neither key may be in the table, and the table not full.
-    pub(crate) fn insert(&mut self, flow: Flow) -> u32 {
-        let (forward, reverse) = (self.keyed.hash(&flow.forward), self.keyed.hash(&flow.reverse));
-        *self.by_client.entry(self.client(&flow.forward.near)).or_insert(0) += 1;
-        *self.by_app.entry(flow.app).or_insert(0) += 1;
-        let index = self.slab.insert(flow);
-        let (slab, keyed) = (&self.slab, &self.keyed);
-        self.by_forward.insert_unique(forward, index, |&i| slab.get(i).map_or(0, |flow| keyed.hash(&flow.forward)));
-        self.by_reverse.insert_unique(reverse, index, |&i| slab.get(i).map_or(0, |flow| keyed.hash(&flow.reverse)));
+    pub(crate) fn insert(&mut self, opening: &Opening) -> u32 {
+        let (forward, reverse) = (self.keyed.hash(&opening.forward), self.keyed.hash(&opening.reverse));
+        self.shares.add(self.client(opening.forward.near));
+        *self.by_app.entry(opening.app).or_insert(0) += 1;
+        let addresses = &mut self.addresses;
+        let index = self.flows.insert(Flow::new(opening, |wide| addresses.insert(wide)));
+        self.details.insert(Details::default());
+        self.by_forward.insert(forward, index);
+        self.by_reverse.insert(reverse, index);
         index
     }
 
-    pub(crate) fn remove(&mut self, index: u32) -> Option<Flow> {
-        let flow = self.slab.remove(index)?;
-        if let Ok(entry) = self.by_forward.find_entry(self.keyed.hash(&flow.forward), |&i| i == index) {
-            entry.remove();
+    /// False if there is none.
+    pub(crate) fn remove(&mut self, index: u32) -> bool {
+        let Some(flow) = self.flows.get(index) else { return false };
+        let app = flow.app;
+        let (forward, reverse) = (self.key(flow, Side::Client), self.key(flow, Side::Server));
+        if let Some(forward) = forward {
+            self.by_forward.remove(self.keyed.hash(&forward), index);
+            self.shares.release(self.client(forward.near));
         }
-        if let Ok(entry) = self.by_reverse.find_entry(self.keyed.hash(&flow.reverse), |&i| i == index) {
-            entry.remove();
+        if let Some(reverse) = reverse {
+            self.by_reverse.remove(self.keyed.hash(&reverse), index);
         }
-        let client = self.client(&flow.forward.near);
-        release(&mut self.by_client, client, |n| *n -= 1, |n| *n == 0);
-        release(&mut self.by_app, flow.app, |n| *n -= 1, |n| *n == 0);
-        Some(flow)
+        if let Some(wide) = self.flows.remove(index).and_then(|flow| flow.elsewhere()) {
+            self.addresses.remove(wide);
+        }
+        self.details.remove(index);
+        if let Some(flows) = self.by_app.get_mut(&app) {
+            *flows -= 1;
+            if *flows == 0 {
+                self.by_app.remove(&app);
+            }
+        }
+        true
     }
 
-    pub(crate) fn iter_back(&self) -> impl Iterator<Item = (u32, &Flow)> {
-        self.slab.iter_back()
+    /// Brings into the cache what looking for these forward keys will read. One look-up has to wait for the index
+    /// before it knows the flow; of many at once the waits overlap, as long as nothing in a loop needs what it waits for.
+    pub(crate) fn fetch(&self, hashes: &[u64], places: &mut Vec<u32>) {
+        black_box(hashes.iter().fold(0, |sum, &hash| sum ^ self.by_forward.touch(hash)));
+        places.clear();
+        places.extend(hashes.iter().filter_map(|&hash| self.by_forward.guess(hash)));
+        let flows = places.iter().filter_map(|&index| self.flows.get(index));
+        black_box(flows.fold(0, |sum, flow| sum ^ flow.serial));
     }
 
     pub(crate) fn by_app(&self) -> Vec<(u16, usize)> {
         let mut all: Vec<_> = self.by_app.iter().map(|(&app, &flows)| (app, flows)).collect();
         all.sort_unstable();
         all
-    }
-}
-
-fn release<K: std::hash::Hash + Eq, V>(map: &mut Map<K, V>, key: K, less: impl Fn(&mut V), gone: impl Fn(&V) -> bool) {
-    if let hashbrown::hash_map::Entry::Occupied(mut entry) = map.entry(key) {
-        less(entry.get_mut());
-        if gone(entry.get()) {
-            entry.remove();
-        }
     }
 }

@@ -4,6 +4,7 @@ mod bytes;
 mod errors;
 mod exhaustion;
 mod fragments;
+mod many;
 mod model;
 mod policy;
 mod refusals;

@@ -24,8 +24,9 @@ impl State {
     }
 }
 
-/// One direction of a connection. Sequence numbers compare modulo 2^32.
+/// One direction of a connection. Sequence numbers compare modulo 2^32. Packed, as every flow has two.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, packed(2))]
 struct Sender {
     /// Behind the last byte it sent.
     end: u32,
@@ -33,13 +34,27 @@ struct Sender {
     ack: u32,
     /// Behind the last byte its peer allowed it to send.
     limit: u32,
-    /// Window scale of its SYN.
-    scale: Option<u8>,
+    /// Window scale of its SYN; `NO_SCALE` without.
+    scale: u8,
+    marks: u8,
+}
+
+const NO_SCALE: u8 = u8::MAX;
+
+impl Sender {
     /// Its SYN was seen: `end` and `limit` hold.
-    seen: bool,
+    const SEEN: u8 = 1;
     /// `ack` holds.
-    acked: bool,
-    fin: bool,
+    const ACKED: u8 = 2;
+    const FIN: u8 = 4;
+
+    fn has(&self, mark: u8) -> bool {
+        self.marks & mark != 0
+    }
+
+    fn scale(&self) -> Option<u8> {
+        (self.scale != NO_SCALE).then_some(self.scale)
+    }
 }
 
 /// TCP connection state as a middlebox sees it (RFC 5382, RFC 5961): what may end a flow, and what only says so.
@@ -66,9 +81,9 @@ fn later(a: u32, b: u32) -> u32 {
     }
 }
 
-impl Track {
-    pub(crate) fn new() -> Track {
-        let silent = Sender { end: 0, ack: 0, limit: 0, scale: None, seen: false, acked: false, fin: false };
+impl Default for Track {
+    fn default() -> Track {
+        let silent = Sender { end: 0, ack: 0, limit: 0, scale: NO_SCALE, marks: 0 };
         Track {
             client: silent,
             server: silent,
@@ -78,9 +93,15 @@ impl Track {
             state: State::SynSent,
         }
     }
+}
 
+impl Track {
     pub(crate) fn state(&self) -> State {
         self.state
+    }
+
+    pub(crate) fn is_established(&self) -> bool {
+        self.state == State::Established
     }
 
     /// A new SYN may take over the same addresses and ports.
@@ -134,11 +155,11 @@ impl Track {
         let (sender, peer) = self.sides_mut(from);
         sender.end = tcp.sequence.wrapping_add(1).wrapping_add(tcp.payload as u32);
         sender.limit = sender.end;
-        sender.scale = window_scale(options);
-        sender.seen = true;
+        sender.scale = window_scale(options).unwrap_or(NO_SCALE);
+        sender.marks |= Sender::SEEN;
         if answers {
             sender.ack = tcp.acknowledgement;
-            sender.acked = true;
+            sender.marks |= Sender::ACKED;
             peer.limit = later(peer.limit, tcp.acknowledgement.wrapping_add(u32::from(tcp.window)));
             self.server.limit = self.server.end.wrapping_add(u32::from(self.syn_window));
             self.state = State::SynReceived;
@@ -151,19 +172,22 @@ impl Track {
         let fin = tcp.has(Tcp::FIN);
         let end = tcp.sequence.wrapping_add(tcp.payload as u32).wrapping_add(u32::from(fin));
         let (sender, peer) = self.sides_mut(from);
-        if !sender.seen || !at_most(end, later(sender.limit, sender.end).wrapping_add(u32::from(fin))) {
+        if !sender.has(Sender::SEEN) || !at_most(end, later(sender.limit, sender.end).wrapping_add(u32::from(fin))) {
             return;
         }
         sender.end = later(sender.end, end);
-        sender.fin |= fin;
-        if tcp.has(Tcp::ACK) && peer.seen && at_most(tcp.acknowledgement, peer.end) {
-            sender.ack = if sender.acked { later(sender.ack, tcp.acknowledgement) } else { tcp.acknowledgement };
-            sender.acked = true;
-            let scale = peer.scale.and(sender.scale).unwrap_or(0);
+        if fin {
+            sender.marks |= Sender::FIN;
+        }
+        if tcp.has(Tcp::ACK) && peer.has(Sender::SEEN) && at_most(tcp.acknowledgement, peer.end) {
+            let acked = sender.has(Sender::ACKED);
+            sender.ack = if acked { later(sender.ack, tcp.acknowledgement) } else { tcp.acknowledgement };
+            sender.marks |= Sender::ACKED;
+            let scale = peer.scale().and(sender.scale()).unwrap_or(0);
             let allowed = tcp.acknowledgement.wrapping_add(u32::from(tcp.window) << scale);
             peer.limit = later(peer.limit, allowed);
         }
-        let acked = sender.acked;
+        let acked = sender.has(Sender::ACKED);
         match self.state {
             State::SynReceived if from == Side::Client && acked => self.state = State::Established,
             // Whoever resets a connection sends no new data on it: that RST was forged or refused.
@@ -172,7 +196,7 @@ impl Track {
             }
             _ => {}
         }
-        if self.client.fin && self.server.fin && self.state == State::Established {
+        if self.client.has(Sender::FIN) && self.server.has(Sender::FIN) && self.state == State::Established {
             self.state = State::Closed;
         }
     }
@@ -180,19 +204,19 @@ impl Track {
     /// In the window that the other side has left open, as far as seen.
     fn is_plausible_reset(&self, from: Side, tcp: &Tcp) -> bool {
         let (sender, peer) = self.sides(from);
-        if sender.seen && peer.acked {
+        if sender.has(Sender::SEEN) && peer.has(Sender::ACKED) {
             let last = later(sender.limit, sender.end);
             return at_most(peer.ack, tcp.sequence) && at_most(tcp.sequence, last);
         }
-        (sender.seen && tcp.sequence == sender.end)
-            || (tcp.has(Tcp::ACK) && peer.seen && tcp.acknowledgement == peer.end)
+        (sender.has(Sender::SEEN) && tcp.sequence == sender.end)
+            || (tcp.has(Tcp::ACK) && peer.has(Sender::SEEN) && tcp.acknowledgement == peer.end)
     }
 
     /// Whether an ICMP error quotes a segment of `sender` that may still be under way (RFC 5927 4.1).
     pub(crate) fn is_in_flight(&self, from: Side, sequence: u32) -> bool {
         let (sender, peer) = self.sides(from);
-        let first = if peer.acked { peer.ack } else { sender.end.wrapping_sub(0xffff) };
-        sender.seen && at_most(first, sequence) && at_most(sequence, sender.end)
+        let first = if peer.has(Sender::ACKED) { peer.ack } else { sender.end.wrapping_sub(0xffff) };
+        sender.has(Sender::SEEN) && at_most(first, sequence) && at_most(sequence, sender.end)
     }
 }
 

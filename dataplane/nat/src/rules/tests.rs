@@ -24,7 +24,7 @@ fn ports() {
 fn only_clients_of_a_lost_target_move() {
     let clients: Vec<Wide> = (0..1000_u32).map(|n| widen(IpAddr::from((0x6440_0000 + n).to_be_bytes()))).collect();
     let all: Vec<Target> = (10..20).map(|last| target(last, 1)).collect();
-    let choose = |rule: &Rule| clients.iter().map(|c| rule.target(c, false).copied().unwrap()).collect::<Vec<_>>();
+    let choose = |rule: &Rule| clients.iter().map(|c| rule.target(*c, false).copied().unwrap()).collect::<Vec<_>>();
     let before = choose(&rule(all.clone()));
     let mut sick = all;
     sick[3].healthy = false;
@@ -40,7 +40,7 @@ fn a_choice_is_for_ever() {
     // Gateways of different versions must agree: these values may never change.
     let rule = rule((10..14).map(|last| target(last, 1)).collect());
     let chosen: Vec<_> = (1..9_u8)
-        .map(|n| match rule.target(&widen(IpAddr::from([192, 0, 2, n])), false).unwrap().address {
+        .map(|n| match rule.target(widen(IpAddr::from([192, 0, 2, n])), false).unwrap().address {
             IpAddr::V4(a) => a.octets()[3],
             IpAddr::V6(_) => 0,
         })

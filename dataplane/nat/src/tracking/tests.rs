@@ -16,7 +16,7 @@ proptest! {
         segments in proptest::collection::vec(
             (any::<bool>(), any::<[u32; 2]>(), any::<u8>(), any::<u16>(), 0..65_535_usize, any::<[u8; 6]>()), 0..50),
     ) {
-        let mut track = Track::new();
+        let mut track = Track::default();
         for (client, [sequence, acknowledgement], flags, window, payload, options) in segments {
             let from = if client { Side::Client } else { Side::Server };
             let tcp = Tcp { source: 1, destination: 2, sequence, acknowledgement, flags, window, header_len: 28, payload };
