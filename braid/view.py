@@ -11,6 +11,7 @@ from braid.status.build import flow_statuses, node_status
 from braid.status.changes import Tone
 from braid.status.choices import choices
 from braid.status.exchange import Exchange
+from braid.status.measure import record_overlay
 from braid.status.recorder import Recorder
 from braid.status.snapshot import Check, Facts, FlowStatus, NodeStatus
 from braid.tun import tun_is_up
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from braid.status.picture import Choice, Overlay
 
 log = logs.get(__name__)
+
+DRAWN = 100
+"""Nodes of an overlay up to which the history of all of it is kept, not this node's part alone."""
 
 
 @dataclass(slots=True)
@@ -70,13 +74,14 @@ class View:
         for change in self.recorder.receive_snapshot(status, now, self._wall()):
             tell = log.info if change.tone is Tone.GOOD else log.warning
             tell("protection changed", application=change.subject, state=change.text, cause=change.cause)
-        self._exchange.beat(self.recorder.annotate(status))
+        shown = self.recorder.annotate(status)
+        self._exchange.beat(shown)
+        if len(self._control.topology.nodes) <= DRAWN:
+            record_overlay(self.recorder.history, self._exchange.overlay(shown), now)
 
-    def overlay(self) -> Overlay:
-        return self._exchange.overlay(self.snapshot())
-
-    def choices(self) -> tuple[Choice, ...]:
-        return choices(self._control.topology, self.overlay(), self._control.name)
+    def overlay(self) -> tuple[Overlay, tuple[Choice, ...]]:
+        seen = self._exchange.overlay(self.snapshot())
+        return seen, choices(self._control.topology, seen)
 
     def _status(self, counters: dict[str, Any]) -> NodeStatus:
         control = self._control

@@ -10,10 +10,7 @@ import json
 import logging
 import re
 import socket
-from base64 import b64encode
 from dataclasses import asdict
-from hashlib import sha256
-from importlib.resources import files
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +23,30 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from braid.role import StartError
+from braid.status.assets import load_assets
+from braid.status.documents import DEFAULT_POINTS, RANGES, history_document, overlay_document, paths_document
+from braid.status.events import Feed, Stream
+from braid.status.history import SECONDS
 from braid.status.metrics import CONTENT_TYPE, exposition, registry
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from braid.status.history import Subject
     from braid.status.snapshot import Check, NodeView
     from topology.model import SocketAddress
 
 DEFAULT_FLOWS = 100
 MAX_FLOWS = 10_000
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
-ENDPOINTS = ("/", "/status", "/paths", "/flows", "/metrics", "/livez", "/readyz")
+ENDPOINTS = (
+    "/", "/status", "/paths", "/flows", "/overlay", "/history", "/events", "/metrics", "/livez", "/readyz",
+)  # fmt: skip
+STALL_S = 10.0
+"""Seconds after which a client that does not take what it asked for is dropped."""
+SEND_BUFFER = 256 << 10
+"""Bytes of kernel memory for what a client has not taken yet."""
 
 
 class StatusBindError(StartError):
@@ -46,20 +54,23 @@ class StatusBindError(StartError):
 
 
 async def serve(
-    view: NodeView, bind: SocketAddress, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    view: NodeView,
+    bind: SocketAddress,
+    *,
+    stall_s: float = STALL_S,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the status endpoint until cancelled.
 
     Started once the socket listens; StatusBindError before that if it cannot. Closes the socket and open connections
     on the way out. Survives every request: a failing handler answers 500 and is logged by hypercorn.
     """
-    listener = _listen(bind)
+    listener = _listen(bind, stall_s)
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.accesslog = None
     config.errorlog = _quiet_log()
     config.include_server_header = False
-    config.read_timeout = 10
     config.graceful_timeout = 0.5
     async with trio.open_nursery() as nursery:
         await nursery.start(hypercorn_serve, make_app(view), config)
@@ -69,21 +80,50 @@ async def serve(
 def make_app(view: NodeView) -> ASGIApp:
     """The ASGI application; needs nothing but ``view``, so tests call it without a socket."""
     metrics = registry(view.snapshot)
-    page = _page()
+    assets = load_assets()
+    feed = Feed(lambda: _overlay(view))
 
-    async def show_page(_request: Request) -> Response:
-        return page
+    async def show_page(request: Request) -> Response:
+        return show_asset(request, "page.html")
+
+    async def show_part(request: Request) -> Response:
+        return show_asset(request, request.path_params["name"])
+
+    def show_asset(request: Request, name: str) -> Response:
+        if name not in assets:
+            raise HTTPException(404, "no such file")
+        asset = assets[name]
+        if asset.etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=asset.headers())
+        return Response(asset.content, headers=asset.headers())
 
     async def show_status(_request: Request) -> Response:
         return _json(asdict(view.snapshot()))
 
     async def show_paths(_request: Request) -> Response:
-        status = asdict(view.snapshot())
-        return _json({key: status[key] for key in ("name", "role", "uptime_s", "paths", "received", "applications")})
+        return _json(paths_document(view))
 
     async def show_flows(request: Request) -> Response:
-        limit = _limit(request.query_params.get("limit"))
+        limit = _whole(request.query_params.get("limit"), "limit", DEFAULT_FLOWS, MAX_FLOWS)
         return _json({"name": view.snapshot().name, "flows": [asdict(flow) for flow in view.flows(limit)]})
+
+    async def show_overlay(_request: Request) -> Response:
+        return _json(_overlay(view))
+
+    async def show_history(request: Request) -> Response:
+        asked = request.query_params
+        history, span = view.recorder.history, asked.get("range", "10m")
+        if span not in RANGES:
+            raise HTTPException(400, f"range must be one of {', '.join(RANGES)}")
+        points = _whole(asked.get("points"), "points", DEFAULT_POINTS, SECONDS)
+        one: Subject = (asked.get("node", ""), asked.get("kind", ""), asked.get("name", ""))
+        subjects = (one,) if any(one) else history.subjects()
+        return _json(history_document(history, trio.current_time(), span, subjects, points))
+
+    async def show_events(_request: Request) -> Response | Stream:
+        if feed.full():
+            return _json({"error": "too many clients: ask /overlay again and again instead"}, 503)
+        return Stream(feed, _HEADERS)
 
     async def show_metrics(_request: Request) -> Response:
         return Response(exposition(metrics), headers={"content-type": CONTENT_TYPE})
@@ -94,12 +134,21 @@ def make_app(view: NodeView) -> ASGIApp:
     async def show_ready(_request: Request) -> Response:
         return _probe(view.ready())
 
-    handlers = (show_page, show_status, show_paths, show_flows, show_metrics, show_alive, show_ready)
+    handlers = (
+        show_page, show_status, show_paths, show_flows, show_overlay, show_history, show_events, show_metrics,
+        show_alive, show_ready,
+    )  # fmt: skip
+    routes = [Route(path, handler, methods=["GET"]) for path, handler in zip(ENDPOINTS, handlers, strict=True)]
     app = Starlette(
-        routes=[Route(path, handler, methods=["GET"]) for path, handler in zip(ENDPOINTS, handlers, strict=True)],
+        routes=[*routes, Route("/page/{name}", show_part, methods=["GET"])],
         exception_handlers={HTTPException: _refuse, 500: _refuse},
     )
     return _HostGate(app, view.snapshot().name)
+
+
+def _overlay(view: NodeView) -> dict[str, Any]:
+    seen, chosen = view.overlay()
+    return overlay_document(seen, chosen)
 
 
 class _HostGate:
@@ -155,11 +204,12 @@ def _probe(checks: tuple[Check, ...]) -> Response:
     )
 
 
-def _limit(text: str | None) -> int:
+def _whole(text: str | None, name: str, default: int, most: int) -> int:
+    """A number of a query, from 1 to ``most``."""
     if text is None:
-        return DEFAULT_FLOWS
-    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= MAX_FLOWS):
-        raise HTTPException(400, f"limit must be a whole number from 1 to {MAX_FLOWS}")
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= most):
+        raise HTTPException(400, f"{name} must be a whole number from 1 to {most}")
     return int(text)
 
 
@@ -174,27 +224,13 @@ async def _refuse(_request: Request, error: Exception) -> Response:
     return answer
 
 
-def _page() -> Response:
-    html = files("braid.status").joinpath("page.html").read_text("utf-8")
-    policy = (
-        f"default-src 'none'; script-src 'sha256-{_hash_between(html, 'script')}'; "
-        f"style-src 'sha256-{_hash_between(html, 'style')}'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    return Response(
-        html, headers={"content-type": "text/html; charset=utf-8", "content-security-policy": policy, **_HEADERS}
-    )
-
-
-def _hash_between(html: str, tag: str) -> str:
-    body = html.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
-    return b64encode(sha256(body.encode()).digest()).decode()
-
-
-def _listen(bind: SocketAddress) -> socket.socket:
+def _listen(bind: SocketAddress, stall_s: float) -> socket.socket:
+    """Accepted sockets inherit its options."""
     listener = socket.socket(socket.AF_INET6 if bind.host.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(stall_s * 1000))
         listener.bind((str(bind.host), bind.port))
         listener.listen(64)
     except OSError as error:

@@ -66,7 +66,7 @@ def _path_sets(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[C
         reasons = [path.detail.removeprefix(AVOIDED) for path in broken]
         if not reasons and before.topology.revision != after.topology.revision:
             reasons = ["the topology was reloaded"]
-        cause = "; ".join(dict.fromkeys(reasons)) or "cheaper paths are usable again"
+        cause = "; ".join(dict.fromkeys(reasons)) or "others are usable or cheaper now"
         yield Change(wall, Kind.PATH_SET, Tone.INFO, peer, f"paths to {peer}: {', '.join(words)}", cause)
 
 
@@ -86,7 +86,7 @@ def _gateways(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[Ch
         if previous == item.gateway:
             continue
         lost = previous is not None and previous not in usable
-        cause = f"no usable session with {previous}" if lost else "it is preferred and usable again"
+        cause = f"no usable session with {previous}" if lost else "it is preferred and usable"
         if previous is not None and not lost and item.gateway is None:
             cause = f"no path to {previous} delivers"
         text = f"{item.name}: new flows go to {item.gateway or 'no gateway'}"

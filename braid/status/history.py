@@ -98,7 +98,7 @@ class History:
         if minute != track.minute:
             _close_minute(track)
             track.minute = minute
-        fresh, track.second = second != track.second, second
+        track.second = second
         for name, value in values.items():
             part = track.fields.get(name)
             if value is None:
@@ -111,10 +111,10 @@ class History:
                     continue
                 track.fields[name] = part = _Field()
                 self.bytes += FIELD_BYTES
-            part.seconds.put(second, value)
-            if fresh:
+            if part.seconds.newest != second:
                 part.sum += value
                 part.count += 1
+            part.seconds.put(second, value)
         if not track.fields:
             del self._tracks[subject]
 

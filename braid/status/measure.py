@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from braid.status.history import History
+    from braid.status.picture import Overlay
     from braid.status.snapshot import NeighbourStatus, NodeStatus, PathStatus, ReceivedStatus
 
 LATELY = 60.0
@@ -35,9 +36,28 @@ def record(history: History, before: NodeStatus, after: NodeStatus, seconds: flo
         history.record((after.name, "application", application.name), values, now)
 
 
+def record_overlay(history: History, seen: Overlay, now: float) -> None:
+    """States of links and paths of all nodes; what is unknown is a gap."""
+    for link in seen.links:
+        values = {"up": _LEVEL.get(link.state), "rtt_ms": link.rtt_ms, "jitter_ms": link.jitter_ms, "loss": link.loss}
+        history.record((link.a, "link", link.b), values, now)
+    for path in seen.paths:
+        values = {"up": _LEVEL.get(path.state), "first_share": path.first_share}
+        if path.source != seen.seen_by:
+            values |= {"rtt_ms": path.rtt_ms, "loss": path.loss}
+        history.record((path.source, "path", _route_name(path.destination, path.route)), values, now)
+
+
+_LEVEL = {"up": 1.0, "settling": 1.0, "one_way": 0.5, "down": 0.0, "silent": 0.0, "avoided": 0.0}
+
+
 def path_name(path: PathStatus) -> str:
     """The same as long as the route is the same, whatever number the path has."""
-    return f"{path.peer} via {' > '.join(path.route[:-1]) or 'no intermediate'}"
+    return _route_name(path.peer, path.route)
+
+
+def _route_name(peer: str, route: tuple[str, ...]) -> str:
+    return f"{peer} via {' > '.join(route[:-1]) or 'no intermediate'}"
 
 
 def _neighbour(before: NeighbourStatus | None, item: NeighbourStatus, seconds: float) -> dict[str, float | None]:

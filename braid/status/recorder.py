@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from braid.status.changes import Change, ChangeLog
+from braid.status.changes import Change, ChangeLog, Kind, Tone
 from braid.status.compare import compare
 from braid.status.history import History
 from braid.status.measure import Shares, record
-from braid.status.protection import AVOIDED, Guard, why_reduced
+from braid.status.protection import AVOIDED, GRACE, Guard, why_reduced
 
 if TYPE_CHECKING:
     from braid.status.snapshot import NodeStatus, PathStatus
@@ -48,6 +48,7 @@ class Recorder:
         self._silent: dict[PathKey, _Silence] = {}
         self._shares = Shares()
         self._last: tuple[NodeStatus, float] | None = None
+        self._started = 0.0
 
     def receive_snapshot(self, status: NodeStatus, now: float, wall: float) -> list[Change]:
         """Take in a snapshot; ``now`` is monotonic, ``wall`` Unix time. Returns what deserves a line in the log: that
@@ -58,11 +59,28 @@ class Recorder:
         self._shares.receive(status.received, now)
         told = self._guard.receive(self._with_links(status), now, wall)
         shown = self.annotate(status)
-        self.changes.add([*(compare(before[0], shown, wall) if before else ()), *told])
+        self._note(status, before, compare(before[0], shown, wall) if before else [], told, now, wall)
         if before is not None:
             record(self.history, before[0], shown, now - before[1], now)
         self._last = (shown, now)
         return told
+
+    def _note(
+        self,
+        status: NodeStatus,
+        before: tuple[NodeStatus, float] | None,
+        changes: list[Change],
+        told: list[Change],
+        now: float,
+        wall: float,
+    ) -> None:
+        """Everything comes up when a node starts: that is one change."""
+        if before is None:
+            self._started = now
+            changes = [Change(wall, Kind.NODE, Tone.INFO, status.name, f"{status.name} started")]
+        elif now - self._started < GRACE:
+            changes = []
+        self.changes.add([*changes, *told])
 
     def annotate(self, status: NodeStatus) -> NodeStatus:
         """The snapshot with since-when, and with the cause where an application is not protected as it should be."""

@@ -301,10 +301,6 @@ class NodeView(Protocol):
         """What the node remembers."""
         ...
 
-    def overlay(self) -> Overlay:
-        """Everything the node knows of all nodes."""
-        ...
-
-    def choices(self) -> tuple[Choice, ...]:
-        """What carries each application to and from this node, worst first."""
+    def overlay(self) -> tuple[Overlay, tuple[Choice, ...]]:
+        """Everything the node knows of all nodes, and what carries the applications between them, worst first."""
         ...

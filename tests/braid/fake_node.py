@@ -33,6 +33,7 @@ from topology.model import (
 )
 
 if TYPE_CHECKING:
+    from braid.status.changes import Change
     from braid.status.picture import Choice, Overlay
 
 REGIONS = {
@@ -258,14 +259,24 @@ def gateway_status(**changes: Any) -> NodeStatus:
     return node_status(topology, topology.nodes["gw-sto-1"], gateway_core(), facts(**({"targets": targets} | changes)))
 
 
+def middle_status(**changes: Any) -> NodeStatus:
+    """mid-ams-1, which hears both ends."""
+    topology = small_topology()
+    near = gateway_core()["neighbours"][0]
+    core = {"neighbours": [near | {"node": 11}, near | {"node": 31}], "relay": {"forwarded": 9, "streams": 2}}
+    return node_status(topology, topology.nodes["mid-ams-1"], core, facts(**changes))
+
+
 def measured(up: bool) -> PathHealth:
     return PathHealth(up, 31.5 if up else None, "" if up else "no probe answered for 2 s")
 
 
-def overlay_of(statuses: tuple[NodeStatus, ...], node: str, wall: float = 1_700_000_090.0) -> Overlay:
+def overlay_of(
+    statuses: tuple[NodeStatus, ...], node: str, wall: float = 1_700_000_090.0, changes: tuple[Change, ...] = ()
+) -> Overlay:
     """All of them heard of just now, as ``node`` shows them."""
     topology = small_topology()
-    summaries = [summary_of(status, topology, (), wall) for status in statuses]
+    summaries = [summary_of(status, topology, changes if status.name == node else (), wall) for status in statuses]
     known = {summary.origin: Known(summary, 100.0, 2.0, 1) for summary in summaries}
     return overlay(topology, node, known, 100.0, wall)
 
@@ -281,12 +292,11 @@ class FakeView:
     asked: list[int] = field(default_factory=list)
     recorder: Recorder = field(default_factory=Recorder)
     others: tuple[NodeStatus, ...] = field(default_factory=lambda: (gateway_status(),))
+    changes: tuple[Change, ...] = ()
 
-    def overlay(self) -> Overlay:
-        return overlay_of((self.snapshot(), *self.others), self.status.name)
-
-    def choices(self) -> tuple[Choice, ...]:
-        return choices(small_topology(), self.overlay(), self.status.name)
+    def overlay(self) -> tuple[Overlay, tuple[Choice, ...]]:
+        seen = overlay_of((self.snapshot(), *self.others), self.status.name, changes=self.changes)
+        return seen, choices(small_topology(), seen)
 
     def snapshot(self) -> NodeStatus:
         if self.broken:

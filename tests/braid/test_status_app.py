@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
+from contextlib import AsyncExitStack
 from dataclasses import asdict
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braid.status.app import ENDPOINTS, StatusBindError, host_allowed, make_app, serve
+from braid.status.changes import Change, Kind, Tone
+from braid.status.events import MAX_CLIENTS
 from braid.status.snapshot import Check
 from tests.braid.fake_node import FakeView, edge_status, gateway_status
 from topology.model import SocketAddress
@@ -48,10 +51,45 @@ async def test_status_is_the_snapshot(client: httpx.AsyncClient, view: FakeView)
     assert answer.json()["paths"][1]["route"] == ["mid-lon-1", "gw-sto-1"]
 
 
-async def test_paths_are_a_part_of_the_status(client: httpx.AsyncClient) -> None:
+async def test_paths_keep_their_fields_and_add_what_they_carry(client: httpx.AsyncClient, view: FakeView) -> None:
     whole = (await client.get("/status")).json()
     part = (await client.get("/paths")).json()
-    assert part == {key: whole[key] for key in ("name", "role", "uptime_s", "paths", "received", "applications")}
+    kept = ("name", "role", "uptime_s", "paths", "received", "applications")
+    assert {key: part[key] for key in kept} == {key: whole[key] for key in kept}
+    there = next(choice for choice in part["choices"] if choice["direction"] == "to_gateway")
+    assert (there["edge"], there["gateway"], there["application"]) == ("edge-fra-1", "gw-sto-1", "shop")
+    assert (there["state"], there["joint_loss"]) == ("reduced", None)
+    assert [path["route"] for path in there["paths"]] == [["mid-lon-1", "gw-sto-1"], ["mid-ams-1", "gw-sto-1"]]
+    assert part["changes"] == []
+    view.recorder.changes.add([Change(1.0, Kind.PATH, Tone.BAD, "x", "text", "cause")])
+    (change,) = (await client.get("/paths")).json()["changes"]
+    assert (change["text"], change["cause"], change["tone"]) == ("text", "cause", "bad")
+
+
+async def test_the_overlay_names_paths_once(client: httpx.AsyncClient) -> None:
+    seen = (await client.get("/overlay")).json()
+    assert {node["name"]: node["age_s"] for node in seen["nodes"]}["mid-ams-1"] is None
+    assert ["edge-fra-1", "gw-sto-1", 0] in seen["choices"][0]["paths"]
+    assert {(path["source"], path["destination"], path["id"]) for path in seen["paths"]} >= {
+        ("edge-fra-1", "gw-sto-1", 0)
+    }
+
+
+async def test_history_of_one_and_of_all(client: httpx.AsyncClient, view: FakeView) -> None:
+    now = trio.current_time()
+    for second in range(600):
+        view.recorder.history.record(("n", "link", "m"), {"rtt_ms": float(second)}, now - 599 + second)
+    view.recorder.history.record(("n", "link", "other"), {"up": 1.0}, now)
+    answer = (await client.get("/history?points=4")).json()
+    assert [curve["name"] for curve in answer["curves"]] == ["m", "other"]
+    assert len(answer["curves"][0]["values"]["rtt_ms"]) == 4
+    one = (await client.get("/history?node=n&kind=link&name=m&points=600")).json()
+    assert (one["span_s"], len(one["curves"])) == (600, 1)
+    assert one["curves"][0]["values"]["rtt_ms"][-1] in (599, None)
+    assert (await client.get("/history?node=n&kind=link&name=nobody")).json()["curves"] == []
+    assert (await client.get("/history?range=24h")).json()["span_s"] == 86400
+    for bad in ("range=1y", "points=0", "points=601", "points=x"):
+        assert (await client.get(f"/history?{bad}")).status_code == 400
 
 
 async def test_flows_have_a_limit(client: httpx.AsyncClient, view: FakeView) -> None:
@@ -87,18 +125,20 @@ async def test_liveness_is_apart_from_readiness(client: httpx.AsyncClient, view:
     assert (answer.status_code, answer.json()["failing"]) == (503, ["data thread"])
 
 
-async def test_the_page_stands_alone_and_its_policy_lets_it_run(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/")
-    assert answer.headers["content-type"].startswith("text/html")
-    assert not re.findall(r"""(?:src|href)=["'](?!/(?:status|paths|flows|metrics|livez|readyz)")""", answer.text)
-    assert "http" not in answer.text.replace("http-equiv", "")
-    assert " style=" not in answer.text
-    assert " onclick=" not in answer.text
-    policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert len(re.findall(r"'sha256-[A-Za-z0-9+/]{43}='", policy)) == 2
-    assert answer.text.count("<script>") == answer.text.count("<style>") == 1
+async def test_the_page_and_its_files_have_types_and_a_strict_policy(client: httpx.AsyncClient) -> None:
+    types = {"/": "text/html", "/page/page.css": "text/css", "/page/page.js": "text/javascript",
+             "/page/icon.svg": "image/svg+xml"}  # fmt: skip
+    for path, kind in types.items():
+        answer = await client.get(path)
+        assert answer.headers["content-type"].startswith(kind)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        again = await client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    for path in ("/page/app.py", "/page/", "/page/..%2fapp.py", "/page/%2e%2e/app.py"):
+        assert (await client.get(path)).status_code == 404
 
 
 async def test_an_unknown_path_is_404_in_json(client: httpx.AsyncClient) -> None:
@@ -115,6 +155,8 @@ async def test_only_get_and_head(client: httpx.AsyncClient, path: str) -> None:
         assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
         assert answer.json()["error"]
     assert (await client.head(path)).status_code == 200
+    if path == "/events":
+        return
     answer = await client.get(path, headers={"Origin": "http://elsewhere.example"})
     assert answer.status_code == 200
     assert "access-control-allow-origin" not in answer.headers
@@ -228,6 +270,79 @@ async def test_over_a_real_socket_until_cancelled(view: FakeView, capfd: pytest.
     assert capfd.readouterr() == ("", "")
 
 
+async def ask(stack: AsyncExitStack, port: int, request: bytes, buffer: int = 1 << 16) -> trio.SocketStream:
+    """A connection over which ``request`` was sent; closed with the stack."""
+    made = trio.socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    await made.connect(("127.0.0.1", port))
+    stream = await stack.enter_async_context(trio.SocketStream(made))
+    await stream.send_all(request)
+    return stream
+
+
+async def read_until(stream: trio.SocketStream, mark: bytes, times: int = 1) -> bytes:
+    received = b""
+    with trio.fail_after(60):
+        while received.count(mark) < times:
+            part = await stream.receive_some(1 << 16)
+            assert part, received
+            received += part
+    return received
+
+
+EVENTS = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def test_events_come_again_and_again_to_so_many_clients(view: FakeView) -> None:
+    bind = SocketAddress(ip_address("127.0.0.1"), free_port())
+    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+        await nursery.start(serve, view, bind)
+        first = await ask(stack, bind.port, EVENTS)
+        received = await read_until(first, b"event: overlay\n", 2)
+        assert b"content-type: text/event-stream" in received
+        seen = json.loads(received.split(b"data: ")[1].split(b"\n\n")[0])
+        assert seen["seen_by"] == "edge-fra-1"
+        for _ in range(MAX_CLIENTS - 1):
+            await read_until(await ask(stack, bind.port, EVENTS), b"event: overlay")
+        refused = await read_until(await ask(stack, bind.port, EVENTS), b"/overlay")
+        assert refused.startswith(b"HTTP/1.1 503")
+        await first.aclose()
+        with trio.fail_after(60):
+            while True:
+                again = await ask(stack, bind.port, EVENTS)
+                if (await again.receive_some(100)).startswith(b"HTTP/1.1 200"):
+                    break
+                await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+
+
+def established(port: int, client: int) -> bool:
+    """Whether the server's end of a connection is there."""
+    ends = f":{port:04X}", f":{client:04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()]
+    return any((line[1][8:], line[2][8:], line[3]) == (*ends, "01") for line in lines)
+
+
+async def test_a_client_that_does_not_read_is_dropped_and_so_is_half_a_request(view: FakeView) -> None:
+    view.recorder.changes.add([Change(1.0, Kind.PATH, Tone.BAD, "x", "y" * 120, "z" * 120)] * 200)
+    bind = SocketAddress(ip_address("127.0.0.1"), free_port())
+    with trio.fail_after(120):
+        async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+            await nursery.start(partial(serve, view, bind, stall_s=1.0))
+            asked = b"GET /paths HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100
+            stalled = await ask(stack, bind.port, asked, buffer=2048)
+            half = await ask(stack, bind.port, b"GET /status HTTP/1.1\r\nHost: loc")
+            fast = await ask(stack, bind.port, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await read_until(fast, b'"ok":true')
+            client = stalled.socket.getsockname()[1]
+            while True:
+                if not await trio.to_thread.run_sync(established, bind.port, client):
+                    break
+                await trio.sleep(0.1)
+            assert await half.receive_some(1000) == b""
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_foreign_address_is_a_bind_error(view: FakeView) -> None:
     with pytest.raises(StatusBindError, match="status:"):
         await serve(view, SocketAddress(ip_address("192.0.2.1"), 7480))
@@ -245,7 +360,12 @@ async def test_signal_handlers_stay_as_they_are(view: FakeView) -> None:
 
 async def test_every_field_is_documented(client: httpx.AsyncClient, view: FakeView) -> None:
     view.status = gateway_status()
-    documents = [(await client.get("/status")).json(), (await client.get("/flows")).json(), asdict(edge_status())]
+    view.recorder.changes.add([Change(1.0, Kind.PATH, Tone.BAD, "x", "text", "cause")])
+    view.changes = view.recorder.changes.last()
+    documents = [
+        *[(await client.get(path)).json() for path in ("/status", "/flows", "/paths", "/overlay", "/history")],
+        asdict(edge_status()),
+    ]
     missing = {name for document in documents for name in fields_of(document) if f"`{name}" not in DOCUMENTED}
     assert not missing
 
@@ -256,5 +376,6 @@ def fields_of(value: Any) -> set[str]:
         return set().union(*(fields_of(item) for item in value)) if value else set()
     if not isinstance(value, dict):
         return set()
-    nested = (fields_of(item) for name, item in value.items() if name not in ("drops", "dns", "change_counts"))
+    free = ("drops", "dns", "change_counts")
+    nested = (fields_of(item) for name, item in value.items() if name not in free)
     return set(value).union(*nested)

@@ -32,6 +32,9 @@ class Edge:
         self.recorder = Recorder()
         self.now = 1000.0
         self.told: list[Change] = []
+        self.second(6)
+        self.changes_at_start = self.texts()
+        self.recorder.changes = ChangeLog()
 
     def second(self, count: int = 1) -> NodeStatus:
         topology = small_topology()
@@ -95,8 +98,8 @@ def test_a_path_that_flaps_each_second_is_one_reduction() -> None:
 
 def test_a_path_that_just_came_into_use_is_given_time() -> None:
     edge = Edge()
-    edge.core["paths"][1]["in_use"] = False
     edge.core["paths"].append(edge.core["paths"][1] | {"id": 2, "in_use": True, "route": [23, 31]})
+    edge.core["paths"][1]["in_use"] = False
     edge.second(3)
     edge.core["paths"][1] |= {"in_use": True, "arrives": False}
     edge.core["paths"][2] |= {"in_use": False}
@@ -109,14 +112,15 @@ def test_a_path_that_just_came_into_use_is_given_time() -> None:
 
 
 def test_a_node_that_starts_is_not_told_off_for_what_it_cannot_have() -> None:
-    edge = Edge()
-    edge.core["sessions"], sessions = [], edge.core["sessions"]
-    edge.second(3)
+    edge, late = Edge(), Edge()
+    sessions = edge.core["sessions"]
+    for each in (edge, late):
+        each.recorder = Recorder()
+        each.core["sessions"] = []
+        each.second(3)
     edge.core["sessions"] = sessions
     edge.second(10)
     assert edge.told == []
-    late = Edge()
-    late.core["sessions"] = []
     late.second(20)
     assert [change.text for change in late.told] == ["protected by 0 of 2"]
 
@@ -169,10 +173,12 @@ def test_gateway_target_topology_and_readiness() -> None:
     assert "the newest topology file was refused: x.yaml: bad" in edge.texts()
     assert "edge-fra-1 is not ready: gateway: none" in edge.texts()
     recorder, status = Recorder(), gateway_status()
-    recorder.receive_snapshot(status, 1, WALL)
+    for second in range(7):
+        recorder.receive_snapshot(status, second, WALL)
+    recorder.changes = ChangeLog()
     (shop,) = status.applications
     targets = (replace(shop.targets[0], healthy=False, detail="refused"), *shop.targets[1:])
-    recorder.receive_snapshot(replace(status, applications=(replace(shop, targets=targets),)), 2, WALL + 1)
+    recorder.receive_snapshot(replace(status, applications=(replace(shop, targets=targets),)), 9, WALL + 1)
     assert [change.text for change in recorder.changes.last()] == ["shop: target 10.93.0.10 is failing"]
 
 
@@ -191,6 +197,10 @@ def test_rates_and_round_trips_go_into_the_history() -> None:
     edge.second()
     path = history.seconds(("edge-fra-1", "path", "gw-sto-1 via mid-ams-1"), edge.now, 2).values
     assert path["sent_per_s"] == [500, None]
+
+
+def test_a_start_is_one_change() -> None:
+    assert Edge().changes_at_start == ["edge-fra-1 started: "]
 
 
 def test_the_log_of_changes_keeps_the_last_ones_and_counts_all() -> None:
