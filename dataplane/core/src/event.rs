@@ -3,6 +3,7 @@
 use crate::desired::Desired;
 use crate::handshake::{Message, NewSession};
 use crate::wire::Kind;
+use braid_nat::FlowInfo;
 use serde_json::Value;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +75,8 @@ pub enum Command {
     /// Counts something the control side refused.
     Count(&'static str),
     Snapshot(Box<dyn Reply<Value>>),
-    Flows(usize, Box<dyn Reply<Value>>),
+    /// At most so many, those used last first. Answered after some turns.
+    Flows(usize, Box<dyn Reply<Vec<FlowInfo>>>),
     /// A fresh secret for cookies.
     CookieSecret([u8; 32]),
 }

@@ -16,6 +16,7 @@ mod link;
 pub mod node;
 mod order;
 mod path;
+mod question;
 mod receive;
 mod role;
 pub mod seal;
@@ -25,7 +26,9 @@ mod snapshot;
 mod transmit;
 pub mod wire;
 
+pub use braid_nat::FlowInfo;
 pub use desired::Desired;
 pub use event::{Command, Event, Outbox, Reply};
 pub use node::{Node, NodeConfig, Role};
+pub use snapshot::flow as flow_as_json;
 pub use transmit::rewrite;

@@ -5,6 +5,7 @@ use crate::event::{Command, Event, Outbox};
 use crate::gate::Gate;
 use crate::handshake::NewSession;
 use crate::hop::HopKey;
+use crate::question::Questions;
 use crate::receive::Delivery;
 use crate::role::edge::Edge;
 use crate::role::gateway::Gateway;
@@ -74,6 +75,7 @@ pub struct Node<O: Outbox> {
     pub(crate) icmp_rate: RateLimit,
     /// Sessions whose packets wait behind a hole.
     pub(crate) holding: Vec<u32>,
+    questions: Questions,
     deliveries: Vec<Delivery>,
     next_tick: Time,
     ticks: u64,
@@ -92,6 +94,7 @@ impl<O: Outbox> Node<O> {
             icmp: Vec::new(),
             icmp_rate: RateLimit::new(200, 50),
             holding: Vec::new(),
+            questions: Questions::default(),
             deliveries: Vec::new(),
             next_tick: Time(0),
             ticks: 0,
@@ -282,7 +285,7 @@ where
             }
             Command::Count(reason) => self.net.drops.count(reason),
             Command::Snapshot(reply) => reply.reply(self.snapshot(now)),
-            Command::Flows(limit, reply) => reply.reply(self.flows(limit, now)),
+            Command::Flows(limit, reply) => self.questions.ask(self.gateway.as_ref(), limit, reply),
             Command::CookieSecret(random) => self.gate.set_secret(random),
         }
     }
@@ -299,6 +302,7 @@ where
         if let Some(gateway) = &mut self.gateway {
             gateway.expire(now);
         }
+        self.questions.handle_timeout(self.gateway.as_ref(), now);
     }
 
     fn next_timeout(&self) -> Option<Time> {
@@ -306,7 +310,8 @@ where
             let session = self.net.sessions.get(index)?;
             session.order.next_timeout(session.wait)
         };
-        Some(self.holding.iter().filter_map(due).fold(self.next_tick, Time::min))
+        let tick = if self.questions.are_open() { Time(0) } else { self.next_tick };
+        Some(self.holding.iter().filter_map(due).fold(tick, Time::min))
     }
 
     fn flush(&mut self, sink: &mut impl Sink) {

@@ -128,11 +128,6 @@ impl<O: Outbox> Node<O> {
             })
             .collect()
     }
-
-    pub(crate) fn flows(&self, limit: usize, now: Time) -> Value {
-        let Some(gateway) = &self.gateway else { return json!([]) };
-        gateway.nat.flows(limit, now).into_iter().map(flow).collect()
-    }
 }
 
 fn nat(nat: &Nat) -> Value {
@@ -165,7 +160,8 @@ fn protocol(number: u8) -> Value {
     }
 }
 
-fn flow(flow: FlowInfo) -> Value {
+/// The shape is that of `/flows`.
+pub fn flow(flow: &FlowInfo) -> Value {
     json!({
         "app": flow.app,
         "proto": protocol(flow.protocol),

@@ -28,6 +28,9 @@ pub struct FlowInfo {
     pub bytes_out: u64,
 }
 
+/// Places that can be looked at while one flow is described.
+const DESCRIPTION: u32 = 32;
+
 /// A search for the flows used last. It goes over the table piece by piece, so that traffic need not wait for it.
 #[derive(Debug)]
 pub struct Search {
@@ -36,15 +39,25 @@ pub struct Search {
     rest: u32,
     /// When a flow was used last, its serial and its place; the oldest on top.
     newest: BinaryHeap<Reverse<(Time, u32, u32)>>,
+    /// The oldest first.
+    found: Vec<FlowInfo>,
+}
+
+impl Search {
+    /// Most recently used first.
+    pub fn into_flows(self) -> impl Iterator<Item = FlowInfo> {
+        self.found.into_iter().rev()
+    }
 }
 
 impl Nat {
     /// For at most `limit` flows.
     pub fn start_search(&self, limit: usize) -> Search {
-        Search { limit, rest: self.table.slots(), newest: BinaryHeap::new() }
+        Search { limit, rest: self.table.slots(), newest: BinaryHeap::new(), found: Vec::new() }
     }
 
-    /// Looks at `budget` more places of the table; true when none is left.
+    /// Looks at `budget` more places of the table, then describes the newest as they are now; true when that is done.
+    /// Flows that end meanwhile are left out.
     pub fn search(&self, search: &mut Search, budget: u32, now: Time) -> bool {
         let last = search.rest.saturating_sub(budget);
         // Last number first: mostly the younger flows first, so that the older ones only need one look.
@@ -62,14 +75,13 @@ impl Nat {
             }
             search.newest.push(entry);
         }
+        let budget = (budget - (search.rest - last)) / DESCRIPTION;
         search.rest = last;
-        last == 0
-    }
-
-    /// What was found, as it is now; most recently used first. Flows that ended since then are left out.
-    pub fn found(&self, search: Search, now: Time) -> Vec<FlowInfo> {
-        let sorted = search.newest.into_sorted_vec().into_iter();
-        sorted.filter_map(|Reverse((_, serial, index))| self.describe(index, serial, now)).collect()
+        for _ in 0..budget {
+            let Some(Reverse((_, serial, index))) = search.newest.pop() else { break };
+            search.found.extend(self.describe(index, serial, now));
+        }
+        search.rest == 0 && search.newest.is_empty()
     }
 
     fn describe(&self, index: u32, serial: u32, now: Time) -> Option<FlowInfo> {

@@ -144,7 +144,7 @@ impl Nat {
     /// At most `limit` flows, most recently used first. Passes over all flows at once: not while packets wait.
     pub fn flows(&self, limit: usize, now: Time) -> Vec<FlowInfo> {
         let mut search = self.start_search(limit);
-        self.search(&mut search, u32::MAX, now);
-        self.found(search, now)
+        while !self.search(&mut search, u32::MAX, now) {}
+        search.into_flows().collect()
     }
 }

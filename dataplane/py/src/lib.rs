@@ -250,7 +250,8 @@ impl Core {
 
     #[pyo3(signature = (limit=1000))]
     fn flows(&self, py: Python<'_>, limit: usize) -> PyResult<String> {
-        Ok(self.ask(py, |reply| Command::Flows(limit, reply))?.to_string())
+        let flows = self.ask(py, |reply| Command::Flows(limit, reply))?;
+        Ok(flows.iter().map(braid_core::flow_as_json).collect::<Value>().to_string())
     }
 }
 

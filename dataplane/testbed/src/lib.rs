@@ -6,12 +6,12 @@
 
 use braid_core::handshake::Handshaker;
 use braid_core::wire::Kind;
-use braid_core::{Command, Desired, Event, Node, NodeConfig, Outbox, Reply, Role};
+use braid_core::{Command, Desired, Event, FlowInfo, Node, NodeConfig, Outbox, Reply, Role};
 use braid_packet::{Datagrams, Engine, Sink, SuperPackets, Time, VnetHdr};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::mpsc::{channel, Sender};
+use std::sync::mpsc::{channel, Receiver, Sender};
 
 mod packets;
 
@@ -73,7 +73,7 @@ impl Sink for Recorder {
 pub struct Host {
     node: Node<Outgoing>,
     handshaker: Handshaker,
-    events: std::sync::mpsc::Receiver<Event>,
+    events: Receiver<Event>,
     pub seen: Vec<Event>,
     pub tun: Vec<(VnetHdr, Vec<u8>)>,
     /// What the host takes through its TUN.
@@ -352,6 +352,13 @@ impl Braid {
         let (sender, receiver) = channel();
         self.command(number, Command::Snapshot(Box::new(Answer(sender))));
         receiver.try_recv().unwrap()
+    }
+
+    /// Asks for flows; the answer takes turns to come.
+    pub fn ask_flows(&mut self, number: u16, limit: usize) -> Receiver<Vec<FlowInfo>> {
+        let (sender, receiver) = channel();
+        self.command(number, Command::Flows(limit, Box::new(Answer(sender))));
+        receiver
     }
 
     pub fn drops(&mut self, number: u16, reason: &str) -> u64 {

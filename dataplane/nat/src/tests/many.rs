@@ -71,6 +71,42 @@ fn what_flows_leave_is_used_again() {
     }
 }
 
+#[test]
+fn a_search_in_pieces_finds_the_same_as_one_at_once() {
+    let mut nat = nat();
+    for (n, packet) in (0..FLOWS).map(request).enumerate() {
+        let now = START.after(n as u64 * 7919 % 1000);
+        assert_eq!(nat.forward(&mut packet.clone(), false, EDGE, now), Forward::Pass);
+    }
+    let now = START.after(2000);
+    for limit in [0, 1, 100, FLOWS as usize, usize::MAX] {
+        let mut search = nat.start_search(limit);
+        let mut pieces = 1;
+        while !nat.search(&mut search, 100, now) {
+            pieces += 1;
+        }
+        assert!(pieces >= FLOWS / 100);
+        let found: Vec<_> = search.into_flows().collect();
+        assert_eq!(found.len(), limit.min(FLOWS as usize));
+        assert!(found.is_sorted_by_key(|flow| flow.idle));
+        assert_eq!(found, nat.flows(limit, now));
+    }
+}
+
+#[test]
+fn a_search_bears_that_the_table_changes_under_it() {
+    let mut nat = nat();
+    let packets: Vec<Vec<u8>> = (0..FLOWS).map(request).collect();
+    pass_all(&mut nat, &packets, false);
+    let mut search = nat.start_search(usize::MAX);
+    assert!(!nat.search(&mut search, FLOWS, START));
+    // All that were seen end, some come again under the same numbers.
+    nat.expire(START.after(31_000_000_000), FLOWS as usize);
+    pass_all(&mut nat, &packets[..10], false);
+    while !nat.search(&mut search, 100, START) {}
+    assert_eq!(search.into_flows().count(), 0);
+}
+
 proptest! {
     #[test]
     fn a_glance_at_any_bytes_does(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
