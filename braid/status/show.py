@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from braid.status.table import Table, flows_table, node_tables, nodes_table, paths_table
+from braid.status.path_table import changes_table, paths_table, services_table
+from braid.status.table import Table, flows_table, node_tables, nodes_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,8 @@ WIDTH_OF_A_PIPE = 200
 def tables_of(what: str, answers: Answers) -> list[Table]:
     """``what`` is status, paths or flows. One node alone is shown in detail."""
     if what == "paths":
-        return [paths_table(answers.documents)]
+        more = (services_table(answers.documents), changes_table(answers.documents))
+        return [paths_table(answers.documents), *(table for table in more if table.rows)]
     if what == "flows":
         return [flows_table(answers.documents)]
     tables = [nodes_table(answers.documents, answers.unreachable)]

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braid.status.ask import Answers
+from braid.status.documents import paths_document
+from braid.status.path_table import changes_table, join_paths, paths_table, services_table
 from braid.status.show import printable, tables_of
-from braid.status.table import duration, flows_table, join_paths, node_tables, nodes_table, paths_table
+from braid.status.table import duration, flows_table, node_tables, nodes_table
 from tests.braid.fake_node import FakeView, edge_status, gateway_status
 
 
@@ -28,9 +30,9 @@ def both() -> dict[str, dict[str, Any]]:
 def test_lost_is_what_was_sent_and_neither_kept_nor_eliminated() -> None:
     found = {(path.source, path.way): (path.sent, path.kept, path.eliminated, path.lost) for path in join_paths(both())}
     assert found == {
-        ("edge-fra-1", "mid-ams"): (1000, 800, 190, 10),
-        ("edge-fra-1", "mid-lon"): (995, 195, 780, 20),
-        ("gw-sto-1", "mid-ams"): (989, 700, 285, 4),
+        ("edge-fra-1", "mid-ams-1"): (1000, 800, 190, 10),
+        ("edge-fra-1", "mid-lon-1"): (995, 195, 780, 20),
+        ("gw-sto-1", "mid-ams-1"): (989, 700, 285, 4),
     }
 
 
@@ -122,6 +124,49 @@ def test_paths_that_were_never_used_are_left_out() -> None:
     del documents["gw-sto-1"]["received"][1]
     rows = paths_table(documents).rows
     assert [(row[0].text, row[2].text, row[3].text) for row in rows] == [
-        ("edge-fra-1", "mid-ams", "not in use"),
-        ("gw-sto-1", "mid-ams", "up"),
+        ("gw-sto-1", "mid-ams-1", "up"),
+        ("edge-fra-1", "mid-ams-1", "not in use"),
     ]
+
+
+def test_the_worst_path_comes_first_with_since_when_and_share() -> None:
+    documents = both()
+    documents["edge-fra-1"]["paths"][1]["since"] = documents["edge-fra-1"]["started_at"] + 20
+    documents["gw-sto-1"]["received"][0]["first_share"] = 0.8
+    table = paths_table(documents)
+    column = {name: index for index, name in enumerate(table.columns)}
+    assert [row[column["Path"]].text for row in table.rows] == ["mid-lon-1", "mid-ams-1", "mid-ams-1"]
+    assert table.rows[0][column["Health"]].text == "down: neighbour mid-lon-1 is down"
+    assert table.rows[0][column["Since"]].text == "1 min 10 s"
+    assert table.rows[1][column["First"]].text == "80%"
+    assert "Loss" not in column
+    documents["edge-fra-1"]["paths"][0]["loss"] = 0.015
+    table = paths_table(documents)
+    assert [row[table.columns.index("Loss")].text for row in table.rows] == ["-", "1.50%", "-"]
+
+
+def test_a_silent_path_that_is_avoided_says_why() -> None:
+    documents = both()
+    documents["edge-fra-1"]["paths"][1] |= {"in_use": False, "silent": True, "detail": "avoided: gw hears nothing"}
+    row = paths_table(documents).rows[0]
+    assert (row[2].text, row[3].text) == ("mid-lon-1", "avoided: gw hears nothing")
+
+
+def test_services_are_told_once_by_the_end_that_chose_and_worst_first() -> None:
+    view = FakeView()
+    documents = {"edge-fra-1": json.loads(json.dumps(paths_document(view)))}
+    documents["gw-sto-1"] = json.loads(json.dumps(paths_document(view)))
+    for item in documents["gw-sto-1"]["choices"]:
+        item["sentence"] = "told by the gateway"
+    rows = {row[1].text: row[2].text for row in services_table(documents).rows}
+    assert rows["edge-fra-1 > gw-sto-1"].startswith("protected by 1 of 2")
+    assert rows["gw-sto-1 > edge-fra-1"] == "told by the gateway"
+    titles = [table.title for table in tables_of("paths", Answers(documents))]
+    assert titles == ["Paths", "Services"]
+
+
+def test_changes_of_all_nodes_newest_first() -> None:
+    change = {"at": 10.0, "text": "a", "cause": "b", "tone": "bad", "kind": "path"}
+    documents = {"one": {"changes": [change]}, "two": {"changes": [change | {"at": 70.0}]}}
+    rows = changes_table(documents).rows
+    assert [(row[0].text, row[1].text) for row in rows] == [("00:01:10 UTC", "two"), ("00:00:10 UTC", "one")]

@@ -1,0 +1,210 @@
+"""Paths, what they carry, and what changed, as rows for people. Pure; ``braid.status.show`` prints them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from braid.status.changes import clock
+from braid.status.table import DASH, Cell, Table, count_cell, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from braid.status.table import Documents
+
+SAME_AGE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class DirectedPath:
+    """One path from end to end: what the sender sent on it and what the receiver made of the copies."""
+
+    source: str
+    destination: str
+    way: str
+    """Nodes crossed; for a sender that was not asked, the neighbour through which its copies come."""
+    up: bool | None
+    in_use: bool
+    detail: str
+    rtt_ms: float | None
+    sent: int | None
+    unsent: int | None
+    kept: int | None
+    """None when the receiver was not asked, did not answer, or has not yet had a copy."""
+    eliminated: int | None
+    lost: int | None
+    """Sent and never arrived, copies in flight included. None when the two counters do not cover the same time."""
+    first_share: float | None = None
+    since_s: float | None = None
+    silent: bool = False
+    loss: float | None = None
+
+
+def join_paths(documents: Documents) -> list[DirectedPath]:
+    """Sender's and receiver's counters of each path brought together, by sender, receiver and path id.
+
+    What was received from a sender that is not among the documents has a line of its own.
+    """
+    joined: list[DirectedPath] = []
+    for source, document in documents.items():
+        for path in document.get("paths", ()):
+            destination = documents.get(path["peer"])
+            found = [
+                item
+                for item in (destination or {}).get("received", ())
+                if item["peer"] == source and item["id"] == path["id"]
+            ]
+            kept = sum(item["kept"] for item in found) if found else None
+            eliminated = sum(item["eliminated"] for item in found) if found else None
+            joined.append(
+                DirectedPath(
+                    source=source,
+                    destination=path["peer"],
+                    way=" > ".join(path["route"][:-1]) or "direct",
+                    up=path["up"],
+                    in_use=path.get("in_use", True),
+                    detail=path.get("detail", ""),
+                    rtt_ms=path.get("rtt_ms"),
+                    sent=path["copies_sent"],
+                    unsent=path["unsent"],
+                    kept=kept,
+                    eliminated=eliminated,
+                    lost=_lost(document, destination, path["copies_sent"], kept, eliminated),
+                    first_share=next((item.get("first_share") for item in found), None),
+                    since_s=_seconds_since(document, path.get("since")),
+                    silent=path.get("silent", False),
+                    loss=path.get("loss"),
+                )
+            )
+        joined += [
+            DirectedPath(
+                source=item["peer"],
+                destination=source,
+                way=f"... {item['via']}",
+                up=None,
+                in_use=True,
+                detail="",
+                rtt_ms=None,
+                sent=None,
+                unsent=None,
+                kept=item["kept"],
+                eliminated=item["eliminated"],
+                lost=None,
+            )
+            for item in document.get("received", ())
+            if item["peer"] not in documents
+        ]
+    return joined
+
+
+def _lost(
+    source: Mapping[str, Any],
+    destination: Mapping[str, Any] | None,
+    sent: int,
+    kept: int | None,
+    eliminated: int | None,
+) -> int | None:
+    if destination is None or kept is None or eliminated is None:
+        return None
+    if abs(source.get("uptime_s", 0.0) - destination.get("uptime_s", 0.0)) > SAME_AGE_S:
+        return None
+    missing = sent - kept - eliminated
+    return missing if missing >= 0 else None
+
+
+def _seconds_since(document: Mapping[str, Any], since: float | None) -> float | None:
+    """By the node's own clock: ``since`` and its start are both its Unix time."""
+    started = document.get("started_at")
+    if since is None or started is None:
+        return None
+    return max(0.0, float(started) + float(document.get("uptime_s", 0.0)) - since)
+
+
+def paths_table(documents: Documents) -> Table:
+    """Worst first."""
+    shown = [path for path in join_paths(documents) if path.in_use or path.silent or path.sent or path.kept]
+    shown.sort(key=_rank)
+    measured = any(path.loss is not None for path in shown)
+    rows = tuple(
+        (
+            Cell(path.source),
+            Cell(path.destination),
+            Cell(path.way),
+            _path_health(path),
+            Cell(DASH if path.rtt_ms is None else f"{path.rtt_ms:.1f} ms"),
+            *((Cell(DASH if path.loss is None else f"{path.loss:.2%}"),) if measured else ()),
+            Cell(DASH if path.first_share is None else f"{path.first_share:.0%}"),
+            count_cell(path.sent),
+            count_cell(path.unsent),
+            count_cell(path.kept),
+            count_cell(path.eliminated),
+            count_cell(path.lost),
+            Cell(DASH if path.since_s is None else duration(path.since_s)),
+        )
+        for path in shown
+    )
+    numeric = ["Round trip", *(["Loss"] if measured else []), "First", "Sent", "Unsent", "Kept first", "Eliminated",
+               "Lost", "Since"]  # fmt: skip
+    return Table("Paths", ("From", "To", "Path", "Health", *numeric), frozenset(numeric), rows)
+
+
+def _rank(path: DirectedPath) -> tuple[int, int]:
+    """Down, then what only one end told, then up, then not in use; most lost first."""
+    state = 3 if not path.in_use and not path.silent else 0 if path.up is False or path.silent else 1 + bool(path.up)
+    return state, -(path.lost or 0)
+
+
+def services_table(documents: Documents) -> Table:
+    """What carries the applications, as the nodes tell in ``choices``; worst first, each once."""
+    found: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    for name, document in documents.items():
+        for item in document.get("choices", ()):
+            key = (item["application"], item["edge"], item["gateway"], item["direction"])
+            source = item["edge"] if item["direction"] == "to_gateway" else item["gateway"]
+            if key not in found or name == source:
+                found[key] = item
+    order = ("down", "reduced", "unknown", "protected")
+    chosen = sorted(found.values(), key=lambda item: order.index(item["state"]) if item["state"] in order else 0)
+    rows = tuple(
+        (
+            Cell(item["application"]),
+            Cell(_ends(item)),
+            Cell(item["sentence"], {"protected": "good", "reduced": "warn", "down": "bad"}.get(item["state"], "dim")),
+            Cell("; ".join(" > ".join(path["route"][:-1]) or "direct" for path in item["paths"])),
+            Cell(item["why"], "dim"),
+        )
+        for item in chosen
+    )
+    return Table("Services", ("Application", "From > To", "State", "Paths", "Why"), frozenset(), rows)
+
+
+def _ends(item: Mapping[str, Any]) -> str:
+    ends = (item["edge"], item["gateway"])
+    return " > ".join(ends if item["direction"] == "to_gateway" else reversed(ends))
+
+
+def changes_table(documents: Documents, count: int = 10) -> Table:
+    """The last changes of all nodes, newest first."""
+    found = [(change, name) for name, document in documents.items() for change in document.get("changes", ())]
+    found.sort(key=lambda item: -item[0]["at"])
+    rows = tuple(
+        (
+            Cell(clock(change["at"])),
+            Cell(name),
+            Cell(change["text"], {"bad": "bad", "good": "good"}.get(change["tone"], "")),
+            Cell(change["cause"], "dim"),
+        )
+        for change, name in found[:count]
+    )
+    return Table("Last changes", ("Time", "Node", "What", "Cause"), frozenset(), rows)
+
+
+def _path_health(path: DirectedPath) -> Cell:
+    if path.up is None:
+        return Cell(DASH, "dim")
+    if not path.in_use:
+        return Cell(path.detail, "warn") if path.silent else Cell("not in use", "dim")
+    if path.up:
+        return Cell("up", "good")
+    return Cell(f"down: {path.detail}" if path.detail else "down", "bad")
