@@ -38,6 +38,21 @@ class _Lab(click.Group):
         return lab_group
 
 
+class _Dns(click.Group):
+    """The commands of ``dns.cli``, imported when one of them is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return self._group().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self._group().get_command(ctx, cmd_name)
+
+    def _group(self) -> click.Group:
+        from dns.cli import dns_group
+
+        return dns_group
+
+
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
         from braid.version import version
@@ -58,6 +73,9 @@ def braid() -> None:
 braid.add_command(
     _Lab("lab", help="Run a topology in network namespaces, with links that lose, delay and reorder (root).")
 )
+
+
+braid.add_command(_Dns("dns", help="Why a client gets an answer, and edges that get no new clients."))
 
 
 @braid.command()

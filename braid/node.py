@@ -10,7 +10,7 @@ import importlib
 import signal
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import SystemRandom
 from typing import TYPE_CHECKING
@@ -153,7 +153,8 @@ async def run(
                 nursery.start_soon(control.watch_paths)
                 await reloader.capture_addresses()
                 view = View(control, loaded, rng, trio.current_time, time.time)
-                await nursery.start(role.serve, control.handle(view.is_ready))
+                handle = replace(control.handle(view.is_ready), topology_file=options.topology)
+                await nursery.start(role.serve, handle)
                 nursery.start_soon(follow, view.record)
                 await nursery.start(_serve_status, view, node.status)
                 nursery.start_soon(reloader.follow)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     import trio
 
@@ -58,6 +59,8 @@ class NodeHandle:
     """An event that is set when the topology is next replaced."""
     draining: Callable[[], bool]
     ready: Callable[[], bool]
+    topology_file: Path | None = None
+    """Where the topology comes from; a role may keep what its operator decides beside it."""
 
 
 class RoleRuntime(Protocol):

@@ -9,6 +9,7 @@ from dns import gate
 from dns.chaos import CLASS_CH
 from dns.client import client_of
 from dns.counters import RCODE_NAMES, TYPE_NAMES
+from dns.explain import asks_to_explain, explain_reply
 from dns.gate import Drop, Fault, Query
 from dns.limit import Verdict
 from dns.options import COOKIE, KEEPALIVE, NSID, UDP_SIZE, Edns, opt_record, option, subnet_option
@@ -62,9 +63,11 @@ class Responder:
         self.counters = counters
         self._keepalive = option(KEEPALIVE, round(tcp_idle / KEEPALIVE_UNIT).to_bytes(2, "big"))
 
-    def respond(self, data: bytes, client: bytes, transport: Transport, now: float, unix: int) -> bytes | None:
+    def respond(
+        self, data: bytes, client: bytes, transport: Transport, now: float, unix: int, *, local: bool = False
+    ) -> bytes | None:
         """Returns the answer to one message, or None for none. ``client`` is the packed address it came from, ``now``
-        monotonic and ``unix`` Unix time in seconds.
+        monotonic and ``unix`` Unix time in seconds; ``local`` says that it came from this host, for certain.
 
         Never raises for anything in ``data``.
         """
@@ -78,7 +81,7 @@ class Responder:
             counters.faults[query.reason] += 1
             result, label, flags = _Result(query.rcode), "other", query.opcode << 11
         else:
-            result, label, flags = self._resolve(query, client, view), TYPE_NAMES.get(query.qtype, "other"), 0
+            result, label, flags = self._resolve(query, client, view, local), TYPE_NAMES.get(query.qtype, "other"), 0
             if query.edns is not None:
                 options, known = self._options(query.edns, client, transport, result.scope, unix)
         flags |= _QR | _RD * query.rd | result.rcode & 15
@@ -122,11 +125,16 @@ class Responder:
             options += self._keepalive
         return options, known
 
-    def _resolve(self, query: Query, client: bytes, view: View) -> _Result:
+    def _resolve(self, query: Query, client: bytes, view: View, local: bool) -> _Result:
         if query.qclass != CLASS_IN:
             if not query.question:
                 return _Result(NOERROR)
-            reply = view.chaos.get(query.name) if (query.qclass, query.qtype) == (CLASS_CH, TYPE_TXT) else None
+            if (query.qclass, query.qtype) != (CLASS_CH, TYPE_TXT):
+                return _REFUSED
+            if local and asks_to_explain(query.name):
+                asker = client_of(client, query.edns.subnet if query.edns else None, ClientSubnetUse.ALL)
+                return _Result(NOERROR, explain_reply(view, query.name, asker))
+            reply = view.chaos.get(query.name)
             return _REFUSED if reply is None else _Result(NOERROR, reply)
         found = view.zones.find(query.name)
         if found is None:

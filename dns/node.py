@@ -80,6 +80,15 @@ class DnsService:
     def _standings(self, config: DnsConfig) -> Standings:
         return self._watch.standings(config, self._health, self._drained(), self._clock())
 
+    def standings(self) -> dict[str, int]:
+        """What edges can do now, as counters are named; and whether that is only what we last knew."""
+        edges = self.view.config.edges
+        named = {
+            f"standings/{application}/{edges[edge].name}": int(standing)
+            for (edge, application), standing in self.view.standings.items()
+        }
+        return named | {"stale": int(self._watch.stale_since is not None)}
+
     def _cookies(self, config: DnsConfig) -> Cookies:
         return Cookies(config.settings.cookie_secrets or (self._own_secret,))
 

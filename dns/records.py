@@ -69,10 +69,10 @@ def pack_addresses(addresses: Iterable[IPAddress], ttl: int) -> dict[int, Record
     return packed
 
 
-def pack_chaos(text: str) -> bytes:
-    """A TXT record of class CH without owner."""
+def pack_chaos(*strings: str) -> bytes:
+    """A TXT record of class CH without owner; strings of at most 255 bytes."""
     buffer = _Plain()
-    RR(".", TYPE_TXT, CLASS.CH, 0, TXT(text)).pack(buffer)
+    RR(".", TYPE_TXT, CLASS.CH, 0, TXT(list(strings))).pack(buffer)
     return bytes(buffer.data[1:])
 
 

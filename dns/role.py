@@ -13,6 +13,7 @@ from braid.messages import decode
 from braid.readiness import neighbour_check
 from braid.status.snapshot import Check
 from dns.config import dns_config
+from dns.drain import DrainFollower, drain_file
 from dns.health import HealthTable
 from dns.node import DnsService, serve
 from dns.policy import Standing
@@ -81,7 +82,10 @@ class Dns:
         situation = node.situation()
         config = dns_config(situation.topology, situation.node)
         async with trio.open_nursery() as nursery:
-            self._service = await nursery.start(partial(serve, config, self._health, clock=trio.current_time))
+            drained = DrainFollower(None if node.topology_file is None else drain_file(node.topology_file))
+            self._service = await nursery.start(
+                partial(serve, config, self._health, clock=trio.current_time, drained=drained.names)
+            )
             log.info("dns answers", zone=config.zone.name, addresses=[str(address) for address in config.listen])
             task_status.started()
             while True:
@@ -96,4 +100,6 @@ class Dns:
 
     def counters(self) -> Mapping[str, int]:
         service = self._service
-        return {"bad_messages": self._bad_messages} | (service.counters.flat() if service is not None else {})
+        if service is None:
+            return {"bad_messages": self._bad_messages}
+        return {"bad_messages": self._bad_messages} | service.counters.flat() | service.standings()

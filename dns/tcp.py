@@ -65,11 +65,13 @@ class TcpService:
 
     async def _converse(self, stream: trio.SocketStream, connection: _Connection) -> None:
         client = packed_address(stream.socket.getpeername()[0])
+        # A handshake with one of our own addresses at the other end cannot have come from another host.
+        local = client == packed_address(stream.socket.getsockname()[0])
         received = bytearray()
         while chunk := await stream.receive_some(READ_SIZE):
             received += chunk
             while True:
-                answers, sound = self._turn(received, client)
+                answers, sound = self._turn(received, client, local)
                 if answers:
                     await stream.send_all(answers)
                     connection.scope.deadline = trio.current_time() + IDLE_LIMIT
@@ -80,7 +82,7 @@ class TcpService:
                 if not answers:
                     break
 
-    def _turn(self, received: bytearray, client: bytes) -> tuple[bytes, bool]:
+    def _turn(self, received: bytearray, client: bytes, local: bool) -> tuple[bytes, bool]:
         """Takes up to ``TURN_ANSWERS`` complete messages off ``received``; False ends the connection after sending."""
         answers: list[bytes] = []
         now, unix = monotonic(), int(time())
@@ -91,7 +93,8 @@ class TcpService:
                 return b"".join(answers), False
             if len(received) < 2 + length:
                 break
-            answer = self._responder.respond(bytes(received[2 : 2 + length]), client, "tcp", now, unix)
+            message = bytes(received[2 : 2 + length])
+            answer = self._responder.respond(message, client, "tcp", now, unix, local=local)
             del received[: 2 + length]
             if answer is None:
                 return b"".join(answers), False

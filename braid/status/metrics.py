@@ -275,6 +275,15 @@ def _dns(status: NodeStatus) -> Iterator[Metric]:
     single = {labels[0]: value for labels, value in named.get("", ())}
     for family, (metric, text, labels) in DNS_COUNTERS.items():
         yield _counter(metric, text, labels, [item for item in named.get(family, ()) if len(item[0]) == len(labels)])
+    standings = [item for item in named.get("standings", ()) if len(item[0]) == 2]
+    yield _gauge(
+        "braid_dns_edge_standing",
+        "0 well, 1 well again, 2 too few paths, 3 full, 4 draining, 5 down",
+        ("application", "edge"),
+        standings,
+    )
+    if "stale" in single:
+        yield _gauge("braid_dns_stale", "1 while no edge is heard", (), [((), single.pop("stale"))])
     if "connections" in single:
         yield _gauge("braid_dns_tcp_connections", "TCP connections open", (), [((), single.pop("connections"))])
     yield _counter("braid_dns_events", "What else happened", ("event",), [((k,), v) for k, v in single.items()])

@@ -22,6 +22,12 @@ DNS = {
     "drops/tcp_length": 1,
     "connections": 3,
     "truncated": 5,
+    "standings/shop/edge-fra-1": 2,
+    "decisions/sticky": 7,
+    "limited/slip": 8,
+    "subnets/family1": 9,
+    "cookies/valid": 10,
+    "stale": 1,
 }
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -80,6 +86,9 @@ def test_a_dns_node() -> None:
     assert found["braid_dns_dropped_queries_total{reason=tcp_length}"] == 1
     assert found["braid_dns_tcp_connections"] == 3
     assert found["braid_dns_events_total{event=truncated}"] == 5
+    assert found["braid_dns_edge_standing{application=shop,edge=edge-fra-1}"] == 2
+    assert found["braid_dns_decisions_total{reason=sticky}"] == 7
+    assert found["braid_dns_stale"] == 1
 
 
 def test_equal_labels_are_one_sample() -> None:

@@ -1,0 +1,149 @@
+"""``braid dns``: what it explains is what is answered, and draining reaches a running node."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from functools import partial
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from click.testing import CliRunner
+
+from dns.ask import NotExplained, ask_why
+from dns.cli import as_text, dns_group
+from dns.client import Client
+from dns.counters import Counters
+from dns.drain import DrainFollower, drain_file, read_drained
+from dns.explain import explain
+from dns.health import HealthTable
+from dns.node import serve
+from dns.policy import Standing
+from dns.records import wire_name
+from dns.view import make_view
+from tests.dns.test_policy import steering_config
+from tests.dns.zone import CONFIG, FULL, addresses, free_port, query, respond
+from topology.model import ClientSubnetUse, DnsSettings, SocketAddress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHOP = "shop.apps.example"
+LOOPBACK = ip_address("127.0.0.1")
+SETTINGS = DnsSettings(client_subnet=ClientSubnetUse.ALL, responses_per_second=0)
+
+
+def test_the_explanation_is_the_answer() -> None:
+    rng = random.Random(11)
+    config = replace(steering_config(rng), settings=SETTINGS)
+    standings = {pair: rng.choice(list(Standing)) for pair in config.vips}
+    view = make_view(config, standings)
+    for _ in range(1000):
+        number = rng.getrandbits(32)
+        told = explain(view, wire_name(SHOP), Client(4, number, False))
+        answer = respond(query(SHOP), str(ip_address(number)), "udp", view, Counters())
+        assert answer is not None
+        assert addresses(answer) == [vip for each in told["answer"] for vip in each["vips"]]
+        assert len(told["candidates"]) == 8
+
+
+def test_what_is_told() -> None:
+    standings = dict.fromkeys(CONFIG.vips, Standing.UP) | {(0, "shop"): Standing.DOWN}
+    told = explain(make_view(CONFIG, standings), wire_name(SHOP), Client(4, int(ip_address("10.91.1.10")), True))
+    assert (told["reason"], told["ttl"], told["scope"], told["application"]) == ("best", 10, 24, "shop")
+    assert [(each["edge"], each["standing"], each["serves"]) for each in told["candidates"]] == [
+        ("edge-any-1", "up", "everybody"),
+        ("edge-nyc-1", "up", "others"),
+        ("edge-fra-1", "down", "10.91.1.0/24"),
+    ]
+    text = as_text(told)
+    assert "answer: 10.91.3.130, fd91:3::1:1 of edge-any-1" in text
+    assert "3. edge-fra-1: down" in text
+    for name, error in (("a.ent.apps.example", "no hostname"), ("no.apps.example", "exist"), ("x.org", "outside")):
+        told = explain(make_view(FULL, standings), wire_name(name), Client(4, 1, False))
+        assert error in as_text(told)
+
+
+async def test_only_this_host_is_told_and_only_over_tcp() -> None:
+    place = SocketAddress(LOOPBACK, free_port())
+    config = replace(FULL, listen=(place,), settings=SETTINGS)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve, config, HealthTable()))
+        told = await trio.to_thread.run_sync(ask_why, place, SHOP, ip_address("10.91.2.10"), 10.0)
+        assert told["answer"] == [{"edge": "edge-nyc-1", "vips": ["10.91.2.130", "fd91:2::1:1"]}]
+        told = await trio.to_thread.run_sync(ask_why, place, SHOP, ip_address("fd91:1::10"), 10.0)
+        assert told["answer"][0]["edge"] == "edge-fra-1"
+        nursery.cancel_scope.cancel()
+    view = make_view(FULL, dict.fromkeys(FULL.vips, Standing.UP))
+    data = query(f"{SHOP}.explain.braid", "TXT")[:-1] + b"\x03"
+    for transport in ("udp", "tcp"):
+        answer = respond(data, "127.0.0.1", transport, view, Counters())
+        assert answer is not None
+        assert answer[3] & 15 == 5, "without the word of the socket, loopback proves nothing"
+
+
+def test_asking_where_nobody_answers() -> None:
+    with pytest.raises(NotExplained, match=r"127\.0\.0\.1"):
+        ask_why(SocketAddress(LOOPBACK, free_port()), SHOP, LOOPBACK, 1.0)
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(dns_group, list(arguments))
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    from topology.sample import SAMPLE
+
+    place = tmp_path / "net.yaml"
+    place.write_text(SAMPLE)
+    return place
+
+
+def test_drain_and_undrain(file: Path) -> None:
+    code, text = run("drain", "edge-west-1", "-t", str(file))
+    assert (code, "drained: edge-west-1" in text, "every edge is drained" in text) == (0, True, True)
+    assert read_drained(drain_file(file)) == {"edge-west-1"}
+    assert run("undrain", "edge-west-1", "-t", str(file))[0] == 0
+    assert read_drained(drain_file(file)) == frozenset()
+    for wrong in ("dns-1", "edge-x"):
+        code, text = run("drain", wrong, "-t", str(file))
+        assert (code, "known: edge-west-1" in text) == (2, True)
+    drain_file(file).write_text("gone-1\n")
+    assert run("undrain", "gone-1", "-t", str(file))[0] == 0, "an edge that has left the topology"
+    assert run("drain", "edge-west-1")[0] == 2
+    assert run("drain", "edge-west-1", "-t", str(file.with_name("other.yaml")))[0] == 2
+
+
+def test_explain_from_the_command_line(file: Path) -> None:
+    code, text = run("explain", SHOP, "--client", "nobody", "-t", str(file))
+    assert (code, "write for instance" in text) == (2, True)
+    code, text = run("explain", SHOP, "--client", "192.0.2.1", "--server", f"127.0.0.1:{free_port()}")
+    assert (code, "refused" in text) == (3, True)
+
+
+async def test_a_drained_edge_leaves_the_answers_within_a_second(file: Path) -> None:
+    place = SocketAddress(LOOPBACK, free_port())
+    config = replace(CONFIG, listen=(place,), settings=SETTINGS)
+    command = ["explain", SHOP, "--client", "10.91.1.10", "--server", str(place), "--json"]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve, config, HealthTable(), drained=DrainFollower(drain_file(file)).names))
+
+        async def edge_is(name: str) -> None:
+            with trio.fail_after(30):
+                while True:
+                    done = await trio.to_thread.run_sync(CliRunner().invoke, dns_group, command)
+                    if json.loads(done.output)["answer"][0]["edge"] == name:
+                        return
+                    await trio.sleep(0.05)
+
+        await edge_is("edge-fra-1")
+        drain_file(file).write_text("edge-fra-1\n")
+        await edge_is("edge-any-1")
+        drain_file(file).unlink()
+        await edge_is("edge-fra-1")
+        nursery.cancel_scope.cancel()
