@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from braid import core as seam
@@ -61,7 +61,8 @@ class View:
         control.receive_summary = self._exchange.receive
 
     def snapshot(self) -> NodeStatus:
-        return self.recorder.annotate(self._status(seam.read_snapshot(self._control.core)))
+        status = self.recorder.annotate(self._status(seam.read_snapshot(self._control.core)))
+        return replace(status, summaries=self._exchange.counts())
 
     def record(self, now: float) -> None:
         """Take this second into the node's memory; ``now`` is monotonic. A data thread that does not answer leaves a

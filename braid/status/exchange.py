@@ -62,6 +62,9 @@ class Exchange:
         known = self.gossip.known(now) | {status.number: Known(self._summary(status), now, 0.0, 0)}
         return overlay(self._control.topology, status.name, known, now, self._wall())
 
+    def counts(self) -> dict[str, int]:
+        return {**self.gossip.counts, "known": len(self.gossip.known(self._clock()))}
+
     def _summary(self, status: NodeStatus) -> Summary:
         return summary_of(status, self._control.topology, self._recorder.changes.last(), self._wall())
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
+
+from braid.status.families import counter, gauge
+from braid.status.metrics_health import health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client.core import Metric
 
+    from braid.status.families import Sample
     from braid.status.snapshot import NodeStatus
-
-Sample = tuple[tuple[str, ...], float]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -96,46 +97,28 @@ class StatusCollector(Collector):
         if status.role == "dns":
             yield from _dns(status)
         yield from _io(status)
-
-
-def _gauge(name: str, text: str, labels: tuple[str, ...], samples: Iterable[Sample]) -> GaugeMetricFamily:
-    """Of two samples with equal labels the last one stands."""
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for values, value in dict(samples).items():
-        family.add_metric(values, value)
-    return family
-
-
-def _counter(name: str, text: str, labels: tuple[str, ...], samples: Iterable[Sample]) -> CounterMetricFamily:
-    """Samples with equal labels are added up: a counter never has one label set twice."""
-    family = CounterMetricFamily(name, text, labels=labels)
-    sums: dict[tuple[str, ...], float] = {}
-    for values, value in samples:
-        sums[values] = sums.get(values, 0) + value
-    for values, value in sums.items():
-        family.add_metric(values, value)
-    return family
+        yield from health(status)
 
 
 def _node(status: NodeStatus) -> Iterator[Metric]:
     topology = status.topology
-    yield _gauge(
+    yield gauge(
         "braid_node_info",
         "Always 1; says who this is",
         ("node", "role", "region", "place", "version"),
         [((status.name, status.role, status.region, status.place, status.version), 1)],
     )
-    yield _gauge("braid_start_time_seconds", "Start of the node, Unix time", (), [((), status.started_at)])
-    yield _gauge("braid_ready", "1 when every check is ok", (), [((), status.ready)])
-    yield _gauge("braid_check_ok", "1 when the check is ok", ("check",), [((c.name,), c.ok) for c in status.checks])
-    yield _gauge(
+    yield gauge("braid_start_time_seconds", "Start of the node, Unix time", (), [((), status.started_at)])
+    yield gauge("braid_ready", "1 when every check is ok", (), [((), status.ready)])
+    yield gauge("braid_check_ok", "1 when the check is ok", ("check",), [((c.name,), c.ok) for c in status.checks])
+    yield gauge(
         "braid_topology_info",
         "Always 1; the topology in use",
         ("name", "revision"),
         [((topology.name, topology.revision), 1)],
     )
-    yield _gauge("braid_topology_loaded_timestamp_seconds", "When it was loaded", (), [((), topology.loaded_at)])
-    yield _gauge(
+    yield gauge("braid_topology_loaded_timestamp_seconds", "When it was loaded", (), [((), topology.loaded_at)])
+    yield gauge(
         "braid_topology_reload_failed",
         "1 while the newest topology file is refused and the last known good one is in use",
         (),
@@ -146,17 +129,17 @@ def _node(status: NodeStatus) -> Iterator[Metric]:
 def _neighbours(status: NodeStatus) -> Iterator[Metric]:
     label = ("neighbour",)
     items = status.neighbours
-    yield _gauge("braid_neighbour_up", "1 while valid packets arrive", label, [((n.node,), n.up) for n in items])
-    yield _gauge(
+    yield gauge("braid_neighbour_up", "1 while valid packets arrive", label, [((n.node,), n.up) for n in items])
+    yield gauge(
         "braid_neighbour_rtt_seconds",
         "Round-trip time of the last probe",
         label,
         [((n.node,), n.rtt_ms / 1000) for n in items if n.rtt_ms is not None],
     )
-    yield _counter(
+    yield counter(
         "braid_neighbour_sent_datagrams", "Datagrams sent", label, [((n.node,), n.tx_datagrams) for n in items]
     )
-    yield _counter(
+    yield counter(
         "braid_neighbour_received_datagrams", "Datagrams received", label, [((n.node,), n.rx_datagrams) for n in items]
     )
 
@@ -164,51 +147,51 @@ def _neighbours(status: NodeStatus) -> Iterator[Metric]:
 def _sessions(status: NodeStatus) -> Iterator[Metric]:
     labels = ("peer", "kind")
     items = [((s.peer, "hop" if s.adjacent else "end_to_end"), s) for s in status.sessions]
-    yield _gauge("braid_session_usable", "1 while packets can be sealed", labels, [(k, s.usable) for k, s in items])
-    yield _gauge("braid_session_age_seconds", "Age of the current keys", labels, [(k, s.age_s) for k, s in items])
-    yield _counter(
+    yield gauge("braid_session_usable", "1 while packets can be sealed", labels, [(k, s.usable) for k, s in items])
+    yield gauge("braid_session_age_seconds", "Age of the current keys", labels, [(k, s.age_s) for k, s in items])
+    yield counter(
         "braid_session_sent_packets",
         "Packets sealed, counted once per packet",
         labels,
         [(k, s.tx_packets) for k, s in items],
     )
-    yield _counter(
+    yield counter(
         "braid_session_sent_bytes", "Bytes sealed, counted once per packet", labels, [(k, s.tx_bytes) for k, s in items]
     )
     recoveries = [((s.peer,), s.recovery) for s in status.sessions if s.recovery is not None and not s.adjacent]
     ends = [((s.peer,), s) for s in status.sessions if not s.adjacent]
-    yield _gauge(
+    yield gauge(
         "braid_session_skew_seconds", "Longest wait between copies", ("peer",), [(k, s.skew_ms / 1000) for k, s in ends]
     )
-    yield _counter("braid_session_late_packets", "Delivered out of order", ("peer",), [(k, s.late) for k, s in ends])
+    yield counter("braid_session_late_packets", "Delivered out of order", ("peer",), [(k, s.late) for k, s in ends])
     for name, (metric, text) in RECOVERY_COUNTERS.items():
-        yield _counter(metric, text, ("peer",), [(key, getattr(item, name)) for key, item in recoveries])
+        yield counter(metric, text, ("peer",), [(key, getattr(item, name)) for key, item in recoveries])
 
 
 def _paths(status: NodeStatus) -> Iterator[Metric]:
     labels = ("peer", "path", "regions")
     items = [((p.peer, str(p.id), ">".join(p.regions)), p) for p in status.paths]
-    yield _gauge(
+    yield gauge(
         "braid_path_in_use", "1 while the path is among those chosen", labels, [(k, p.in_use) for k, p in items]
     )
-    yield _gauge("braid_path_up", "1 while the path is usable", labels, [(k, p.up) for k, p in items])
-    yield _gauge(
+    yield gauge("braid_path_up", "1 while the path is usable", labels, [(k, p.up) for k, p in items])
+    yield gauge(
         "braid_path_rtt_seconds",
         "Round-trip time of the whole path, where measured",
         labels,
         [(k, p.rtt_ms / 1000) for k, p in items if p.rtt_ms is not None],
     )
-    yield _counter("braid_path_sent_copies", "Copies sent on the path", labels, [(k, p.copies_sent) for k, p in items])
-    yield _counter("braid_path_sent_bytes", "Bytes sent on the path", labels, [(k, p.bytes_sent) for k, p in items])
-    yield _counter(
+    yield counter("braid_path_sent_copies", "Copies sent on the path", labels, [(k, p.copies_sent) for k, p in items])
+    yield counter("braid_path_sent_bytes", "Bytes sent on the path", labels, [(k, p.bytes_sent) for k, p in items])
+    yield counter(
         "braid_path_unsent_copies", "Copies that could not be sent", labels, [(k, p.unsent) for k, p in items]
     )
     received = [((r.peer, str(r.id), r.via), r) for r in status.received]
     labels = ("peer", "path", "via")
-    yield _counter(
+    yield counter(
         "braid_path_kept_copies", "Copies received first and kept", labels, [(k, r.kept) for k, r in received]
     )
-    yield _counter(
+    yield counter(
         "braid_path_eliminated_copies",
         "Copies received later and dropped",
         labels,
@@ -220,26 +203,26 @@ def _applications(status: NodeStatus) -> Iterator[Metric]:
     label = ("application",)
     if status.role == "edge":
         items = [((a.name,), a) for a in status.applications]
-        yield _gauge(
+        yield gauge(
             "braid_application_copies_wanted",
             "Copies of each packet by policy",
             label,
             [(k, a.copies_wanted) for k, a in items],
         )
-        yield _gauge(
+        yield gauge(
             "braid_application_copies_usable",
             "Disjoint paths usable now",
             label,
             [(k, a.copies_usable) for k, a in items],
         )
     if status.role == "gateway":
-        yield _gauge(
+        yield gauge(
             "braid_application_flows",
             "Flows in the NAT table",
             label,
             [((a.name,), a.flows) for a in status.applications],
         )
-        yield _gauge(
+        yield gauge(
             "braid_target_healthy",
             "1 while the target passes its check, or has none",
             ("application", "target"),
@@ -254,16 +237,16 @@ def _applications(status: NodeStatus) -> Iterator[Metric]:
 def _gateway(status: NodeStatus) -> Iterator[Metric]:
     if status.nat is not None:
         nat = status.nat
-        yield _gauge("braid_nat_flows", "Flows in the NAT table", (), [((), nat.flows)])
-        yield _counter("braid_nat_created_flows", "Flows created", (), [((), nat.created)])
-        yield _counter("braid_nat_expired_flows", "Flows that timed out", (), [((), nat.expired)])
-        yield _counter(
+        yield gauge("braid_nat_flows", "Flows in the NAT table", (), [((), nat.flows)])
+        yield counter("braid_nat_created_flows", "Flows created", (), [((), nat.created)])
+        yield counter("braid_nat_expired_flows", "Flows that timed out", (), [((), nat.expired)])
+        yield counter(
             "braid_nat_ports_exhausted", "Flows refused: no free source port", (), [((), nat.ports_exhausted)]
         )
-        yield _counter("braid_nat_table_full", "Flows refused: the table is full", (), [((), nat.table_full)])
+        yield counter("braid_nat_table_full", "Flows refused: the table is full", (), [((), nat.table_full)])
     if status.relay is not None:
-        yield _counter("braid_relay_forwarded_datagrams", "Datagrams handed on", (), [((), status.relay.forwarded)])
-        yield _gauge("braid_relay_streams", "Replay windows kept", (), [((), status.relay.streams)])
+        yield counter("braid_relay_forwarded_datagrams", "Datagrams handed on", (), [((), status.relay.forwarded)])
+        yield gauge("braid_relay_streams", "Replay windows kept", (), [((), status.relay.streams)])
 
 
 def _dns(status: NodeStatus) -> Iterator[Metric]:
@@ -274,37 +257,37 @@ def _dns(status: NodeStatus) -> Iterator[Metric]:
         named.setdefault(family if parts else "", []).append((tuple(parts or [family]), value))
     single = {labels[0]: value for labels, value in named.get("", ())}
     for family, (metric, text, labels) in DNS_COUNTERS.items():
-        yield _counter(metric, text, labels, [item for item in named.get(family, ()) if len(item[0]) == len(labels)])
+        yield counter(metric, text, labels, [item for item in named.get(family, ()) if len(item[0]) == len(labels)])
     standings = [item for item in named.get("standings", ()) if len(item[0]) == 2]
-    yield _gauge(
+    yield gauge(
         "braid_dns_edge_standing",
         "0 well, 1 well again, 2 too few paths, 3 full, 4 draining, 5 down",
         ("application", "edge"),
         standings,
     )
     if "stale" in single:
-        yield _gauge("braid_dns_stale", "1 while no edge is heard", (), [((), single.pop("stale"))])
+        yield gauge("braid_dns_stale", "1 while no edge is heard", (), [((), single.pop("stale"))])
     if "connections" in single:
-        yield _gauge("braid_dns_tcp_connections", "TCP connections open", (), [((), single.pop("connections"))])
-    yield _counter("braid_dns_events", "What else happened", ("event",), [((k,), v) for k, v in single.items()])
+        yield gauge("braid_dns_tcp_connections", "TCP connections open", (), [((), single.pop("connections"))])
+    yield counter("braid_dns_events", "What else happened", ("event",), [((k,), v) for k, v in single.items()])
 
 
 def _io(status: NodeStatus) -> Iterator[Metric]:
-    yield _counter(
+    yield counter(
         "braid_dropped_packets", "Packets dropped, by reason", ("reason",), [((k,), v) for k, v in status.drops.items()]
     )
     for name, (metric, text) in IO_COUNTERS.items():
         if name in status.io:
-            yield _counter(metric, text, (), [((), status.io[name])])
+            yield counter(metric, text, (), [((), status.io[name])])
     offload = status.offload
-    yield _gauge(
+    yield gauge(
         "braid_offload_active",
         "1 while the kernel offload is in use",
         ("kind",),
         [((kind,), getattr(offload, kind)) for kind in ("udp_gso", "udp_gro", "tun_tso", "tun_uso")],
     )
-    yield _counter("braid_offload_fallbacks", "Batches sent again without offload", (), [((), offload.fallbacks)])
-    yield _gauge(
+    yield counter("braid_offload_fallbacks", "Batches sent again without offload", (), [((), offload.fallbacks)])
+    yield gauge(
         "braid_udp_gso_refusing_destinations",
         "Destinations whose path refused batches lately",
         (),

@@ -247,6 +247,8 @@ class NodeStatus:
     """DNS nodes: answers by outcome (queries, noerror, nxdomain, refused, dropped, ...)."""
     change_counts: dict[str, int] = field(default_factory=dict)
     """Changes since the start, by ``kind/tone``."""
+    summaries: dict[str, int] = field(default_factory=dict)
+    """Messages with news of nodes by what became of them; ``known``: other nodes heard of lately."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,9 +110,54 @@ def test_the_process_is_there() -> None:
 def test_the_documented_metrics_are_the_ones_there_are() -> None:
     page = (REPOSITORY / "docs/metrics.md").read_text(encoding="utf-8")
     documented = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `braid_")}
-    measured_path = edge_status(path_health={(31, 0): measured(True)})
-    everything = replace(measured_path, io=dict.fromkeys(IO_COUNTERS, 0))
+    everything = with_every_measurement()
     dns = replace(everything, dns=DNS, role="dns")
     middle = replace(everything, relay=RelayStatus(1, 1), role="intermediate")
     found = {key.partition("{")[0] for status in (everything, gateway_status(), dns, middle) for key in samples(status)}
     assert documented == {name for name in found if name.startswith("braid_")}
+
+
+def with_every_measurement() -> NodeStatus:
+    status = edge_status(path_health={(31, 0): measured(True)})
+    path = replace(status.paths[0], one_way_ms=15.0, jitter_ms=0.5, loss=0.01, since=1e9, silent=True)
+    return replace(
+        status,
+        io=dict.fromkeys(IO_COUNTERS, 0),
+        paths=(path, *status.paths[1:]),
+        neighbours=(replace(status.neighbours[0], jitter_ms=1.0, loss=0.0, since=1e9), *status.neighbours[1:]),
+        received=(replace(status.received[0], first_share=0.5), *status.received[1:]),
+        applications=tuple(replace(item, since=1e9) for item in status.applications),
+        change_counts={"path/bad": 2},
+        summaries={"received": 3, "known": 4},
+    )
+
+
+def test_a_silent_path_and_since_when() -> None:
+    found = samples(with_every_measurement())
+    assert found["braid_path_silent{path=0,peer=gw-sto-1,regions=mid-ams}"] == 1
+    assert found["braid_path_state_since_timestamp_seconds{path=0,peer=gw-sto-1,regions=mid-ams}"] == 1e9
+    assert found["braid_path_silent{path=1,peer=gw-sto-1,regions=mid-lon}"] == 0
+    assert found["braid_path_first_copy_ratio{path=0,peer=gw-sto-1,via=mid-ams-1}"] == 0.5
+    assert found["braid_changes_total{kind=path,tone=bad}"] == 2
+    assert found["braid_summaries_known_nodes"] == 4
+
+
+def test_what_was_not_measured_has_no_sample() -> None:
+    found = samples(edge_status())
+    for name in ("path_one_way", "path_jitter", "path_loss", "neighbour_jitter", "neighbour_loss", "path_first_copy"):
+        assert not [key for key in found if key.startswith(f"braid_{name}")], name
+
+
+def test_labels_are_the_documented_ones() -> None:
+    page = (REPOSITORY / "docs/metrics.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `braid_")]
+    documented = {row[1].strip().strip("`"): set(filter(None, row[2].replace(" ", "").split(","))) for row in rows}
+    everything = with_every_measurement()
+    middle = replace(everything, relay=RelayStatus(1, 1), role="intermediate")
+    for status in (everything, gateway_status(), replace(everything, dns=DNS, role="dns"), middle):
+        for key in samples(status):
+            name, _, labels = key.partition("{")
+            if name.startswith("braid_"):
+                assert {part.partition("=")[0] for part in labels.rstrip("}").split(",") if part} == documented[name], (
+                    key
+                )
