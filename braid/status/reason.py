@@ -20,7 +20,8 @@ def why_chosen(topology: Topology, source: str, destination: str, chosen: Sequen
 
     def cost(regions: tuple[str, ...]) -> float | None:
         hops = [costs.get(frozenset(hop)) for hop in pairwise((ends[0], *regions, ends[1])) if hop[0] != hop[1]]
-        return None if None in hops else sum(hop for hop in hops if hop is not None)
+        tolls = sum(topology.regions[name].price for name in regions)
+        return None if None in hops else sum(hop for hop in hops if hop is not None) + tolls
 
     parts = [f"{' > '.join(regions)} {_number(cost(regions))}" for regions in dict.fromkeys(chosen) if regions]
     if not parts:
@@ -39,8 +40,8 @@ def why_chosen(topology: Topology, source: str, destination: str, chosen: Sequen
 
 
 def _shared(topology: Topology, chosen: Sequence[tuple[str, ...]]) -> list[str]:
-    """Regions and shared-risk groups that more than one of the paths crosses."""
-    risks = [{risk for name in regions for risk in (name, *topology.regions[name].shared_risk)} for regions in chosen]
+    """Regions, providers and shared-risk groups that more than one of the paths crosses."""
+    risks = [{risk for name in regions for risk in (name, *topology.regions[name].risks)} for regions in chosen]
     return sorted({risk for one, other in combinations(risks, 2) for risk in one & other})
 
 
