@@ -17,7 +17,7 @@ from braid.events import Control, CoreEvent, Established, Failed, Initiation
 from braid.identity import read_certificate
 from braid.pathwatch import PathWatch, samples
 from braid.peers import PeerCertificates, own_problem, refusal, wanted
-from braid.plan import AppNumbers, PathPlanner, plan_neighbours, usable_by_number
+from braid.plan import AppNumbers, PathPlanner, plan_neighbours, plan_shards, usable_by_number
 from braid.role import NodeHandle, RoleRuntime, Situation
 from braid.session import Accept, Close, Command, Initiate, Log, Refuse, Relation, SessionManager
 
@@ -188,6 +188,7 @@ class ControlPlane:
             Desired(
                 plan_neighbours(topology, self.name),
                 self._paths.plan(topology, self.name, peers, usable, self._watch.avoid),
+                plan_shards(topology, self.name, peers),
             ),
             topology,
             self.name,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, assert_never
 import trio
 
 from braid.events import Control, CoreEvent, Down, Established, Failed, Initiation, Rekey, Up
+from braid.status.merge import merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,8 +58,12 @@ def open_core(
     rate_mbit: int,
     receive_us: int,
     send_us: int,
+    shards: int,
 ) -> CoreApi:
-    """Bind the node's sockets, adopt its TUN queues. OSError says what failed; ImportError: the core is not built."""
+    """Bind each shard's sockets, adopt the TUN queues, none or one for each shard.
+
+    OSError says what failed; ImportError: the core is not built.
+    """
     from dataplane import Core
 
     return Core(
@@ -74,6 +79,7 @@ def open_core(
         rate_mbit=rate_mbit,
         receive_us=receive_us,
         send_us=send_us,
+        shards=shards,
     )
 
 
@@ -98,9 +104,8 @@ def typed_event(raw: _native.Event) -> CoreEvent:
 
 
 def read_snapshot(core: CoreApi) -> dict[str, Any]:
-    """Counters and states; ``braid.status.build`` gives them their types."""
-    snapshot: dict[str, Any] = json.loads(core.snapshot())
-    return snapshot
+    """Counters and states of all shards together; ``braid.status.build`` gives them their types."""
+    return merge(json.loads(core.snapshot()))
 
 
 def read_flows(core: CoreApi, limit: int) -> list[dict[str, Any]]:

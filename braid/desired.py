@@ -85,11 +85,17 @@ class GatewayPolicy:
 class Desired:
     neighbours: tuple[Neighbour, ...] = ()
     path_sets: tuple[PathSet, ...] = ()
+    shards: tuple[tuple[int, int], ...] = ()
+    """Node number and number of shards of each neighbour and peer that has more than one."""
     edge: EdgePolicy | None = None
     gateway: GatewayPolicy | None = None
 
     def to_json(self) -> str:
         state = asdict(self)
+        if self.shards:
+            state["shards"] = {str(node): count for node, count in self.shards}
+        else:
+            del state["shards"]
         for role in ("edge", "gateway"):
             if state[role] is None:
                 del state[role]

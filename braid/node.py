@@ -123,7 +123,7 @@ async def run(
         mtu = inner_mtu(topology)
         descriptors: list[int] = []
         if role.has_tun:
-            descriptors = stack.enter_context(open_tun())
+            descriptors = stack.enter_context(open_tun(node.shards))
             await _set_up_tun(node, topology, mtu)
         core = await _open_core(node, credentials, descriptors, mtu, options)
         stack.callback(core.stop)
@@ -142,8 +142,6 @@ async def run(
         reloader = Reloader(options.topology, options.pki, control, loaded, time.time)
         core.start()
         control.begin()
-        if node.shards > 1:
-            log.warning("more than one shard is not supported yet", wanted=node.shards, used=1)
         log.info("node started", role=node.role.value, number=node.number, mtu=mtu, status=str(node.status))
         try:
             async with trio.open_nursery() as nursery:
@@ -216,6 +214,7 @@ async def _open_core(
                 rate_mbit=options.rate_mbit,
                 receive_us=options.receive_us,
                 send_us=options.send_us,
+                shards=node.shards,
             )
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL or trio.current_time() > deadline:
@@ -228,7 +227,9 @@ def _bind_remedy(error: OSError, node: Node) -> str:
         case errno.EADDRNOTAVAIL:
             return f"correct nodes.{node.name}.underlay in the topology, or give this host the address"
         case errno.EADDRINUSE:
-            return f"another program uses UDP port {node.port}: stop it, or choose nodes.{node.name}.port"
+            last = node.port + node.shards - 1
+            ports = f"port {node.port}" if last == node.port else f"a port from {node.port} to {last}"
+            return f"another program uses UDP {ports}: stop it, or choose nodes.{node.name}.port"
         case _:
             return f"check nodes.{node.name} in the topology against this host"
 

@@ -11,7 +11,7 @@ from topology.paths import node_routes
 from topology.planner import Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from braid.desired import PortMatch
     from topology.paths import Route, Routes
@@ -38,6 +38,12 @@ def plan_neighbours(topology: Topology, name: str) -> tuple[Neighbour, ...]:
         if addresses:
             found.append(Neighbour(node.number, tuple(addresses)))
     return tuple(found)
+
+
+def plan_shards(topology: Topology, name: str, peers: Iterable[str]) -> tuple[tuple[int, int], ...]:
+    """Number of shards of every neighbour and peer that has more than one."""
+    met = {node.name: node for node in neighbours(topology, name)} | {peer: topology.nodes[peer] for peer in peers}
+    return tuple(sorted((int(node.number), node.shards) for node in met.values() if node.shards > 1))
 
 
 def port_matches(ports: tuple[PortRange, ...]) -> tuple[PortMatch, ...]:

@@ -8,11 +8,11 @@ Role = Literal["edge", "intermediate", "gateway", "dns"]
 Initiation = tuple[Literal["initiation"], int, int, bool, bytes, bytes]
 """id, claimed peer, adjacent, its X25519 static key (proved by the handshake), its certificate (not yet verified)."""
 Established = tuple[Literal["established"], int, bool, int, bool]
-"""peer, adjacent, epoch, we were the initiator: keys are confirmed and in use for sending."""
+"""peer, adjacent, epoch, we were the initiator: keys are confirmed and in use for sending, in all shards."""
 Up = tuple[Literal["up"], int, bool]
-"""peer, adjacent: valid packets arrive from a peer that was silent or new."""
+"""peer, adjacent: valid packets arrive from a peer that was silent or new, in all shards."""
 Down = tuple[Literal["down"], int, bool]
-"""peer, adjacent: nothing valid for the silence limit."""
+"""peer, adjacent: nothing valid for the silence limit, in one shard at least."""
 Rekey = tuple[Literal["rekey"], int, bool]
 """peer, adjacent: the packet limit of the current keys is near."""
 Control = tuple[Literal["control"], int, bool, bytes]
@@ -22,9 +22,10 @@ Failed = tuple[Literal["failed"], str]
 Event = Initiation | Established | Up | Down | Rekey | Control | Failed
 
 class Core:
-    """One node's data plane: its sockets, its data thread, its Noise state.
+    """One node's data plane: its sockets, its data threads, one for each shard, its Noise state.
 
-    Methods may be called from the thread that made it only; none blocks longer than a Diffie-Hellman.
+    Methods may be called from the thread that made it only; none blocks longer than a Diffie-Hellman, or a turn of the
+    data threads.
     A process that forked must not use the child's copy.
     """
 
@@ -43,20 +44,23 @@ class Core:
         rate_mbit: int = 10_000,
         receive_us: int = 5_000,
         send_us: int = 1_000,
+        shards: int = 1,
     ) -> None:
-        """Binds one UDP socket per ``listen`` address and adopts (dups) the TUN queues. OSError says which failed.
+        """Binds one UDP socket per ``listen`` address and shard, at one port after the other, and adopts (dups) the TUN
+        queues, none or one for each shard. OSError says which failed.
 
         ``mtu`` is the inner one, that of the TUN. Receive and send buffers hold what comes and goes at ``rate_mbit``
         within ``receive_us`` and ``send_us`` microseconds. The node answers to nobody until ``configure``.
         """
     def start(self) -> None: ...
     def stop(self) -> None:
-        """Ends and joins the data thread, closes the sockets. Idempotent."""
+        """Ends and joins the data threads, closes the sockets. Idempotent."""
     def event_fd(self) -> int:
         """Readable while events wait."""
     def events(self, limit: int = 256) -> list[Event]: ...
     def last_turn(self) -> int:
-        """Nanoseconds since the data thread last finished a turn (it turns at least every 250 ms): for the watchdog."""
+        """Nanoseconds since the data thread that is furthest behind finished a turn (each turns at least every 250 ms).
+        For the watchdog."""
     def configure(self, desired: str) -> None:
         """The whole desired state as JSON (shape: ``braid.desired.Desired``), applied in one piece.
 
@@ -65,7 +69,10 @@ class Core:
     def initiate(self, peer: int, adjacent: bool, peer_static: bytes, certificate: bytes) -> None:
         """Sends one handshake initiation, to the neighbour or along all paths to the peer. To retry, call again."""
     def accept(self, initiation: int) -> None:
-        """Answers a verified initiation and installs the session's keys. KeyError when it is no longer pending."""
+        """Answers a verified initiation and installs the session's keys, in all shards before the answer leaves.
+
+        KeyError when it is no longer pending.
+        """
     def refuse(self, initiation: int, reason: str) -> None:
         """Forgets an initiation and counts it under ``reason``."""
     def close_session(self, peer: int, adjacent: bool) -> None:
@@ -73,7 +80,7 @@ class Core:
     def send_control(self, peer: int, adjacent: bool, message: bytes) -> bool:
         """Along all paths, at most 1100 bytes; False without a session."""
     def snapshot(self) -> str:
-        """Counters and states as JSON (shape: ``braid.status.build``)."""
+        """Counters and states as JSON, a list with one entry per shard (shape: ``braid.status.merge``)."""
     def flows(self, limit: int = 1000) -> str:
         """The gateway's NAT flows, most recently used first, as JSON."""
 

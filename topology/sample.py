@@ -42,7 +42,7 @@ nodes:
     region: edge-west
     underlay: [198.51.100.11, "2001:db8:0:1::11"]   # where other nodes reach it: one address per family
     port: 7400                # UDP
-    shards: 1                 # data-plane threads; shard n uses UDP port `port` + n
+    shards: 1                 # data-plane threads: 1, 2, 4, 8 or 16; shard n uses UDP port `port` + n
     mtu: 1500                 # of the underlay
     status: "198.51.100.11:7480"                    # pages, metrics and probes; it has no login: keep it inside
     # Every application gets one address of each family out of these pools, at this edge node.

@@ -229,7 +229,7 @@ class NodeShape(Shape):
     underlay: tuple[Address, ...] = Field(min_length=1, max_length=2)
     number: int | None = Field(default=None, ge=1, le=65535)
     port: Port = UDP_PORT
-    shards: int = Field(default=1, ge=1, le=64)
+    shards: int = Field(default=1, ge=1, le=16)
     status: StatusAddress | None = None
     mtu: int = Field(default=1500, ge=MIN_MTU, le=65535)
     serves: tuple[Prefix, ...] = ()

@@ -109,7 +109,7 @@ class FakeCore:
         return True
 
     def snapshot(self) -> str:
-        return json.dumps({"drops": {}, "io": {}, "neighbours": [], "sessions": [], "paths": []})
+        return json.dumps([{"drops": {}, "io": {}, "neighbours": [], "sessions": [], "paths": []}])
 
     def flows(self, limit: int = 1000) -> str:
         return "[]"

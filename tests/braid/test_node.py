@@ -339,7 +339,7 @@ async def test_a_path_broken_behind_its_first_hop_is_gone_round_within_three_sec
             for path in paths["paths"]
             if paths["peer"] == gateway
         ]
-        return json.dumps({"paths": paths})
+        return json.dumps([{"paths": paths}])
 
     core.snapshot = snapshot  # type: ignore[method-assign]
     braid.nursery.start_soon(edge.watch_paths)

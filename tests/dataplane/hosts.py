@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from braid.status.merge import merge
 from dataplane import Core
 from tests.dataplane.reference import public
 
@@ -65,8 +66,7 @@ class Host:
                     return seen
 
     def snapshot(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.core.snapshot())
-        return document
+        return merge(json.loads(self.core.snapshot()))
 
     def drops(self) -> dict[str, int]:
         drops: dict[str, int] = self.snapshot()["drops"]

@@ -46,6 +46,14 @@ class Header:
     route: tuple[int, ...] = ()
     hop_tag: int = 0
 
+    @property
+    def lane(self) -> int:
+        return self.sequence >> 56
+
+    @property
+    def position(self) -> int:
+        return self.sequence & (1 << 56) - 1
+
     def encode(self) -> bytes:
         flags = self.path << 4 | self.hop_epoch << 2 | self.tagged
         hops = self.route + (0,) * (4 - len(self.route))
@@ -288,3 +296,8 @@ def public(key: X25519PrivateKey) -> bytes:
 
 def dh(private: X25519PrivateKey, peer: bytes) -> bytes:
     return private.exchange(X25519PublicKey.from_public_bytes(peer))
+
+
+def port_of(base: int, shards: int, lane: int) -> int:
+    """Where a node with so many shards takes the datagrams of a lane."""
+    return base + lane % shards

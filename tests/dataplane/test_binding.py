@@ -44,7 +44,11 @@ def pair() -> Iterator[tuple[Host, Host]]:
         ({"private_key": b"short"}, "private_key must be 32 bytes, not 5"),
         ({"private_key": bytes(33)}, "private_key must be 32 bytes, not 33"),
         ({"listen": [("localhost", 7400)]}, 'listen: "localhost" is no IP address'),
-        ({"tun_fds": [0, 1]}, "one TUN queue at most"),
+        ({"tun_fds": [0, 1]}, "2 TUN queues for 1 shards"),
+        ({"shards": 0}, "shards must be 1, 2, 4, 8 or 16"),
+        ({"shards": 3}, "shards must be 1, 2, 4, 8 or 16"),
+        ({"shards": 32}, "shards must be 1, 2, 4, 8 or 16"),
+        ({"shards": 2, "listen": [("127.0.0.1", 65_535)]}, "listen: no port for each shard"),
     ],
 )
 def test_bad_arguments_are_named(change: dict[str, Any], says: str) -> None:
@@ -251,6 +255,7 @@ IO = {
     *("tun_rx_packets", "tun_rx_bytes", "tun_tx_packets", "tun_tx_bytes", "udp_rx_datagrams", "udp_rx_bytes"),
     *("udp_tx_datagrams", "udp_tx_bytes", "udp_rx_batches", "udp_tx_batches", "udp_tx_errors", "tun_tx_errors"),
     "rxq_overflow",
+    "handed_over",
 }
 RECOVERY = {"passed", "discarded", "out_of_order", "rogue", "lost", "tagless", "resets", "latent_errors"}
 SESSION = {"peer", "adjacent", "epoch", "age_s", "tx_packets", "tx_bytes", "usable", "heard_ms_ago", "recovery"}

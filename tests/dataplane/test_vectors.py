@@ -26,6 +26,7 @@ from tests.dataplane.reference import (
     mac1,
     open_,
     open_cookie,
+    port_of,
     public,
     seal,
     seal_cookie,
@@ -61,6 +62,13 @@ def test_header(case: Case) -> None:
     )
     assert header.encode() == case["bytes"]
     assert decode(case["bytes"] + bytes(16)) == header
+
+
+@each("hop.txt", "lane")
+def test_lane(case: Case) -> None:
+    header = Header(4, sequence=case.number("sequence"))
+    assert (header.lane, header.position) == (case.number("lane"), case.number("position"))
+    assert port_of(7400, case.number("shards"), header.lane) == case.number("port")
 
 
 @each("hop.txt", "refused")

@@ -93,6 +93,7 @@ MEANING = [
         "two of a family", "192.0.2.2]", "192.0.2.2, 192.0.2.22]", "nodes.m-1.underlay", "two addresses", "one address"
     ),
     case("shards past the last port", "m-1: {", "m-1: {port: 65535, shards: 2, ", "nodes.m-1.shards", "65535", "fewer"),
+    case("three shards", "m-1: {", "m-1: {shards: 3, ", "nodes.m-1.shards", "power of two", "1, 2, 4, 8 or 16"),
     case("link to nowhere", "[g, n]", "[g, q]", "links[3].between", "unknown region q", "use one of"),
     case(
         "link to itself", "cost: 1}\napp", "cost: 1}\n  - {between: [m, m]}\napp", "links[4].between", "itself", "two"

@@ -99,6 +99,12 @@ def _keys_fit_role(draft: Draft, name: str, node: NodeShape) -> None:
             f"two addresses of IPv{families[0]}",
             "keep one address per family",
         )
+    if node.shards & (node.shards - 1):
+        draft.report.add(
+            ("nodes", name, "shards"),
+            f"{node.shards} is not a power of two: nodes with other numbers of shards could not share out their lanes",
+            "use 1, 2, 4, 8 or 16",
+        )
     if node.port + node.shards - 1 > 65535:
         draft.report.add(
             ("nodes", name, "shards"),

@@ -53,7 +53,7 @@ fn with_sessions() -> Braid {
             tx: derive(&secret).unwrap(),
             rx: derive(&secret).unwrap(),
         };
-        braid.command(EDGE, Command::Install(Box::new(session)));
+        braid.command(EDGE, Command::Install { session: session.into(), taken: None });
     }
     braid.recorded = Vec::new();
     braid

@@ -4,8 +4,9 @@ use crate::event::Outbox;
 use crate::node::Node;
 use crate::receive::Delivery;
 use crate::role::edge::Choice;
-use braid_nat::{Direction, Forward, Reverse};
+use braid_nat::{Direction, Forward, Released, Reverse};
 use braid_offload::{Delivered, Limits, SegmentError};
+use braid_packet::affinity::flow_hash;
 use braid_packet::{clamp_mss, icmp, Datagrams, Ip, Sink, Time, Unreachable, VnetHdr};
 
 /// A packet that passed the role's check and goes out to the TUN.
@@ -41,12 +42,14 @@ impl<O: Outbox> Node<O> {
                         passed.push(Passed::InPlace { batch, start, length, partial });
                     }
                 }
-                Delivery::Held { mut held, peer, session } => {
+                Delivery::Held { mut held, peer, session, slot } => {
                     if !held.bytes.is_empty() && self.admit(&mut held.bytes, held.partial, peer, now, sink) {
                         let bytes = std::mem::take(&mut held.bytes);
                         passed.push(Passed::Own { bytes, partial: held.partial });
                     } else if let Some(session) = self.net.sessions.get_mut(session) {
-                        session.order.recycle(held);
+                        if let Some(lane) = session.received.get_mut(slot) {
+                            lane.order.recycle(held);
+                        }
                     }
                 }
             }
@@ -77,8 +80,9 @@ impl<O: Outbox> Node<O> {
             (Some(gateway), _) => match gateway.nat.forward(packet, partial, peer, now) {
                 Forward::Pass => true,
                 Forward::Reply => {
-                    let sent = self.net.send_packet(peer, u8::MAX, VnetHdr::default(), gateway.nat.reply(), sink);
-                    if sent.is_err() {
+                    let reply = gateway.nat.reply();
+                    let flow = Ip::parse(reply).map_or(0, |ip| flow_hash(&ip, reply));
+                    if self.net.send_packet(peer, u8::MAX, flow, VnetHdr::default(), reply, sink).is_err() {
                         self.net.drops.count("too_big");
                     }
                     false
@@ -99,8 +103,15 @@ impl<O: Outbox> Node<O> {
         }
     }
 
-    /// A packet that the edge's host routed to a VIP.
-    pub(crate) fn receive_from_client(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
+    /// A packet of a flow that the edge's host routed to a VIP.
+    pub(crate) fn receive_from_client(
+        &mut self,
+        flow: u32,
+        vnet: VnetHdr,
+        packet: &mut [u8],
+        now: Time,
+        sink: &mut impl Sink,
+    ) {
         let (Some(edge), Ok(ip)) = (&mut self.edge, Ip::parse(packet)) else {
             self.net.drops.count("malformed");
             return;
@@ -109,7 +120,7 @@ impl<O: Outbox> Node<O> {
         let why = match edge.choose(&ip, now, |gateway| sessions.usable((gateway, false))) {
             Choice::Send { gateway, copies } => {
                 clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
-                match self.net.send_packet(gateway, copies, vnet, packet, sink) {
+                match self.net.send_packet(gateway, copies, flow, vnet, packet, sink) {
                     Ok(()) | Err(SegmentError::Malformed) => {}
                     Err(SegmentError::TooBig { mtu }) => {
                         self.net.drops.count("too_big");
@@ -146,16 +157,20 @@ impl<O: Outbox> Node<O> {
         match gateway.nat.reverse(packet, vnet.needs_csum, now) {
             Reverse::Pass { edge, copies, .. } => {
                 clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
-                if self.net.send_packet(edge, copies, vnet, packet, sink).is_err() {
+                let flow = self.flow_towards_client(packet, now);
+                if self.net.send_packet(edge, copies, flow, vnet, packet, sink).is_err() {
                     self.net.drops.count("too_big");
                 }
             }
             Reverse::Reply => sink.tun(VnetHdr::default(), &[gateway.nat.reply()]),
             Reverse::Drop(_) | Reverse::Held => {}
         }
-        for released in gateway.nat.take_released() {
+        let Some(gateway) = &mut self.gateway else { return };
+        let released: Vec<Released> = gateway.nat.take_released().collect();
+        for released in released {
             if let Direction::Reverse { edge, copies, .. } = released.direction {
-                if self.net.send_packet(edge, copies, VnetHdr::default(), &released.packet, sink).is_err() {
+                let (flow, vnet) = (self.flow_towards_client(&released.packet, now), VnetHdr::default());
+                if self.net.send_packet(edge, copies, flow, vnet, &released.packet, sink).is_err() {
                     self.net.drops.count("too_big");
                 }
             }

@@ -1,6 +1,8 @@
 //! The whole desired state of a node, as the control side gives it (JSON): applied in one piece, compared with nothing older.
 
+use crate::shard::is_shard_count;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -8,6 +10,9 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Desired {
     pub neighbours: Vec<NeighbourSpec>,
     pub path_sets: Vec<PathSet>,
+    /// Of the nodes that have more than one, by their number.
+    #[serde(default)]
+    pub shards: BTreeMap<u16, u8>,
     #[serde(default)]
     pub edge: Option<EdgeSpec>,
     #[serde(default)]
@@ -111,6 +116,11 @@ impl Desired {
         for neighbour in &desired.neighbours {
             if neighbour.node == 0 || neighbour.addresses.is_empty() {
                 return Err(format!("neighbour {}: needs a number above 0 and an address", neighbour.node));
+            }
+        }
+        for (node, &count) in &desired.shards {
+            if !is_shard_count(count) {
+                return Err(format!("shards of {node}: {count} is not 1, 2, 4, 8 or 16"));
             }
         }
         for set in &desired.path_sets {

@@ -5,6 +5,7 @@ use crate::handshake::{Message, NewSession};
 use crate::wire::Kind;
 use braid_nat::FlowInfo;
 use serde_json::Value;
+use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -61,7 +62,20 @@ pub enum Command {
         adjacent: bool,
         message: Message,
     },
-    Install(Box<NewSession>),
+    /// Adds the keys of a session. In a node of several shards an initiator's are not used to send until `Activate`.
+    Install {
+        session: Arc<NewSession>,
+        /// Hears whether they were taken.
+        taken: Option<Box<dyn Reply<bool>>>,
+    },
+    /// All shards have the keys of the session with this index of ours: use them.
+    Activate(u32),
+    /// Whether a peer is up in all shards.
+    Admit {
+        peer: u16,
+        adjacent: bool,
+        usable: bool,
+    },
     Close {
         peer: u16,
         adjacent: bool,

@@ -1,6 +1,6 @@
 //! Neighbours: the nodes that may hand us datagrams, by underlay address, with the hop keys shared with each.
 
-use crate::desired::NeighbourSpec;
+use crate::desired::Desired;
 use crate::hop::HopKey;
 use braid_packet::Time;
 use hashbrown::HashMap;
@@ -9,8 +9,10 @@ use std::net::SocketAddr;
 pub struct Neighbour {
     pub number: u16,
     pub addresses: Vec<SocketAddr>,
-    /// Where we send: the address it was last heard from, else the one tried last.
+    /// Where we send: the address it was last heard from, else the one tried last. The port is that of its first shard.
     pub active: SocketAddr,
+    /// Its shards have as many ports, one after the other.
+    shards: u8,
     /// For sending, with its epoch (0..3).
     pub hop_tx: Option<(HopKey, u8)>,
     /// For receiving, by epoch modulo 4, with the epoch of the session that each belongs to.
@@ -26,22 +28,24 @@ pub struct Neighbour {
 #[derive(Default)]
 pub struct Links {
     neighbours: Vec<Neighbour>,
-    by_address: HashMap<SocketAddr, usize>,
+    /// Every port of every shard: the neighbour, and the address of its first shard.
+    by_address: HashMap<SocketAddr, (usize, SocketAddr)>,
     by_number: HashMap<u16, usize>,
 }
 
 impl Links {
     /// Keeps the keys and counters of neighbours that stay; returns the numbers of those that left.
-    pub fn configure(&mut self, specs: &[NeighbourSpec]) -> Vec<u16> {
+    pub fn configure(&mut self, desired: &Desired) -> Vec<u16> {
         let mut old: HashMap<u16, Neighbour> = self.neighbours.drain(..).map(|n| (n.number, n)).collect();
         self.by_address.clear();
         self.by_number.clear();
-        for spec in specs {
+        for spec in &desired.neighbours {
             let Some(&first) = spec.addresses.first() else { continue };
             let mut neighbour = old.remove(&spec.node).unwrap_or_else(|| Neighbour {
                 number: spec.node,
                 addresses: Vec::new(),
                 active: first,
+                shards: 1,
                 hop_tx: None,
                 hop_rx: [const { None }; 4],
                 tx_datagrams: 0,
@@ -51,12 +55,15 @@ impl Links {
                 attempts: 0,
             });
             neighbour.addresses.clone_from(&spec.addresses);
+            neighbour.shards = desired.shards.get(&spec.node).copied().unwrap_or(1);
             if !neighbour.addresses.contains(&neighbour.active) {
                 neighbour.active = first;
             }
             let index = self.neighbours.len();
             for &address in &neighbour.addresses {
-                self.by_address.insert(address, index);
+                for shard in 0..neighbour.shards {
+                    self.by_address.insert(nth_port(address, shard), (index, address));
+                }
             }
             self.by_number.insert(neighbour.number, index);
             self.neighbours.push(neighbour);
@@ -64,7 +71,8 @@ impl Links {
         old.into_keys().collect()
     }
 
-    pub fn at(&self, address: &SocketAddr) -> Option<usize> {
+    /// Whose address this is, and where its first shard is.
+    pub fn at(&self, address: &SocketAddr) -> Option<(usize, SocketAddr)> {
         self.by_address.get(address).copied()
     }
 
@@ -81,7 +89,24 @@ impl Links {
     }
 }
 
+fn nth_port(address: SocketAddr, shard: u8) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port().wrapping_add(u16::from(shard)))
+}
+
 impl Neighbour {
+    /// Which of its shards takes a lane.
+    pub fn shard(&self, lane: u8) -> u8 {
+        lane & (self.shards - 1)
+    }
+
+    /// Where datagrams of a lane go.
+    pub fn address(&self, lane: u8) -> SocketAddr {
+        match self.shard(lane) {
+            0 => self.active,
+            shard => nth_port(self.active, shard),
+        }
+    }
+
     /// The session of this epoch is gone: so is its hop key.
     pub fn forget(&mut self, epoch: u8) {
         let slot = &mut self.hop_rx[usize::from(epoch & 3)];

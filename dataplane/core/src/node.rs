@@ -10,18 +10,28 @@ use crate::receive::Delivery;
 use crate::role::edge::Edge;
 use crate::role::gateway::Gateway;
 use crate::role::intermediate::Relay;
-use crate::seal::REKEY_AFTER;
-use crate::transmit::{Net, Stamp};
+use crate::role::pins::SharedPins;
+use crate::session::PeerKey;
+use crate::shard::Place;
+use crate::steer::Pieces;
+use crate::transmit::Net;
+use crate::upkeep::TICK;
 use crate::wire::Kind;
 use braid_offload::Coalescer;
-use braid_packet::{Datagrams, Engine, RateLimit, Sink, Time, VnetHdr};
+use braid_packet::{Datagrams, Engine, Handed, RateLimit, Sink, Time, VnetHdr};
+use std::sync::Arc;
 
-const TICK: u64 = 100 * Time::MILLISECOND;
-/// Keepalives go out every second tick.
-const KEEPALIVE_TICKS: u64 = 2;
 /// Five missed keepalives of a neighbour, ten of an end-to-end peer.
 const SILENT_ADJACENT: u64 = Time::SECOND;
 const SILENT_END_TO_END: u64 = 2 * Time::SECOND;
+
+pub(crate) fn silence(adjacent: bool) -> u64 {
+    if adjacent {
+        SILENT_ADJACENT
+    } else {
+        SILENT_END_TO_END
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -51,10 +61,14 @@ pub struct NodeConfig {
     pub public: [u8; 32],
     /// Inner MTU.
     pub mtu: usize,
-    /// Seeds the NAT's hashes and port choice: must be random, and is not secret from the node itself.
+    /// Seeds the NAT's hashes and port choice: must be random, and is not secret from the node itself. The same for all shards.
     pub seed: u64,
-    /// Bound of the NAT's flow table.
+    /// Bound of the NAT's flow table, or of all shards' tables together.
     pub max_flows: usize,
+    /// Which of the node's shards this engine is.
+    pub place: Place,
+    /// The same table for all shards; None for the only one.
+    pub pins: Option<Arc<SharedPins>>,
     /// Does the TUN take super-packets?
     pub coalesce_tcp: bool,
     pub coalesce_udp: bool,
@@ -63,6 +77,7 @@ pub struct NodeConfig {
 /// Owned by one data thread. Not safe for concurrent use.
 pub struct Node<O: Outbox> {
     pub(crate) config: NodeConfig,
+    pub(crate) place: Place,
     pub(crate) net: Net,
     pub(crate) gate: Gate,
     pub(crate) outbox: O,
@@ -73,28 +88,35 @@ pub struct Node<O: Outbox> {
     /// For the ICMP errors that an edge makes, and their rate.
     pub(crate) icmp: Vec<u8>,
     pub(crate) icmp_rate: RateLimit,
-    /// Sessions whose packets wait behind a hole.
-    pub(crate) holding: Vec<u32>,
+    /// Lanes (session, slot) whose packets wait behind a hole.
+    pub(crate) holding: Vec<(u32, usize)>,
+    pub(crate) pieces: Pieces,
+    /// Peers that wait to hear, in every lane, that we hear them.
+    pub(crate) greet: Vec<PeerKey>,
     questions: Questions,
     deliveries: Vec<Delivery>,
     next_tick: Time,
-    ticks: u64,
+    pub(crate) ticks: u64,
 }
 
 impl<O: Outbox> Node<O> {
     pub fn new(config: NodeConfig, outbox: O) -> Node<O> {
         Node {
-            net: Net::new(config.mtu),
+            place: config.place,
+            net: Net::new(config.mtu, config.place),
             gate: Gate::new(config.public),
             outbox,
             relay: (config.role == Role::Intermediate).then(Relay::default),
-            edge: (config.role == Role::Edge).then(Edge::default),
-            gateway: (config.role == Role::Gateway).then(|| Gateway::new(config.seed, config.max_flows, config.mtu)),
+            edge: (config.role == Role::Edge).then(|| Edge::new(config.pins.clone())),
+            gateway: (config.role == Role::Gateway)
+                .then(|| Gateway::new(config.seed, config.max_flows, config.mtu, config.place)),
             coalescer: Coalescer::new(),
             icmp: Vec::new(),
-            icmp_rate: RateLimit::new(200, 50),
+            icmp_rate: RateLimit::new(200 / u32::from(config.place.count()), 50),
             holding: Vec::new(),
             questions: Questions::default(),
+            pieces: Pieces::new(config.seed),
+            greet: Vec::new(),
             deliveries: Vec::new(),
             next_tick: Time(0),
             ticks: 0,
@@ -103,8 +125,11 @@ impl<O: Outbox> Node<O> {
     }
 
     fn configure(&mut self, desired: &Desired) {
-        for gone in self.net.links.configure(&desired.neighbours) {
+        for gone in self.net.links.configure(desired) {
             self.net.sessions.close((gone, true));
+        }
+        for changed in self.net.sessions.set_shards(&desired.shards) {
+            self.part(changed);
         }
         self.net.paths.configure(&desired.path_sets);
         if let (Some(edge), Some(spec)) = (&mut self.edge, &desired.edge) {
@@ -115,7 +140,19 @@ impl<O: Outbox> Node<O> {
         }
     }
 
-    fn install(&mut self, new: &NewSession, now: Time, sink: &mut impl Sink) {
+    /// The number of a peer's shards is another one, and so are the lanes: only new sessions have them.
+    fn part(&mut self, peer: u16) {
+        for adjacent in [false, true] {
+            let was_up = self.net.sessions.peer_mut((peer, adjacent)).up;
+            self.close(peer, adjacent);
+            if was_up {
+                self.outbox.event(Event::Down { peer, adjacent });
+            }
+        }
+    }
+
+    /// False: the keys were refused, and counted.
+    fn install(&mut self, new: &NewSession, now: Time, sink: &mut impl Sink) -> bool {
         let key = (new.peer, new.adjacent);
         let slot = usize::from(new.local_epoch & 3);
         if new.adjacent {
@@ -124,30 +161,42 @@ impl<O: Outbox> Node<O> {
             if up && in_use && !new.initiator {
                 // A replayed initiation must not take the place of the keys in use; the next epoch has another slot.
                 self.net.drops.count("handshake_crowded");
-                return;
+                return false;
             }
             if self.net.links.numbered(new.peer).is_none() {
                 self.net.drops.count("handshake_not_a_neighbour");
-                return;
+                return false;
             }
         }
         if self.net.sessions.install(new, now).is_err() {
             self.net.drops.count("handshake_crowded");
-            return;
+            return false;
         }
         if let Some(neighbour) = self.net.links.numbered(new.peer).filter(|_| new.adjacent) {
             neighbour.hop_rx[slot] = Some((HopKey::new(&new.rx.hop), new.local_epoch));
         }
-        if new.initiator {
-            self.confirm(new.local_index, now);
-            self.heard(new.peer, new.adjacent, now);
-            self.keepalive(key, now, sink);
+        if new.initiator && self.place.is_alone() {
+            self.activate(new.local_index, now, sink);
         }
+        true
+    }
+
+    /// The answer to our initiation came, in lane 0: its keys are good for sending.
+    fn activate(&mut self, index: u32, now: Time, sink: &mut impl Sink) {
+        let Some((peer, adjacent)) = self.net.sessions.get(index).map(|session| session.key) else { return };
+        self.confirm(index, now);
+        if self.place.index() == 0 {
+            self.heard(peer, adjacent, 0, now);
+        }
+        self.keepalive((peer, adjacent), now, sink);
     }
 
     /// The peer has the keys of this session: use them to send.
     pub(crate) fn confirm(&mut self, index: u32, now: Time) {
-        let Some(session) = self.net.sessions.get_mut(index) else { return };
+        let Some(session) = self.net.sessions.get_mut(index).filter(|session| !session.confirmed || session.initiator)
+        else {
+            return;
+        };
         let ((peer, adjacent), epoch, initiator) = (session.key, session.local_epoch, session.initiator);
         if let Some(key) = session.hop_tx.take() {
             let remote = session.remote_epoch & 3;
@@ -159,11 +208,16 @@ impl<O: Outbox> Node<O> {
         self.outbox.event(Event::Established { peer, adjacent, epoch, initiator });
     }
 
-    pub(crate) fn heard(&mut self, peer: u16, adjacent: bool, now: Time) {
+    pub(crate) fn heard(&mut self, peer: u16, adjacent: bool, slot: usize, now: Time) {
         let state = self.net.sessions.peer_mut((peer, adjacent));
-        state.heard = Some(now);
-        if !state.up {
+        if let Some(lane) = state.lanes.get_mut(slot) {
+            lane.heard = Some(now);
+        }
+        if !state.up && !state.is_silent(now, silence(adjacent)) {
             state.up = true;
+            if state.has_several_lanes() {
+                self.greet.push((peer, adjacent));
+            }
             self.outbox.event(Event::Up { peer, adjacent });
         }
     }
@@ -174,73 +228,6 @@ impl<O: Outbox> Node<O> {
             neighbour.hop_tx = None;
             neighbour.hop_rx = [const { None }; 4];
         }
-    }
-
-    fn keepalive(&mut self, key: (u16, bool), now: Time, sink: &mut impl Sink) {
-        let peer = self.net.sessions.peer_mut(key);
-        let paths = peer.heard_paths(now);
-        let (echo, kept) = match peer.stamp {
-            Some((stamp, at)) => (stamp, now.since(at)),
-            None => (0, 0),
-        };
-        let stamp = Stamp { sent: now.0, echo, kept, paths };
-        self.net.send_sealed(key, Kind::Keepalive, &stamp.encode(), sink);
-    }
-
-    fn tick(&mut self, now: Time, sink: &mut impl Sink) {
-        self.ticks += 1;
-        let mut silent = Vec::new();
-        let mut alive = Vec::new();
-        for (&key, peer) in self.net.sessions.peers_mut() {
-            let limit = if key.1 { SILENT_ADJACENT } else { SILENT_END_TO_END };
-            if peer.up && peer.heard.is_none_or(|heard| now.since(heard) >= limit) {
-                peer.up = false;
-                silent.push(key);
-            }
-            if peer.current.is_some() {
-                alive.push(key);
-            }
-        }
-        for (peer, adjacent) in silent {
-            self.outbox.event(Event::Down { peer, adjacent });
-        }
-        if self.ticks % KEEPALIVE_TICKS == 0 {
-            for key in alive {
-                self.keepalive(key, now, sink);
-            }
-        }
-        let links = &mut self.net.links;
-        self.net.sessions.expire(now, |(peer, adjacent), epoch| {
-            if let Some(neighbour) = links.numbered(peer).filter(|_| adjacent) {
-                neighbour.forget(epoch);
-            }
-        });
-        for (_, session) in self.net.sessions.iter_mut() {
-            session.recovery.mark();
-            if session.sealer.sealed() > REKEY_AFTER && !session.rekey_asked && session.retired.is_none() {
-                session.rekey_asked = true;
-                let (peer, adjacent) = session.key;
-                self.outbox.event(Event::Rekey { peer, adjacent });
-            }
-        }
-        if let Some(edge) = self.edge.as_mut().filter(|_| self.ticks % 600 == 0) {
-            edge.expire(now);
-        }
-    }
-
-    /// Holes whose time is over: what waits behind them goes out now.
-    fn release_held(&mut self, now: Time, deliveries: &mut Vec<Delivery>) {
-        let sessions = &mut self.net.sessions;
-        self.holding.retain(|&index| {
-            let Some(session) = sessions.get_mut(index) else { return false };
-            session.wait = session.skew.wait(now);
-            while session.order.handle_timeout(now, session.wait) {
-                while let Some(held) = session.order.ready() {
-                    deliveries.push(Delivery::Held { held, peer: session.key.0, session: index });
-                }
-            }
-            session.order.next_timeout(0).is_some()
-        });
     }
 }
 
@@ -257,14 +244,25 @@ where
         }
         self.deliver(batches, &mut deliveries, now, sink);
         self.deliveries = deliveries;
+        while let Some(key) = self.greet.pop() {
+            self.keepalive(key, now, sink);
+        }
     }
 
     fn receive_tun(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
+        let alone = self.place.is_alone();
         match self.config.role {
-            Role::Edge => self.receive_from_client(vnet, packet, now, sink),
-            Role::Gateway => self.receive_from_server(vnet, packet, now, sink),
+            Role::Edge if alone && !self.net.sessions.has_several_lanes() => {
+                self.receive_from_client(0, vnet, packet, now, sink);
+            }
+            Role::Gateway if alone => self.receive_from_server(vnet, packet, now, sink),
+            Role::Edge | Role::Gateway => self.steer(vnet, packet, now, sink),
             Role::Intermediate | Role::Dns => self.net.drops.count("no_tun_role"),
         }
+    }
+
+    fn receive_handed(&mut self, handed: Handed, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
+        self.take_over(handed, vnet, packet, now, sink);
     }
 
     fn handle_command(&mut self, command: Command, now: Time, sink: &mut impl Sink) {
@@ -278,10 +276,17 @@ where
                 }
                 self.net.send_handshake(peer, adjacent, &message, sink);
             }
-            Command::Install(new) => self.install(&new, now, sink),
+            Command::Install { session, taken } => {
+                let installed = self.install(&session, now, sink);
+                if let Some(taken) = taken {
+                    taken.reply(installed);
+                }
+            }
+            Command::Activate(index) => self.activate(index, now, sink),
+            Command::Admit { peer, adjacent, usable } => self.net.sessions.admit((peer, adjacent), usable),
             Command::Close { peer, adjacent } => self.close(peer, adjacent),
             Command::Control { peer, adjacent, message, sent } => {
-                sent.reply(self.net.send_sealed((peer, adjacent), Kind::Control, &message, sink));
+                sent.reply(self.net.send_sealed((peer, adjacent), 0, Kind::Control, &message, sink));
             }
             Command::Count(reason) => self.net.drops.count(reason),
             Command::Snapshot(reply) => reply.reply(self.snapshot(now)),
@@ -306,9 +311,9 @@ where
     }
 
     fn next_timeout(&self) -> Option<Time> {
-        let due = |&index: &u32| {
-            let session = self.net.sessions.get(index)?;
-            session.order.next_timeout(session.wait)
+        let due = |&(index, slot): &(u32, usize)| {
+            let lane = self.net.sessions.get(index)?.received.get(slot)?;
+            lane.order.next_timeout(lane.wait)
         };
         let tick = if self.questions.are_open() { Time(0) } else { self.next_tick };
         Some(self.holding.iter().filter_map(due).fold(tick, Time::min))

@@ -2,10 +2,10 @@
 
 use crate::event::{Event, Outbox};
 use crate::gate::Verdict;
+use crate::lane::Arrival;
 use crate::node::Node;
 use crate::order::{Held, Offer};
 use crate::sequence::Seen;
-use crate::session::Arrival;
 use crate::transmit::{rewrite, Stamp};
 use crate::wire::{Header, Kind, HEADER};
 use braid_packet::{Datagrams, Sink, Time};
@@ -14,12 +14,19 @@ use std::net::SocketAddr;
 /// A first copy, opened and in order. It lies in the receive buffers, or was held back and has its own.
 pub(crate) enum Delivery {
     InPlace { batch: usize, start: usize, length: usize, partial: bool, peer: u16 },
-    Held { held: Held, peer: u16, session: u32 },
+    Held { held: Held, peer: u16, session: u32, slot: usize },
 }
 
-/// Datagrams in a row that go to the same neighbour.
+/// Where a datagram goes on to: a neighbour and one of its shards.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Next {
+    node: u16,
+    shard: u8,
+}
+
+/// Datagrams in a row that go to the same shard of a neighbour.
 struct Run {
-    next: u16,
+    next: Next,
     from: usize,
     to: usize,
     segment: usize,
@@ -58,11 +65,11 @@ impl<O: Outbox> Node<O> {
 
     fn flush(&mut self, run: Option<Run>, bytes: &[u8], sink: &mut impl Sink) {
         let Some(run) = run else { return };
-        let Some(neighbour) = self.net.links.numbered(run.next) else { return };
+        let Some(neighbour) = self.net.links.numbered(run.next.node) else { return };
         let batch = &bytes[run.from..run.to];
         let segment = run.segment.min(batch.len());
         neighbour.tx_datagrams += batch.len().div_ceil(segment) as u64;
-        sink.udp(neighbour.active, batch, segment);
+        sink.udp(neighbour.address(run.next.shard), batch, segment);
     }
 
     /// One datagram. Some: it was rewritten in place and goes to that neighbour.
@@ -76,7 +83,7 @@ impl<O: Outbox> Node<O> {
         now: Time,
         deliveries: &mut Vec<Delivery>,
         sink: &mut impl Sink,
-    ) -> Option<u16> {
+    ) -> Option<Next> {
         let start = range.start;
         let datagram = &mut bytes[range];
         let header = match Header::decode(datagram) {
@@ -86,7 +93,11 @@ impl<O: Outbox> Node<O> {
                 return None;
             }
         };
-        let Some(via) = self.net.links.at(&from) else {
+        if !self.place.carries(header.lane()) {
+            self.net.drops.count("wrong_shard");
+            return None;
+        }
+        let Some((via, from)) = self.net.links.at(&from) else {
             self.net.drops.count("unknown_source");
             return None;
         };
@@ -116,7 +127,7 @@ impl<O: Outbox> Node<O> {
     }
 
     /// Relays: returns the neighbour to send to, with the datagram ready to go.
-    fn forward(&mut self, header: &Header, ingress: u16, datagram: &mut [u8], now: Time) -> Option<u16> {
+    fn forward(&mut self, header: &Header, ingress: u16, datagram: &mut [u8], now: Time) -> Option<Next> {
         let Some(relay) = &mut self.relay else {
             self.net.drops.count("not_a_relay");
             return None;
@@ -140,7 +151,7 @@ impl<O: Outbox> Node<O> {
         }
         rewrite(datagram, header.path, *epoch, header.ttl - 1, header.route.rest());
         key.sign(datagram);
-        Some(next)
+        Some(Next { node: next, shard: neighbour.shard(header.lane()) })
     }
 
     fn receive_handshake(
@@ -195,7 +206,7 @@ impl<O: Outbox> Node<O> {
         };
         let (number, adjacent) = session.key;
         if header.epoch != session.local_epoch {
-            session.recovery.counters.rogue += 1;
+            session.rogue += 1;
             self.net.drops.count("epoch");
             return;
         }
@@ -204,23 +215,30 @@ impl<O: Outbox> Node<O> {
             self.net.drops.count("wrong_session");
             return;
         }
-        let arrival = peer.arrivals[usize::from(header.path)].get_or_insert_default();
-        match session.recovery.seen(header.sequence) {
-            Seen::New => {}
-            Seen::Copy => {
-                session.recovery.counters.discarded += 1;
-                if adjacent {
-                    // Neighbours send nothing twice.
-                    self.net.drops.count("replay");
+        let (slot, position) = (session.lanes.slot(header.lane()), header.position());
+        let (Some(lane), Some(hearing)) = (session.received.at(slot), peer.lanes.get_mut(slot)) else {
+            self.net.drops.count("wrong_shard");
+            return;
+        };
+        let arrival = hearing.arrivals[usize::from(header.path)].get_or_insert_default();
+        if let Some(lane) = lane {
+            match lane.recovery.seen(position) {
+                Seen::New => {}
+                Seen::Copy => {
+                    lane.recovery.counters.discarded += 1;
+                    if adjacent {
+                        // Neighbours send nothing twice.
+                        self.net.drops.count("replay");
+                    }
+                    lane.skew.copy(position, now);
+                    note(arrival, via, false, now);
+                    return;
                 }
-                session.skew.copy(header.sequence, now);
-                note(arrival, via, false, now);
-                return;
-            }
-            Seen::TooOld => {
-                session.recovery.counters.rogue += 1;
-                self.net.drops.count("too_old");
-                return;
+                Seen::TooOld => {
+                    lane.recovery.counters.rogue += 1;
+                    self.net.drops.count("too_old");
+                    return;
+                }
             }
         }
         let Some(length) = session.opener.open(datagram, header.sequence) else {
@@ -228,17 +246,26 @@ impl<O: Outbox> Node<O> {
             self.net.drops.count("aead");
             return;
         };
-        session.recovery.commit(header.sequence);
-        session.skew.first(header.sequence, now);
+        if session.received.get(slot).is_none() {
+            session.received.begin(slot);
+        }
+        let Some(lane) = session.received.get_mut(slot) else { return };
+        lane.recovery.commit(position);
+        lane.skew.first(position, now);
         note(arrival, via, true, now);
-        peer.heard = Some(now);
+        hearing.heard = Some(now);
         let payload = &datagram[HEADER..HEADER + length];
         match header.kind {
             Kind::Control => self.outbox.event(Event::Control { peer: number, adjacent, message: payload.to_vec() }),
             Kind::Keepalive => {
                 if let Some(stamp) = Stamp::decode(payload) {
-                    peer.stamp = Some((stamp.sent, now));
-                    peer.reported = Some(stamp.paths);
+                    hearing.stamp = Some((stamp.sent, now));
+                    hearing.reported = Some(stamp.paths);
+                    if stamp.paths != 0 {
+                        hearing.acknowledged = Some(now);
+                    } else if session.lanes.total() > 1 && !self.greet.contains(&session.key) {
+                        self.greet.push(session.key);
+                    }
                     if let Some(neighbour) = self.net.links.numbered(number).filter(|_| adjacent) {
                         neighbour.rtt = stamp.round_trip(now).or(neighbour.rtt);
                         neighbour.heard = Some(now);
@@ -248,13 +275,13 @@ impl<O: Outbox> Node<O> {
             Kind::Data | Kind::DataPartial | Kind::Initiation | Kind::Response | Kind::Cookie => {}
         }
         let partial = header.kind == Kind::DataPartial;
-        session.wait = if adjacent { 0 } else { session.skew.wait(now) };
+        lane.wait = if adjacent { 0 } else { lane.skew.wait(now) };
         let carried: &[u8] = if is_data { payload } else { &[] };
-        match session.order.offer(header.sequence, session.wait) {
+        match lane.order.offer(position, lane.wait) {
             Offer::Hold => {
-                session.order.hold(header.sequence, carried, partial, now);
-                if !self.holding.contains(&header.receiver) {
-                    self.holding.push(header.receiver);
+                lane.order.hold(position, carried, partial, now);
+                if !self.holding.contains(&(header.receiver, slot)) {
+                    self.holding.push((header.receiver, slot));
                 }
             }
             Offer::Deliver | Offer::Late if is_data => {
@@ -262,14 +289,16 @@ impl<O: Outbox> Node<O> {
             }
             Offer::Deliver | Offer::Late => {}
         }
-        while let Some(held) = session.order.ready() {
-            deliveries.push(Delivery::Held { held, peer: number, session: header.receiver });
+        while let Some(held) = lane.order.ready() {
+            deliveries.push(Delivery::Held { held, peer: number, session: header.receiver, slot });
         }
-        let unconfirmed = !session.confirmed;
+        let (unconfirmed, was_silent) = (!session.confirmed, !peer.up);
         if unconfirmed {
             self.confirm(header.receiver, now);
         }
-        self.heard(number, adjacent, now);
+        if was_silent {
+            self.heard(number, adjacent, slot, now);
+        }
     }
 }
 

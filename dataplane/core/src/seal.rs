@@ -1,12 +1,14 @@
 //! The AEAD of a session, one direction: each packet is sealed once, whatever the number of its copies.
 //!
-//! Nonce = 32-bit salt | 64-bit sequence. Key and salt come from one handshake and one direction, the sequence only grows,
-//! so no nonce is used twice; `Sealer` refuses to go past the packet limit of AES-GCM (RFC 9001 B.1.1: 2^28 for short packets).
+//! Nonce = 32-bit salt | 64-bit sequence. Key and salt come from one handshake and one direction, the sequence only grows
+//! within its lane, and the lane is a part of it: so no nonce is used twice. `Sealer` refuses to go past the packet limit of
+//! AES-GCM (RFC 9001 B.1.1: 2^28 for short packets), of which each lane has an equal share.
 
-use crate::wire::{associated_data, HEADER, OVERHEAD, TAG};
+use crate::shard::Lanes;
+use crate::wire::{associated_data, lane_start, position, HEADER, OVERHEAD, TAG};
 use ring::aead::{Aad, Algorithm, LessSafeKey, Nonce, UnboundKey, AES_256_GCM, CHACHA20_POLY1305};
 
-/// Packets after which new keys are asked for, and after which the old ones are dead.
+/// Packets of all lanes after which new keys are asked for, and after which the old ones are dead.
 pub const REKEY_AFTER: u64 = 1 << 27;
 pub const REFUSE_AFTER: u64 = 1 << 28;
 
@@ -85,27 +87,43 @@ impl Key {
 
 pub struct Sealer {
     key: Key,
-    next: u64,
+    /// The last sequence number handed out, by slot.
+    last: Box<[u64]>,
+    /// Of each lane.
+    rekey_after: u64,
+    refuse_after: u64,
 }
 
 impl Sealer {
-    pub fn new(suite: Suite, keys: &DirectionKeys) -> Option<Sealer> {
-        Some(Sealer { key: Key::new(suite, keys)?, next: 1 })
+    /// For these lanes; all that share the keys must differ in theirs.
+    pub fn new(suite: Suite, keys: &DirectionKeys, lanes: Lanes) -> Option<Sealer> {
+        let total = u64::from(lanes.total());
+        Some(Sealer {
+            key: Key::new(suite, keys)?,
+            last: (0..lanes.slots()).map(|slot| lane_start(lanes.lane(slot))).collect(),
+            rekey_after: REKEY_AFTER / total,
+            refuse_after: REFUSE_AFTER / total,
+        })
     }
 
     /// Packets sealed so far.
     pub fn sealed(&self) -> u64 {
-        self.next - 1
+        self.last.iter().copied().map(position).sum()
+    }
+
+    /// Whether new keys are due.
+    pub fn is_worn(&self) -> bool {
+        self.last.iter().any(|&last| position(last) > self.rekey_after)
     }
 
     /// The next packet's sequence number; each is handed out once.
-    pub fn reserve(&mut self) -> Result<u64, SealError> {
-        if self.next > REFUSE_AFTER {
+    pub fn reserve(&mut self, slot: usize) -> Result<u64, SealError> {
+        let last = self.last.get_mut(slot).ok_or(SealError::Exhausted)?;
+        if position(*last) >= self.refuse_after {
             return Err(SealError::Exhausted);
         }
-        let sequence = self.next;
-        self.next += 1;
-        Ok(sequence)
+        *last += 1;
+        Ok(*last)
     }
 
     /// Encrypts the payload between header and tag in place. The header's immutable bytes and sequence must be written.
@@ -148,6 +166,7 @@ impl Opener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::Place;
     use proptest::prelude::*;
 
     fn keys(fill: u8) -> DirectionKeys {
@@ -158,11 +177,11 @@ mod tests {
         #[test]
         fn opens_what_was_sealed_and_nothing_else(payload in proptest::collection::vec(any::<u8>(), 0..300), bit in any::<prop::sample::Index>(), chacha in any::<bool>()) {
             let suite = if chacha { Suite::ChaCha20Poly1305 } else { Suite::Aes256Gcm };
-            let (mut sealer, opener) = (Sealer::new(suite, &keys(1)).unwrap(), Opener::new(suite, &keys(1)).unwrap());
+            let (mut sealer, opener) = (Sealer::new(suite, &keys(1), Lanes::ONE).unwrap(), Opener::new(suite, &keys(1)).unwrap());
             let mut datagram = vec![0x14; HEADER];
             datagram.extend_from_slice(&payload);
             datagram.extend_from_slice(&[0; TAG]);
-            let sequence = sealer.reserve().unwrap();
+            let sequence = sealer.reserve(0).unwrap();
             sealer.seal(&mut datagram, sequence).unwrap();
             let immutable = [0, 2, 4, 5, 6, 7].into_iter().chain(HEADER..datagram.len()).collect::<Vec<_>>();
             let bit = bit.index(immutable.len() * 8);
@@ -177,11 +196,40 @@ mod tests {
 
     #[test]
     fn the_packet_limit_is_an_error_and_never_wraps() {
-        let mut sealer = Sealer::new(Suite::Aes256Gcm, &keys(1)).unwrap();
-        sealer.next = REFUSE_AFTER;
-        assert_eq!(sealer.reserve(), Ok(REFUSE_AFTER));
-        assert_eq!(sealer.reserve(), Err(SealError::Exhausted));
-        assert_eq!(sealer.reserve(), Err(SealError::Exhausted));
+        let mut sealer = Sealer::new(Suite::Aes256Gcm, &keys(1), Lanes::ONE).unwrap();
+        sealer.last[0] = REFUSE_AFTER - 1;
+        assert_eq!(sealer.reserve(0), Ok(REFUSE_AFTER));
+        assert_eq!(sealer.reserve(0), Err(SealError::Exhausted));
+        assert_eq!(sealer.reserve(0), Err(SealError::Exhausted));
         assert_eq!(sealer.sealed(), REFUSE_AFTER);
+    }
+
+    #[test]
+    fn lanes_share_the_limit_of_their_key_and_never_a_nonce() {
+        let mut all = std::collections::BTreeSet::new();
+        for index in 0..2 {
+            let lanes = Place::new(index, 2).unwrap().lanes(4);
+            let mut sealer = Sealer::new(Suite::Aes256Gcm, &keys(1), lanes).unwrap();
+            for slot in 0..2 {
+                for _ in 0..3 {
+                    assert!(all.insert(sealer.reserve(slot).unwrap()));
+                }
+                assert!(!sealer.is_worn());
+                let start = lane_start(lanes.lane(slot));
+                sealer.last[slot] = start + REKEY_AFTER / 4;
+                sealer.reserve(slot).unwrap();
+                assert!(sealer.is_worn());
+                sealer.last[slot] = start + REFUSE_AFTER / 4 - 1;
+                assert_eq!(sealer.reserve(slot).unwrap(), start + REFUSE_AFTER / 4);
+                assert_eq!(sealer.reserve(slot), Err(SealError::Exhausted));
+                sealer.last[slot] = start;
+            }
+            assert_eq!(sealer.reserve(2), Err(SealError::Exhausted), "no such lane");
+        }
+        assert_eq!(all.len(), 12);
+        assert_eq!(
+            all.iter().map(|sequence| sequence >> 56).collect::<std::collections::BTreeSet<_>>(),
+            (0..4).collect()
+        );
     }
 }

@@ -5,11 +5,13 @@
 
 use crate::handshake::NewSession;
 use crate::hop::HopKey;
-use crate::order::{Orderer, Skew};
+use crate::lane::{Hearing, Received};
 use crate::seal::{Opener, Sealer};
-use crate::sequence::{Recovery, RecoveryCounters};
+use crate::sequence::RecoveryCounters;
+use crate::shard::{Lanes, Place};
 use braid_packet::Time;
 use hashbrown::HashMap;
+use std::collections::BTreeMap;
 
 /// How long replaced keys are good for receiving: three times the longest path skew, and more.
 const LINGER: u64 = 30 * Time::SECOND;
@@ -29,11 +31,10 @@ pub struct Session {
     pub remote_index: u32,
     pub sealer: Sealer,
     pub opener: Opener,
-    pub recovery: Recovery,
-    pub order: Orderer,
-    pub skew: Skew,
-    /// How long holes are kept open now, in nanoseconds.
-    pub wait: u64,
+    pub lanes: Lanes,
+    pub received: Received,
+    /// Datagrams of a generation of keys that this is not.
+    pub rogue: u64,
     pub hop_tx: Option<HopKey>,
     pub installed: Time,
     pub confirmed: bool,
@@ -56,57 +57,75 @@ pub struct Totals {
 
 impl Totals {
     fn add(&mut self, session: &Session) {
-        let counters = session.recovery.counters;
-        self.received.passed += counters.passed;
-        self.received.discarded += counters.discarded;
-        self.received.out_of_order += counters.out_of_order;
-        self.received.rogue += counters.rogue;
-        self.lost += session.recovery.lost();
+        for lane in session.received.iter() {
+            let counters = lane.recovery.counters;
+            self.received.passed += counters.passed;
+            self.received.discarded += counters.discarded;
+            self.received.out_of_order += counters.out_of_order;
+            self.received.rogue += counters.rogue;
+            self.lost += lane.recovery.lost();
+            self.given_up += lane.order.given_up;
+            self.late += lane.order.late;
+        }
+        self.received.rogue += session.rogue;
         self.tx_packets += session.sealer.sealed();
         self.tx_bytes += session.tx_bytes;
-        self.given_up += session.order.given_up;
-        self.late += session.order.late;
     }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Arrival {
-    /// Number of the neighbour it comes through.
-    pub via: u16,
-    pub first: u64,
-    pub eliminated: u64,
-    pub heard: Time,
 }
 
 #[derive(Default)]
 pub struct Peer {
     /// Local index of the session that sends.
     pub current: Option<u32>,
+    /// Heard in all lanes that this shard carries; if the session has several, heard both ways.
     pub up: bool,
-    pub heard: Option<Time>,
-    /// By path id of the sender.
-    pub arrivals: [Option<Arrival>; 16],
+    both_ways: bool,
+    /// Up in the eyes of every shard of the node, as the control side says; of a node with one shard nobody asks.
+    pub admitted: bool,
+    /// By slot.
+    pub lanes: Vec<Hearing>,
     pub sessions_made: u64,
     /// Of sessions that are gone.
     past: Totals,
-    /// For the keepalive's echo: the peer's last stamp and when it came.
-    pub stamp: Option<(u64, Time)>,
-    /// Our paths that the peer hears, by its last keepalive.
-    pub reported: Option<u16>,
 }
 
 impl Peer {
-    /// The peer's paths that were heard in the last second, as bits.
-    pub fn heard_paths(&self, now: Time) -> u16 {
-        let heard = |arrival: &Option<Arrival>| arrival.is_some_and(|a| now.since(a.heard) < Time::SECOND);
-        self.arrivals.iter().enumerate().filter(|(_, a)| heard(a)).fold(0, |bits, (id, _)| bits | 1 << id)
+    /// When the lane was heard that has been silent for longest; None when one never was.
+    pub fn heard(&self) -> Option<Time> {
+        self.lanes.iter().map(|lane| lane.heard).min().flatten()
+    }
+
+    /// Our paths that the peer hears in every lane. None while it has said nothing about one.
+    pub fn reported(&self) -> Option<u16> {
+        let mut all = self.lanes.iter().map(|lane| lane.reported);
+        all.try_fold(u16::MAX, |bits, reported| Some(bits & reported?)).filter(|_| !self.lanes.is_empty())
+    }
+
+    pub fn has_several_lanes(&self) -> bool {
+        self.both_ways
+    }
+
+    /// With several lanes a peer that does not hear us in one of them is as good as silent: the port may be blocked, or the
+    /// peer may have another number of shards than we believe.
+    pub fn is_silent(&self, now: Time, limit: u64) -> bool {
+        let silent = |since: Option<Time>| since.is_none_or(|since| now.since(since) >= limit);
+        self.lanes.is_empty()
+            || self.lanes.iter().any(|lane| silent(lane.heard) || (self.both_ways && silent(lane.acknowledged)))
     }
 }
 
-#[derive(Default)]
 pub struct Sessions {
+    place: Place,
+    /// Of nodes that have more than one.
+    shards: BTreeMap<u16, u8>,
+    /// Whether some session may have several lanes in this shard.
+    several: bool,
     by_index: HashMap<u32, Session>,
     peers: HashMap<PeerKey, Peer>,
+}
+
+fn count(shards: &BTreeMap<u16, u8>, node: u16) -> u8 {
+    shards.get(&node).copied().unwrap_or(1)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +137,27 @@ pub enum InstallError {
 }
 
 impl Sessions {
-    /// Adds keys. An initiator's are current at once, a responder's when the peer proves to have them.
+    pub fn new(place: Place) -> Sessions {
+        Sessions { place, shards: BTreeMap::new(), several: false, by_index: HashMap::new(), peers: HashMap::new() }
+    }
+
+    /// Numbers of shards of the nodes that have more than one; returns the nodes for which that is news.
+    pub fn set_shards(&mut self, shards: &BTreeMap<u16, u8>) -> Vec<u16> {
+        self.several = shards.values().any(|&shards| shards > self.place.count());
+        let before = std::mem::replace(&mut self.shards, shards.clone());
+        let known = self.peers.keys().map(|(node, _)| *node);
+        let mut changed: Vec<u16> = known.filter(|node| count(&before, *node) != count(&self.shards, *node)).collect();
+        changed.sort_unstable();
+        changed.dedup();
+        changed
+    }
+
+    pub fn has_several_lanes(&self) -> bool {
+        self.several
+    }
+
+    /// Adds keys. A responder's become current when the peer proves to have them; an initiator's when `promote` is called,
+    /// which is when all shards have them.
     pub fn install(&mut self, new: &NewSession, now: Time) -> Result<(), InstallError> {
         let key = (new.peer, new.adjacent);
         let waiting = |s: &Session| s.key == key && !s.confirmed;
@@ -126,21 +165,21 @@ impl Sessions {
             return Err(InstallError::Crowded);
         }
         let window = if new.adjacent { WINDOW_ADJACENT } else { WINDOW_END_TO_END };
+        let lanes = self.place.lanes(count(&self.shards, new.peer));
         let session = Session {
             key,
             initiator: new.initiator,
             local_epoch: new.local_epoch,
             remote_epoch: new.remote_epoch,
             remote_index: new.remote_index,
-            sealer: Sealer::new(new.suite, &new.tx).ok_or(InstallError::Key)?,
+            sealer: Sealer::new(new.suite, &new.tx, lanes).ok_or(InstallError::Key)?,
             opener: Opener::new(new.suite, &new.rx).ok_or(InstallError::Key)?,
-            recovery: Recovery::new(window),
-            order: Orderer::default(),
-            skew: Skew::default(),
-            wait: 0,
+            lanes,
+            received: Received::new(window, lanes.slots(), self.place.index() == 0),
+            rogue: 0,
             hop_tx: new.adjacent.then(|| HopKey::new(&new.tx.hop)),
             installed: now,
-            confirmed: new.initiator,
+            confirmed: new.initiator && self.place.is_alone(),
             retired: None,
             tx_bytes: 0,
             aead_failures: 0,
@@ -150,7 +189,10 @@ impl Sessions {
             return Err(InstallError::Key);
         }
         self.by_index.insert(new.local_index, session);
-        self.peers.entry(key).or_default().sessions_made += 1;
+        let peer = self.peers.entry(key).or_default();
+        peer.both_ways = lanes.total() > 1;
+        peer.lanes.resize(lanes.slots(), Hearing::default());
+        peer.sessions_made += 1;
         Ok(())
     }
 
@@ -180,7 +222,14 @@ impl Sessions {
     }
 
     pub fn usable(&self, key: PeerKey) -> bool {
-        self.peers.get(&key).is_some_and(|p| p.up && p.current.is_some())
+        let admitted = |peer: &Peer| peer.admitted || self.place.is_alone();
+        self.peers.get(&key).is_some_and(|p| p.up && p.current.is_some() && admitted(p))
+    }
+
+    pub fn admit(&mut self, key: PeerKey, usable: bool) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.admitted = usable;
+        }
     }
 
     pub fn peer_mut(&mut self, key: PeerKey) -> &mut Peer {

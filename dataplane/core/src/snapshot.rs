@@ -1,6 +1,7 @@
 //! A node's counters and states as JSON, copied out: nobody outside holds a live object. Shapes: `braid.status.build`.
 
 use crate::event::Outbox;
+use crate::lane::Arrival;
 use crate::node::Node;
 use braid_nat::{FlowInfo, Nat, Reason};
 use braid_packet::Time;
@@ -66,8 +67,8 @@ impl<O: Outbox> Node<O> {
                     "tx_packets": totals.tx_packets,
                     "tx_bytes": totals.tx_bytes,
                     "usable": peer.up,
-                    "heard_ms_ago": peer.heard.map(|heard| now.since(heard) / Time::MILLISECOND),
-                    "skew_us": session.skew.longest() / 1000,
+                    "heard_ms_ago": peer.heard().map(|heard| now.since(heard) / Time::MILLISECOND),
+                    "skew_us": session.received.longest_skew() / 1000,
                     "given_up": totals.given_up,
                     "late": totals.late,
                     "recovery": {
@@ -107,16 +108,17 @@ impl<O: Outbox> Node<O> {
     /// Does the peer hear this path of ours? Null while it has not said anything.
     fn arrives(&self, peer: u16, id: u8) -> Option<bool> {
         let (_, state) = self.net.sessions.peers().find(|(key, _)| **key == (peer, false))?;
-        state.reported.filter(|_| state.up).map(|bits| bits >> id & 1 == 1)
+        state.reported().filter(|_| state.up).map(|bits| bits >> id & 1 == 1)
     }
 
     fn received(&self) -> Value {
         let mut received = Vec::new();
         for (&(number, adjacent), peer) in self.net.sessions.peers().filter(|((_, adjacent), _)| !adjacent) {
             debug_assert!(!adjacent);
-            for (id, arrival) in peer.arrivals.iter().enumerate() {
-                if let Some(arrival) = arrival {
-                    received.push((number, id, *arrival));
+            for id in 0..16 {
+                let lanes = peer.lanes.iter().filter_map(|lane| lane.arrivals.get(id).copied().flatten());
+                if let Some(arrival) = lanes.reduce(Arrival::add) {
+                    received.push((number, id, arrival));
                 }
             }
         }

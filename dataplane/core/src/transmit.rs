@@ -6,6 +6,7 @@ use crate::link::{Links, Neighbour};
 use crate::path::Paths;
 use crate::seal::{SealError, Sealer};
 use crate::session::{PeerKey, Sessions};
+use crate::shard::Place;
 use crate::wire::{Header, Kind, Route, HEADER, OVERHEAD, TTL};
 use braid_offload::{SegmentError, Segments};
 use braid_packet::{Sink, Time, VnetHdr};
@@ -35,14 +36,16 @@ pub struct Net {
 struct Pending {
     peer: u16,
     copies: u8,
+    slot: usize,
+    lane: u8,
     segment: usize,
     used: usize,
 }
 
 impl Pending {
-    /// May a datagram of `length` for this peer follow? All are as long as the first, only the last may be shorter.
-    fn takes(&self, peer: u16, copies: u8, length: usize) -> bool {
-        (self.peer, self.copies) == (peer, copies)
+    /// May a datagram of `length` for this peer's lane follow? All are as long as the first, only the last may be shorter.
+    fn takes(&self, peer: u16, copies: u8, slot: usize, length: usize) -> bool {
+        (self.peer, self.copies, self.slot) == (peer, copies, slot)
             && length <= self.segment
             && self.used % self.segment == 0
             && self.used + length <= MOST_BYTES
@@ -51,10 +54,10 @@ impl Pending {
 }
 
 impl Net {
-    pub fn new(mtu: usize) -> Net {
+    pub fn new(mtu: usize, place: Place) -> Net {
         Net {
             links: Links::default(),
-            sessions: Sessions::default(),
+            sessions: Sessions::new(place),
             paths: Paths::default(),
             drops: Drops::default(),
             mtu,
@@ -65,11 +68,12 @@ impl Net {
         }
     }
 
-    /// One inner (super-)packet to an end-to-end peer. `Err` only when a segment exceeds the MTU: its sender is to be told.
+    /// One inner (super-)packet of a flow to an end-to-end peer. `Err` only when a segment exceeds the MTU: its sender is to be told.
     pub fn send_packet(
         &mut self,
         peer: u16,
         copies: u8,
+        flow: u32,
         vnet: VnetHdr,
         packet: &[u8],
         sink: &mut impl Sink,
@@ -88,17 +92,19 @@ impl Net {
         };
         let kind = if plan.partial() { Kind::DataPartial } else { Kind::Data };
         let header = session_header(kind, session.remote_epoch, session.remote_index);
+        let slot = session.lanes.slot_of(flow);
+        let lane = session.lanes.lane(slot);
         for i in 0..plan.count() {
             let length = plan.length(i) + OVERHEAD;
-            if self.pending.as_ref().is_some_and(|pending| !pending.takes(peer, copies, length)) {
+            if self.pending.as_ref().is_some_and(|pending| !pending.takes(peer, copies, slot, length)) {
                 self.flush(sink);
             }
             let Some((_, session)) = self.sessions.current((peer, false)) else { break };
-            let pending = self.pending.get_or_insert(Pending { peer, copies, segment: length, used: 0 });
+            let pending = self.pending.get_or_insert(Pending { peer, copies, slot, lane, segment: length, used: 0 });
             let Some(datagram) = self.slab.get_mut(pending.used..pending.used + length) else { break };
             let written = plan.write(packet, i, &mut datagram[HEADER..length - 16]);
             debug_assert_eq!(written + OVERHEAD, length);
-            if seal(&mut session.sealer, header, datagram).is_err() {
+            if seal(&mut session.sealer, slot, header, datagram).is_err() {
                 self.drops.count("seal");
                 break;
             }
@@ -110,13 +116,14 @@ impl Net {
 
     /// Sends what is pending, once per path.
     pub fn flush(&mut self, sink: &mut impl Sink) {
-        let Some(Pending { peer, copies, segment, used }) = self.pending.take().filter(|p| p.used > 0) else { return };
+        let Some(pending) = self.pending.take().filter(|p| p.used > 0) else { return };
+        let Pending { peer, copies, lane, segment, used, .. } = pending;
         let (links, paths, drops) = (&mut self.links, &mut self.paths, &mut self.drops);
-        fan_out(links, paths, drops, peer, Some(copies), &mut self.slab[..used], segment, sink);
+        fan_out(links, paths, drops, peer, Some(copies), lane, &mut self.slab[..used], segment, sink);
     }
 
-    /// One small sealed message: to the neighbour, or along every path to the peer. False without a session.
-    pub fn send_sealed(&mut self, key: PeerKey, kind: Kind, message: &[u8], sink: &mut impl Sink) -> bool {
+    /// One small sealed message in a lane: to the neighbour, or along every path to the peer. False without a session.
+    pub fn send_sealed(&mut self, key: PeerKey, slot: usize, kind: Kind, message: &[u8], sink: &mut impl Sink) -> bool {
         let length = message.len() + OVERHEAD;
         if message.len() > MOST_CONTROL {
             return false;
@@ -125,11 +132,12 @@ impl Net {
         let datagram = &mut self.small[..length];
         datagram[HEADER..length - 16].copy_from_slice(message);
         let header = session_header(kind, session.remote_epoch, session.remote_index);
-        if seal(&mut session.sealer, header, datagram).is_err() {
+        if seal(&mut session.sealer, slot, header, datagram).is_err() {
             self.drops.count("seal");
             return false;
         }
         session.tx_bytes += length as u64;
+        let lane = session.lanes.lane(slot);
         match key {
             (peer, false) => fan_out(
                 &mut self.links,
@@ -137,18 +145,19 @@ impl Net {
                 &mut self.drops,
                 peer,
                 None,
+                lane,
                 &mut self.small[..length],
                 length,
                 sink,
             ),
             (peer, true) => {
                 let Some(neighbour) = self.links.numbered(peer) else { return false };
-                dispatch(neighbour, 0, Route::default(), &mut self.small[..length], length, sink)
+                dispatch(neighbour, lane, 0, Route::default(), &mut self.small[..length], length, sink)
             }
         }
     }
 
-    /// A handshake message, untagged to a neighbour, tagged along every path to an end-to-end peer.
+    /// A handshake message, in lane 0, untagged to a neighbour, tagged along every path to an end-to-end peer.
     pub fn send_handshake(&mut self, peer: u16, adjacent: bool, message: &Message, sink: &mut impl Sink) {
         let length = HEADER + message.body.len();
         let Some(datagram) = self.small.get_mut(..length) else { return };
@@ -174,12 +183,12 @@ impl Net {
             let (links, slab) = (&mut self.links, &mut self.small[..length]);
             self.paths.each(peer, None, |path| {
                 if let Some(neighbour) = links.numbered(path.first_hop) {
-                    dispatch(neighbour, path.id, path.route, slab, length, sink);
+                    dispatch(neighbour, 0, path.id, path.route, slab, length, sink);
                 }
             });
         } else if let Some(neighbour) = self.links.numbered(peer) {
             neighbour.tx_datagrams += 1;
-            sink.udp(neighbour.active, &self.small[..length], length);
+            sink.udp(neighbour.address(0), &self.small[..length], length);
         }
     }
 }
@@ -199,8 +208,8 @@ fn session_header(kind: Kind, epoch: u8, receiver: u32) -> Header {
     }
 }
 
-fn seal(sealer: &mut Sealer, header: Header, datagram: &mut [u8]) -> Result<(), SealError> {
-    let sequence = sealer.reserve()?;
+fn seal(sealer: &mut Sealer, slot: usize, header: Header, datagram: &mut [u8]) -> Result<(), SealError> {
+    let sequence = sealer.reserve(slot)?;
     if let Some(out) = datagram.first_chunk_mut() {
         Header { sequence, ..header }.encode(out);
     }
@@ -215,6 +224,7 @@ fn fan_out(
     drops: &mut Drops,
     peer: u16,
     copies: Option<u8>,
+    lane: u8,
     datagrams: &mut [u8],
     segment: usize,
     sink: &mut impl Sink,
@@ -224,7 +234,7 @@ fn fan_out(
     let members = paths.each(peer, copies, |path| {
         let taken = links
             .numbered(path.first_hop)
-            .is_some_and(|neighbour| dispatch(neighbour, path.id, path.route, datagrams, segment, sink));
+            .is_some_and(|neighbour| dispatch(neighbour, lane, path.id, path.route, datagrams, segment, sink));
         if taken {
             path.copies_sent += count;
             path.bytes_sent += datagrams.len() as u64;
@@ -242,6 +252,7 @@ fn fan_out(
 /// Rewrites the hop part of each datagram for one neighbour and sends them in one go.
 pub fn dispatch(
     neighbour: &mut Neighbour,
+    lane: u8,
     path: u8,
     route: Route,
     datagrams: &mut [u8],
@@ -254,7 +265,7 @@ pub fn dispatch(
         key.sign(datagram);
     }
     neighbour.tx_datagrams += datagrams.len().div_ceil(segment) as u64;
-    sink.udp(neighbour.active, datagrams, segment);
+    sink.udp(neighbour.address(lane), datagrams, segment);
     true
 }
 

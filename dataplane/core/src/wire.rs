@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0 version 4 bits, kind 4 bits | 1 hop flags | 2 e2e epoch | 3 ttl | 4 receiver 4
-//!  8 sequence 8 (end to end, per session)
+//!  8 sequence 8 (end to end, per session; the first byte is the lane)
 //! 16 route 4 x 2 (numbers of the nodes after the one that now receives it; 0 ends it)
 //! 24 hop tag 8
 //! 32 AEAD(payload) + 16      AAD = bytes 0, 2, 4..8; the sequence is in the nonce
@@ -19,6 +19,8 @@ pub const OVERHEAD: usize = HEADER + TAG;
 /// Most intermediates of one path.
 pub const MAX_ROUTE: usize = 4;
 pub const TTL: u8 = 8;
+/// Bits of a sequence number below its lane.
+const LANE_SHIFT: u32 = 56;
 
 const VERSION: u8 = 1;
 const TAGGED: u8 = 1;
@@ -141,6 +143,16 @@ impl WireError {
 }
 
 impl Header {
+    /// Which of the session's lanes the datagram is of.
+    pub fn lane(&self) -> u8 {
+        (self.sequence >> LANE_SHIFT) as u8
+    }
+
+    /// Its number within the lane.
+    pub fn position(&self) -> u64 {
+        position(self.sequence)
+    }
+
     /// Reads the header of a whole datagram; at least one AEAD tag must follow it.
     pub fn decode(datagram: &[u8]) -> Result<Header, WireError> {
         if datagram.len() < OVERHEAD {
@@ -183,6 +195,15 @@ impl Header {
         out[16..24].copy_from_slice(&self.route.encode());
         out[24..32].copy_from_slice(&self.hop_tag.to_be_bytes());
     }
+}
+
+pub(crate) fn position(sequence: u64) -> u64 {
+    sequence & ((1 << LANE_SHIFT) - 1)
+}
+
+/// The number before the first of a lane.
+pub(crate) fn lane_start(lane: u8) -> u64 {
+    u64::from(lane) << LANE_SHIFT
 }
 
 pub(crate) fn flags(path: u8, hop_epoch: u8, tagged: bool) -> u8 {

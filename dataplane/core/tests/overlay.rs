@@ -257,10 +257,10 @@ proptest! {
         braid.recorded.clear();
         let to = [EDGE, 21, 22, GATEWAY][to];
         let from = [EDGE, 21, 22, GATEWAY, 99][from];
-        braid.arrive(&Sent { from, to, bytes: bytes.clone(), segment });
+        braid.arrive(&Sent { from, to, shards: (0, 0), bytes: bytes.clone(), segment });
         let mut framed = bytes;
         framed[0] = 0x14;
-        braid.arrive(&Sent { from, to, bytes: framed, segment });
+        braid.arrive(&Sent { from, to, shards: (0, 0), bytes: framed, segment });
         prop_assert_eq!(braid.recorded.len(), 0);
         prop_assert!(braid.taken(to).is_empty());
     }

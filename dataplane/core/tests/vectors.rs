@@ -7,6 +7,7 @@ use braid_core::handshake::{derive, mac1_is_good, mac2_is_good, macs, public_key
 use braid_core::hop::HopKey;
 use braid_core::rewrite;
 use braid_core::seal::{DirectionKeys, Opener, Sealer, Suite};
+use braid_core::shard::{Lanes, Place};
 use braid_core::wire::{Header, Kind, Route, HEADER};
 use braid_packet::Time;
 use std::collections::HashMap;
@@ -90,6 +91,22 @@ fn headers() {
 }
 
 #[test]
+fn lanes() {
+    for case in cases(HOP, "lane") {
+        let mut encoded = [0; HEADER + 16];
+        encoded[0] = 0x14;
+        encoded[1] = 1;
+        encoded[8..16].copy_from_slice(&case.number("sequence").to_be_bytes());
+        let header = Header::decode(&encoded).unwrap();
+        assert_eq!(u64::from(header.lane()), case.number("lane"), "{}", case.comment);
+        assert_eq!(header.position(), case.number("position"), "{}", case.comment);
+        let (shards, port) = (case.number("shards") as u8, case.number("port"));
+        let place = Place::new((port - 7400) as u8, shards).unwrap();
+        assert!(place.carries(header.lane()), "{}", case.comment);
+    }
+}
+
+#[test]
 fn refused_datagrams() {
     for case in cases(HOP, "refused") {
         let refused = Header::decode(&case.bytes("datagram")).unwrap_err();
@@ -131,7 +148,7 @@ fn sealed_datagrams() {
         let (sequence, plaintext, expected) =
             (case.number("sequence"), case.bytes("plaintext"), case.bytes("datagram"));
         let mut datagram = [&case.bytes("header")[..], &plaintext, &[0; 16]].concat();
-        Sealer::new(suite, &keys).unwrap().seal(&mut datagram, sequence).unwrap();
+        Sealer::new(suite, &keys, Lanes::ONE).unwrap().seal(&mut datagram, sequence).unwrap();
         assert_eq!(datagram, expected, "{}", case.comment);
         let length = Opener::new(suite, &keys).unwrap().open(&mut datagram, sequence).unwrap();
         assert_eq!(&datagram[HEADER..HEADER + length], &plaintext[..], "{}", case.comment);

@@ -61,6 +61,8 @@ counters! {
         tun_tx_errors,
         /// Datagrams the kernel dropped because a socket's receive buffer was full.
         rxq_overflow,
+        /// Packets read from the TUN that are another shard's, and were given to it.
+        handed_over,
     }
 }
 
@@ -83,6 +85,8 @@ counters! {
         udp_no_socket,
         /// A TUN read without a usable offload header.
         tun_malformed,
+        /// A packet from the TUN for another shard, which had too many waiting.
+        handover_full,
         /// The host did not take a packet at once.
         tun_write_full,
         /// The host refused a packet: malformed, or the TUN is down.

@@ -3,6 +3,7 @@
 mod buffers;
 mod control;
 mod counters;
+mod handover;
 mod message;
 mod name;
 mod offloads;
@@ -18,6 +19,7 @@ mod tun;
 
 pub use buffers::{BufferState, Buffers};
 pub use counters::{Drops, Io, Offload, Snapshot, SocketState};
+pub use handover::{handovers, Handover};
 pub use offloads::{OffloadState, Probe, Refusal};
 pub use shard::{spawn, Handle, Refused, ShardConfig};
 pub use socket::{bind, Socket, SocketOptions};

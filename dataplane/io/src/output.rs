@@ -1,9 +1,10 @@
 //! Where the engine's output goes: the IO layer's `Sink`.
 
 use crate::counters::Counters;
+use crate::handover::Outlet;
 use crate::outbox::{Outbox, Transmit};
 use crate::tun::{Device, TunWriter};
-use braid_packet::{Sink, SuperPackets, VnetHdr};
+use braid_packet::{Handed, Sink, SuperPackets, VnetHdr};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ pub(crate) struct Output<T, D> {
     /// By the address each is bound to.
     outboxes: Vec<(IpAddr, Outbox<T>)>,
     tun: Option<TunWriter<D>>,
+    /// By shard; empty where there is one only.
+    outlets: Vec<Outlet>,
     counters: Arc<Counters>,
 }
 
@@ -19,9 +22,10 @@ impl<T: Transmit, D: Device> Output<T, D> {
     pub(crate) fn new(
         outboxes: Vec<(IpAddr, Outbox<T>)>,
         tun: Option<TunWriter<D>>,
+        outlets: Vec<Outlet>,
         counters: Arc<Counters>,
     ) -> Output<T, D> {
-        Output { outboxes, tun, counters }
+        Output { outboxes, tun, outlets, counters }
     }
 
     /// Ends a drain.
@@ -56,6 +60,14 @@ impl<T: Transmit, D: Device> Sink for Output<T, D> {
 
     fn super_packets(&self) -> SuperPackets {
         self.tun.as_ref().map(TunWriter::super_packets).unwrap_or_default()
+    }
+
+    fn hand_over(&mut self, to: usize, handed: Handed, vnet: VnetHdr, packet: &[u8]) {
+        if self.outlets.get(to).is_some_and(|outlet| outlet.give(handed, vnet, packet)) {
+            self.counters.io.handed_over.add(1);
+        } else {
+            self.counters.drops.handover_full.add(1);
+        }
     }
 }
 

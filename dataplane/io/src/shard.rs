@@ -1,6 +1,7 @@
 //! The data thread: it alone runs one engine, between its TUN queue and its sockets.
 
 use crate::counters::{Counters, Snapshot};
+use crate::handover::{Handover, Packet};
 use crate::outbox::Outbox;
 use crate::output::Output;
 use crate::receiver::Receiver;
@@ -26,12 +27,15 @@ const MAX_SOCKETS: usize = 60;
 const WAKE: u32 = 0;
 const TUN: u32 = 1;
 const SOCKETS: u32 = 2;
+const INBOX: u32 = 63;
 
 /// What a shard works with. Sockets and TUN keep the network namespace they were made in.
 #[derive(Debug, Default)]
 pub struct ShardConfig {
     pub tun: Option<Tun>,
     pub sockets: Vec<Socket>,
+    /// The ends of the queues between the shards of a node; None for the only one.
+    pub handover: Option<Handover>,
 }
 
 /// Why a command was not taken.
@@ -159,6 +163,9 @@ where
     for (socket, token) in config.sockets.iter().zip(SOCKETS..) {
         epoll.add(socket.fd(), token)?;
     }
+    if let Some(handover) = &config.handover {
+        epoll.add(handover.fd(), INBOX)?;
+    }
     let theirs = Arc::clone(&shared);
     // A new thread inherits the signal mask.
     let blocked = SignalsBlocked::new();
@@ -205,6 +212,8 @@ struct Shard<'a, E: Engine> {
     receiver: Receiver,
     output: Output<Sender, Arc<Tun>>,
     commands: VecDeque<E::Command>,
+    handover: Option<Handover>,
+    given: Vec<Packet>,
     shared: &'a Shared<E::Command>,
 }
 
@@ -220,6 +229,7 @@ impl<'a, E: Engine> Shard<'a, E> {
             (local.ip(), Outbox::new(sender, local.is_ipv6(), socket.gso().usable(), counters))
         });
         let outboxes = outboxes.collect();
+        let outlets = config.handover.as_ref().map(Handover::outlets).unwrap_or_default();
         let writer = tun.clone().map(|tun| TunWriter::new(tun, Arc::clone(counters)));
         Shard {
             engine,
@@ -228,8 +238,10 @@ impl<'a, E: Engine> Shard<'a, E> {
             reader: TunReader::new(Arc::clone(counters)),
             inlets,
             receiver: Receiver::new(Arc::clone(counters)),
-            output: Output::new(outboxes, writer, Arc::clone(counters)),
+            output: Output::new(outboxes, writer, outlets, Arc::clone(counters)),
             commands: VecDeque::with_capacity(MAX_COMMANDS),
+            handover: config.handover,
+            given: Vec::new(),
             shared,
         }
     }
@@ -239,6 +251,10 @@ impl<'a, E: Engine> Shard<'a, E> {
             let ready = self.epoll.wait(self.patience())?;
             if ready & (1 << WAKE) != 0 {
                 self.handle_commands();
+            }
+            // Before the TUN: what was handed over is older than what is still to be read.
+            if ready & (1 << INBOX) != 0 {
+                self.handle_given();
             }
             if ready & (1 << TUN) != 0 {
                 self.drain_tun()?;
@@ -271,6 +287,17 @@ impl<'a, E: Engine> Shard<'a, E> {
         while let Some(command) = self.commands.pop_front() {
             self.engine.handle_command(command, now, &mut self.output);
         }
+        self.flush();
+    }
+
+    fn handle_given(&mut self) {
+        let Some(handover) = &self.handover else { return };
+        handover.take(&mut self.given);
+        let now = Time(sys::boottime());
+        for Packet { handed, vnet, bytes } in &mut self.given {
+            self.engine.receive_handed(*handed, *vnet, bytes, now, &mut self.output);
+        }
+        handover.recycle(&mut self.given);
         self.flush();
     }
 

@@ -133,7 +133,7 @@ fn shard(tun: Tun, socket: braid_io::Socket, peer: SocketAddr) -> Handle<()> {
     let offload = tun.offload();
     let limits = Limits { tcp: offload.tso, udp: offload.uso };
     let engine = Pipe { peer, limits, slab: Vec::new(), coalescer: Coalescer::new() };
-    spawn(engine, ShardConfig { tun: Some(tun), sockets: vec![socket] }, |_| {}).unwrap()
+    spawn(engine, ShardConfig { tun: Some(tun), sockets: vec![socket], ..ShardConfig::default() }, |_| {}).unwrap()
 }
 
 /// Runs `client` on host 1 and `server` on host 2, each in its namespace.
@@ -344,7 +344,7 @@ fn a_removed_tun_ends_the_thread() {
         let (exit, exited) = channel();
         let peer = "127.0.0.1:9".parse().unwrap();
         let engine = Pipe { peer, limits: Limits::default(), slab: Vec::new(), coalescer: Coalescer::new() };
-        let config = ShardConfig { tun: Some(tun), sockets: Vec::new() };
+        let config = ShardConfig { tun: Some(tun), sockets: Vec::new(), ..ShardConfig::default() };
         let handle = spawn(engine, config, move |result| exit.send(result).unwrap()).unwrap();
         ip("link del braidtest");
         let error = exited.recv_timeout(Duration::from_secs(5)).unwrap().unwrap_err();

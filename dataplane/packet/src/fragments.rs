@@ -49,6 +49,7 @@ pub struct Fragments<K> {
     waiting: Vec<Waiting>,
 }
 
+// Not inlined: fragments are rare, and their code must not make that of other packets slower.
 impl<K: Copy> Fragments<K> {
     /// `seed` must be hard to guess: it keys the table's hash.
     pub fn new(seed: u64) -> Fragments<K> {
@@ -56,12 +57,14 @@ impl<K: Copy> Fragments<K> {
         Fragments { known, ages: VecDeque::new(), waiting: Vec::new() }
     }
 
+    #[inline(never)]
     pub fn find(&self, datagram: &Datagram, now: Time) -> Option<K> {
         let (since, known) = self.known.get(datagram)?;
         (now.since(*since) < LIFETIME).then_some(*known)
     }
 
     /// Keeps a fragment until the first one comes; false if there is no room.
+    #[inline(never)]
     pub fn hold(&mut self, datagram: Datagram, fragment: &[u8], now: Time) -> bool {
         let held: usize = self.waiting.iter().map(|w| w.bytes).sum();
         if held + fragment.len() > MOST_BYTES {
@@ -89,6 +92,7 @@ impl<K: Copy> Fragments<K> {
     }
 
     /// The first fragment passed: returns those that waited for it.
+    #[inline(never)]
     pub fn learn(&mut self, datagram: Datagram, known: K, now: Time) -> Vec<Vec<u8>> {
         if self.ages.len() >= MOST_KNOWN {
             self.forget_oldest();
@@ -99,6 +103,7 @@ impl<K: Copy> Fragments<K> {
     }
 
     /// The first fragment was refused: how many that waited for it are lost.
+    #[inline(never)]
     pub fn refuse(&mut self, datagram: &Datagram) -> usize {
         self.take(datagram).len()
     }
@@ -119,6 +124,7 @@ impl<K: Copy> Fragments<K> {
     }
 
     /// Gives up what is too old; how many fragments are lost by it.
+    #[inline(never)]
     pub fn expire(&mut self, now: Time, budget: usize) -> usize {
         for _ in 0..budget {
             match self.ages.front() {

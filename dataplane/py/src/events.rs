@@ -1,4 +1,4 @@
-//! The queue between the data thread and Python: bounded, with an eventfd that is readable while it is not empty.
+//! The queue between the data threads and Python: bounded, with an eventfd that is readable while it is not empty.
 
 use braid_core::{Event, Outbox};
 use braid_io::EventFd;
@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const MOST_EVENTS: usize = 4096;
 
-/// An event, or the end of the data thread.
+/// An event, or the end of a data thread.
 pub(crate) enum Entry {
-    Event(Event),
+    /// Of this shard.
+    Event(usize, Event),
     Failed(String),
 }
 
@@ -69,11 +70,14 @@ impl Events {
     }
 }
 
-/// The data thread's end.
-pub(crate) struct Sender(pub(crate) Arc<Events>);
+/// The end of a shard's data thread.
+pub(crate) struct Sender {
+    pub(crate) events: Arc<Events>,
+    pub(crate) shard: usize,
+}
 
 impl Outbox for Sender {
     fn event(&mut self, event: Event) {
-        self.0.push(Entry::Event(event));
+        self.events.push(Entry::Event(self.shard, event));
     }
 }

@@ -4,18 +4,21 @@
 
 #![allow(clippy::unwrap_used)] // For tests and benchmarks: what fails here ends them.
 
-use braid_core::handshake::Handshaker;
-use braid_core::wire::Kind;
-use braid_core::{Command, Desired, Event, FlowInfo, Node, NodeConfig, Outbox, Reply, Role};
-use braid_packet::{Datagrams, Engine, Sink, SuperPackets, Time, VnetHdr};
+use braid_core::{Command, Desired, FlowInfo, Node};
+use braid_packet::{Datagrams, Engine, Time, VnetHdr};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
-use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::mpsc::{channel, Receiver};
 
+mod host;
 mod packets;
+mod plan;
 
-pub use packets::{payload, tcp, tcp_partial, tcp_super, udp};
+pub use host::{public, Host, Outgoing};
+pub use packets::{fragments, payload, tcp, tcp_partial, tcp_super, udp};
+pub use plan::{address, Shards};
+
+use host::{Answer, Given, Recorder};
 
 pub const EDGE: u16 = 11;
 pub const GATEWAY: u16 = 31;
@@ -24,60 +27,14 @@ pub const MTU: usize = 1420;
 pub const VIP: &str = "10.91.1.130";
 const MAX_FLOWS: usize = 1000;
 
-pub struct Outgoing(Sender<Event>);
-
-impl Outbox for Outgoing {
-    fn event(&mut self, event: Event) {
-        let _ = self.0.send(event);
-    }
-}
-
-struct Answer<T>(Sender<T>);
-
-impl<T: Send> Reply<T> for Answer<T> {
-    fn reply(self: Box<Self>, answer: T) {
-        let _ = self.0.send(answer);
-    }
-}
-
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub from: u16,
     pub to: u16,
+    /// Which shard sent it, and which one it is for.
+    pub shards: (usize, usize),
     pub bytes: Vec<u8>,
     pub segment: usize,
-}
-
-#[derive(Default)]
-struct Recorder {
-    udp: Vec<(SocketAddr, Vec<u8>, usize)>,
-    tun: Vec<(VnetHdr, Vec<u8>)>,
-    takes: SuperPackets,
-}
-
-impl Sink for Recorder {
-    fn udp(&mut self, to: SocketAddr, batch: &[u8], segment: usize) {
-        assert!(!batch.is_empty() && segment > 0 && batch.len() <= 65_507 && batch.len().div_ceil(segment) <= 64);
-        self.udp.push((to, batch.to_vec(), segment));
-    }
-
-    fn tun(&mut self, vnet: VnetHdr, parts: &[&[u8]]) {
-        self.tun.push((vnet, parts.concat()));
-    }
-
-    fn super_packets(&self) -> SuperPackets {
-        self.takes
-    }
-}
-
-pub struct Host {
-    node: Node<Outgoing>,
-    handshaker: Handshaker,
-    events: Receiver<Event>,
-    pub seen: Vec<Event>,
-    pub tun: Vec<(VnetHdr, Vec<u8>)>,
-    /// What the host takes through its TUN.
-    pub takes: SuperPackets,
 }
 
 pub struct Braid {
@@ -86,86 +43,15 @@ pub struct Braid {
     pub wire: VecDeque<Sent>,
     /// Everything that was ever sent.
     pub recorded: Vec<Sent>,
+    /// Which queue of a node's TUN the next packets come out of, modulo the number of its shards.
+    pub queue: usize,
     boots: u64,
     max_flows: usize,
+    /// What the nodes are told; a node that is booted has so many.
+    pub shards: Shards,
 }
 
-pub fn address(number: u16) -> SocketAddr {
-    SocketAddr::from(([10, 90, 0, number as u8], 7400))
-}
-
-fn number_at(address: SocketAddr) -> u16 {
-    match address {
-        SocketAddr::V4(v4) => u16::from(v4.ip().octets()[3]),
-        SocketAddr::V6(_) => 0,
-    }
-}
-
-fn desired(number: u16) -> String {
-    let everybody: Vec<u16> = if RELAYS.contains(&number) { vec![EDGE, GATEWAY] } else { RELAYS.to_vec() };
-    let neighbours: Vec<String> =
-        everybody.iter().map(|n| format!(r#"{{"node": {n}, "addresses": ["{}"]}}"#, address(*n))).collect();
-    let peer = if number == EDGE { GATEWAY } else { EDGE };
-    let paths = if RELAYS.contains(&number) {
-        String::new()
-    } else {
-        format!(
-            r#"{{"peer": {peer}, "copies": 2, "paths": [{{"id": 0, "route": [21, {peer}]}}, {{"id": 1, "route": [22, {peer}]}}]}}"#
-        )
-    };
-    let role = match number {
-        EDGE => format!(
-            r#", "edge": {{"applications": [{{"app": 0, "vips": ["{VIP}"], "ports": [["any", 0, 65535]], "copies": 2, "gateways": [{GATEWAY}]}}]}}"#
-        ),
-        GATEWAY => format!(
-            r#", "gateway": {{"applications": [{{"app": 0, "vips": [{{"address": "{VIP}", "edge": {EDGE}}}],
-                "ports": [["any", 0, 65535]], "copies": 2,
-                "targets": [{{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}}]}}], "snat": ["10.93.0.128/30"]}}"#
-        ),
-        _ => String::new(),
-    };
-    format!(r#"{{"neighbours": [{}], "path_sets": [{paths}]{role}}}"#, neighbours.join(", "))
-}
-
-impl Host {
-    fn new(number: u16, boot: u64, max_flows: usize) -> Host {
-        let role = match number {
-            EDGE => Role::Edge,
-            GATEWAY => Role::Gateway,
-            _ => Role::Intermediate,
-        };
-        let mut state = boot.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(number);
-        let random = Box::new(move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        });
-        let handshaker = Handshaker::new(private(number), number, random).unwrap();
-        let config = NodeConfig {
-            role,
-            number,
-            public: *handshaker.public(),
-            mtu: MTU,
-            seed: 1,
-            max_flows,
-            coalesce_tcp: true,
-            coalesce_udp: false,
-        };
-        let (sender, events) = channel();
-        let node = Node::new(config, Outgoing(sender));
-        let takes = SuperPackets { tcp: true, udp: false };
-        Host { node, handshaker, events, seen: Vec::new(), tun: Vec::new(), takes }
-    }
-}
-
-fn private(number: u16) -> [u8; 32] {
-    [number as u8; 32]
-}
-
-pub fn public(number: u16) -> [u8; 32] {
-    braid_core::handshake::public_key(&private(number)).unwrap()
-}
+type Work<'a> = Box<dyn FnOnce(&mut Node<Outgoing>, Time, &mut Recorder) + 'a>;
 
 impl Braid {
     /// All nodes up, all sessions made.
@@ -175,23 +61,37 @@ impl Braid {
 
     /// As `up`; the gateway has room for so many flows.
     pub fn up_for(max_flows: usize) -> Braid {
-        let mut braid = Braid::cold_for(max_flows);
+        let mut braid = Braid::cold_for(max_flows, Shards::new());
         braid.connect();
         braid
     }
 
-    pub fn cold() -> Braid {
-        Braid::cold_for(MAX_FLOWS)
+    /// As `up`; the edge, both intermediates and the gateway have so many shards.
+    pub fn up_with(edge: u8, relays: u8, gateway: u8) -> Braid {
+        let mut braid = Braid::cold_with(edge, relays, gateway);
+        braid.connect();
+        braid
     }
 
-    fn cold_for(max_flows: usize) -> Braid {
+    pub fn cold_with(edge: u8, relays: u8, gateway: u8) -> Braid {
+        let shards = [(EDGE, edge), (RELAYS[0], relays), (RELAYS[1], relays), (GATEWAY, gateway)];
+        Braid::cold_for(MAX_FLOWS, shards.into())
+    }
+
+    pub fn cold() -> Braid {
+        Braid::cold_for(MAX_FLOWS, Shards::new())
+    }
+
+    fn cold_for(max_flows: usize, shards: Shards) -> Braid {
         let mut braid = Braid {
             now: Time(Time::SECOND),
             hosts: BTreeMap::new(),
             wire: VecDeque::new(),
             recorded: Vec::new(),
+            queue: 0,
             boots: 0,
             max_flows,
+            shards,
         };
         for number in [EDGE, RELAYS[0], RELAYS[1], GATEWAY] {
             braid.boot(number);
@@ -202,9 +102,19 @@ impl Braid {
     /// (Re)starts a node: nothing of its life before remains.
     pub fn boot(&mut self, number: u16) {
         self.boots += 1;
-        self.hosts.insert(number, Host::new(number, self.boots, self.max_flows));
-        let desired = Desired::parse(&desired(number)).unwrap();
-        self.command(number, Command::Configure(Box::new(desired)));
+        self.hosts.insert(number, Host::new(number, self.boots, self.max_flows, &self.shards));
+        self.configure(number, &Desired::parse(&plan::desired(number, &self.shards)).unwrap());
+    }
+
+    /// Tells all its shards.
+    pub fn configure(&mut self, number: u16, desired: &Desired) {
+        for shard in 0..self.shard_count(number) {
+            self.command_to(number, shard, Command::Configure(Box::new(desired.clone())));
+        }
+    }
+
+    fn shard_count(&self, number: u16) -> usize {
+        self.hosts.get(&number).map_or(0, |host| host.shards.len())
     }
 
     pub fn connect(&mut self) {
@@ -224,63 +134,62 @@ impl Braid {
         self.command(from, Command::Send { peer, adjacent, message });
     }
 
+    /// To the first shard.
     pub fn command(&mut self, number: u16, command: Command) {
-        self.with(number, |node, now, sink| node.handle_command(command, now, sink));
+        self.command_to(number, 0, command);
     }
 
-    /// Lets a node work and puts what it sends on the wire; answers its handshakes as its control side would.
-    fn with(&mut self, number: u16, work: impl FnOnce(&mut Node<Outgoing>, Time, &mut Recorder)) {
+    fn command_to(&mut self, number: u16, shard: usize, command: Command) {
+        self.with(number, shard, |node, now, sink| node.handle_command(command, now, sink));
+    }
+
+    /// Lets a shard work and puts what it sends on the wire; answers its handshakes as its control side would.
+    fn with(&mut self, number: u16, shard: usize, work: impl FnOnce(&mut Node<Outgoing>, Time, &mut Recorder)) {
+        self.turn(number, shard, Box::new(work));
+    }
+
+    fn turn(&mut self, number: u16, shard: usize, work: Work<'_>) {
         let now = self.now;
         let Some(host) = self.hosts.get_mut(&number) else { return };
         let mut recorder = Recorder { takes: host.takes, ..Recorder::default() };
-        work(&mut host.node, now, &mut recorder);
-        host.node.flush(&mut recorder);
+        work(&mut host.shards[shard].node, now, &mut recorder);
+        host.shards[shard].node.flush(&mut recorder);
+        host.written_by.extend(recorder.tun.iter().map(|_| shard));
         host.tun.append(&mut recorder.tun);
-        let mut commands = Vec::new();
-        while let Ok(event) = host.events.try_recv() {
-            if let Event::Handshake { kind, receiver, body, .. } = &event {
-                match kind {
-                    Kind::Initiation => {
-                        if let Ok(initiation) = host.handshaker.receive_initiation(body, now) {
-                            assert_eq!(initiation.static_key, public(initiation.peer));
-                            if let Ok((session, message)) = host.handshaker.accept(initiation.id, now) {
-                                let (peer, adjacent) = (session.peer, session.adjacent);
-                                commands.push(Command::Install(Box::new(session)));
-                                commands.push(Command::Send { peer, adjacent, message });
-                            }
-                        }
-                    }
-                    Kind::Response => {
-                        if let Ok(session) = host.handshaker.receive_response(*receiver, body, now) {
-                            commands.push(Command::Install(Box::new(session)));
-                        }
-                    }
-                    _ => {}
-                }
-            } else {
-                host.seen.push(event);
-            }
-        }
+        host.handed_over += recorder.given.len();
+        let commands = host.answer(shard, now);
         for (to, bytes, segment) in recorder.udp {
-            let sent = Sent { from: number, to: number_at(to), bytes, segment };
+            let (to, of) = plan::owner_of(to);
+            let sent = Sent { from: number, to, shards: (shard, of), bytes, segment };
             self.recorded.push(sent.clone());
             self.wire.push_back(sent);
         }
-        for command in commands {
-            self.command(number, command);
+        for Given { to, handed, vnet, mut packet } in recorder.given {
+            self.with(number, to, |node, now, sink| node.receive_handed(handed, vnet, &mut packet, now, sink));
+        }
+        for (shard, command) in commands {
+            self.command_to(number, shard, command);
         }
     }
 
-    /// The engine itself, for those who measure it.
+    /// The engine of the first shard itself, for those who measure it.
     pub fn node(&mut self, number: u16) -> &mut Node<Outgoing> {
-        &mut self.hosts.get_mut(&number).unwrap().node
+        &mut self.hosts.get_mut(&number).unwrap().shards[0].node
+    }
+
+    /// All engines of a node, which is gone then.
+    pub fn into_nodes(mut self, number: u16) -> Vec<Node<Outgoing>> {
+        self.hosts.remove(&number).unwrap().shards.into_iter().map(|shard| shard.node).collect()
     }
 
     /// Delivers one batch to its node.
     pub fn arrive(&mut self, sent: &Sent) {
+        if sent.shards.1 >= self.shard_count(sent.to) {
+            return;
+        }
         let mut bytes = sent.bytes.clone();
-        let (from, segment) = (address(sent.from), sent.segment);
-        self.with(sent.to, |node, now, sink| {
+        let (from, segment) = (plan::address_of(sent.from, sent.shards.0), sent.segment);
+        self.with(sent.to, sent.shards.1, |node, now, sink| {
             node.receive_udp(&mut [Datagrams { from, bytes: &mut bytes, segment }], now, sink);
         });
     }
@@ -299,6 +208,11 @@ impl Braid {
         }
     }
 
+    fn next_timeout(&self) -> Option<Time> {
+        let shards = self.hosts.values().flat_map(|host| &host.shards);
+        shards.filter_map(|shard| shard.node.next_timeout()).min()
+    }
+
     pub fn advance(&mut self, nanoseconds: u64) {
         self.advance_with(nanoseconds, |sent| vec![sent]);
     }
@@ -306,37 +220,41 @@ impl Braid {
     pub fn advance_with(&mut self, nanoseconds: u64, mut fate: impl FnMut(Sent) -> Vec<Sent>) {
         let end = self.now.after(nanoseconds);
         while self.now < end {
-            let due = self.hosts.values().filter_map(|h| h.node.next_timeout()).min().unwrap_or(end);
+            let due = self.next_timeout().unwrap_or(end);
             self.now = due.max(self.now.after(Time::MILLISECOND)).min(end);
             for number in self.hosts.keys().copied().collect::<Vec<_>>() {
-                self.with(number, |node, now, sink| node.handle_timeout(now, sink));
+                for shard in 0..self.shard_count(number) {
+                    self.with(number, shard, |node, now, sink| node.handle_timeout(now, sink));
+                }
             }
             self.settle_with(&mut fate);
         }
     }
 
     pub fn client(&mut self, packet: &[u8]) {
-        let mut packet = packet.to_vec();
-        self.with(EDGE, |node, now, sink| node.receive_tun(VnetHdr::default(), &mut packet, now, sink));
+        self.read(EDGE, vec![packet.to_vec()], VnetHdr::default());
     }
 
     /// Packets that the edge reads in one go, so that they leave in one batch.
-    pub fn clients(&mut self, mut packets: Vec<Vec<u8>>) {
-        self.with(EDGE, |node, now, sink| {
-            for packet in &mut packets {
-                node.receive_tun(VnetHdr::default(), packet, now, sink);
-            }
-        });
+    pub fn clients(&mut self, packets: Vec<Vec<u8>>) {
+        self.read(EDGE, packets, VnetHdr::default());
     }
 
     pub fn client_super(&mut self, vnet: VnetHdr, packet: &[u8]) {
-        let mut packet = packet.to_vec();
-        self.with(EDGE, |node, now, sink| node.receive_tun(vnet, &mut packet, now, sink));
+        self.read(EDGE, vec![packet.to_vec()], vnet);
     }
 
     pub fn server(&mut self, packet: &[u8]) {
-        let mut packet = packet.to_vec();
-        self.with(GATEWAY, |node, now, sink| node.receive_tun(VnetHdr::default(), &mut packet, now, sink));
+        self.read(GATEWAY, vec![packet.to_vec()], VnetHdr::default());
+    }
+
+    fn read(&mut self, number: u16, mut packets: Vec<Vec<u8>>, vnet: VnetHdr) {
+        let queue = self.queue % self.shard_count(number).max(1);
+        self.with(number, queue, |node, now, sink| {
+            for packet in &mut packets {
+                node.receive_tun(vnet, packet, now, sink);
+            }
+        });
     }
 
     /// What a node handed to its host since the last call.
@@ -348,9 +266,14 @@ impl Braid {
         std::mem::take(&mut self.hosts.get_mut(&number).unwrap().tun)
     }
 
+    /// Of the first shard.
     pub fn snapshot(&mut self, number: u16) -> Value {
+        self.snapshot_of(number, 0)
+    }
+
+    pub fn snapshot_of(&mut self, number: u16, shard: usize) -> Value {
         let (sender, receiver) = channel();
-        self.command(number, Command::Snapshot(Box::new(Answer(sender))));
+        self.command_to(number, shard, Command::Snapshot(Box::new(Answer(sender))));
         receiver.try_recv().unwrap()
     }
 
@@ -361,7 +284,9 @@ impl Braid {
         receiver
     }
 
+    /// Of all its shards.
     pub fn drops(&mut self, number: u16, reason: &str) -> u64 {
-        self.snapshot(number)["drops"][reason].as_u64().unwrap_or(0)
+        let shards = 0..self.shard_count(number);
+        shards.map(|shard| self.snapshot_of(number, shard)["drops"][reason].as_u64().unwrap_or(0)).sum()
     }
 }

@@ -68,3 +68,22 @@ pub fn tcp_super(source: &str, destination: &str, sequence: u32, body: &[u8], gs
     };
     (vnet, tcp_partial(source, destination, 0x10, sequence, body))
 }
+
+/// Cuts an IPv4 packet into fragments of at most `size` bytes of payload, a multiple of 8, with this identification.
+pub fn fragments(packet: &[u8], size: usize, id: u16) -> Vec<Vec<u8>> {
+    let (header, body) = packet.split_at(20);
+    let count = body.len().div_ceil(size);
+    let fragment = |(n, part): (usize, &[u8])| {
+        let mut fragment = header.to_vec();
+        fragment[2..4].copy_from_slice(&((20 + part.len()) as u16).to_be_bytes());
+        fragment[4..6].copy_from_slice(&id.to_be_bytes());
+        let place = (n * size / 8) as u16 | if n + 1 < count { 0x2000 } else { 0 };
+        fragment[6..8].copy_from_slice(&place.to_be_bytes());
+        fragment[10..12].fill(0);
+        let sum = !braid_packet::checksum::sum(&fragment, 0);
+        fragment[10..12].copy_from_slice(&sum.to_be_bytes());
+        fragment.extend_from_slice(part);
+        fragment
+    };
+    body.chunks(size).enumerate().map(fragment).collect()
+}

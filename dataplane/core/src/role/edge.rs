@@ -4,9 +4,11 @@
 //! the flows' state lives there.
 
 use crate::desired::{EdgeApplication, EdgeSpec, PortRange, Protocol};
+use crate::role::pins::{Client, Pin, SharedPins};
 use braid_packet::{Ip, Time, Transport};
 use hashbrown::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 const MOST_PINS: usize = 262_144;
 /// Longer than the longest NAT timeout (RFC 5382: 2 h 4 min).
@@ -32,13 +34,19 @@ pub enum Choice {
 pub struct Edge {
     applications: Vec<EdgeApplication>,
     by_vip: HashMap<IpAddr, usize>,
-    pins: HashMap<(IpAddr, IpAddr), (u16, Time)>,
+    pins: HashMap<Client, Pin>,
+    /// Of all shards, where there are several.
+    shared: Option<Arc<SharedPins>>,
     gateways: HashSet<u16>,
     /// When the full table was last searched for pins to drop.
     swept: Time,
 }
 
 impl Edge {
+    pub fn new(shared: Option<Arc<SharedPins>>) -> Edge {
+        Edge { shared, ..Edge::default() }
+    }
+
     pub fn configure(&mut self, spec: &EdgeSpec) {
         self.applications.clone_from(&spec.applications);
         self.by_vip.clear();
@@ -65,13 +73,18 @@ impl Edge {
         }
         let copies = application.copies;
         let pin = (ip.source, ip.destination);
+        let serves = |gateway: u16| usable(gateway) && application.gateways.contains(&gateway);
         if let Some((gateway, used)) = self.pins.get_mut(&pin) {
-            if usable(*gateway) && application.gateways.contains(gateway) {
+            if serves(*gateway) {
                 *used = now;
                 return Choice::Send { gateway: *gateway, copies };
             }
         }
-        let Some(&gateway) = application.gateways.iter().find(|&&g| usable(g)) else { return Choice::NoGateway };
+        let Some(&first) = application.gateways.iter().find(|&&g| usable(g)) else { return Choice::NoGateway };
+        let gateway = match &self.shared {
+            Some(shared) => shared.agree(pin, first, now, MOST_PINS, serves),
+            None => first,
+        };
         if self.pins.len() >= MOST_PINS && now.since(self.swept) >= SWEEP_EVERY {
             self.swept = now;
             self.pins.retain(|_, (_, used)| now.since(*used) < PIN_LIFETIME / 64);
@@ -93,6 +106,9 @@ impl Edge {
     }
 
     pub fn expire(&mut self, now: Time) {
+        if let Some(shared) = &self.shared {
+            shared.refresh(self.pins.iter(), now, PIN_LIFETIME);
+        }
         self.pins.retain(|_, (_, used)| now.since(*used) < PIN_LIFETIME);
     }
 
@@ -173,6 +189,35 @@ mod tests {
         assert_eq!(edge.swept, second(100));
         assert_eq!(edge.choose(&client(1 << 20), second(101 + quiet), |_| true), to);
         assert_eq!(edge.pins(), 1);
+    }
+
+    #[test]
+    fn shards_agree_on_a_clients_gateway() {
+        let shared = Arc::new(SharedPins::default());
+        let shard = || {
+            let mut shard = Edge::new(Some(shared.clone()));
+            let applications = edge().applications;
+            shard.configure(&EdgeSpec { applications });
+            shard
+        };
+        let (mut one, mut other) = (shard(), shard());
+        let to = |gateway| Choice::Send { gateway, copies: 2 };
+        assert_eq!(one.choose(&udp(53), Time(0), |g| g == 32), to(32));
+        assert_eq!(other.choose(&udp(53), Time(1), |_| true), to(32), "chosen while the first was away");
+        // Only one shard's flows of the client stay in use; the pin lives for both.
+        for turn in 1..4 {
+            let now = Time(turn * (PIN_LIFETIME - 1));
+            assert_eq!(one.choose(&udp(53), now, |_| true), to(32));
+            one.expire(now);
+            other.expire(now);
+        }
+        assert_eq!(other.pins(), 0);
+        assert_eq!(other.choose(&udp(53), Time(3 * PIN_LIFETIME), |_| true), to(32));
+        assert_eq!(other.choose(&udp(53), Time(3 * PIN_LIFETIME), |g| g == 31), to(31));
+        assert_eq!(one.choose(&udp(53), Time(3 * PIN_LIFETIME + 1), |g| g == 31), to(31));
+        let end = Time(5 * PIN_LIFETIME);
+        one.expire(end);
+        assert_eq!(one.choose(&udp(53), end, |_| true), to(31), "nobody remembers");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The gateway: the NAT between VIPs and target servers, told what to do by the desired state.
 
 use crate::desired::{GatewaySpec, PortRange, Protocol};
+use crate::shard::Place;
 use braid_nat::{Application, Nat, Policy, Proto, Target};
 use braid_packet::Time;
 
@@ -10,11 +11,15 @@ const EXPIRY_BUDGET: usize = 256;
 pub struct Gateway {
     pub nat: Nat,
     mtu: u16,
+    place: Place,
 }
 
 impl Gateway {
-    pub fn new(seed: u64, max_flows: usize, mtu: usize) -> Gateway {
-        Gateway { nat: Nat::new(seed, max_flows), mtu: u16::try_from(mtu).unwrap_or(u16::MAX) }
+    /// `max_flows` of the whole node, of which each shard has an equal part. All shards need the same seed: a client keeps its
+    /// SNAT address whichever shard its flows fall to.
+    pub fn new(seed: u64, max_flows: usize, mtu: usize, place: Place) -> Gateway {
+        let nat = Nat::new(seed, max_flows / usize::from(place.count()));
+        Gateway { nat, mtu: u16::try_from(mtu).unwrap_or(u16::MAX), place }
     }
 
     /// `Desired::parse` has checked that the pools are prefixes.
@@ -35,7 +40,8 @@ impl Gateway {
             })
             .collect();
         let snat = spec.snat.iter().filter_map(|pool| pool.parse().ok()).collect();
-        self.nat.set_policy(Policy { applications, snat, mtu: self.mtu, ..Policy::default() });
+        let share = (self.place.index() as u16, u16::from(self.place.count()));
+        self.nat.set_policy(Policy { applications, snat, mtu: self.mtu, share, ..Policy::default() });
     }
 
     pub fn expire(&mut self, now: Time) {

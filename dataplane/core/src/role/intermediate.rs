@@ -1,6 +1,6 @@
 //! The relay: forwards what a neighbour signed, once per path, and knows nothing of applications.
 //!
-//! The window per (ingress, receiver, epoch, path) is what keeps a recorded datagram from being forwarded again. It moves
+//! The window per (ingress, receiver, epoch, path, lane) is what keeps a recorded datagram from being forwarded again. It moves
 //! only after the hop tag proved the neighbour, so a stranger can neither fill the table nor move a window.
 
 use crate::sequence::{Recovery, Seen};
@@ -19,6 +19,7 @@ struct Stream {
     receiver: u32,
     epoch: u8,
     path: u8,
+    lane: u8,
 }
 
 #[derive(Default)]
@@ -31,7 +32,8 @@ impl Relay {
     /// True once for each datagram of a stream.
     pub fn admit(&mut self, ingress: u16, header: &Header, now: Time) -> bool {
         let handshake = header.kind.is_handshake().then_some(header.kind);
-        let stream = Stream { ingress, handshake, receiver: header.receiver, epoch: header.epoch, path: header.path };
+        let Header { receiver, epoch, path, .. } = *header;
+        let stream = Stream { ingress, handshake, receiver, epoch, path, lane: header.lane() };
         if !self.streams.contains_key(&stream) {
             self.make_room();
             let bits = if handshake.is_some() { WINDOW_HANDSHAKE } else { WINDOW };
@@ -39,10 +41,11 @@ impl Relay {
         }
         let Some((window, used)) = self.streams.get_mut(&stream) else { return false };
         *used = now;
-        if window.seen(header.sequence) != Seen::New {
+        let position = header.position();
+        if window.seen(position) != Seen::New {
             return false;
         }
-        window.commit(header.sequence);
+        window.commit(position);
         self.forwarded += 1;
         true
     }
@@ -89,6 +92,7 @@ mod tests {
         assert!(!relay.admit(1, &header(5, 1), Time(0)));
         assert!(relay.admit(2, &header(5, 1), Time(0)));
         assert!(relay.admit(1, &Header { path: 2, ..header(5, 1) }, Time(0)));
+        assert!(relay.admit(1, &header(5, 2 << 56 | 1), Time(0)), "of another lane");
         assert!(relay.admit(1, &header(5, 100_000), Time(0)));
         assert!(!relay.admit(1, &header(5, 2), Time(0)));
     }

@@ -3,3 +3,4 @@
 pub mod edge;
 pub mod gateway;
 pub mod intermediate;
+pub mod pins;

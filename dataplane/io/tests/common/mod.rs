@@ -85,7 +85,7 @@ pub fn puppet(address: &str, options: SocketOptions) -> (Handle<Command>, Socket
     let socket = bind(address.parse().unwrap(), options).unwrap();
     let local = socket.local_address();
     let (engine, events) = Puppet::new();
-    let config = ShardConfig { tun: None, sockets: vec![socket] };
+    let config = ShardConfig { tun: None, sockets: vec![socket], ..ShardConfig::default() };
     (spawn(engine, config, |_| {}).unwrap(), local, events)
 }
 

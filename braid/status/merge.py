@@ -1,0 +1,135 @@
+"""The snapshots of a node's shards as one, each field by a rule of its own. Pure.
+
+A node of one shard shows its counters as they are. What a rule here does not name is taken from the first shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Json = Mapping[str, Any]
+Rule = Callable[[Sequence[Any]], Any]
+"""From the values of a field, one of each shard that has it."""
+
+SHARD_COUNTERS = ("tun_rx_packets", "tun_tx_packets", "udp_rx_datagrams", "udp_tx_datagrams", "handed_over")
+
+
+def merge(snapshots: Sequence[Json]) -> dict[str, Any]:
+    """One snapshot for the whole node, with ``shards``, a short entry for each. ValueError without any."""
+    if not snapshots:
+        raise ValueError("a node has at least one shard")
+    merged = dict(snapshots[0]) if len(snapshots) == 1 else _by_rules(snapshots, _RULES)
+    return merged | {"shards": [_shard(index, snapshot) for index, snapshot in enumerate(snapshots)]}
+
+
+def _shard(index: int, snapshot: Json) -> dict[str, int]:
+    io = snapshot.get("io", {})
+    counters = {name: io.get(name, 0) for name in SHARD_COUNTERS}
+    dropped = sum(snapshot.get("drops", {}).values())
+    return {"index": index, "last_turn_ms": snapshot.get("last_turn_ms", 0), **counters, "dropped": dropped}
+
+
+def _by_rules(values: Sequence[Json], rules: Mapping[str, Rule]) -> dict[str, Any]:
+    names = dict.fromkeys(name for value in values for name in value)
+    return {name: rules.get(name, _first)([value[name] for value in values if name in value]) for name in names}
+
+
+def _first(values: Sequence[Any]) -> Any:
+    return values[0]
+
+
+def _worst(values: Sequence[Any]) -> Any:
+    """The largest; None, for what one shard does not know, is worse than any."""
+    return None if None in values else max(values)
+
+
+def _reaches(values: Sequence[bool | None]) -> bool | None:
+    """A path that is deaf in one lane loses the packets of that lane; None while a shard does not know yet."""
+    if False in values:
+        return False
+    return None if None in values else True
+
+
+def _sums(values: Sequence[Json]) -> dict[str, int]:
+    names = dict.fromkeys(name for value in values for name in value)
+    return {name: sum(value.get(name, 0) for value in values) for name in names}
+
+
+def _nested(rules: Mapping[str, Rule]) -> Rule:
+    return lambda values: _by_rules(values, rules)
+
+
+def _nat(values: Sequence[Json]) -> dict[str, Any]:
+    plain = [{name: count for name, count in value.items() if name != "by_app"} for value in values]
+    return _sums(plain) | {"by_app": _sums([value.get("by_app", {}) for value in values])}
+
+
+def _listed(key: tuple[str, ...], rules: Mapping[str, Rule], everywhere: str = "") -> Rule:
+    """Entries with equal keys become one. ``everywhere`` is a flag that is false unless every shard has the entry."""
+
+    def rule(lists: Sequence[Sequence[Json]]) -> list[dict[str, Any]]:
+        groups: dict[str, list[Json]] = {}
+        for entries in lists:
+            for entry in entries:
+                groups.setdefault(repr([entry[name] for name in key]), []).append(entry)
+        merged = []
+        for group in groups.values():
+            one = _by_rules(group, rules)
+            if everywhere:
+                one[everywhere] = one[everywhere] and len(group) == len(lists)
+            merged.append(one)
+        return merged
+
+    return rule
+
+
+def _joined(lists: Sequence[Sequence[Any]]) -> list[Any]:
+    found: list[Any] = []
+    for entries in lists:
+        found += [entry for entry in entries if entry not in found]
+    return found
+
+
+_RULES: dict[str, Rule] = {
+    "drops": _sums,
+    "io": _sums,
+    "nat": _nat,
+    "relay": _sums,
+    "offload": _nested({"udp_gso": all, "udp_gro": all, "tun_tso": all, "tun_uso": all, "fallbacks": sum}),
+    "offloads": _listed(("name",), {"in_use": all, "errno": max}),
+    "gso_refusals": _joined,
+    "sockets": _joined,
+    "last_turn_ms": max,
+    "neighbours": _listed(
+        ("node",),
+        {"up": all, "rtt_us": _worst, "heard_ms_ago": _worst, "tx_datagrams": sum, "rx_datagrams": sum},
+        everywhere="up",
+    ),
+    "sessions": _listed(
+        ("peer", "adjacent"),
+        {
+            "usable": all,
+            "age_s": min,
+            "tx_packets": sum,
+            "tx_bytes": sum,
+            "heard_ms_ago": _worst,
+            "skew_us": max,
+            "given_up": sum,
+            "late": sum,
+            "recovery": _nested(
+                {
+                    **dict.fromkeys(("passed", "discarded", "out_of_order", "rogue", "lost"), sum),
+                    **dict.fromkeys(("tagless", "latent_errors"), sum),
+                    "resets": max,
+                }
+            ),
+        },
+        everywhere="usable",
+    ),
+    "paths": _listed(
+        ("peer", "id", "route"),
+        {"in_use": any, "arrives": _reaches, "copies_sent": sum, "bytes_sent": sum, "unsent": sum},
+    ),
+    "received": _listed(("peer", "id"), {"first": sum, "eliminated": sum}),
+}

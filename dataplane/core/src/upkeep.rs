@@ -1,0 +1,89 @@
+//! What a node does without being asked: keepalives, noticing silence, giving up holes, dropping what is too old.
+
+use crate::event::{Event, Outbox};
+use crate::node::{silence, Node};
+use crate::receive::Delivery;
+use crate::session::PeerKey;
+use crate::transmit::Stamp;
+use crate::wire::Kind;
+use braid_packet::{Sink, Time};
+
+pub(crate) const TICK: u64 = 100 * Time::MILLISECOND;
+/// Keepalives go out every second tick.
+const KEEPALIVE_TICKS: u64 = 2;
+
+impl<O: Outbox> Node<O> {
+    /// One in each lane.
+    pub(crate) fn keepalive(&mut self, key: PeerKey, now: Time, sink: &mut impl Sink) {
+        for slot in 0.. {
+            let Some(hearing) = self.net.sessions.peer_mut(key).lanes.get(slot) else { return };
+            let paths = hearing.heard_paths(now);
+            let (echo, kept) = match hearing.stamp {
+                Some((stamp, at)) => (stamp, now.since(at)),
+                None => (0, 0),
+            };
+            let stamp = Stamp { sent: now.0, echo, kept, paths };
+            self.net.send_sealed(key, slot, Kind::Keepalive, &stamp.encode(), sink);
+        }
+    }
+
+    pub(crate) fn tick(&mut self, now: Time, sink: &mut impl Sink) {
+        self.ticks += 1;
+        let mut silent = Vec::new();
+        let mut alive = Vec::new();
+        for (&key, peer) in self.net.sessions.peers_mut() {
+            if peer.up && peer.is_silent(now, silence(key.1)) {
+                peer.up = false;
+                silent.push(key);
+            }
+            if peer.current.is_some() {
+                alive.push(key);
+            }
+        }
+        for (peer, adjacent) in silent {
+            self.outbox.event(Event::Down { peer, adjacent });
+        }
+        if self.ticks % KEEPALIVE_TICKS == 0 {
+            for key in alive {
+                self.keepalive(key, now, sink);
+            }
+        }
+        let links = &mut self.net.links;
+        self.net.sessions.expire(now, |(peer, adjacent), epoch| {
+            if let Some(neighbour) = links.numbered(peer).filter(|_| adjacent) {
+                neighbour.forget(epoch);
+            }
+        });
+        for (_, session) in self.net.sessions.iter_mut() {
+            session.received.iter_mut().for_each(|lane| lane.recovery.mark());
+            if session.sealer.is_worn() && !session.rekey_asked && session.retired.is_none() {
+                session.rekey_asked = true;
+                let (peer, adjacent) = session.key;
+                self.outbox.event(Event::Rekey { peer, adjacent });
+            }
+        }
+        if let Some(edge) = self.edge.as_mut().filter(|_| self.ticks % 600 == 0) {
+            edge.expire(now);
+        }
+        match self.pieces.expire(now) {
+            0 => {}
+            lost => self.net.drops.add("fragments_expired", lost as u64),
+        }
+    }
+
+    /// Holes whose time is over: what waits behind them goes out now.
+    pub(crate) fn release_held(&mut self, now: Time, deliveries: &mut Vec<Delivery>) {
+        let sessions = &mut self.net.sessions;
+        self.holding.retain(|&(index, slot)| {
+            let Some(session) = sessions.get_mut(index) else { return false };
+            let Some(lane) = session.received.get_mut(slot) else { return false };
+            lane.wait = lane.skew.wait(now);
+            while lane.order.handle_timeout(now, lane.wait) {
+                while let Some(held) = lane.order.ready() {
+                    deliveries.push(Delivery::Held { held, peer: session.key.0, session: index, slot });
+                }
+            }
+            lane.order.next_timeout(0).is_some()
+        });
+    }
+}

@@ -1,0 +1,129 @@
+//! The data threads of a node, one for each shard: commands to one or to all of them, answers from one or from all.
+
+use crate::events::{Entry, Events, Sender};
+use braid_core::{Command, Node, Reply};
+use braid_io::{Handle, ShardConfig, Snapshot};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use std::sync::mpsc::{sync_channel, SyncSender};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an answer of a data thread may take before the caller is told that it is stuck.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+struct Channel<T>(SyncSender<T>);
+
+impl<T: Send> Reply<T> for Channel<T> {
+    fn reply(self: Box<Self>, answer: T) {
+        // The asker may have given up waiting.
+        let _ = self.0.try_send(answer);
+    }
+}
+
+/// Sockets and engines before `start`, the running threads after it; in the order of the shards.
+pub(crate) enum Threads {
+    Ready(Vec<(Node<Sender>, ShardConfig)>),
+    Running(Vec<Handle<Command>>),
+    Stopped,
+}
+
+impl Threads {
+    pub(crate) fn start(&mut self, events: &Arc<Events>) -> PyResult<()> {
+        let before = std::mem::replace(self, Threads::Stopped);
+        let Threads::Ready(shards) = before else {
+            *self = before;
+            return Err(PyRuntimeError::new_err("start: it was started before"));
+        };
+        let several = shards.len() > 1;
+        let mut running = Vec::new();
+        for (index, (node, config)) in shards.into_iter().enumerate() {
+            let events = events.clone();
+            running.push(braid_io::spawn(node, config, move |end| {
+                if let Err(why) = end {
+                    events.push(Entry::Failed(if several { format!("shard {index}: {why}") } else { why }));
+                }
+            })?);
+        }
+        *self = Threads::Running(running);
+        Ok(())
+    }
+
+    pub(crate) fn stop(&mut self, py: Python<'_>) {
+        if let Threads::Running(running) = std::mem::replace(self, Threads::Stopped) {
+            py.detach(|| running.iter().for_each(Handle::stop));
+        }
+    }
+
+    fn running(&self) -> PyResult<&[Handle<Command>]> {
+        match self {
+            Threads::Running(running) => Ok(running),
+            Threads::Ready(_) => Err(PyRuntimeError::new_err("the core is not started")),
+            Threads::Stopped => Err(PyRuntimeError::new_err("the core is stopped")),
+        }
+    }
+
+    pub(crate) fn is_single(&self) -> bool {
+        self.running().is_ok_and(|running| running.len() == 1)
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self, Threads::Running(_))
+    }
+
+    /// Nanoseconds since the thread that is furthest behind finished a turn.
+    pub(crate) fn last_turn(&self) -> u64 {
+        self.running().map_or(0, |running| running.iter().map(Handle::last_turn_ns).max().unwrap_or(0))
+    }
+
+    /// By shard: nanoseconds since its last turn, and what its IO counted.
+    pub(crate) fn io(&self) -> PyResult<Vec<(u64, Snapshot)>> {
+        Ok(self.running()?.iter().map(|handle| (handle.last_turn_ns(), handle.snapshot())).collect())
+    }
+
+    /// Handshakes and control messages are the first shard's.
+    pub(crate) fn command(&self, command: Command) -> PyResult<()> {
+        self.running()?.first().map_or(Ok(()), |first| give(first, command))
+    }
+
+    pub(crate) fn to_all(&self, command: impl Fn() -> Command) -> PyResult<()> {
+        self.running()?.iter().try_for_each(|handle| give(handle, command()))
+    }
+
+    pub(crate) fn ask<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        question: impl FnOnce(Box<dyn Reply<T>>) -> Command,
+    ) -> PyResult<T> {
+        let (sender, receiver) = sync_channel(1);
+        self.command(question(Box::new(Channel(sender))))?;
+        py.detach(move || receiver.recv_timeout(ANSWER_WITHIN)).map_err(|_| silent())
+    }
+
+    /// The answers in the order of the shards.
+    pub(crate) fn ask_all<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        question: impl Fn(Box<dyn Reply<T>>) -> Command,
+    ) -> PyResult<Vec<T>> {
+        let mut receivers = Vec::new();
+        for handle in self.running()? {
+            let (sender, receiver) = sync_channel(1);
+            give(handle, question(Box::new(Channel(sender))))?;
+            receivers.push(receiver);
+        }
+        let answer = |receiver: std::sync::mpsc::Receiver<T>| receiver.recv_timeout(ANSWER_WITHIN).ok();
+        let answers: Option<Vec<T>> = py.detach(move || receivers.into_iter().map(answer).collect());
+        answers.ok_or_else(silent)
+    }
+}
+
+fn give(handle: &Handle<Command>, command: Command) -> PyResult<()> {
+    handle
+        .command(command)
+        .map_err(|refused| PyRuntimeError::new_err(format!("the data thread takes no command: {refused:?}")))
+}
+
+fn silent() -> PyErr {
+    PyRuntimeError::new_err("the data thread does not answer")
+}

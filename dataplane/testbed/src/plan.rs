@@ -1,0 +1,58 @@
+//! What each node of the small Braid is told.
+
+use crate::{EDGE, GATEWAY, RELAYS, VIP};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+const PORT: u16 = 7400;
+
+/// How many shards each node has; one, if it is not named.
+pub type Shards = BTreeMap<u16, u8>;
+
+/// Of the node's first shard.
+pub fn address(number: u16) -> SocketAddr {
+    address_of(number, 0)
+}
+
+pub(crate) fn address_of(number: u16, shard: usize) -> SocketAddr {
+    SocketAddr::from(([10, 90, 0, number as u8], PORT + shard as u16))
+}
+
+/// Whose address it is, and of which shard.
+pub(crate) fn owner_of(address: SocketAddr) -> (u16, usize) {
+    match address {
+        SocketAddr::V4(v4) => (u16::from(v4.ip().octets()[3]), usize::from(v4.port() - PORT)),
+        SocketAddr::V6(_) => (0, 0),
+    }
+}
+
+pub(crate) fn desired(number: u16, shards: &Shards) -> String {
+    let everybody: Vec<u16> = if RELAYS.contains(&number) { vec![EDGE, GATEWAY] } else { RELAYS.to_vec() };
+    let neighbours: Vec<String> =
+        everybody.iter().map(|n| format!(r#"{{"node": {n}, "addresses": ["{}"]}}"#, address(*n))).collect();
+    let shards: Vec<String> = shards.iter().map(|(node, count)| format!(r#""{node}": {count}"#)).collect();
+    let peer = if number == EDGE { GATEWAY } else { EDGE };
+    let paths = if RELAYS.contains(&number) {
+        String::new()
+    } else {
+        format!(
+            r#"{{"peer": {peer}, "copies": 2, "paths": [{{"id": 0, "route": [21, {peer}]}}, {{"id": 1, "route": [22, {peer}]}}]}}"#
+        )
+    };
+    let role = match number {
+        EDGE => format!(
+            r#", "edge": {{"applications": [{{"app": 0, "vips": ["{VIP}"], "ports": [["any", 0, 65535]], "copies": 2, "gateways": [{GATEWAY}]}}]}}"#
+        ),
+        GATEWAY => format!(
+            r#", "gateway": {{"applications": [{{"app": 0, "vips": [{{"address": "{VIP}", "edge": {EDGE}}}],
+                "ports": [["any", 0, 65535]], "copies": 2,
+                "targets": [{{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}}]}}], "snat": ["10.93.0.128/30"]}}"#
+        ),
+        _ => String::new(),
+    };
+    format!(
+        r#"{{"neighbours": [{}], "path_sets": [{paths}], "shards": {{{}}}{role}}}"#,
+        neighbours.join(", "),
+        shards.join(", ")
+    )
+}
