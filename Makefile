@@ -95,6 +95,7 @@ test-rust: check-rust ## the Rust tests
 	@$(CARGO) test $(MANIFEST) --locked --workspace --quiet
 
 test-python: build ## the Python tests; PYTEST="-k name" narrows them
+	@tools/setup.sh --test
 	@$(BIN)/python -m pytest -rs -m "not bench" $(PYTEST)
 
 compose-images: build ## base images for compose where no image registry can be reached (root)

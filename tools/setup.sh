@@ -2,6 +2,7 @@
 # Installs the system packages that building, testing and running Braid need and that are missing, with apt-get.
 #   tools/setup.sh            install what is missing (root), or print the command (not root)
 #   tools/setup.sh --rust     the Rust toolchain too
+#   tools/setup.sh --test     a browser for the tests of the status page too, where apt-get has one; never fails for it
 #   tools/setup.sh --python   print the Python to use, 3.11 or newer; nothing is installed
 #   tools/setup.sh --cargo    fail with one line if Rust is missing or too old; nothing is installed
 set -euo pipefail
@@ -103,6 +104,15 @@ case ${1-} in
         ;;
     --cargo)
         rust_suits || { explain_rust; exit 1; }
+        ;;
+    --test)
+        command -v chromium >/dev/null && exit 0
+        # Ubuntu's package is an empty one that leads to a snap.
+        version=$(candidate chromium || true)
+        if [ -n "$version" ] && [[ $version != *snap* ]] && [ "$(id -u)" = 0 ] && install_packages chromium fonts-dejavu-core; then
+            exit 0
+        fi
+        say "no chromium here: the tests of the status page in a browser will be skipped"
         ;;
     "" | --rust)
         PATH=$PATH:/usr/sbin:/sbin

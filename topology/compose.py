@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from topology import observability
 from topology.model import IPAddress, IPNetwork, LabHost, LabNetwork, Node, Role, Topology
 from topology.problem import Problem, TopologyError
 
@@ -57,15 +58,17 @@ def render(topology: Topology, file: str = "lab/demo.yaml") -> str:
         **{node.name: _node(topology, node, file) for node in nodes},
         **{host.name: _host(topology, host) for host in hosts if host.kind == "origin"},
         **{host.name: _host(topology, host) for host in hosts if host.kind == "client"},
+        **_observability(topology, file),
     }
     document = {
         "services": services,
         "networks": {name: _network(prefixes, taken) for name, prefixes, taken in _segments(topology)},
-        "volumes": {KEYS: {}},
+        "volumes": {KEYS: {}, observability.TARGETS: {}},
     }
     header = (
         f"# Made by `braid compose {file}`; change that file and run the command again.\n"
         "# BUILD_IMAGE and BASE_IMAGE in the environment replace the base images of the build.\n"
+        "# With --profile observability: Prometheus on 127.0.0.1:9090, Grafana on 127.0.0.1:3000.\n"
     )
     return header + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120, default_flow_style=None)
 
@@ -85,8 +88,11 @@ def _check(topology: Topology, file: str) -> None:
     if not topology.lab.underlay:
         problems.append(wrong("lab.underlay", "missing", "add the prefixes of the nodes' underlay addresses"))
     names = [*topology.nodes, *(host.name for host in topology.lab.hosts)]
-    if KEYS in names:
-        problems.append(wrong(KEYS, "the compose file has a service of this name", "rename the node or lab host"))
+    problems += [
+        wrong(name, "the compose file has a service of this name", "rename the node or lab host")
+        for name in (KEYS, *observability.SERVICES)
+        if name in names
+    ]
     if any(network.name == UNDERLAY for network in topology.lab.networks):
         problems.append(wrong(f"lab.networks.{UNDERLAY}", "the underlay has this name", "rename the network"))
     if problems:
@@ -109,6 +115,18 @@ def _keys(file: str) -> dict[str, Any]:
         "volumes": [f"{_mounted(file)}:{TOPOLOGY}:ro", f"{KEYS}:{PKI}"],
         "healthcheck": _healthcheck(["test", "-e", "/tmp/ready"], interval=1),
     }
+
+
+def _observability(topology: Topology, file: str) -> dict[str, Any]:
+    return observability.services(
+        topology_mount=f"{_mounted(file)}:{TOPOLOGY}:ro",
+        topology_file=TOPOLOGY,
+        network=UNDERLAY,
+        prefixes=topology.lab.underlay,
+        taken=frozenset(address for node in topology.nodes.values() for address in node.underlay),
+        after=_after([KEYS]),
+        healthcheck=_healthcheck(["test", "-e", "/tmp/ready"], interval=1),
+    )
 
 
 def _node(topology: Topology, node: Node, file: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import pytest
 import yaml
 
 from tests.topology.base import TEXT, changed
-from topology import effective
+from topology import effective, observability
 from topology.check import TopologyError
 from topology.compose import render
+from topology.model import SocketAddress
 from topology.sample import SAMPLE
 from topology.source import load, parse
+from topology.targets import targets
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "topology" / "examples").glob("*.yaml"))
@@ -45,7 +49,8 @@ def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
 def test_every_machine_of_the_demo_is_a_service_with_its_addresses() -> None:
     topology, document = load(ROOT / "lab" / "demo.yaml"), demo_compose()
     services = document["services"]
-    assert set(services) == {"pki", *topology.nodes, *(host.name for host in topology.lab.hosts)}
+    extra = {"pki", *observability.SERVICES}
+    assert set(services) == {*extra, *topology.nodes, *(host.name for host in topology.lab.hosts)}
     for node in topology.nodes.values():
         attached = services[node.name]["networks"]["underlay"]
         assert [attached["ipv4_address"], attached["ipv6_address"]] == [str(address) for address in node.underlay]
@@ -67,6 +72,32 @@ def test_containers_have_no_more_rights_than_they_need() -> None:
         assert ("devices" in service) is carries
         assert ("sysctls" in service) is carries
         assert ("build" in service) is (name == "pki")
+
+
+def test_observability_is_a_profile_of_its_own_with_addresses_that_nobody_has() -> None:
+    topology, services = load(ROOT / "lab" / "demo.yaml"), demo_compose()["services"]
+    in_profile = {name for name, service in services.items() if service.get("profiles") == ["observability"]}
+    assert in_profile == set(observability.SERVICES)
+    taken = {str(address) for node in topology.nodes.values() for address in node.underlay}
+    for name in ("prometheus", "grafana"):
+        addresses = set(services[name]["networks"]["underlay"].values())
+        assert len(addresses) == 2
+        assert not addresses & taken
+        taken |= addresses
+        assert all(port.startswith("127.0.0.1:") for port in services[name]["ports"])
+        for volume in services[name]["volumes"]:
+            source = volume.split(":")[0]
+            assert not source.startswith("./") or (ROOT / source).exists(), source
+
+
+def test_prometheus_is_told_every_status_endpoint() -> None:
+    topology = load(ROOT / "lab" / "demo.yaml")
+    found = {entry["labels"]["node"]: entry["targets"] for entry in targets(topology)}
+    assert found == {node.name: [str(node.status)] for node in topology.nodes.values()}
+    anywhere = replace(topology.nodes["edge-fra-1"], status=SocketAddress(ip_address("0.0.0.0"), 7481))
+    (entry,) = targets(replace(topology, nodes={"edge-fra-1": anywhere}))
+    assert entry["targets"] == ["10.90.0.11:7481"]
+    assert entry["labels"] == {"node": "edge-fra-1", "role": "edge", "region": "edge-fra"}
 
 
 def test_start_order_and_resolver() -> None:
