@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
-DRAWN = 100
+DRAWN = 30
 """Nodes of an overlay up to which the history of all of it is kept, not this node's part alone."""
 
 

@@ -24,7 +24,7 @@ BYTES_PER_SECOND = 100_000
 
 
 class Feed:
-    """``document`` makes what is sent; it is asked at most once per second, whatever the number of clients."""
+    """``document`` makes what is sent; it is asked once per interval, whatever the number of clients."""
 
     def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
         self._document = document
@@ -39,8 +39,12 @@ class Feed:
         self.refused += 1
         return True
 
+    def interval(self, message: bytes) -> float:
+        """Seconds to the next one."""
+        return max(EVERY, len(message) / BYTES_PER_SECOND)
+
     def message(self, now: float) -> bytes:
-        if self._made is None or now - self._made[0] >= EVERY - 0.1:
+        if self._made is None or now - self._made[0] >= self.interval(self._made[1]) - 0.1:
             text = json.dumps(self._document(), allow_nan=False, separators=(",", ":"))
             self._made = (now, f"event: overlay\ndata: {text}\n\n".encode())
         return self._made[1]
@@ -66,7 +70,7 @@ class Stream:
                 while True:
                     message = self._feed.message(trio.current_time())
                     await send({"type": "http.response.body", "body": message, "more_body": True})
-                    await trio.sleep(max(EVERY, len(message) / BYTES_PER_SECOND))
+                    await trio.sleep(self._feed.interval(message))
         finally:
             self._feed.clients -= 1
 

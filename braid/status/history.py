@@ -20,6 +20,8 @@ Subject = tuple[str, str, str]
 SECONDS, MINUTES = 600, 1440
 MAX_BYTES = 16 << 20
 """Of all values of a node's history. A path with six fields takes 49 kB, so about 340 subjects fit."""
+LOOK_AGAIN = 30.0
+"""Seconds between looks for room once there was none: a look goes through all subjects."""
 _VALUE_BYTES = 4
 _GAP = math.nan
 
@@ -84,6 +86,7 @@ class History:
         self._tracks: dict[Subject, _Track] = {}
         self.bytes = 0
         """Taken by the values now; at most what was allowed."""
+        self._full_until = 0.0
         self.refused = 0
         """Times that a value found no room."""
 
@@ -135,9 +138,12 @@ class History:
 
     def _make_room(self, now: float) -> bool:
         """For one more field: subjects without a value for ten minutes go, the longest silent first."""
+        if now < self._full_until:
+            return False
         while self.bytes + FIELD_BYTES > self._max_bytes:
             silent = min(self._tracks, key=lambda name: self._tracks[name].second)
             if now - self._tracks[silent].second < SECONDS:
+                self._full_until = now + LOOK_AGAIN
                 return False
             self.bytes -= len(self._tracks.pop(silent).fields) * FIELD_BYTES
         return True

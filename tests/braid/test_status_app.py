@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from braid.status.app import ENDPOINTS, StatusBindError, host_allowed, make_app, serve
 from braid.status.changes import Change, Kind, Tone
-from braid.status.events import MAX_CLIENTS
+from braid.status.events import BYTES_PER_SECOND, MAX_CLIENTS, Feed
 from braid.status.snapshot import Check
 from tests.braid.fake_node import FakeView, edge_status, gateway_status
 from topology.model import SocketAddress
@@ -379,3 +379,18 @@ def fields_of(value: Any) -> set[str]:
     free = ("drops", "dns", "change_counts")
     nested = (fields_of(item) for name, item in value.items() if name not in free)
     return set(value).union(*nested)
+
+
+def test_a_large_overlay_is_made_and_sent_more_rarely() -> None:
+    made: list[int] = []
+
+    def document() -> dict[str, Any]:
+        made.append(1)
+        return {"text": "x" * 3 * BYTES_PER_SECOND}
+
+    feed = Feed(document)
+    for now in (0.0, 1.0, 2.5):
+        feed.message(now)
+    assert len(made) == 1
+    assert 3 < feed.interval(feed.message(3.2)) < 3.1
+    assert len(made) == 2

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braid.status.history import FIELD_BYTES, MAX_BYTES, MINUTES, SECONDS, History, shorten
+from braid.status.history import FIELD_BYTES, LOOK_AGAIN, MAX_BYTES, MINUTES, SECONDS, History, shorten
 
 ONE = ("edge-fra-1", "neighbour", "mid-ams-1")
 
@@ -110,3 +110,13 @@ def test_shortened_to_means() -> None:
 def test_an_unknown_subject_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         History().seconds(ONE, 0)
+
+
+def test_a_full_memory_costs_little_and_takes_new_subjects_when_old_ones_have_gone() -> None:
+    history = History(max_bytes=FIELD_BYTES)
+    old, new = ("n", "path", "old"), ("n", "path", "new")
+    history.record(old, {"up": 1.0}, 0)
+    for second in range(1, 2 * SECONDS):
+        history.record(new, {"up": 1.0}, second)
+    assert history.subjects() == (new,)
+    assert SECONDS - 1 <= history.refused <= SECONDS + LOOK_AGAIN
