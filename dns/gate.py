@@ -8,7 +8,7 @@ RFC 1035 section 4, RFC 6891, RFC 7873, RFC 8906, RFC 9619.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dns.options import BadOption, Edns, read_edns
 
@@ -26,8 +26,7 @@ _RD = 0x0100
 _DO = 0x8000
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     id: int
     rd: bool
     question: bytes
@@ -40,8 +39,7 @@ class Query:
     edns: Edns | None
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """A query that gets an error for an answer."""
 
     id: int
@@ -55,8 +53,7 @@ class Fault:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(NamedTuple):
     """No answer at all: nobody asked, or the answer could be made to bounce."""
 
     reason: str
@@ -118,8 +115,8 @@ def _read_cookie_query(ident: int, rd: bool, data: bytes) -> Query | Fault:
 
 def _name_end(data: bytes, offset: int) -> int:
     """Returns the offset after an uncompressed name of at most 255 octets."""
-    limit = offset + 255
-    while offset < len(data):
+    limit, size = offset + 255, len(data)
+    while offset < size:
         length = data[offset]
         if length >= 64:
             raise _Broken("label")
@@ -135,7 +132,9 @@ def _read_additional(data: bytes, offset: int, count: int) -> tuple[Edns | None,
     """Returns the OPT record, if there is one, and its EDNS version (0 without)."""
     edns, version = None, 0
     for _ in range(count):
-        start, offset = offset, _name_end(data, offset)
+        start = offset
+        # Nearly always the root, as OPT has it.
+        offset = offset + 1 if data[offset : offset + 1] == b"\x00" else _name_end(data, offset)
         if offset + _RECORD_TAIL.size > len(data):
             raise _Broken("additional")
         rtype, rclass, ttl, length = _RECORD_TAIL.unpack_from(data, offset)

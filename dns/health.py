@@ -50,28 +50,35 @@ class HealthTable:
         self._first_report: float | None = None
         self._edges: dict[int, _Edge] = {}
         self._down_since: dict[int, float] = {}
+        self.revision = 0
+        """Grows with everything that is news: a report that says the same again is none."""
 
     def receive_report(self, edge: int, report: EdgeReport, now: float) -> bool:
         """Returns False for a report that is older than one already seen."""
         known = self._edges.get(edge)
         if known is not None and (known.sequence - report.sequence) % (1 << 32) < REORDERING:
             return False
-        self._down_since.pop(edge, None)
+        self.neighbour_up(edge)
         if self._first_report is None:
             self._first_report = now
         if known is None:
-            known = self._edges[edge] = _Edge(report.sequence, now, report.ready, report.draining, {})
+            known = self._edges[edge] = _Edge(report.sequence, now, not report.ready, report.draining, {})
+        news = (known.ready, known.draining) != (report.ready, report.draining)
         known.sequence, known.heard, known.ready, known.draining = report.sequence, now, report.ready, report.draining
         for application in report.applications:
+            news |= known.applications.get(application.name, (None,))[0] != application
             known.applications[application.name] = (application, now)
+        self.revision += news
         return True
 
     def neighbour_down(self, edge: int, now: float) -> None:
         """The session with the edge has fallen silent or was closed."""
         self._down_since.setdefault(edge, now)
+        self.revision += 1
 
     def neighbour_up(self, edge: int) -> None:
-        self._down_since.pop(edge, None)
+        if self._down_since.pop(edge, None) is not None:
+            self.revision += 1
 
     def keep(self, edges: frozenset[int]) -> None:
         """Forgets every other edge, after a reload."""

@@ -43,6 +43,7 @@ class DnsService:
         self._clock = clock
         self._drained = drained
         self._watch = Watch()
+        self._glance: object = None
         self._own_secret = secrets.token_bytes(16)
         self.counters = Counters()
         self.responder = Responder(
@@ -58,8 +59,18 @@ class DnsService:
         return self.responder.view
 
     def refresh(self) -> None:
-        """Makes a new view if an edge can do more or less than before."""
-        current = self._standings(self.view.config)
+        """Makes a new view if an edge can do more or less than before.
+
+        Every pair of edge and application is looked at when there is news, and once a second for what only time does;
+        between that the edges alone, so that a large topology leaves the node's other tasks their time.
+        """
+        now, config = self._clock(), self.view.config
+        edges = tuple(self._health.edge_health(edge.number, now).standing for edge in config.edges)
+        glance = (self._health.revision, self._drained(), edges, int(now))
+        if glance == self._glance:
+            return
+        self._glance = glance
+        current = self._standings(config)
         if current != self.view.standings:
             self.counters.switches += sum(current[pair] != self.view.standings.get(pair) for pair in current)
             self.responder.view = with_standings(self.view, current)

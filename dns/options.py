@@ -6,7 +6,7 @@ Options that are not known are skipped and never echoed.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_OPTIONS = 32
 UDP_SIZE = 1232
@@ -26,8 +26,7 @@ class BadOption(Exception):
     """One of the options is malformed; the message is the reason under which it is counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientSubnet:
+class ClientSubnet(NamedTuple):
     """The prefix of a client for whom a resolver asks (RFC 7871 section 6)."""
 
     family: int
@@ -42,8 +41,7 @@ class ClientSubnet:
         return int.from_bytes(self.address.ljust(_FAMILY_BYTES[self.family], b"\x00"), "big")
 
 
-@dataclass(frozen=True, slots=True)
-class Edns:
+class Edns(NamedTuple):
     udp_size: int
     """As advertised; below 512 means 512."""
     do: bool

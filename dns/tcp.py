@@ -71,7 +71,7 @@ class TcpService:
         while chunk := await stream.receive_some(READ_SIZE):
             received += chunk
             while True:
-                answers, sound = self._turn(received, client, local)
+                answers, sound = self.turn(received, client, local)
                 if answers:
                     await stream.send_all(answers)
                     connection.scope.deadline = trio.current_time() + IDLE_LIMIT
@@ -82,7 +82,7 @@ class TcpService:
                 if not answers:
                     break
 
-    def _turn(self, received: bytearray, client: bytes, local: bool) -> tuple[bytes, bool]:
+    def turn(self, received: bytearray, client: bytes, local: bool) -> tuple[bytes, bool]:
         """Takes up to ``TURN_ANSWERS`` complete messages off ``received``; False ends the connection after sending."""
         answers: list[bytes] = []
         now, unix = monotonic(), int(time())

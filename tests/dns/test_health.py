@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,3 +141,21 @@ def test_up_needs_a_fresh_report_once_anybody_has_spoken(history: list[tuple[str
         for number in (EDGE, OTHER):
             if health.standing(number, "shop", now) is not DOWN and first is not None:
                 assert now - accepted.get(number, first) <= 3.0
+
+
+def test_only_news_count_as_such() -> None:
+    health = table()
+    seen = [health.revision]
+    for change in (
+        lambda: health.receive_report(EDGE, report(101), 10.5),
+        lambda: health.receive_report(EDGE, report(102, usable=1), 11.0),
+        lambda: health.receive_report(EDGE, report(103, usable=1, draining=True), 11.5),
+        lambda: health.receive_report(EDGE, report(103), 11.5),
+        lambda: health.neighbour_down(EDGE, 12.0),
+        lambda: health.neighbour_up(EDGE),
+        lambda: health.neighbour_up(EDGE),
+        lambda: health.receive_report(OTHER, report(1), 12.5),
+    ):
+        change()
+        seen.append(health.revision)
+    assert [after > before for before, after in pairwise(seen)] == [False, True, True, False, True, True, False, True]

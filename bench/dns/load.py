@@ -1,0 +1,141 @@
+"""Throughput on loopback: dnsperf on one processor, the server on another, Braid and NSD in turn in one run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from bench.dns.mutate import query, question
+from bench.dns.world import ZONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.dns.world import World
+
+SERVER_CPU, CLIENT_CPU = "0", "1"
+_SUBNET = "8:0001180001020300"[:-2]
+"""EDNS option of every query: the client prefix 1.2.3.0/24."""
+
+
+class Unavailable(Exception):
+    """A program or a processor is missing; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    server: str
+    per_second: float
+    lost: int
+    mean_us: float
+
+
+def required(program: str, package: str) -> str:
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/bin")
+    if found is None:
+        raise Unavailable(f"{program} is not installed: apt-get install {package}")
+    return found
+
+
+def measure(server: str, port: int, questions: Path, seconds: float, rate: int | None) -> Load:
+    command = ["taskset", "-c", CLIENT_CPU, required("dnsperf", "dnsperf"), "-s", "127.0.0.1", "-p", str(port)]
+    command += ["-d", str(questions), "-l", str(seconds), "-c", "8", "-T", "1", "-q", "200", "-e", "-E", _SUBNET]
+    if rate is not None:
+        command += ["-Q", str(rate)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
+    return Load(
+        server,
+        per_second=_number(r"Queries per second: +([\d.]+)", done.stdout),
+        lost=int(_number(r"Queries lost: +(\d+)", done.stdout)),
+        mean_us=_number(r"Average Latency \(s\): +([\d.]+)", done.stdout) * 1e6,
+    )
+
+
+def write_questions(file: Path, hostnames: Sequence[str], seed: int) -> None:
+    """The letters' case at random, as resolvers ask (0x20)."""
+    rng = Random(seed)
+    names = [
+        "".join(letter.upper() if rng.random() < 0.5 else letter for letter in rng.choice(hostnames))
+        for _ in range(20_000)
+    ]
+    file.write_text("".join(f"{name} A\n" for name in names))
+
+
+@contextmanager
+def braid(world: World) -> Iterator[int]:
+    port = _free_port()
+    arguments = [str(port), str(world.names), str(world.edges), str(world.prefixes), str(world.seed)]
+    with _running([sys.executable, "-m", "bench.dns.server", *arguments], port, world):
+        yield port
+
+
+@contextmanager
+def nsd(world: World) -> Iterator[int]:
+    """The same names with one address each; NSD does not steer."""
+    port = _free_port()
+    program = required("nsd", "nsd")
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        records = "".join(f"app{number} 30 A 10.0.0.1\n" for number in range(world.names))
+        (folder / "zone").write_text(
+            f"$ORIGIN {ZONE}.\n@ 3600 SOA ns1 hostmaster 1 3600 600 604800 30\n@ NS ns1\nns1 A 192.0.2.53\n{records}"
+        )
+        (folder / "conf").write_text(
+            f"server:\n server-count: 1\n ip-address: 127.0.0.1\n port: {port}\n username: ''\n chroot: ''\n"
+            f" database: ''\n zonesdir: {folder}\n pidfile: {folder}/pid\n xfrdfile: {folder}/xfrd\n"
+            f" zonelistfile: {folder}/list\n xfrdir: {folder}\n rrl-ratelimit: 0\n minimal-responses: yes\n"
+            f"remote-control:\n control-enable: no\nzone:\n name: {ZONE}\n zonefile: {folder}/zone\n"
+        )
+        with _running([program, "-d", "-c", str(folder / "conf")], port, world):
+            yield port
+
+
+@contextmanager
+def _running(command: list[str], port: int, world: World) -> Iterator[None]:
+    with subprocess.Popen(["taskset", "-c", SERVER_CPU, *command], stderr=subprocess.DEVNULL) as process:
+        try:
+            _wait(port, world, process)
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait(port: int, world: World, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 60
+    asked = query(question(world.hostnames[-1]))
+    while time.monotonic() < end and process.poll() is None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            asker.settimeout(0.2)
+            try:
+                asker.connect(("127.0.0.1", port))
+                asker.send(asked)
+                asker.recv(4096)
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+    raise Unavailable(f"{process.args!r} does not answer")
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def _number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    if found is None:
+        raise Unavailable(f"dnsperf says nothing that reads {pattern}: {text[-300:]}")
+    return float(found[1])
