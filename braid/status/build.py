@@ -21,6 +21,7 @@ from braid.status.snapshot import (
     Recovery,
     RelayStatus,
     SessionStatus,
+    ShardStatus,
     TopologyStatus,
 )
 from topology.model import Application, Node, NodeNumber, Role, Topology
@@ -64,6 +65,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         io=dict(core.get("io", {})),
         offload=_counters(OffloadStatus, core.get("offload", {})),
         kernel=kernel_status(core),
+        shards=tuple(ShardStatus(**entry) for entry in core.get("shards", ())),
         dns=dict(sorted(facts.dns.items())),
     )
 

@@ -31,6 +31,7 @@ IO_COUNTERS = {
     "tun_rx_bytes": ("braid_tun_received_bytes", "Bytes read from the TUN device"),
     "tun_tx_packets": ("braid_tun_sent_packets", "Packets written to the TUN device"),
     "tun_tx_bytes": ("braid_tun_sent_bytes", "Bytes written to the TUN device"),
+    "handed_over": ("braid_tun_handed_over_packets", "Packets read from the TUN device by a shard for another one"),
     "tun_tx_errors": ("braid_tun_send_errors", "Failed writes to the TUN device"),
     "udp_rx_datagrams": ("braid_udp_received_datagrams", "Datagrams received from the underlay"),
     "udp_rx_bytes": ("braid_udp_received_bytes", "Bytes received from the underlay"),

@@ -197,6 +197,22 @@ class OffloadStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardStatus:
+    """One data thread; all other counters of the node are those of its shards together (``braid.status.merge``)."""
+
+    index: int
+    last_turn_ms: int = 0
+    """Since its last turn; it turns at least every 250 ms."""
+    tun_rx_packets: int = 0
+    tun_tx_packets: int = 0
+    udp_rx_datagrams: int = 0
+    udp_tx_datagrams: int = 0
+    handed_over: int = 0
+    """Packets it read from the TUN for another shard, and gave to it."""
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class FlowStatus:
     """One entry of a gateway's NAT table. Addresses are "ip:port", IPv6 in brackets."""
 
@@ -243,6 +259,7 @@ class NodeStatus:
     io: dict[str, int] = field(default_factory=dict)
     offload: OffloadStatus = OffloadStatus()
     kernel: KernelStatus = field(default_factory=KernelStatus)
+    shards: tuple[ShardStatus, ...] = ()
     dns: dict[str, int] = field(default_factory=dict)
     """DNS nodes: answers by outcome (queries, noerror, nxdomain, refused, dropped, ...)."""
     change_counts: dict[str, int] = field(default_factory=dict)

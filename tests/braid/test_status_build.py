@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braid.status.build import flow_statuses, node_status, protection
+from braid.status.merge import merge
 from braid.status.snapshot import Check, NatStatus, OffloadStatus, Recovery, RelayStatus
 from tests.braid.fake_node import FLOWS, edge_core, edge_status, facts, gateway_status, measured, small_topology
 
@@ -31,6 +32,14 @@ def test_ready_only_when_every_check_is_ok() -> None:
 
 def test_uptime_is_never_negative_when_the_clock_steps_back() -> None:
     assert edge_status(now=1.0).uptime_s == 0
+
+
+def test_each_shard_has_its_counters() -> None:
+    topology = small_topology()
+    core = merge([edge_core(), edge_core() | {"last_turn_ms": 7}])
+    one, two = node_status(topology, topology.nodes["edge-fra-1"], core, facts()).shards
+    assert (one.index, one.last_turn_ms, two.index, two.last_turn_ms) == (0, 0, 1, 7)
+    assert (two.tun_rx_packets, two.udp_rx_datagrams, two.dropped, two.handed_over) == (1000, 1990, 15, 0)
 
 
 def test_neighbours_have_names_and_milliseconds() -> None:
