@@ -57,7 +57,13 @@ def _sums(values: Sequence[Json]) -> dict[str, int]:
 
 
 def _nested(rules: Mapping[str, Rule]) -> Rule:
-    return lambda values: _by_rules(values, rules)
+    """None where no shard has it."""
+
+    def rule(values: Sequence[Json | None]) -> dict[str, Any] | None:
+        present = [value for value in values if value is not None]
+        return _by_rules(present, rules) if present else None
+
+    return rule
 
 
 def _nat(values: Sequence[Json]) -> dict[str, Any]:
