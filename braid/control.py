@@ -223,6 +223,11 @@ class ControlPlane:
             return 0
         return max((self._working(paths) for paths in self._path_sets(node.number)), default=0)
 
+    def avoided(self) -> dict[int, frozenset[int]]:
+        """Peer -> nodes that paths to it go round, because what went through them did not arrive. By number."""
+        peers = {paths.peer for paths in self._path_sets()}
+        return {peer: nodes for peer in peers if (nodes := self._watch.avoid(peer))}
+
     def handle(self, ready: Callable[[], bool]) -> NodeHandle:
         return NodeHandle(
             situation=self.situation,

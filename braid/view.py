@@ -97,6 +97,7 @@ class View:
                 revision=self._loaded.revision,
                 loaded_at=self._loaded.at,
                 checks=self.ready(),
+                avoided=control.avoided(),
                 reload_error=self._loaded.error,
                 targets=control.role.targets(control.topology, control.name),
                 applications=control.numbers.names,

@@ -38,9 +38,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
     neighbours = tuple(_neighbour(entry, names) for entry in core.get("neighbours", ()))
     sessions = tuple(_session(entry, names) for entry in core.get("sessions", ()))
     received = tuple(_received(entry, names) for entry in core.get("received", ()))
-    paths = tuple(
-        _path(entry, names, neighbours, sessions, received, facts.path_health) for entry in core.get("paths", ())
-    )
+    paths = tuple(_path(entry, names, neighbours, sessions, received, facts) for entry in core.get("paths", ()))
     nat = core.get("nat") or {}
     return NodeStatus(
         name=node.name,
@@ -172,11 +170,13 @@ def _path(
     neighbours: tuple[NeighbourStatus, ...],
     sessions: tuple[SessionStatus, ...],
     received: tuple[ReceivedStatus, ...],
-    health: Mapping[tuple[int, int], PathHealth],
+    facts: Facts,
 ) -> PathStatus:
     peer = names.node(entry["peer"])
     route = tuple(names.node(number) for number in entry["route"])
-    known = health.get((entry["peer"], entry["id"])) or _health(entry, peer, route, neighbours, sessions)
+    known = facts.path_health.get((entry["peer"], entry["id"])) or _health(
+        entry, peer, route, neighbours, sessions, facts
+    )
     arrived = [item for item in received if item.peer == peer and item.via == route[0]]
     return PathStatus(
         peer=peer,
@@ -204,13 +204,16 @@ def _health(
     route: tuple[str, ...],
     neighbours: tuple[NeighbourStatus, ...],
     sessions: tuple[SessionStatus, ...],
+    facts: Facts,
 ) -> PathHealth:
     first = next((item for item in neighbours if item.node == route[0]), None)
     if first is None or not first.up:
         return PathHealth(False, None, f"neighbour {route[0]} is down")
     if not any(session.peer == peer and session.usable and not session.adjacent for session in sessions):
         return PathHealth(False, None, f"no session with {peer}")
-    if entry.get("in_use", True) and entry.get("arrives") is False:
+    in_use = entry.get("in_use", True)
+    avoided = not in_use and not facts.avoided.get(entry["peer"], frozenset()).isdisjoint(entry["route"][:-1])
+    if avoided or (in_use and entry.get("arrives") is False):
         return PathHealth(False, None, f"{peer} hears nothing on this path")
     return PathHealth(True)
 

@@ -48,7 +48,9 @@ def _paths(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[Chang
             continue
         subject = f"{path.peer} via {way(path)}"
         if path.silent:
-            yield Change(wall, Kind.PATH, Tone.BAD, subject, f"path to {subject} is silent", path.detail)
+            yield Change(
+                wall, Kind.PATH, Tone.BAD, subject, f"path to {subject} is silent", path.detail.removeprefix(AVOIDED)
+            )
         elif path.in_use:
             yield Change(wall, Kind.PATH, Tone.GOOD, subject, f"path to {subject} delivers again", _lasted(old, wall))
 

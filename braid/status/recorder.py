@@ -37,6 +37,11 @@ class _Silence:
     since: float
     detail: str
 
+    @property
+    def behind(self) -> bool:
+        """The first hop works: only using the path again shows whether it delivers."""
+        return not self.detail.startswith("neighbour")
+
 
 class Recorder:
     def __init__(self, history: History | None = None) -> None:
@@ -125,13 +130,17 @@ class Recorder:
             same = known is not None and (known.up, known.in_use) == (path.up, path.in_use)
             self._paths[key] = known if same and known else _State(path.up, path.in_use, wall)
             silence = silences.get(key)
-            if path.in_use and not path.up:
-                delivered = known is not None and known.up and known.in_use
-                if silence or delivered or wall - self._paths[key].since >= SETTLE:
-                    since = self._paths[key].since
-                    self._silent[key] = silence or _Silence(since, _detail(path, earlier.get(key)))
-            elif silence and not path.in_use and wall - silence.since < REMEMBER:
+            if not path.up and (silence or _fell_silent(path, known, self._paths[key], wall)):
+                since = self._paths[key].since
+                self._silent[key] = silence or _Silence(since, _detail(path, earlier.get(key)))
+            elif silence and silence.behind and not path.in_use and wall - silence.since < REMEMBER:
                 self._silent[key] = silence
+
+
+def _fell_silent(path: PathStatus, before: _State | None, now: _State, wall: float) -> bool:
+    """It delivered at the last look, even if it has been replaced since; or it had time to."""
+    delivered = before is not None and before.up and before.in_use
+    return delivered or (path.in_use and wall - now.since >= SETTLE)
 
 
 def _detail(path: PathStatus, before: PathStatus | None) -> str:

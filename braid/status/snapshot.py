@@ -290,6 +290,8 @@ class Facts:
     reload_error: str | None = None
     path_health: Mapping[tuple[int, int], PathHealth] = field(default_factory=dict)
     """(peer number, path id) -> health. A path without an entry is judged by its first hop and its session."""
+    avoided: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    """Peer number -> numbers of nodes on paths that did not arrive."""
     targets: tuple[TargetStatus, ...] = ()
     """Gateway: results of the health checks."""
     gateway_of: Mapping[str, str] = field(default_factory=dict)

@@ -219,3 +219,37 @@ def test_the_share_of_first_copies_is_that_of_the_last_minute() -> None:
     assert [item.first_share for item in edge.second(5).received] == [0.75, 0, 0.25]
     edge.second(90)
     assert [item.first_share for item in edge.second().received] == [None, None, None]
+
+
+def test_a_path_that_was_replaced_between_two_looks_is_named_all_the_same() -> None:
+    """The planner goes round a broken path faster than the recorder looks."""
+    edge = Edge()
+    edge.second(3)
+    edge.core["paths"][1] |= {"in_use": False, "arrives": False}
+    edge.core["paths"].append({"peer": 31, "id": 2, "route": [23, 31], "in_use": True, "arrives": True})
+    edge.facts = {"avoided": {31: frozenset({22})}}
+    status = edge.second()
+    assert (lon(status).silent, lon(status).detail) == (True, "avoided: gw-sto-1 hears nothing on this path")
+    assert "path to gw-sto-1 via mid-lon is silent: avoided: gw-sto-1 hears nothing on this path" not in edge.texts()
+    assert "path to gw-sto-1 via mid-lon is silent: gw-sto-1 hears nothing on this path" in edge.texts()
+    since = lon(status).since
+    edge.facts = {}
+    assert lon(edge.second(30)).since == since
+
+
+def test_a_path_over_a_dead_neighbour_is_silent_until_the_neighbour_is_back() -> None:
+    edge = Edge()
+    edge.second(3)
+    edge.core["neighbours"][1] |= {"up": False, "heard_ms_ago": 1100}
+    edge.core["paths"][1]["in_use"] = False
+    status = edge.second()
+    assert (lon(status).silent, lon(status).detail) == (True, "avoided: neighbour mid-lon-1 is down")
+    edge.core["neighbours"][1] |= {"up": True}
+    assert not lon(edge.second()).silent
+
+
+def test_a_path_that_another_is_preferred_to_is_not_silent() -> None:
+    edge = Edge()
+    edge.second(3)
+    edge.core["paths"][1] |= {"in_use": False, "arrives": False}
+    assert not lon(edge.second(3)).silent
