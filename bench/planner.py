@@ -2,8 +2,9 @@
 
 Every edge to every gateway, two disjoint paths of one intermediate each out of all that there are, on one core. Costs
 change as often as the table says: all of them (nothing can be kept), one link in a hundred, one in a thousand; ``row``
-is what a single edge has to do when all its costs change. Times are the process's own (CPU), so that other load counts
-little; the least of the repeats is shown beside the median. Results go to bench/planner.json.
+is what a single edge has to do when all its costs change. ``mesh`` is another network, in which paths take up to four
+intermediates and nothing is kept. Times are the process's own (CPU); the least of the repeats is shown beside the
+median. Results go to bench/planner.json.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from math import dist
 from pathlib import Path
@@ -34,6 +35,7 @@ GOAL = (100, 100, 200)
 SIZES = ((10, 10, 20), (32, 32, 64), GOAL, (178, 178, 200), (316, 316, 200), (316, 316, 400))
 """Edges, gateways, intermediates: the goal, ten times its pairs, and twice that work."""
 PROVIDERS = 20
+NEIGHBOURS = 8
 COPIES = 2
 
 
@@ -71,11 +73,44 @@ def overlay(edges: int, gateways: int, intermediates: int, rng: Random) -> Topol
     return Topology("bench", names, {}, links, {}, (), DnsZone("apps.example", 30, "hostmaster.apps.example"))
 
 
-def measure(size: tuple[int, int, int], repeats: int, rng: Random) -> list[Row]:
-    topology = overlay(*size, rng)
+def mesh(edges: int, gateways: int, intermediates: int, rng: Random) -> Topology:
+    """The same regions, but each has links to the nearest eight intermediates only: paths take up to four of them."""
+    full = overlay(edges, gateways, intermediates, rng)
+    place = {name: (rng.uniform(0, 60), rng.uniform(0, 30)) for name in full.regions}
+    middle = [name for name, region in full.regions.items() if region.role is Role.INTERMEDIATE]
+    costs: dict[tuple[str, str], float] = {}
+    for name in full.regions:
+        near = sorted((other for other in middle if other != name), key=lambda other: dist(place[name], place[other]))
+        for other in near[:NEIGHBOURS]:
+            one, two = sorted((name, other))
+            costs[one, two] = dist(place[name], place[other]) + rng.uniform(0.5, 3)
+    return replace(full, links=tuple(Link(*pair, cost) for pair, cost in costs.items()))
+
+
+def measure_mesh(size: tuple[int, int, int], repeats: int, rng: Random) -> Row:
+    topology = mesh(*size, rng)
+    planner, times = Planner(topology), []
+    ends = _ends(topology)
+    for _ in range(repeats):
+        costs = changed(topology, 1.0, rng)
+        gc.collect()
+        start = process_time()
+        planner.update(costs)
+        chosen = choose_all(planner, *ends)
+        times.append(process_time() - start)
+    return Row(*size, "mesh, all costs change", median(times), min(times), len(chosen))
+
+
+def _ends(topology: Topology) -> tuple[list[str], list[str]]:
     edges, gateways = (
         [name for name, region in topology.regions.items() if region.role is role] for role in (Role.EDGE, Role.GATEWAY)
     )
+    return edges, gateways
+
+
+def measure(size: tuple[int, int, int], repeats: int, rng: Random) -> list[Row]:
+    topology = overlay(*size, rng)
+    edges, gateways = _ends(topology)
     planner = Planner(topology)
     found = []
     for case, share, sources in (
@@ -124,7 +159,10 @@ def main() -> int:
     rows: list[Row] = []
     print(f"{'edges x gateways x intermediates':34} {'case':28} {'median':>9} {'least':>9} {'chosen again':>13}")
     for size in (GOAL,) if options.goal_only else SIZES:
-        for row in measure(size, options.repeats, rng):
+        found = measure(size, options.repeats, rng)
+        if size <= GOAL:
+            found.append(measure_mesh(size, options.repeats, rng))
+        for row in found:
             rows.append(row)
             shape = " x ".join(str(number) for number in size)
             times = f"{row.median_s * 1000:6.0f} ms {row.least_s * 1000:6.0f} ms"

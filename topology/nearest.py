@@ -29,22 +29,28 @@ class Nearest(NamedTuple):
     """The set stays optimal while what is not in it costs more than this and what is in it does not change."""
 
 
-def nearest(network: Network, source: str, destination: str, copies: int, longest: int) -> Nearest | None:
-    """The optimal set of at most ``copies`` disjoint paths, or None where this step cannot prove that it is one."""
+def nearest(network: Network, source: str, destination: str, copies: int, guess: float = -inf) -> Nearest | None:
+    """The optimal set of at most ``copies`` disjoint paths, or None where this step cannot prove that it is one.
+
+    ``guess`` of the limit saves time where it is right and changes no answer.
+    """
     ahead = network.ahead(destination)
     lead = network.lead(source)
-    totals = list(map(add, lead.costs, lead.pick(ahead.costs)))
-    near, costs = _smallest(totals, copies)
-    lowest = sum(costs[: copies - 1])
-    chosen = [lead.numbers[position] for position in near]
-    # Whoever is not among those that the source is nearest to costs more than any of a better set could.
-    proved = len(near) == copies and lead.beyond + ahead.least > sum(costs) - lowest
+    # Whoever is not among those that the source is nearest to costs at least so much.
+    beyond = lead.beyond + ahead.least
+    proved = False
+    if beyond > guess:
+        near, costs = _smallest(list(map(add, lead.costs, lead.pick(ahead.costs))), copies)
+        lowest = sum(costs[: copies - 1])
+        chosen = [lead.numbers[position] for position in near]
+        proved = len(near) == copies and beyond > sum(costs) - lowest
     if not proved or overlaps([network.mask[first] for first in chosen]):
         totals = list(map(add, network.leave[source], ahead.costs))
         chosen, costs = _smallest(totals, copies)
         lowest = sum(costs[: copies - 1])
         if len(chosen) < copies or overlaps([network.mask[first] for first in chosen]):
             least = costs
+            totals = list(map(add, network.leave[source], ahead.costs))
             chosen = _apart(network, totals, copies)
             lowest = sum(least[: len(chosen) - 1])
             costs = [totals[first] for first in chosen]
@@ -55,7 +61,7 @@ def nearest(network: Network, source: str, destination: str, copies: int, longes
         alone = network.alone
         return Nearest(tuple(chosen), tuple([alone[first] for first in chosen]), tuple(costs), limit)
     walks = tuple(_walk(first, ahead.onward) for first in chosen)
-    if any(len(walk) > longest for walk in walks) or overlaps([network.occupied(walk) for walk in walks]):
+    if overlaps([network.occupied(walk) for walk in walks]):
         return None
     if any(network.surcharge(one, other) for position, one in enumerate(walks) for other in walks[:position]):
         return None
@@ -63,19 +69,20 @@ def nearest(network: Network, source: str, destination: str, copies: int, longes
 
 
 def _smallest(totals: list[float], count: int) -> tuple[list[int], list[float]]:
-    """Positions of the ``count`` smallest finite values in rising order, the first of equals, and these values."""
+    """Positions of the ``count`` smallest finite values in rising order, the first of equals, and these values.
+
+    Leaves ``inf`` in their places.
+    """
     found: list[int] = []
     values: list[float] = []
-    for _ in range(count):
-        least = min(totals, default=inf)
+    while totals and len(found) < count:
+        least = min(totals)
         if least == inf:
             break
         position = totals.index(least)
         totals[position] = inf
         found.append(position)
         values.append(least)
-    for position, value in zip(found, values, strict=True):
-        totals[position] = value
     return found, values
 
 
@@ -112,13 +119,16 @@ def _apart(network: Network, totals: list[float], copies: int) -> list[int]:
                 cheapest = sum([totals[other] for other in order[: copies - 1]])
                 limit = sum([totals[other] for other in fitting]) - cheapest
     for count in range(min(copies, len(kept)), 0, -1):
-        if chosen := cheapest_combination(kept, count):
+        chosen, _ = cheapest_combination(kept, count)
+        if chosen:
             return [candidate.walk[0] for candidate in chosen]
     return []
 
 
-def _walk(first: int, onward: list[int]) -> Walk:
+def _walk(first: int, onward: tuple[list[int], ...]) -> Walk:
     walk = [first]
-    while (following := onward[walk[-1]]) >= 0:
+    for layer in reversed(onward):
+        if (following := layer[walk[-1]]) < 0:
+            break
         walk.append(following)
     return tuple(walk)

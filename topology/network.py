@@ -6,7 +6,6 @@ of equally cheap paths the one with fewer hops wins, and the choice is the same 
 
 from __future__ import annotations
 
-import heapq
 from itertools import pairwise
 from math import inf
 from operator import add, itemgetter
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from topology.costs import Costs
 
 MICRO = 1_000_000
+MAX_INTERMEDIATES = 4
+"""A hop header has room for four nodes behind the one that receives it."""
 HOPS = 32
 """A set of four paths has at most 20 hops."""
 
@@ -43,10 +44,13 @@ def plain_cost(total: float) -> float:
 class Ahead(NamedTuple):
     """What lies between entering each intermediate and one destination."""
 
-    costs: list[float]
-    """The least from there on, its own toll included."""
-    onward: list[int]
+    within: tuple[list[float], ...]
+    """The least cost from there on, its own toll included, over at most as many further intermediates as the position
+    says; ``inf`` where there is no such way."""
+    onward: tuple[list[int], ...]
     """The next intermediate on that way, -1 where it goes straight to the destination."""
+    costs: list[float]
+    """The last of ``within``: over as many as a path may have."""
     least: float
     """The least of the costs."""
 
@@ -141,12 +145,13 @@ class Network:
     def ahead(self, destination: str) -> Ahead:
         known = self._ahead.get(destination)
         if known is None:
+            within = [list(map(add, self.toll, self.arrive[destination]))]
+            onward = [[-1] * len(self.names)]
             if self.chained:
-                costs, onward = self._shortest(destination)
-            else:
-                costs = list(map(add, self.toll, self.arrive[destination]))
-                onward = [-1] * len(self.names)
-            known = self._ahead[destination] = Ahead(costs, onward, min(costs, default=inf))
+                for _ in range(MAX_INTERMEDIATES - 1):
+                    self._one_more(within, onward)
+            costs = within[-1]
+            known = self._ahead[destination] = Ahead(tuple(within), tuple(onward), costs, min(costs, default=inf))
         return known
 
     def lead(self, source: str) -> Lead:
@@ -194,30 +199,18 @@ class Network:
             elif there in self.index:
                 self.hop[self.index[here]][self.index[there]] = step
 
-    def _shortest(self, destination: str) -> tuple[list[float], list[int]]:
-        """Dijkstra from the destination backwards."""
-        best = [inf] * len(self.names)
-        onward = [-1] * len(self.names)
-        before: list[list[tuple[int, float]]] = [[] for _ in self.names]
+    def _one_more(self, within: list[list[float]], onward: list[list[int]]) -> None:
+        """Allow one intermediate more (Bellman and Ford)."""
+        before = within[-1]
+        best, following = before.copy(), onward[-1].copy()
         for here, links in enumerate(self.hop):
+            toll = self.toll[here]
             for there, step in links.items():
-                before[there].append((here, step))
-        queue = [
-            (last + toll, number, -1)
-            for number, (last, toll) in enumerate(zip(self.arrive[destination], self.toll, strict=True))
-            if last < inf
-        ]
-        heapq.heapify(queue)
-        while queue:
-            cost, here, following = heapq.heappop(queue)
-            if cost >= best[here]:
-                continue
-            best[here], onward[here] = cost, following
-            for there, step in before[here]:
-                longer = cost + step + self.toll[there]
-                if longer < best[there]:
-                    heapq.heappush(queue, (longer, there, here))
-        return best, onward
+                longer = toll + step + before[there]
+                if longer < best[here]:
+                    best[here], following[here] = longer, there
+        within.append(best)
+        onward.append(following)
 
 
 def overlaps(masks: Sequence[int]) -> bool:

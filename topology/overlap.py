@@ -27,7 +27,6 @@ def least_overlapping(
     source: str,
     destination: str,
     copies: int,
-    longest: int,
     room: Mapping[str, int],
 ) -> list[Walk]:
     """``copies`` paths that share least, of these the cheapest; empty when there are not so many.
@@ -35,7 +34,7 @@ def least_overlapping(
     ``room`` is how many paths may cross a region: as many as it has usable nodes, because two copies through one node
     are no better than one.
     """
-    found = _candidates(network, source, destination, copies, longest, room)
+    found = _candidates(network, source, destination, copies, room)
     severity = _severity(network, topology)
     best: tuple[Candidate, ...] = ()
     best_worth = (inf, inf)
@@ -78,12 +77,12 @@ def overlap(network: Network, topology: Topology, walks: Sequence[Walk]) -> tupl
 
 
 def _candidates(
-    network: Network, source: str, destination: str, copies: int, longest: int, room: Mapping[str, int]
+    network: Network, source: str, destination: str, copies: int, room: Mapping[str, int]
 ) -> list[Candidate]:
     """Cheapest first; a path as often as it has nodes for."""
     found: list[Candidate] = []
     alike: dict[int, int] = {}
-    for candidate in candidates(network, source, destination, longest, useless=True):
+    for candidate in candidates(network, source, destination, useless=True):
         risks = candidate.mask >> len(network.names)
         alike[risks] = alike.get(risks, 0) + 1
         if alike[risks] <= SPARE * copies:

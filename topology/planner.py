@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from topology.costs import Costs
 from topology.disjoint import region_disjoint
 from topology.nearest import nearest
-from topology.network import Network, overlaps, plain_cost, units
+from topology.network import MAX_INTERMEDIATES, Network, overlaps, plain_cost, units
 from topology.overlap import least_overlapping, overlap
 from topology.search import cheapest_set
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from topology.model import Topology
     from topology.network import Walk
 
-MAX_INTERMEDIATES = 4
-"""A hop header has room for four nodes behind the one that receives it."""
 MOST_VIEWS = 16
 """Sets of unusable nodes for which results are kept; the one used longest ago goes first."""
 MOST_CHANGES = 0.1
@@ -73,6 +71,11 @@ class _View:
         self.network = Network(topology, avoid | {region for region in members if region not in self.room})
         self.network.update(costs)
         self.rows: dict[tuple[str, int], dict[str, _Kept]] = {}
+        self.before: dict[tuple[str, int], dict[str, _Kept]] = {}
+        """What was chosen at the costs before: of use as a guess."""
+
+
+NO_ROW: dict[str, _Kept] = {}
 
 
 class Planner:
@@ -96,7 +99,9 @@ class Planner:
             row = view.rows[source, copies] = {}
         kept = row.get(destination)
         if kept is None:
-            kept = row[destination] = self._solve(view, source, destination, copies)
+            before = view.before.get((source, copies), NO_ROW).get(destination)
+            guess = before.limit if before else -inf
+            kept = row[destination] = self._solve(view, source, destination, copies, guess)
         return kept.choice
 
     def runner_up(self, source: str, destination: str, copies: int, *, without: frozenset[str] = NOTHING) -> Choice:
@@ -123,7 +128,7 @@ class Planner:
             if few and not view.network.chained and not costs.pairs:
                 _forget_what_changed(view, costs)
             else:
-                view.rows.clear()
+                view.rows, view.before = {}, view.rows
             view.network.update(costs)
 
     def _costs(self) -> Costs:
@@ -139,18 +144,18 @@ class Planner:
         self._views[without] = view
         return view
 
-    def _solve(self, view: _View, source: str, destination: str, copies: int) -> _Kept:
+    def _solve(self, view: _View, source: str, destination: str, copies: int, guess: float = -inf) -> _Kept:
         network = view.network
         if copies < 1 or source not in network.leave or destination not in network.leave:
             self._check_known(source, destination)
             return _Kept(Choice(), (), -inf)
-        near = nearest(network, source, destination, copies, MAX_INTERMEDIATES)
-        if near is not None and len(near.firsts) == copies:
+        near = nearest(network, source, destination, copies, guess)
+        if near is not None and (len(near.firsts) == copies or not near.firsts):
             return _Kept(Choice(tuple(map(Path, near.regions, map(plain_cost, near.totals)))), near.firsts, near.limit)
         walks = self._disjoint(network, source, destination, copies)
         limit, shared = near.limit if near else inf, NOTHING_SHARED
         for count in range(copies, len(walks), -1):
-            more = least_overlapping(network, self.topology, source, destination, count, MAX_INTERMEDIATES, view.room)
+            more = least_overlapping(network, self.topology, source, destination, count, view.room)
             if more:
                 walks, limit, shared = more, inf, overlap(network, self.topology, more)
                 break
@@ -167,7 +172,7 @@ class Planner:
         surcharged = any(network.surcharge(one, other) for one, other in combinations(walks, 2))
         long = any(len(walk) > MAX_INTERMEDIATES for walk in walks)
         if surcharged or long or overlaps([network.occupied(walk) for walk in walks]):
-            return cheapest_set(network, source, destination, len(walks), MAX_INTERMEDIATES)
+            return cheapest_set(network, source, destination, len(walks))
         return walks
 
 

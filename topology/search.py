@@ -26,37 +26,47 @@ class Candidate(NamedTuple):
     """A bit for each region and each risk group on the path: paths are disjoint when no bit is common."""
 
 
-def cheapest_set(network: Network, source: str, destination: str, copies: int, longest: int) -> list[Walk]:
-    """As many disjoint paths of at most ``longest`` intermediates as there are, up to ``copies``, cheapest."""
+NONE: tuple[Candidate, ...] = ()
+
+
+def cheapest_set(network: Network, source: str, destination: str, copies: int) -> list[Walk]:
+    """As many disjoint paths as there are, up to ``copies``, cheapest."""
+    surcharge = network.surcharge if network.penalty else None
     found: list[Candidate] = []
-    for candidate in candidates(network, source, destination, longest):
+    best, best_cost = NONE, inf
+    for candidate in candidates(network, source, destination):
+        if (found[0].cost * (copies - 1) if found else 0.0) + candidate.cost >= best_cost:
+            break
+        # A set that was not possible before holds the new candidate.
+        chosen, cost = cheapest_combination(found, copies, surcharge, (candidate,), best_cost)
+        if chosen:
+            best, best_cost = chosen, cost
         found.append(candidate)
         if len(found) == MAX_CANDIDATES:
             break
-    for count in range(min(copies, len(found)), 0, -1):
-        if chosen := cheapest_combination(found, count, network.surcharge if network.penalty else None):
-            return [candidate.walk for candidate in chosen]
-    return []
+    for count in range(copies - 1, 0, -1):
+        if not best:
+            best, _ = cheapest_combination(found, count, surcharge)
+    return [candidate.walk for candidate in best]
 
 
-def candidates(
-    network: Network, source: str, destination: str, longest: int, *, useless: bool = False
-) -> Iterator[Candidate]:
+def candidates(network: Network, source: str, destination: str, *, useless: bool = False) -> Iterator[Candidate]:
     """Paths, cheapest first, without those that a cheaper one makes useless because it occupies nothing else.
 
     In any disjoint set such a path can be replaced by the cheaper one, so leaving it out costs nothing and keeps the
     search small. ``useless`` keeps them.
     """
-    ahead = network.ahead(destination).costs
+    within = network.ahead(destination).within
+    last = len(within) - 1
     leave, arrive = network.leave[source], network.arrive[destination]
     queue: list[tuple[float, int, Walk, int, float]] = [
-        (entry + ahead[first], 1, (first,), network.mask[first], entry + network.toll[first])
+        (entry + within[last][first], 0, (first,), network.mask[first], entry + network.toll[first])
         for first, entry in enumerate(leave)
-        if entry + ahead[first] < inf
+        if entry + within[last][first] < inf
     ]
     heapq.heapify(queue)
     complete: list[int] = []
-    seen: dict[tuple[int, int], list[int]] = {}
+    seen: dict[int, list[tuple[int, float, int]]] = {}
     for _ in range(MAX_STEPS):
         if not queue:
             return
@@ -69,34 +79,42 @@ def candidates(
             continue
         here = walk[-1]
         # A partial path is useless too when one to the same region was no dearer, no longer and occupied no more.
-        rivals = [other for length in range(1, hops + 1) for other in seen.get((here, length), ())]
-        if not useless and any(other & mask == other for other in rivals):
+        rivals = seen.setdefault(here, [])
+        if not useless and any(
+            length <= hops and price <= cost and other & mask == other for length, price, other in rivals
+        ):
             continue
-        seen.setdefault((here, hops), []).append(mask)
+        rivals.append((hops, cost, mask))
         if arrive[here] < inf:
             heapq.heappush(queue, (cost + arrive[here], -1, walk, mask, cost + arrive[here]))
-        if hops == longest:
+        if hops == last:
             continue
+        ahead = within[last - hops - 1]
         for there, step in network.hop[here].items():
             if there not in walk and ahead[there] < inf:
                 entry = cost + step
-                reached = entry + network.toll[there]
-                heapq.heappush(
-                    queue, (entry + ahead[there], hops + 1, (*walk, there), mask | network.mask[there], reached)
-                )
+                longer = (entry + ahead[there], hops + 1, (*walk, there), mask | network.mask[there])
+                heapq.heappush(queue, (*longer, entry + network.toll[there]))
 
 
 def cheapest_combination(
-    found: Sequence[Candidate], count: int, surcharge: Callable[[Walk, Walk], float] | None = None
-) -> tuple[Candidate, ...]:
-    """The cheapest ``count`` disjoint candidates by branch and bound; empty when there are none.
+    found: Sequence[Candidate],
+    count: int,
+    surcharge: Callable[[Walk, Walk], float] | None = None,
+    begin: Sequence[Candidate] = NONE,
+    limit: float = inf,
+) -> tuple[tuple[Candidate, ...], float]:
+    """The cheapest ``count`` disjoint candidates, those of ``begin`` among them, and their cost, by branch and bound.
 
-    ``found`` is in rising order of cost. ``surcharge`` is what two walks cost together beyond their own costs.
+    Empty when there are none that cost less than ``limit``. ``found`` is in rising order of cost. ``surcharge`` is what
+    two walks cost together beyond their own costs.
     """
-    best: tuple[Candidate, ...] = ()
-    best_cost = inf
+    best, best_cost = NONE, limit
     steps = 0
-    stack: list[tuple[int, float, int, tuple[Candidate, ...]]] = [(0, 0.0, 0, ())]
+    union, spent = 0, 0.0
+    for candidate in begin:
+        union, spent = union | candidate.mask, spent + candidate.cost
+    stack: list[tuple[int, float, int, tuple[Candidate, ...]]] = [(0, spent, union, tuple(begin))]
     while stack and steps < MAX_STEPS:
         position, cost, mask, chosen = stack.pop()
         missing = count - len(chosen)
@@ -114,4 +132,4 @@ def cheapest_combination(
             if surcharge is not None:
                 entry += sum(surcharge(candidate.walk, other.walk) for other in chosen)
             stack.append((index + 1, entry, mask | candidate.mask, (*chosen, candidate)))
-    return best
+    return best, best_cost

@@ -2,8 +2,9 @@
 
 ``compare`` plays three regimes of trouble and prints what the policy closes of the gap between one path and all paths,
 at what cost, beside fixed schemes on the same packets; ``calibrate`` checks the bound of the joint loss; ``quiet``
-counts false surges in a day without trouble; ``all`` does the three on seeds that nothing was tuned on, and stores them
-in redundancy/results.json. With ``--topology`` (and ``--history``) ``compare`` plays an operator's own network.
+counts false surges in a day without trouble; ``all`` does the three. The seeds are such as nothing was tuned on.
+``--store`` puts the figures into redundancy/results.json, each into its place, so that a long run can be cut in parts.
+With ``--topology`` (and ``--history``) ``compare`` plays an operator's own network.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from bench.machine import machine
 from bench.redundancy.calibration import calibrate
 from bench.redundancy.events import REGIMES, WHOLE_SITE, HistoryError, draw, recorded
 from bench.redundancy.quiet import quiet_day
@@ -61,11 +61,15 @@ def main() -> int:
     except (PolicyError, HistoryError, TopologyError, OSError) as error:
         print(f"bench.redundancy: {error}", file=sys.stderr)
         return 2
-    if options.what == "all":
-        settings = {"policy": asdict(policy), "seed": options.seed, "seeds": options.seeds, "hours": options.hours}
-        RESULTS.write_text(json.dumps({"machine": machine(), **settings, **found}, indent=1) + "\n")
-        print(f"stored in {RESULTS.name}")
+    if options.store:
+        _store(found)
     return 0 if met else 1
+
+
+def _store(found: Mapping[str, Any]) -> None:
+    stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps(dict(sorted({**stored, **found}.items())), indent=1) + "\n")
+    print(f"stored in {RESULTS.name}")
 
 
 def _compare(options: argparse.Namespace, policy: TargetLoss, found: dict[str, Any]) -> bool:
@@ -73,8 +77,9 @@ def _compare(options: argparse.Namespace, policy: TargetLoss, found: dict[str, A
         print("\n".join(table(lines(_own_network(options, policy)))))
         return True
     met = True
-    rows = found["compare"] = {}
     for regime in REGIMES:
+        if options.regime not in (None, regime.name):
+            continue
         one = partial(trial, regime, hours=options.hours, flows=options.flows, policies={POLICY: policy})
         seeds = range(options.seed, options.seed + options.seeds)
         if options.processes == 1:
@@ -83,7 +88,13 @@ def _compare(options: argparse.Namespace, policy: TargetLoss, found: dict[str, A
             with ProcessPoolExecutor(options.processes) as pool:
                 trials = list(pool.map(one, seeds))
         result = lines(trials)
-        rows[regime.name] = [asdict(line) for line in result]
+        found[f"compare: {regime.name}"] = {
+            **_settings(options, policy),
+            "hours": options.hours,
+            "flows": options.flows,
+            "seeds": options.seeds,
+            "schemes": [asdict(line) for line in result],
+        }
         own = next(line for line in result if line.scheme == POLICY)
         reached = own.gap_closed.value >= GAP_GOAL and own.cost.value <= COST_GOAL
         met &= reached
@@ -113,7 +124,8 @@ def _own_network(options: argparse.Namespace, policy: TargetLoss) -> list[Trial]
 
 def _calibrate(options: argparse.Namespace, found: dict[str, Any]) -> bool:
     met = True
-    rows = found["calibrate"] = []
+    rows: list[dict[str, Any]] = []
+    found["calibrate"] = {"seed": options.seed, "coverage": rows}
     print(f"joint loss of {options.pairs} random pairs, seed {options.seed}: how often the truth is at most")
     print(f"  {'packets':>9}  {'the 95 % bound':>14}  {'the product of both estimates':>29}")
     for coverage in calibrate(options.pairs, CHECKPOINTS, Random(options.seed)):
@@ -127,13 +139,17 @@ def _calibrate(options: argparse.Namespace, found: dict[str, Any]) -> bool:
 
 def _quiet(options: argparse.Namespace, policy: TargetLoss, found: dict[str, Any]) -> bool:
     day = quiet_day(policy, 24.0, Random(options.seed))
-    found["quiet"] = asdict(day)
+    found["quiet"] = {**_settings(options, policy), **asdict(day)}
     met = day.surges <= MOST_SURGES and day.mean_copies <= MOST_COPIES
     print(
         f"24 h, 0.15 % independent loss on 8 paths: {day.surges} false surges, {day.mean_copies:.4f} copies on average"
     )
     print(f"  goal: at most {MOST_SURGES} and {MOST_COPIES}: {_word(met)}", flush=True)
     return met
+
+
+def _settings(options: argparse.Namespace, policy: TargetLoss) -> dict[str, Any]:
+    return {"policy": asdict(policy), "seed": options.seed}
 
 
 def _word(met: bool) -> str:
@@ -171,6 +187,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--hours", type=float, default=12.0, help="of simulated time per seed")
     parser.add_argument("--flows", type=int, default=3, help="pairs of edge and gateway per seed")
     parser.add_argument("--pairs", type=int, default=2000, help="for calibrate")
+    parser.add_argument("--regime", choices=[regime.name for regime in REGIMES], help="for compare; all of them")
+    parser.add_argument("--store", action="store_true")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--topology", type=Path, help="an own topology file instead of the regimes")
     parser.add_argument(

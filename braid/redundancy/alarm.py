@@ -15,6 +15,8 @@ THRESHOLD, THRESHOLD_PROBES = 12.0, 9.0
 HOLD, LONGEST_HOLD = 10.0, 120.0
 """Seconds for which an alarm stays on after the last evidence; doubled when it comes back within ``RELAPSE``."""
 RELAPSE = 60.0
+CALM = 0.4
+"""Share of the hold after which less care is enough."""
 
 
 @dataclass(slots=True)
@@ -28,8 +30,8 @@ class Alarm:
     ended: float = -inf
 
     def calm(self, now: float) -> bool:
-        """Whether half of the hold has passed without evidence."""
-        return now >= self.evidence + self.hold / 2
+        """Whether a good part of the hold has passed without evidence."""
+        return now >= self.evidence + CALM * self.hold
 
     def observe(self, sent: float, lost: float, now: float, *, data: bool) -> bool:
         """Counts of a tick, or of a longer time without losses. True when the alarm is new."""

@@ -25,7 +25,7 @@ DECIDE_EVERY = 1.0
 SURGE = 2.0
 """Seconds that a surge lasts at least."""
 CALM_COPIES = 3
-"""Copies in the second half of the alarms' hold."""
+"""Copies while alarms are held without anything being lost."""
 OVERLAP = 1.0
 """Seconds for which paths that are given up are still used."""
 

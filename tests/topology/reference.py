@@ -9,7 +9,7 @@ import networkx as nx
 
 from topology.graph import region_graph
 from topology.model import DnsZone, Link, Region, Role, Topology
-from topology.planner import MAX_INTERMEDIATES
+from topology.network import MAX_INTERMEDIATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
