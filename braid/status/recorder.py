@@ -79,12 +79,12 @@ class Recorder:
         now: float,
         wall: float,
     ) -> None:
-        """Everything comes up when a node starts: that is one change."""
+        """Everything comes up when a node starts: that is one change. What fails meanwhile is told."""
         if before is None:
             self._started = now
             changes = [Change(wall, Kind.NODE, Tone.INFO, status.name, f"{status.name} started")]
         elif now - self._started < GRACE:
-            changes = []
+            changes = [change for change in changes if change.tone is Tone.BAD]
         self.changes.add([*changes, *told])
 
     def annotate(self, status: NodeStatus) -> NodeStatus:

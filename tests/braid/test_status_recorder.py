@@ -203,6 +203,15 @@ def test_a_start_is_one_change() -> None:
     assert Edge().changes_at_start == ["edge-fra-1 started: "]
 
 
+def test_what_fails_soon_after_the_start_is_told() -> None:
+    edge = Edge()
+    edge.recorder = Recorder()
+    edge.second(2)
+    edge.core["neighbours"][1] |= {"up": False, "heard_ms_ago": 1100}
+    edge.second()
+    assert "neighbour mid-lon-1 is down: nothing heard for 1.1 s" in edge.texts()
+
+
 def test_the_log_of_changes_keeps_the_last_ones_and_counts_all() -> None:
     log = ChangeLog()
     log.add(Change(float(number), Kind.NEIGHBOUR, Tone.BAD, "m", str(number)) for number in range(KEPT + 50))
