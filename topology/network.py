@@ -6,6 +6,7 @@ of equally cheap paths the one with fewer hops wins, and the choice is the same 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import pairwise
 from math import inf
 from operator import add, itemgetter
@@ -15,7 +16,7 @@ from topology.graph import region_graph
 from topology.model import Role, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from topology.costs import Costs
 
@@ -165,6 +166,16 @@ class Network:
             pick = itemgetter(*numbers) if len(numbers) > 1 else tuple
             known = self._lead[source] = Lead(numbers, [leave[number] for number in numbers], pick, beyond)
         return known
+
+    @contextmanager
+    def banned(self, number: int) -> Iterator[None]:
+        """Within it no path crosses this intermediate."""
+        toll, ahead = self.toll[number], self._ahead
+        self.toll[number], self._ahead = inf, {}
+        try:
+            yield
+        finally:
+            self.toll[number], self._ahead = toll, ahead
 
     def occupied(self, walk: Walk) -> int:
         mask = 0

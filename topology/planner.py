@@ -61,14 +61,14 @@ class _Kept(NamedTuple):
 class _View:
     """One network, and what was chosen in it: (source, copies) -> destination -> choice."""
 
-    def __init__(self, topology: Topology, costs: Costs, without: frozenset[str], avoid: frozenset[str]) -> None:
+    def __init__(self, topology: Topology, costs: Costs, without: frozenset[str]) -> None:
         self.room: dict[str, int] = {}
         members: set[str] = set()
         for node in topology.nodes.values():
             members.add(node.region)
             if node.name not in without:
                 self.room[node.region] = self.room.get(node.region, 0) + 1
-        self.network = Network(topology, avoid | {region for region in members if region not in self.room})
+        self.network = Network(topology, (region for region in members if region not in self.room))
         self.network.update(costs)
         self.rows: dict[tuple[str, int], dict[str, _Kept]] = {}
         self.before: dict[tuple[str, int], dict[str, _Kept]] = {}
@@ -110,10 +110,11 @@ class Planner:
         Empty where that leaves fewer paths, or paths that share more.
         """
         chosen = self.choose(source, destination, copies, without=without)
+        view = self._view(without)
         rivals = []
         for region in {region: None for path in chosen.paths for region in path.regions}:
-            view = _View(self.topology, self._costs(), without, frozenset({region}))
-            rival = self._solve(view, source, destination, copies).choice
+            with view.network.banned(view.network.index[region]):
+                rival = self._solve(view, source, destination, copies).choice
             if len(rival.paths) == len(chosen.paths) and len(rival.overlap) <= len(chosen.overlap):
                 rivals.append(rival)
         return min(rivals, key=lambda choice: choice.cost, default=Choice())
@@ -137,7 +138,7 @@ class Planner:
     def _view(self, without: frozenset[str]) -> _View:
         view = self._views.pop(without, None)
         if view is None:
-            view = _View(self.topology, self._costs(), without, NOTHING)
+            view = _View(self.topology, self._costs(), without)
             while len(self._views) >= MOST_VIEWS:
                 del self._views[next(iter(self._views))]
         # Taken out and put back: the order of the dictionary is the order of last use.

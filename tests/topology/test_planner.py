@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, pairwise, product
 from pathlib import Path as File
 from random import Random
@@ -149,6 +150,27 @@ def test_an_update_that_matters_for_nobody_keeps_the_choice() -> None:
     assert [path.regions for path in after.paths] == [("m00",), ("m02",)]
     planner.update(Costs(links={("e", "m00"): 90.0}))
     assert [path.regions for path in planner.choose("e", "g", 2).paths] == [("m02",), ("m01",)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(small_graphs(risks=RISKS), st.integers(1, 3))
+def test_the_runner_up_is_the_best_without_one_of_the_chosen_regions(topology: Topology, copies: int) -> None:
+    planner = Planner(topology)
+    chosen = planner.choose("e", "g", copies)
+    rival = planner.runner_up("e", "g", copies)
+    assert planner.choose("e", "g", copies) is chosen
+    if chosen.overlap:
+        return
+    used = {region for path in chosen.paths for region in path.regions}
+    left = [
+        brute_force(
+            replace(topology, links=tuple(link for link in topology.links if gone not in (link.a, link.b))), copies
+        )
+        for gone in used
+    ]
+    costs = [cost for count, cost in left if count == len(chosen.paths)]
+    assert rival.cost == min(costs, default=0)
+    assert bool(rival.paths) == bool(costs)
 
 
 def test_directions_have_costs_of_their_own() -> None:
