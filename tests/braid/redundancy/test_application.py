@@ -125,6 +125,13 @@ def test_paths_that_lose_together_are_never_met_and_named(seed: int) -> None:
     assert "provider telia" in verdict.text
 
 
+def test_a_pair_that_loses_together_is_left_for_one_that_does_not() -> None:
+    driver = Driver(TargetLoss(1e-4), candidates(5), packets=100)
+    driver.run(60, {0: 0.004, 1: 0.004}, common=0.006)
+    assert not {0, 1} <= driver.application.using
+    assert driver.application.verdict(10 * PPS).word is not Word.NOT_DIVERSE
+
+
 def test_the_cause_of_trouble_is_what_the_bad_paths_have_in_common() -> None:
     shared = dict.fromkeys(range(3), "provider telia of fra")
     driver = Driver(TargetLoss(1e-4, min_copies=3, max_copies=3), candidates(5, shared))
