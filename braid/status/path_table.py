@@ -122,31 +122,30 @@ def _seconds_since(document: Mapping[str, Any], since: float | None) -> float | 
 
 
 def paths_table(documents: Documents) -> Table:
-    """Worst first."""
+    """Worst first. Columns in which there is nothing to see are left out."""
     shown = [path for path in join_paths(documents) if path.in_use or path.silent or path.sent or path.kept]
     shown.sort(key=_rank)
-    measured = any(path.loss is not None for path in shown)
-    rows = tuple(
-        (
-            Cell(path.source),
-            Cell(path.destination),
-            Cell(path.way),
-            _path_health(path),
-            Cell(DASH if path.rtt_ms is None else f"{path.rtt_ms:.1f} ms"),
-            *((Cell(DASH if path.loss is None else f"{path.loss:.2%}"),) if measured else ()),
-            Cell(DASH if path.first_share is None else f"{path.first_share:.0%}"),
-            count_cell(path.sent),
-            count_cell(path.unsent),
-            count_cell(path.kept),
-            count_cell(path.eliminated),
-            count_cell(path.lost),
-            Cell(DASH if path.since_s is None else duration(path.since_s)),
-        )
-        for path in shown
-    )
-    numeric = ["Round trip", *(["Loss"] if measured else []), "First", "Sent", "Unsent", "Kept first", "Eliminated",
-               "Lost", "Since"]  # fmt: skip
-    return Table("Paths", ("From", "To", "Path", "Health", *numeric), frozenset(numeric), rows)
+    columns: dict[str, tuple[Cell, ...]] = {
+        "From": tuple(Cell(path.source) for path in shown),
+        "To": tuple(Cell(path.destination) for path in shown),
+        "Path": tuple(Cell(path.way) for path in shown),
+        "Health": tuple(_path_health(path) for path in shown),
+        "Round trip": tuple(Cell(DASH if path.rtt_ms is None else f"{path.rtt_ms:.1f} ms") for path in shown),
+        "Loss": tuple(Cell(DASH if path.loss is None else f"{path.loss:.2%}") for path in shown),
+        "First": tuple(Cell(DASH if path.first_share is None else f"{path.first_share:.0%}") for path in shown),
+        "Sent": tuple(count_cell(path.sent) for path in shown),
+        "Unsent": tuple(count_cell(path.unsent) for path in shown),
+        "Kept first": tuple(count_cell(path.kept) for path in shown),
+        "Eliminated": tuple(count_cell(path.eliminated) for path in shown),
+        "Lost": tuple(count_cell(path.lost) for path in shown),
+        "Since": tuple(Cell(DASH if path.since_s is None else duration(path.since_s)) for path in shown),
+    }
+    for name, tells in (("Loss", "loss"), ("Unsent", "unsent")):
+        if not any(getattr(path, tells) for path in shown):
+            del columns[name]
+    names = ("From", "To", "Path")
+    numeric = frozenset(columns) - {*names, "Health"}
+    return Table("Paths", tuple(columns), numeric, tuple(zip(*columns.values(), strict=True)), frozenset(names))
 
 
 def _rank(path: DirectedPath) -> tuple[int, int]:

@@ -114,10 +114,10 @@ def sentence(application: ApplicationStatus) -> str:
 
 
 def _reduced(item: ApplicationStatus, paths: Iterable[PathStatus], wall: float) -> Change:
-    text = f"protected by {item.copies_usable} of {item.copies_wanted}"
+    text = f"{item.name} is protected by {item.copies_usable} of {item.copies_wanted}"
     return Change(wall, Kind.PROTECTION, Tone.BAD, item.name, text, why_reduced(item, paths))
 
 
 def _restored(item: ApplicationStatus, wall: float, lasted: float) -> Change:
-    text = f"protected by {item.copies_usable} of {item.copies_wanted} again"
+    text = f"{item.name} is protected by {item.copies_usable} of {item.copies_wanted} again"
     return Change(wall, Kind.PROTECTION, Tone.GOOD, item.name, text, f"was less for {lasted:.0f} s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STYLES = {"good": "green", "warn": "yellow", "bad": "bold red", "dim": "dim", "": ""}
 WIDTH_OF_A_PIPE = 200
+FOLDED_AT = 16
+"""Characters that a column keeps on a narrow terminal, if it has as many."""
 
 
 def tables_of(what: str, answers: Answers) -> list[Table]:
@@ -89,8 +91,12 @@ def _rich(table: Table) -> RichTable | Text:
     if not table.rows:
         return Text(f"{table.title}: none")
     made = RichTable(title=table.title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in table.columns:
-        made.add_column(column, justify="right" if column in table.numeric else "left", overflow="fold")
+    for index, column in enumerate(table.columns):
+        longest = max(len(row[index].text) for row in table.rows)
+        justify: Literal["left", "right"] = "right" if column in table.numeric else "left"
+        made.add_column(
+            column, justify=justify, overflow="fold", no_wrap=column in table.whole, min_width=min(longest, FOLDED_AT)
+        )
     for row in table.rows:
         made.add_row(*(Text(printable(cell.text), STYLES[cell.style]) for cell in row))
     return made

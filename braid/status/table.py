@@ -29,6 +29,8 @@ class Table:
     columns: tuple[str, ...]
     numeric: frozenset[str]
     rows: tuple[tuple[Cell, ...], ...]
+    whole: frozenset[str] = frozenset()
+    """Columns that are not folded on a narrow terminal."""
 
 
 def nodes_table(documents: Documents, unreachable: Mapping[str, str]) -> Table:

@@ -63,12 +63,12 @@ def test_a_silent_path_is_named_with_since_when_in_status_log_and_changes() -> N
     assert sentence(shop) == f"protected by 1 of 2: path via mid-lon is silent since {clock(at)}"
     assert (shop.since, lon(status).since, lon(status).silent) == (at, at, True)
     assert [(c.kind, c.tone, c.text) for c in edge.told] == [
-        (Kind.PROTECTION, Tone.BAD, "protected by 1 of 2"),
+        (Kind.PROTECTION, Tone.BAD, "shop is protected by 1 of 2"),
     ]
     edge.second(30)
     assert len(edge.told) == 1
     assert edge.texts() == [
-        f"protected by 1 of 2: path via mid-lon is silent since {clock(at)}",
+        f"shop is protected by 1 of 2: path via mid-lon is silent since {clock(at)}",
         "path to gw-sto-1 via mid-lon is silent: gw-sto-1 hears nothing on this path",
     ]
 
@@ -82,7 +82,7 @@ def test_restored_protection_is_told_once_it_has_held() -> None:
     edge.second(3)
     assert len(edge.told) == 1
     edge.second(int(HOLD))
-    assert [change.text for change in edge.told] == ["protected by 1 of 2", "protected by 2 of 2 again"]
+    assert [change.text for change in edge.told] == ["shop is protected by 1 of 2", "shop is protected by 2 of 2 again"]
     (shop,) = edge.second().applications
     assert shop.cause == ""
 
@@ -93,7 +93,7 @@ def test_a_path_that_flaps_each_second_is_one_reduction() -> None:
     for second in range(60):
         edge.core["paths"][1]["arrives"] = second % 2 == 1
         edge.second()
-    assert [change.text for change in edge.told] == ["protected by 1 of 2"]
+    assert [change.text for change in edge.told] == ["shop is protected by 1 of 2"]
 
 
 def test_a_path_that_just_came_into_use_is_given_time() -> None:
@@ -122,7 +122,7 @@ def test_a_node_that_starts_is_not_told_off_for_what_it_cannot_have() -> None:
     edge.second(10)
     assert edge.told == []
     late.second(20)
-    assert [change.text for change in late.told] == ["protected by 0 of 2"]
+    assert [change.text for change in late.told] == ["shop is protected by 0 of 2"]
 
 
 def test_a_broken_path_that_was_replaced_keeps_its_reason() -> None:

@@ -81,7 +81,7 @@ export function showNodes(seen, options) {
   const own = seen.nodesByName.get(seen.seen_by)?.revision;
   const order = (node) => node.stale ? 1 : node.ready ? 2 : 0;
   const rows = [...seen.nodes].sort((x, y) => order(x) - order(y)).map((node) => {
-    const state = node.age_s == null ? pill("none", "never heard") : node.stale ? pill("none", `no news for ${span(node.age_s)}`)
+    const state = node.age_s == null ? pill("none", "no news", "nothing was heard of it lately") : node.stale ? pill("none", `no news for ${span(node.age_s)}`)
       : node.draining ? pill("warn", "draining") : pill(node.ready ? "good" : "bad", node.ready ? "ready" : "not ready");
     const differs = node.revision && own && node.revision !== own;
     return {
