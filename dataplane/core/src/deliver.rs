@@ -28,10 +28,11 @@ impl<O: Outbox> Node<O> {
             return;
         }
         if let Some(gateway) = &mut self.gateway {
-            gateway.nat.look_ahead(deliveries.iter().map(|delivery| match delivery {
+            let packets = deliveries.iter().map(|delivery| match delivery {
                 Delivery::InPlace { batch, start, length, .. } => &batches[*batch].bytes[*start..*start + *length],
                 Delivery::Held { held, .. } => &held.bytes[..],
-            }));
+            });
+            gateway.nat.look_ahead(packets.filter(|packet| !packet.is_empty()));
         }
         let mut passed = Vec::with_capacity(deliveries.len());
         for delivery in deliveries.drain(..) {

@@ -14,6 +14,7 @@ impl Nat {
         packet: &mut [u8],
         partial: bool,
         from_edge: u16,
+        guess: Option<u32>,
         now: Time,
     ) -> Result<(), Refusal> {
         let ip = parse(packet)?;
@@ -23,7 +24,7 @@ impl Nat {
         if matches!(ip.transport, Transport::Icmp(icmp) if icmp.is_error()) {
             return self.forward_error(packet, &ip, partial, from_edge, now);
         }
-        let found = self.forward_flow(&ip, from_edge, now);
+        let found = self.forward_flow(&ip, from_edge, guess, now);
         if found.is_err() && ip.is_fragment() {
             for _ in 0..self.forward_fragments.refuse(&Datagram::of(&ip)) {
                 self.counters.refuse(Reason::FragmentsRefused);
@@ -60,7 +61,7 @@ impl Nat {
         Ok(())
     }
 
-    fn forward_flow(&mut self, ip: &Ip, from_edge: u16, now: Time) -> Result<u32, Refusal> {
+    fn forward_flow(&mut self, ip: &Ip, from_edge: u16, guess: Option<u32>, now: Time) -> Result<u32, Refusal> {
         let (near_port, far_port) = match ip.transport {
             Transport::Icmp(icmp) if icmp.is_echo_request() => (icmp.id, 0),
             Transport::Icmp(_) => return Err(Refusal::Drop(Reason::IcmpType)),
@@ -68,7 +69,10 @@ impl Nat {
         };
         let key =
             Key { near: widen(ip.source), far: widen(ip.destination), near_port, far_port, protocol: ip.protocol };
-        let found = self.table.find_forward(&key);
+        let found = match guess {
+            Some(index) if self.table.is_forward(index, &key) => guess,
+            _ => self.table.find_forward(&key),
+        };
         let Some(index) = self.live(found, now) else {
             return self.open(key, ip, from_edge, now);
         };

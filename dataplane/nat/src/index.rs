@@ -130,10 +130,11 @@ impl Index {
         self.line(self.home(hash)).map_or(0, |line| line[0])
     }
 
-    /// The number most likely under this hash.
-    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
-        let line = self.line(self.home(hash))?;
-        next(&mut tagged(line, tag(hash))).and_then(|entry| line.get(NUMBERS + entry)).copied()
+    /// The number most likely under this hash, or any.
+    pub(crate) fn guess(&self, hash: u64) -> u32 {
+        let line = self.line(self.home(hash));
+        let number = line.and_then(|line| line.get(NUMBERS + next(&mut tagged(line, tag(hash)))?));
+        number.copied().unwrap_or(0)
     }
 }
 

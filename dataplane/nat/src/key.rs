@@ -34,6 +34,7 @@ impl Keyed {
         Keyed { seed, shared: SharedSeed::from_u64(mix(&[seed])) }
     }
 
+    #[inline]
     pub(crate) fn hash(&self, key: &Key) -> u64 {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
         match key.narrow() {

@@ -64,7 +64,8 @@ impl Nat {
     /// A packet from a client by way of an edge. `partial`: the transport checksum is only that of the pseudo-header.
     /// Rewritten in place on `Pass`, otherwise left as it is.
     pub fn forward(&mut self, packet: &mut [u8], partial: bool, from_edge: u16, now: Time) -> Forward {
-        match self.try_forward(packet, partial, from_edge, now) {
+        let guess = self.ahead.next();
+        match self.try_forward(packet, partial, from_edge, guess, now) {
             Ok(()) => Forward::Pass,
             Err(Refusal::Hold) => Forward::Held,
             Err(refusal) => match self.refuse(packet, refusal, now) {

@@ -80,6 +80,11 @@ impl Table {
         self.by_forward.find(self.keyed.hash(key), |index| self.has(index, Side::Client, key, narrow))
     }
 
+    /// Whether this is the flow that `find_forward` finds; cheaper, for who has a guess.
+    pub(crate) fn is_forward(&self, index: u32, key: &Key) -> bool {
+        self.has(index, Side::Client, key, key.narrow())
+    }
+
     pub(crate) fn find_reverse(&self, key: &Key) -> Option<u32> {
         let narrow = key.narrow();
         self.by_reverse.find(self.keyed.hash(key), |index| self.has(index, Side::Server, key, narrow))
@@ -188,12 +193,13 @@ impl Table {
         true
     }
 
-    /// Brings into the cache what looking for these forward keys will read. One look-up has to wait for the index
-    /// before it knows the flow; of many at once the waits overlap, as long as nothing in a loop needs what it waits for.
+    /// Guesses the places of flows by the hashes of their forward keys, and brings them into the cache. One look-up has
+    /// to wait for the index before it knows the flow; of many at once the waits overlap, as long as nothing in a loop
+    /// needs what it waits for.
     pub(crate) fn fetch(&self, hashes: &[u64], places: &mut Vec<u32>) {
         black_box(hashes.iter().fold(0, |sum, &hash| sum ^ self.by_forward.touch(hash)));
         places.clear();
-        places.extend(hashes.iter().filter_map(|&hash| self.by_forward.guess(hash)));
+        places.extend(hashes.iter().map(|&hash| self.by_forward.guess(hash)));
         let flows = places.iter().filter_map(|&index| self.flows.get(index));
         black_box(flows.fold(0, |sum, flow| sum ^ flow.serial));
     }
