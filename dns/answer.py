@@ -112,7 +112,7 @@ class Responder:
         """The options of the answer, and whether the client is known to be where its address says."""
         options, known = b"", False
         if edns.subnet is not None and self.view.config.settings.client_subnet is not ClientSubnetUse.OFF:
-            self.counters.subnets[f"family{edns.subnet.family}"] += 1
+            self.counters.subnets[edns.subnet.family] += 1
             options += subnet_option(edns.subnet, scope)
         if edns.cookie is not None:
             verdict, cookie = self.cookies.check(edns.cookie, client, unix)
@@ -151,20 +151,26 @@ class Responder:
         client = client_of(source, subnet, view.config.settings.client_subnet)
         decision = view.decide(client.version, client.number, application)
         scope = decision.scope if client.passed_on else 0
-        edges = decision.edges
+        edges, zones = decision.edges, view.zones
+        self.counters.decisions[decision.reason] += 1
+        vips = zones.vips_degraded if application in view.troubled else zones.vips
         if len(edges) == 1:
-            self.counters.answers[application, view.config.edges[edges[0]].name] += 1
-        self.counters.decisions[decision.reason.value] += 1
-        vips = view.zones.vips_degraded if application in view.troubled else view.zones.vips
-        replies = [reply for edge in edges if (reply := vips[edge, application].get(query.qtype)) is not None]
-        if not replies:
+            self.counters.answers[application, view.edge_names[edges[0]]] += 1
+            reply = vips[edges[0], application].get(query.qtype)
+        else:
+            reply = _merged(
+                [found for edge in edges if (found := vips[edge, application].get(query.qtype)) is not None]
+            )
+        if reply is None:
             # Elsewhere it may be different, unless no edge has addresses of this family.
-            tailored = any(query.qtype in own for (_, served), own in vips.items() if served == application)
-            return _Result(NOERROR, NODATA, name.zone, scope if tailored else 0)
-        merged = replies[0]
-        if len(replies) > 1:
-            merged = Reply(b"".join(reply.answer for reply in replies), sum(reply.answers for reply in replies))
-        return _Result(NOERROR, merged, name.zone, scope)
+            return _Result(NOERROR, NODATA, name.zone, scope if query.qtype in zones.kinds.get(application, ()) else 0)
+        return _Result(NOERROR, reply, name.zone, scope)
+
+
+def _merged(replies: list[Reply]) -> Reply | None:
+    if not replies:
+        return None
+    return Reply(b"".join(reply.answer for reply in replies), sum(reply.answers for reply in replies))
 
 
 def _pack(query: Query | Fault, flags: int, result: _Result, tail: bytes, limit: int) -> bytes:

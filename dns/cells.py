@@ -79,17 +79,15 @@ class _Family:
         self.cells = tuple(cells)
 
     def find(self, number: int) -> tuple[Cell, int]:
-        index = bisect_right(self._starts, number) - 1
-        scope = 0
-        if index > 0:
-            scope = self._common(number, self._starts[index] - 1) + 1
-        if index + 1 < len(self._starts):
-            scope = max(scope, self._common(number, self._starts[index + 1]) + 1)
-        return self.cells[index], scope
-
-    def _common(self, one: int, other: int) -> int:
-        """Length of the prefix that two addresses share."""
-        return self._bits - (one ^ other).bit_length()
+        starts = self._starts
+        after = bisect_right(starts, number)
+        # The nearest addresses outside the cell; one bit more than is shared with either of them tells them apart.
+        alone = self._bits + 1
+        if after > 1:
+            alone = min(alone, (number ^ (starts[after - 1] - 1)).bit_length())
+        if after < len(starts):
+            alone = min(alone, (number ^ starts[after]).bit_length())
+        return self.cells[after - 1], self._bits + 1 - alone
 
 
 def _ends(prefixes: Iterable[IPNetwork], bits: int) -> Iterable[int]:

@@ -23,7 +23,7 @@ class Counters:
     truncated: int = 0
     limited: Counter[str] = field(default_factory=Counter)
     """Answers that the rate limit held back: dropped, or sent truncated (slip)."""
-    subnets: Counter[str] = field(default_factory=Counter)
+    subnets: Counter[int] = field(default_factory=Counter)
     """Queries with a client prefix, by its address family."""
     cookies: Counter[str] = field(default_factory=Counter)
     """Queries with a DNS cookie, by what it was worth."""
@@ -42,8 +42,9 @@ class Counters:
         named |= {f"answers/{'/'.join(labels)}": n for labels, n in self.answers.items()}
         named |= {f"faults/{reason}": n for reason, n in self.faults.items()}
         named |= {f"drops/{reason}": n for reason, n in self.drops.items()}
-        for family in ("decisions", "limited", "subnets", "cookies"):
+        for family in ("decisions", "limited", "cookies"):
             named |= {f"{family}/{label}": n for label, n in getattr(self, family).items()}
+        named |= {f"subnets/family{family}": n for family, n in self.subnets.items()}
         single = {
             "truncated": self.truncated,
             "connections": self.connections,

@@ -17,6 +17,8 @@ from hashlib import blake2b
 from math import log
 from typing import TYPE_CHECKING
 
+from dns.cells import BITS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -86,12 +88,15 @@ def rank(cell: Cell, standing: Callable[[int], Standing | None]) -> Ranking:
     return Ranking(tuple(candidates), tuple(each.edge for each in candidates if each.rank == top))
 
 
-def prefer(equals: Order, names: Sequence[str], weights: Sequence[int], version: int, client: int) -> int:
-    """Returns the one of ``equals`` that this client gets, by its prefix and the edges' names alone: the same at every
-    DNS node and after every start. ``names`` and ``weights`` are those of all edges."""
-    bits = {4: 32, 6: 128}[version]
-    prefix = (client >> (bits - STICKY_BITS[version])).to_bytes(8, "big") + bytes([version])
-    return min(equals, key=lambda edge: _distance(prefix, names[edge].encode()) / weights[edge])
+def sticky_prefix(version: int, client: int) -> int:
+    return client >> (BITS[version] - STICKY_BITS[version])
+
+
+def prefer(equals: Order, names: Sequence[str], weights: Sequence[int], version: int, prefix: int) -> int:
+    """Returns the one of ``equals`` that clients of a ``sticky_prefix`` get, by that and the edges' names alone: the
+    same at every DNS node and after every start. ``names`` and ``weights`` are those of all edges."""
+    key = prefix.to_bytes(8, "big") + bytes([version])
+    return min(equals, key=lambda edge: _distance(key, names[edge].encode()) / weights[edge])
 
 
 def _distance(prefix: bytes, name: bytes) -> float:

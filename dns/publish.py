@@ -34,7 +34,11 @@ def make_zones(config: DnsConfig) -> Zones:
             for owner, hostname in pointers.items():
                 sets.setdefault(wire_name(owner), {})[records.TYPE_PTR] = [records.pack(PTR(hostname), STATIC_TTL)]
             names |= _names(_zone(config, apex), sets, {})
-    return Zones(names, _vips(config, config.zone.ttl), _vips(config, config.ttl_degraded))
+    vips = _vips(config, config.zone.ttl)
+    kinds: dict[str, frozenset[int]] = {}
+    for (_, application), own in vips.items():
+        kinds[application] = kinds.get(application, frozenset()) | own.keys()
+    return Zones(names, vips, _vips(config, config.ttl_degraded), kinds)
 
 
 def _forward(config: DnsConfig) -> dict[bytes, Name]:

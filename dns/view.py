@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from dns.cells import ClientMap
 from dns.chaos import chaos_replies, nsid
-from dns.policy import STICKY_BITS, Order, Ranking, Standing, prefer, rank
+from dns.policy import STICKY_BITS, Order, Ranking, Standing, prefer, rank, sticky_prefix
 from dns.publish import make_zones
 
 if TYPE_CHECKING:
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from dns.config import DnsConfig
     from dns.zone import Reply, Zones
 
+REMEMBERED = 65_536
+"""Choices among equals that are kept: a hash for every edge costs more than the rest of an answer."""
+
 Standings = dict[tuple[int, str], Standing]
 """(edge, application) -> standing, for every pair that has a VIP."""
 
 
-class Reason(Enum):
+class Reason(StrEnum):
     BEST = "best"
     """The only one at the top."""
     STICKY = "sticky"
@@ -47,11 +50,14 @@ class View:
     clients: ClientMap
     chaos: Mapping[bytes, Reply]
     nsid: bytes | None
+    edge_names: tuple[str, ...]
     standings: Mapping[tuple[int, str], Standing]
     troubled: frozenset[str]
     """Applications of which not every edge is well: their answers have a short TTL, more may change soon."""
     _rankings: dict[tuple[Cell, str], Ranking] = field(default_factory=dict)
     """Those that somebody has asked for; they depend on nothing but this view."""
+    _preferred: dict[tuple[Order, int, int], int] = field(default_factory=dict)
+    """Among equals: what clients of a prefix got; they depend on nothing but the configuration."""
 
     def decide(self, version: int, client: int, application: str) -> Decision:
         """For a client's address as an integer. What ``braid dns explain`` shows is this decision."""
@@ -64,20 +70,35 @@ class View:
         if len(best) == 1:
             return Decision(best, scope, Reason.BEST, ranking)
         if best:
-            names = [edge.name for edge in self.config.edges]
-            weights = [edge.weight for edge in self.config.edges]
-            chosen = prefer(best, names, weights, version, client)
+            place = (best, version, sticky_prefix(version, client))
+            chosen = self._preferred.get(place)
+            if chosen is None:
+                chosen = self._prefer(*place)
             return Decision((chosen,), max(scope, STICKY_BITS[version]), Reason.STICKY, ranking)
         if application in self.config.fail_closed:
             return Decision((), scope, Reason.FAIL_CLOSED, ranking)
         return Decision(tuple(each.edge for each in ranking.candidates), scope, Reason.FAIL_OPEN, ranking)
+
+    def _prefer(self, best: Order, version: int, prefix: int) -> int:
+        weights = [edge.weight for edge in self.config.edges]
+        if len(self._preferred) >= REMEMBERED:
+            self._preferred.clear()
+        chosen = self._preferred[best, version, prefix] = prefer(best, self.edge_names, weights, version, prefix)
+        return chosen
 
 
 def make_view(config: DnsConfig, standings: Standings) -> View:
     """``standings`` has every pair of ``config.vips``."""
     clients = ClientMap([edge.serves for edge in config.edges])
     return View(
-        config, make_zones(config), clients, chaos_replies(config), nsid(config), standings, _troubled(standings)
+        config=config,
+        zones=make_zones(config),
+        clients=clients,
+        chaos=chaos_replies(config),
+        nsid=nsid(config),
+        edge_names=tuple(edge.name for edge in config.edges),
+        standings=standings,
+        troubled=_troubled(standings),
     )
 
 

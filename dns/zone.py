@@ -59,6 +59,8 @@ class Zones:
     """(edge, application) -> type -> its VIPs."""
     vips_degraded: Mapping[tuple[int, str], Mapping[int, Reply]]
     """The same with a TTL for times of trouble."""
+    kinds: Mapping[str, frozenset[int]]
+    """Application -> types of address that any of its VIPs has."""
 
     def find(self, name: bytes) -> tuple[Zone, Name | None] | None:
         """The zone, and the name that answers, which may be a wildcard; None outside every zone.

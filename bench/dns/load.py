@@ -91,8 +91,8 @@ def nsd(world: World) -> Iterator[int]:
             f"$ORIGIN {ZONE}.\n@ 3600 SOA ns1 hostmaster 1 3600 600 604800 30\n@ NS ns1\nns1 A 192.0.2.53\n{records}"
         )
         (folder / "conf").write_text(
-            f"server:\n server-count: 1\n ip-address: 127.0.0.1\n port: {port}\n username: ''\n chroot: ''\n"
-            f" database: ''\n zonesdir: {folder}\n pidfile: {folder}/pid\n xfrdfile: {folder}/xfrd\n"
+            f'server:\n server-count: 1\n ip-address: 127.0.0.1\n port: {port}\n username: ""\n chroot: ""\n'
+            f' database: ""\n zonesdir: {folder}\n pidfile: {folder}/pid\n xfrdfile: {folder}/xfrd\n'
             f" zonelistfile: {folder}/list\n xfrdir: {folder}\n rrl-ratelimit: 0\n minimal-responses: yes\n"
             f"remote-control:\n control-enable: no\nzone:\n name: {ZONE}\n zonefile: {folder}/zone\n"
         )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dns.cells import ClientMap
 from dns.config import DnsConfig, Edge
-from dns.policy import Standing, prefer, rank
+from dns.policy import Standing, prefer, rank, sticky_prefix
 from dns.view import Reason, make_view
 from tests.dns.zone import CONFIG
 
@@ -98,7 +98,7 @@ def test_the_best_are_those_of_the_rules(
 
 
 def shares(equals: tuple[int, ...], weights: list[int], clients: int = 20_000) -> dict[int, int]:
-    return {c: prefer(equals, NAMES, weights, 4, c << 8) for c in range(clients)}
+    return {c: prefer(equals, NAMES, weights, 4, c) for c in range(clients)}
 
 
 def test_equals_get_equal_shares_and_a_new_one_takes_only_its_own() -> None:
@@ -120,14 +120,14 @@ def test_weights() -> None:
 
 
 def test_the_choice_is_by_prefix_and_names_alone() -> None:
-    assert prefer((0, 1, 2), NAMES, [1] * 4, 4, 0x0A010203) == prefer((0, 1, 2), NAMES, [1] * 4, 4, 0x0A0102FF)
-    six = int(ip_address("2001:db8:0:100::")), int(ip_address("2001:db8:0:1ff::9"))
-    assert prefer((0, 1, 2), NAMES, [1] * 4, 6, six[0]) == prefer((0, 1, 2), NAMES, [1] * 4, 6, six[1])
+    assert sticky_prefix(4, 0x0A010203) == sticky_prefix(4, 0x0A0102FF) != sticky_prefix(4, 0x0A010303)
+    six = [int(ip_address(text)) for text in ("2001:db8:0:100::", "2001:db8:0:1ff::9", "2001:db8:0:200::")]
+    assert sticky_prefix(6, six[0]) == sticky_prefix(6, six[1]) != sticky_prefix(6, six[2])
     renamed = [NAMES[2], NAMES[0], NAMES[1], NAMES[3]]
     for client in range(0, 1 << 16, 257):
-        chosen = prefer((0, 1, 2), NAMES, [1] * 4, 4, client << 8)
-        assert renamed[prefer((0, 1, 2), renamed, [1] * 4, 4, client << 8)] == NAMES[chosen]
-    assert [prefer((0, 1, 2), NAMES, [1] * 4, 4, c << 8) for c in range(12)] == [0, 0, 1, 2, 2, 2, 0, 0, 2, 1, 2, 2]
+        chosen = prefer((0, 1, 2), NAMES, [1] * 4, 4, client)
+        assert renamed[prefer((0, 1, 2), renamed, [1] * 4, 4, client)] == NAMES[chosen]
+    assert [prefer((0, 1, 2), NAMES, [1] * 4, 4, c) for c in range(12)] == [0, 0, 1, 2, 2, 2, 0, 0, 2, 1, 2, 2]
 
 
 def steering_config(rng: random.Random) -> DnsConfig:

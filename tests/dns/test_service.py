@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_address
@@ -19,7 +19,7 @@ from dns.health import HealthTable
 from dns.node import DnsService, serve
 from dns.sockets import DnsBindError
 from tests.dns.zone import CONFIG, FRA, NYC, addresses, free_port, query, report
-from topology.model import SocketAddress
+from topology.model import DnsSettings, SocketAddress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -196,6 +196,52 @@ async def test_crowds_of_idle_connections_do_not_lock_anybody_out() -> None:
         assert dns.service.counters.drops["tcp_crowded"] >= 20
         for stream in idle:
             nursery.start_soon(trio.aclose_forcefully, stream)
+
+
+async def test_three_hundred_slow_clients_cost_little_and_a_new_one_is_served() -> None:
+    async with running() as dns, trio.open_nursery() as nursery:
+        slow = [await dns.connect() for _ in range(300)]
+        for stream in slow:
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(b"\x00")
+        async with await dns.connect() as stream:
+            await stream.send_all(framed(query("shop.apps.example")))
+            assert addresses(await message(stream)) == ["10.91.3.130"]
+        assert addresses(await dns.udp(query("shop.apps.example"))) == ["10.91.3.130"]
+        assert dns.service.counters.connections <= tcp.MAX_CONNECTIONS
+        assert dns.service.counters.drops["tcp_crowded"] >= 300 - tcp.MAX_CONNECTIONS
+        for stream in slow:
+            nursery.start_soon(trio.aclose_forcefully, stream)
+
+
+async def test_a_flood_is_limited_and_a_cookie_lifts_the_limit() -> None:
+    slow = replace(CONFIG, settings=DnsSettings(responses_per_second=10))
+    plain = query("shop.apps.example", edns=1232)
+    async with running(slow) as dns:
+        counters = dns.service.counters
+        with trio.socket.socket(type=socket.SOCK_DGRAM) as asker, trio.fail_after(60):
+            await asker.connect(("127.0.0.1", dns.port))
+            while counters.limited["drop"] < 100:
+                await asker.send(plain)
+            assert abs(counters.limited["slip"] - counters.limited["drop"]) <= 1
+            assert counters.queries["udp", "A", "NOERROR"] >= 200
+
+        with trio.socket.socket(type=socket.SOCK_DGRAM) as asker, trio.fail_after(60):
+            await asker.connect(("127.0.0.1", dns.port))
+            answer = b""
+            while not answer:
+                await asker.send(plain[:-2] + b"\x00\x0c\x00\x0a\x00\x08abcdefgh")
+                with trio.move_on_after(0.2):
+                    answer = await asker.recv(2000)
+            before = counters.limited.copy()
+            for _ in range(300):
+                await asker.send(plain[:-2] + b"\x00\x1c\x00\x0a\x00\x18" + answer[-24:])
+            for _ in range(3000):
+                if counters.cookies["valid"] == 300:
+                    break
+                await trio.sleep(0.01)
+            assert counters.cookies["valid"] == 300
+            assert counters.limited == before
 
 
 async def test_a_flood_leaves_time_for_others() -> None:
