@@ -23,6 +23,8 @@ FANOUT = 4
 RATE = 100.0
 """Messages per second that a node sends at most, its own and others'; a message has at most 1100 bytes."""
 BURST = 200.0
+TAKEN = 200.0
+"""Messages per second that are taken from one neighbour; a good one sends at most ``RATE``."""
 INTERVAL = 2.0
 """Seconds between summaries of one node when nothing changes, in an overlay small enough."""
 AT_ONCE = 1.0
@@ -51,6 +53,22 @@ class Known:
 
 
 @dataclass(slots=True)
+class _Bucket:
+    rate: float
+    burst: float
+    tokens: float
+    filled: float = 0.0
+
+    def take(self, wanted: int, now: float) -> int:
+        """How many of so many may pass now."""
+        self.tokens = min(self.burst, self.tokens + max(0.0, now - self.filled) * self.rate)
+        self.filled = max(self.filled, now)
+        passed = min(wanted, int(self.tokens))
+        self.tokens -= passed
+        return passed
+
+
+@dataclass(slots=True)
 class _Arriving:
     sequence: int
     parts: dict[int, Part] = field(default_factory=dict)
@@ -69,13 +87,14 @@ class Gossip:
         self._told_at = -MAX_INTERVAL
         self._interval = INTERVAL
         self._parts = MAX_PARTS
-        self._tokens, self._filled = BURST, 0.0
-        self.counts = {"received": 0, "old": 0, "bad": 0, "foreign": 0, "sent": 0, "held_back": 0}
+        self._outgoing = _Bucket(RATE, BURST, BURST)
+        self._incoming: dict[int, _Bucket] = {}
+        self.counts = dict.fromkeys(("received", "old", "bad", "foreign", "excess", "sent", "held_back"), 0)
 
     def set_members(self, numbers: Collection[int]) -> None:
         """Whose summaries are kept: the nodes of the topology."""
         self._members = frozenset(numbers)
-        for memory in (self._known, self._arriving):
+        for memory in (self._known, self._arriving, self._incoming):
             for number in [number for number in memory if number not in self._members]:
                 del memory[number]
 
@@ -97,6 +116,10 @@ class Gossip:
 
     def receive(self, sender: int, message: bytes, neighbours: Sequence[int], now: float) -> list[tuple[int, bytes]]:
         """A message of a neighbour; returns what is to be passed on. Never raises: what is no summary is counted."""
+        bucket = self._incoming.setdefault(sender, _Bucket(TAKEN, 2 * TAKEN, 2 * TAKEN, now))
+        if not bucket.take(1, now):
+            self.counts["excess"] += 1
+            return []
         try:
             origin, sequence, number = identity(message)
             if origin == self._number:
@@ -157,10 +180,7 @@ class Gossip:
         return list(neighbours) if len(neighbours) <= FANOUT else self._rng.sample(list(neighbours), FANOUT)
 
     def _limited(self, messages: list[tuple[int, bytes]], now: float) -> list[tuple[int, bytes]]:
-        self._tokens = min(BURST, self._tokens + max(0.0, now - self._filled) * RATE)
-        self._filled = max(self._filled, now)
-        allowed = messages[: int(self._tokens)]
-        self._tokens -= len(allowed)
+        allowed = messages[: self._outgoing.take(len(messages), now)]
         self.counts["sent"] += len(allowed)
         self.counts["held_back"] += len(messages) - len(allowed)
         return allowed

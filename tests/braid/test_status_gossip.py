@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from braid.status.gossip import BURST, FANOUT, INTERVAL, LONGEST, RATE, Gossip
+from braid.status.gossip import BURST, FANOUT, INTERVAL, LONGEST, RATE, TAKEN, Gossip
 from braid.status.summary import LinkReport, Summary
 from braid.status.wire import encode
 
@@ -146,9 +146,21 @@ def test_what_a_node_sends_is_bounded_whatever_it_hears() -> None:
     sent = 0
     for step in range(5000):
         (message,) = encode(summary(2 + step % 1990), step, 2.0)
-        sent += len(node.receive(2, message, [3, 4, 5, 6], 10.0 + step / 5000))
+        sent += len(node.receive(2 + step % 90, message, [3, 4, 5, 6], 10.0 + step / 5000))
     assert sent <= BURST + RATE + FANOUT
     assert node.counts["held_back"] > 0
+
+
+def test_a_neighbour_that_floods_is_not_listened_to_beyond_its_rate() -> None:
+    node = Gossip(1, Random(1))
+    node.set_members({2, 3})
+    for step in range(5000):
+        (message,) = encode(summary(2), step, 2.0)
+        node.receive(3, message, [2, 3], 10.0 + step / 5000)
+    assert node.counts["received"] <= 3 * TAKEN
+    assert node.counts["excess"] >= 5000 - 3 * TAKEN
+    node.receive(2, encode(summary(2, uptime=77), 9999, 2.0)[0], [2, 3], 11.0)
+    assert node.known(11.0)[2].summary.uptime_s == 77
 
 
 def test_the_larger_the_overlay_the_rarer_and_shorter_the_summaries() -> None:
