@@ -114,6 +114,7 @@ def _core(collected: Collected, rounds: int) -> None:
     print("bench: the core alone", flush=True)
     for _ in range(rounds):
         collected.add_core(core.speed(PROGRAM))
+        collected.add_core(core.shards(PROGRAM))
     for _ in range(min(rounds, 3)):
         collected.add_core(core.many_flows(PROGRAM))
     collected.add_core(core.memory(PROGRAM))

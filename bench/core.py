@@ -19,6 +19,10 @@ MANY_FLOWS = (
     "gateway_receives_64_bytes_1e6",
 )
 """Take long to make ready, so they run by name only."""
+SHARDED = ("edge_sends", "relay_forwards", "gateway_receives")
+"""What nodes of one and of two shards do with the same packets; the time is the CPU time of the busier thread."""
+SHARD_ROUNDS = 1600
+"""Enough that a thread's first packets, for which nothing is in its caches, do not count much."""
 NS, BYTES = "ns per packet", "bytes"
 Measured = dict[tuple[str, str], float]
 """By name and unit."""
@@ -30,6 +34,15 @@ def speed(program: Path) -> Measured:
 
 def many_flows(program: Path) -> Measured:
     return parse(_run(program, MANY_FLOWS))
+
+
+def shards(program: Path) -> Measured:
+    return parse(
+        _run(
+            program,
+            [f"shards_{count}_{what}" for what in SHARDED for count in (1, 2)] + ["--rounds", str(SHARD_ROUNDS)],
+        )
+    )
 
 
 def memory(program: Path) -> Measured:

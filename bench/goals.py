@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench import figures
+from bench.core import SHARDED
 from bench.figures import BRAID_1, BRAID_2, KERNEL, WIREGUARD, WITH_OFFLOAD, Figure
 
 if TYPE_CHECKING:
@@ -107,7 +108,19 @@ def _core(document: Mapping[str, Any]) -> Iterator[Row]:
     yield _Bar("new flows per second (UDP, one core, the NAT alone)", 200_000, 500_000, "{:,.0f}").row(
         new and 1e9 / new
     )
-    yield _Bar("shards 1 -> 2 on 2 cores", 1.6, 1.9, "{:g} x").row(None)
+    yield _shards(document)
+
+
+def _shards(document: Mapping[str, Any]) -> Row:
+    """The worst of the roles counts."""
+    bar = _Bar("shards 1 -> 2 on 2 cores, the core alone", 1.6, 1.9, "{:g} x")
+    gains = {}
+    for what in SHARDED:
+        one, two = _of_core(document, f"shards_1_{what}"), _of_core(document, f"shards_2_{what}")
+        if not one or not two:
+            return bar.row(None)
+        gains[what.partition("_")[0]] = one / two
+    return bar.row(min(gains.values()), ", ".join(f"{gain:.2f} {role}" for role, gain in gains.items()))
 
 
 def _median(document: Mapping[str, Any], contender: str, figure: Figure) -> float | None:

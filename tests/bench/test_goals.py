@@ -50,5 +50,14 @@ def test_new_flows_are_the_inverse_of_their_time() -> None:
     assert (found.measured, found.met) == ("250,000", "at least")
 
 
+@pytest.mark.parametrize(("relay", "met"), [(50, "goal"), (60, "at least"), (63, "no")])
+def test_of_the_roles_the_one_that_gains_least_from_a_second_shard_counts(relay: float, met: str) -> None:
+    times = {"edge_sends": (500, 250), "relay_forwards": (100, relay), "gateway_receives": (500, 250)}
+    core = {f"shards_{n + 1}_{what}": taken[n] for what, taken in times.items() for n in (0, 1)}
+    found = row(document({}, core), "shards")
+    assert (found.met, found.measured) == (met, f"2.00 edge, {100 / relay:.2f} relay, 2.00 gateway")
+    assert row(document({}, {"shards_1_edge_sends": 500}), "shards").met == NOT_MEASURED
+
+
 def test_nothing_measured_meets_nothing() -> None:
     assert {row.met for row in rows(document({}))} == {NOT_MEASURED}

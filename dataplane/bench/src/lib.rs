@@ -8,6 +8,7 @@ mod many;
 pub mod memory;
 mod node;
 mod parts;
+pub mod shards;
 
 use std::any::Any;
 
@@ -43,6 +44,16 @@ pub const LARGE: &[Workload] = &[
     Workload { name: "nat_known_flow_1e6", prepare: many::nat_known_flow_1e6 },
     Workload { name: "gateway_receives_64_bytes", prepare: many::gateway_receives_64_bytes },
     Workload { name: "gateway_receives_64_bytes_1e6", prepare: many::gateway_receives_64_bytes_1e6 },
+];
+
+/// Use as many threads as shards, so they run by name only.
+pub const SHARDS: &[Workload] = &[
+    Workload { name: "shards_1_edge_sends", prepare: shards::edge_sends_1 },
+    Workload { name: "shards_2_edge_sends", prepare: shards::edge_sends_2 },
+    Workload { name: "shards_1_relay_forwards", prepare: shards::relay_forwards_1 },
+    Workload { name: "shards_2_relay_forwards", prepare: shards::relay_forwards_2 },
+    Workload { name: "shards_1_gateway_receives", prepare: shards::gateway_receives_1 },
+    Workload { name: "shards_2_gateway_receives", prepare: shards::gateway_receives_2 },
 ];
 
 /// The part of a workload that counts: callgrind collects inside this function only.

@@ -12,7 +12,7 @@ const SEGMENTS: usize = 43;
 const CLIENT: &str = "10.91.1.10";
 
 /// Takes everything and keeps nothing.
-struct Null;
+pub(crate) struct Null;
 
 impl Sink for Null {
     fn udp(&mut self, to: SocketAddr, batch: &[u8], segment: usize) {

@@ -30,3 +30,8 @@ pub use tun::{Tun, TunOffload};
 pub fn now() -> braid_packet::Time {
     braid_packet::Time(sys::boottime())
 }
+
+/// Nanoseconds of CPU time of the calling thread: for measurements on a machine that does other work too.
+pub fn thread_time() -> u64 {
+    sys::thread_time()
+}

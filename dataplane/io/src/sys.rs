@@ -27,9 +27,18 @@ fn owned(fd: libc::c_int) -> io::Result<OwnedFd> {
 
 /// Nanoseconds of CLOCK_BOOTTIME.
 pub(crate) fn boottime() -> u64 {
+    clock(libc::CLOCK_BOOTTIME)
+}
+
+/// Nanoseconds that the calling thread has run on a CPU.
+pub(crate) fn thread_time() -> u64 {
+    clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock(which: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid for writing; the clock exists since Linux 2.6.39.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
+    // SAFETY: `time` is valid for writing; both clocks exist since Linux 2.6.39.
+    unsafe { libc::clock_gettime(which, &mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 

@@ -16,7 +16,7 @@ mod plan;
 
 pub use host::{public, Host, Outgoing};
 pub use packets::{fragments, payload, tcp, tcp_partial, tcp_super, udp};
-pub use plan::{address, Shards};
+pub use plan::{address, address_of, Shards};
 
 use host::{Answer, Given, Recorder};
 

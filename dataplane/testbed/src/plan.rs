@@ -14,7 +14,8 @@ pub fn address(number: u16) -> SocketAddr {
     address_of(number, 0)
 }
 
-pub(crate) fn address_of(number: u16, shard: usize) -> SocketAddr {
+/// Of one of its shards.
+pub fn address_of(number: u16, shard: usize) -> SocketAddr {
     SocketAddr::from(([10, 90, 0, number as u8], PORT + shard as u16))
 }
 
