@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,6 +61,16 @@ class NodeHandle:
     ready: Callable[[], bool]
     topology_file: Path | None = None
     """Where the topology comes from; a role may keep what its operator decides beside it."""
+
+
+@runtime_checkable
+class Steers(Protocol):
+    """A role that names edges to clients."""
+
+    def steering(self, hostname: str | None, client: str | None) -> dict[str, Any] | None:
+        """The state of every application and edge, or the decision for one client of a hostname. None while there is
+        none; ``ValueError`` for an argument that is wrong."""
+        ...
 
 
 class RoleRuntime(Protocol):

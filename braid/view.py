@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid import core as seam
 from braid import log as logs
+from braid.role import Steers
 from braid.status.build import flow_statuses, node_status
 from braid.status.changes import Tone
 from braid.status.choices import choices
@@ -79,6 +80,10 @@ class View:
         self._exchange.beat(shown)
         if len(self._control.topology.nodes) <= DRAWN:
             record_overlay(self.recorder.history, self._exchange.overlay(shown), now)
+
+    def steering(self, hostname: str | None, client: str | None) -> dict[str, Any] | None:
+        role = self._control.role
+        return role.steering(hostname, client) if isinstance(role, Steers) else None
 
     def overlay(self) -> tuple[Overlay, tuple[Choice, ...]]:
         seen = self._exchange.overlay(self.snapshot())

@@ -88,8 +88,9 @@ def as_text(told: dict[str, Any]) -> str:
     if "error" in told:
         return f"{told['name']} {told['error']}"
     lines = [f"{head}: application {told['application']}, decided by {told['node']}"]
+    equals = sum(each["equal"] for each in told["candidates"])
     for place, each in enumerate(told["candidates"], 1):
-        equal = ", among the best" if each["equal"] else ""
+        equal = "" if not each["equal"] else ", best" if equals == 1 else f", one of the {equals} best"
         lines.append(
             f"  {place}. {each['edge']}: {each['standing']}, serves {each['serves']}{equal}, weight {each['weight']}"
         )

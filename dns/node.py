@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -13,6 +13,7 @@ from dns.cookies import Cookies
 from dns.counters import Counters
 from dns.limit import RateLimiter
 from dns.sockets import bind
+from dns.status import steering_document
 from dns.tcp import IDLE_LIMIT, TcpService
 from dns.udp import serve_udp
 from dns.view import make_view, with_standings
@@ -99,6 +100,12 @@ class DnsService:
             for (edge, application), standing in self.view.standings.items()
         }
         return named | {"stale": int(self._watch.stale_since is not None)}
+
+    def document(self) -> dict[str, Any]:
+        """For ``/dns``."""
+        now, since = self._clock(), self._watch.stale_since
+        stale = None if since is None else now - since
+        return steering_document(self.view, self._health, self._drained(), stale, now)
 
     def _cookies(self, config: DnsConfig) -> Cookies:
         return Cookies(config.settings.cookie_secrets or (self._own_secret,))

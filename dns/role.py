@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -17,6 +17,7 @@ from dns.drain import DrainFollower, drain_file
 from dns.health import HealthTable
 from dns.node import DnsService, serve
 from dns.policy import Standing
+from dns.status import explanation
 from topology.model import Role
 
 if TYPE_CHECKING:
@@ -94,6 +95,17 @@ class Dns:
                 config = dns_config(situation.topology, situation.node)
                 if not self._service.reload(config):
                     log.warning("dns_listen changed: restart the node", addresses=[str(a) for a in config.listen])
+
+    def steering(self, hostname: str | None, client: str | None) -> dict[str, Any] | None:
+        """What the node answers and why; with both arguments the decision for one client. None until it answers;
+        ``ValueError`` when one is missing or wrong."""
+        if self._service is None:
+            return None
+        if hostname is None and client is None:
+            return self._service.document()
+        if hostname is None or client is None:
+            raise ValueError("give both name= and client=, or none")
+        return explanation(self._service.view, hostname, client)
 
     def targets(self, topology: Topology, node: str) -> tuple[TargetStatus, ...]:
         return ()

@@ -41,7 +41,7 @@ DEFAULT_FLOWS = 100
 MAX_FLOWS = 10_000
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 ENDPOINTS = (
-    "/", "/status", "/paths", "/flows", "/overlay", "/history", "/events", "/metrics", "/livez", "/readyz",
+    "/", "/status", "/paths", "/flows", "/overlay", "/history", "/events", "/dns", "/metrics", "/livez", "/readyz",
 )  # fmt: skip
 STALL_S = 10.0
 """Seconds after which a client that does not take what it asked for is dropped."""
@@ -125,6 +125,16 @@ def make_app(view: NodeView) -> ASGIApp:
             return _json({"error": "too many clients: ask /overlay again and again instead"}, 503)
         return Stream(feed, _HEADERS)
 
+    async def show_dns(request: Request) -> Response:
+        asked = request.query_params
+        try:
+            told = view.steering(asked.get("name"), asked.get("client"))
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from None
+        if told is None:
+            raise HTTPException(404, "this node answers no DNS")
+        return _json(told)
+
     async def show_metrics(_request: Request) -> Response:
         return Response(exposition(metrics), headers={"content-type": CONTENT_TYPE})
 
@@ -135,8 +145,8 @@ def make_app(view: NodeView) -> ASGIApp:
         return _probe(view.ready())
 
     handlers = (
-        show_page, show_status, show_paths, show_flows, show_overlay, show_history, show_events, show_metrics,
-        show_alive, show_ready,
+        show_page, show_status, show_paths, show_flows, show_overlay, show_history, show_events, show_dns,
+        show_metrics, show_alive, show_ready,
     )  # fmt: skip
     routes = [Route(path, handler, methods=["GET"]) for path, handler in zip(ENDPOINTS, handlers, strict=True)]
     app = Starlette(

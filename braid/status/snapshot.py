@@ -7,7 +7,7 @@ The node runtime implements ``NodeView``; ``braid.status.build`` makes the value
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from braid.status.kernel import KernelStatus
 
@@ -320,6 +320,11 @@ class NodeView(Protocol):
     @property
     def recorder(self) -> Recorder:
         """What the node remembers."""
+        ...
+
+    def steering(self, hostname: str | None, client: str | None) -> dict[str, Any] | None:
+        """DNS node: what it answers and why, of everything or for one client; None at another node. ``ValueError`` for
+        a wrong argument."""
         ...
 
     def overlay(self) -> tuple[Overlay, tuple[Choice, ...]]:

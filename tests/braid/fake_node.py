@@ -303,6 +303,11 @@ class FakeView:
             raise RuntimeError("seeded failure")
         return self.status
 
+    def steering(self, hostname: str | None, client: str | None) -> dict[str, Any] | None:
+        if client == "nobody":
+            raise ValueError("'nobody' is no address")
+        return None if hostname == "elsewhere" else {"name": self.status.name, "asked": [hostname, client]}
+
     def flows(self, limit: int) -> list[FlowStatus]:
         self.asked.append(limit)
         return flow_statuses(small_topology(), FLOWS)[:limit]

@@ -23,9 +23,10 @@ from dns.health import HealthTable
 from dns.node import serve
 from dns.policy import Standing
 from dns.records import wire_name
+from dns.status import explanation, steering_document
 from dns.view import make_view
 from tests.dns.test_policy import steering_config
-from tests.dns.zone import CONFIG, FULL, addresses, free_port, query, respond
+from tests.dns.zone import CONFIG, FRA, FULL, addresses, free_port, query, report, respond
 from topology.model import ClientSubnetUse, DnsSettings, SocketAddress
 
 if TYPE_CHECKING:
@@ -147,3 +148,25 @@ async def test_a_drained_edge_leaves_the_answers_within_a_second(file: Path) -> 
         drain_file(file).unlink()
         await edge_is("edge-fra-1")
         nursery.cancel_scope.cancel()
+
+
+def test_the_document_of_the_status_endpoint() -> None:
+    health = HealthTable()
+    health.receive_report(FRA, report(1, usable=1), 10.0)
+    view = make_view(replace(CONFIG, copies={"shop": 2}), dict.fromkeys(CONFIG.vips, Standing.UP))
+    told = steering_document(view, health, frozenset({"edge-nyc-1"}), None, 10.5)
+    assert (told["name"], told["zone"], told["stale_s"]) == ("dns-1", "apps.example", None)
+    assert [edge["drained"] for edge in told["edges"]] == [False, True, False]
+    assert [edge["heard_ms_ago"] for edge in told["edges"]] == [500, None, None]
+    shop = told["applications"][0]
+    assert (shop["application"], shop["hostnames"], shop["wanted_paths"]) == ("shop", [SHOP], 2)
+    assert [(edge["edge"], edge["usable_paths"]) for edge in shop["edges"]] == [
+        ("edge-fra-1", 1),
+        ("edge-nyc-1", None),
+        ("edge-any-1", None),
+    ]
+    json.dumps(told)
+    assert explanation(view, "SHOP.apps.example.", "10.91.1.10")["answer"][0]["edge"] == "edge-fra-1"
+    for name, client in ((SHOP, "nobody"), ("x" * 64, "10.91.1.10"), ("a..b", "10.91.1.10")):
+        with pytest.raises(ValueError, match=r"nobody|no domain name"):
+            explanation(view, name, client)

@@ -1,0 +1,81 @@
+"""What a DNS node shows of itself at ``/dns``: every application with its edges and what they can do. Pure."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from dns.client import Client
+from dns.explain import explain
+from dns.records import wire_name
+
+if TYPE_CHECKING:
+    from dns.health import HealthTable
+    from dns.view import View
+
+
+def steering_document(
+    view: View, health: HealthTable, drained: frozenset[str], stale_s: float | None, now: float
+) -> dict[str, Any]:
+    """``stale_s``: seconds since no edge is heard; None while one is."""
+    config = view.config
+    edges = []
+    for edge in config.edges:
+        state = health.edge_health(edge.number, now)
+        edges.append(
+            {
+                "edge": edge.name,
+                "standing": state.standing.name.lower(),
+                "drained": edge.name in drained,
+                "heard_ms_ago": None if state.heard_ago is None else round(state.heard_ago * 1000),
+                "session_up": state.session_up,
+                "weight": edge.weight,
+                "serves": [str(prefix) for prefix in edge.serves],
+            }
+        )
+    applications: dict[str, dict[str, Any]] = {}
+    for hostname, application in config.hosts.items():
+        applications.setdefault(application, _application(view, health, application))["hostnames"].append(hostname)
+    return {
+        "name": config.node,
+        "zone": config.zone.name,
+        "stale_s": None if stale_s is None else round(stale_s, 1),
+        "edges": edges,
+        "applications": list(applications.values()),
+    }
+
+
+def explanation(view: View, hostname: str, client: str) -> dict[str, Any]:
+    """The decision for a client. ``ValueError`` when one of them is no name or no address."""
+    address = ip_address(client)
+    try:
+        name = wire_name(hostname.lower().rstrip(".") + ".")
+    except Exception:  # noqa: BLE001 dnslib raises what it likes for a name that it cannot write
+        raise ValueError(f"{hostname!r} is no domain name") from None
+    return explain(view, name, Client(address.version, int(address), False))
+
+
+def _application(view: View, health: HealthTable, application: str) -> dict[str, Any]:
+    config = view.config
+    edges = []
+    for (edge, name), standing in view.standings.items():
+        if name != application:
+            continue
+        report = health.report(config.edges[edge].number, application)
+        edges.append(
+            {
+                "edge": config.edges[edge].name,
+                "vips": [str(vip) for vip in config.vips[edge, application]],
+                "standing": standing.name.lower(),
+                "usable_paths": None if report is None else report.usable,
+                "load": None if report is None else report.load,
+            }
+        )
+    return {
+        "application": application,
+        "hostnames": [],
+        "wanted_paths": config.copies.get(application, 1),
+        "fallback": "none" if application in config.fail_closed else "all",
+        "ttl": config.ttl_degraded if application in view.troubled else config.zone.ttl,
+        "edges": edges,
+    }
