@@ -141,14 +141,6 @@ async def test_the_page_and_its_files_have_types_and_a_strict_policy(client: htt
         assert (await client.get(path)).status_code == 404
 
 
-async def test_dns(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/dns")).json()["asked"] == [None, None]
-    asked = {"name": "shop.apps.example", "client": "10.91.1.10"}
-    assert (await client.get("/dns", params=asked)).json()["asked"] == ["shop.apps.example", "10.91.1.10"]
-    assert (await client.get("/dns", params={"client": "nobody"})).status_code == 400
-    assert (await client.get("/dns", params={"name": "elsewhere"})).status_code == 404
-
-
 async def test_an_unknown_path_is_404_in_json(client: httpx.AsyncClient) -> None:
     answer = await client.get("/secret")
     assert answer.status_code == 404
