@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braid.plan import AppNumbers, PathIds, PathPlanner, plan_neighbours
+from braid.desired import Desired
+from braid.plan import AppNumbers, PathIds, PathPlanner, plan_neighbours, plan_shards
 from tests.topology.base import changed
 from topology.source import load, parse
 
@@ -55,6 +58,18 @@ def test_neighbours_are_given_by_the_families_both_ends_have() -> None:
     found = {neighbour.node: neighbour.addresses for neighbour in plan_neighbours(TOPOLOGY, EDGE)}
     assert set(found) == numbers("mid-ams-1", "mid-lon-1", "mid-par-1", "dns-1")
     assert found[TOPOLOGY.nodes["mid-ams-1"].number] == ("10.90.0.21:7400", "[fd90::21]:7400")
+
+
+def test_shards_are_told_of_neighbours_and_peers_that_have_several() -> None:
+    nodes = {
+        name: replace(node, shards={"gw-sto-1": 4, "mid-ams-1": 2, "gw-mil-1": 8}.get(name, 1))
+        for name, node in TOPOLOGY.nodes.items()
+    }
+    topology = replace(TOPOLOGY, nodes=nodes)
+    found = dict(plan_shards(topology, EDGE, PEERS))
+    assert found == {nodes["gw-sto-1"].number: 4, nodes["mid-ams-1"].number: 2}
+    assert plan_shards(TOPOLOGY, EDGE, PEERS) == ()
+    assert json.loads(Desired(shards=((31, 4),)).to_json())["shards"] == {"31": 4}
 
 
 def test_one_set_per_peer_and_number_of_copies() -> None:

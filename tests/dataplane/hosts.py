@@ -6,6 +6,7 @@ import json
 import select
 import socket
 import time
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -21,19 +22,24 @@ PATIENCE = 10.0
 """Seconds after which a test that waits has failed."""
 
 
-def free_port() -> int:
-    """A UDP port of the loopback interface that nobody used a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(count: int = 1) -> int:
+    """A UDP port of the loopback interface that nobody used a moment ago, nor the ports after it."""
+    while True:
+        with ExitStack() as stack:
+            first = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                for following in range(port + 1, port + count):
+                    stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind(("127.0.0.1", following))
+                return port
 
 
 class Host:
     """One Core with a key of its own, bound to a loopback port."""
 
-    def __init__(self, number: int, role: Role = "intermediate", *, start: bool = True) -> None:
-        self.number, self.port = number, free_port()
+    def __init__(self, number: int, role: Role = "intermediate", *, start: bool = True, shards: int = 1) -> None:
+        self.number, self.shards, self.port = number, shards, free_port(shards)
         self.private = bytes([number]) * 32
         self.public = public(X25519PrivateKey.from_private_bytes(self.private))
         self.address = f"127.0.0.1:{self.port}"
@@ -44,13 +50,15 @@ class Host:
             listen=[("127.0.0.1", self.port)],
             tun_fds=[],
             mtu=1420,
+            shards=shards,
         )
         if start:
             self.core.start()
 
-    def configure(self, neighbours: dict[int, str]) -> None:
+    def configure(self, neighbours: dict[int, str], shards: dict[int, int] | None = None) -> None:
         specs = [{"node": number, "addresses": [address]} for number, address in neighbours.items()]
-        self.core.configure(json.dumps({"neighbours": specs, "path_sets": []}))
+        counts = {str(number): count for number, count in (shards or {}).items()}
+        self.core.configure(json.dumps({"neighbours": specs, "path_sets": [], "shards": counts}))
 
     def wait(self, *kinds: str) -> list[Event]:
         """Events up to and with the first of these kinds. AssertionError when none comes."""
@@ -83,8 +91,8 @@ class Host:
 
 def join(a: Host, b: Host) -> None:
     """A neighbour session, initiated by ``a``."""
-    a.configure({b.number: b.address})
-    b.configure({a.number: a.address})
+    a.configure({b.number: b.address}, {b.number: b.shards})
+    b.configure({a.number: a.address}, {a.number: a.shards})
     a.core.initiate(b.number, True, b.public, b"certificate of a")
     accept(b)
     a.wait("established")

@@ -165,6 +165,32 @@ def test_it_starts_once() -> None:
     host.core.stop()
 
 
+@pytest.mark.parametrize(("one", "other"), [(2, 2), (1, 4), (4, 2)])
+def test_cores_of_several_shards_meet_once_and_tell_of_each_shard(one: int, other: int) -> None:
+    a, b = Host(21, shards=one), Host(22, shards=other)
+    try:
+        join(a, b)
+        assert a.core.send_control(22, True, b"over the first")
+        assert b.wait("control")[-1] == ("control", 21, True, b"over the first")
+        for host, peer in ((a, b), (b, a)):
+            snapshot = host.snapshot()
+            assert [shard["index"] for shard in snapshot["shards"]] == list(range(host.shards))
+            assert all(shard["udp_rx_datagrams"] > 0 for shard in snapshot["shards"]), snapshot["shards"]
+            (session,) = snapshot["sessions"]
+            assert (session["peer"], session["usable"]) == (peer.number, True)
+            assert "wrong_shard" not in snapshot["drops"]
+        # A rekey, asked for by the other end, replaces the keys of every lane.
+        b.core.initiate(21, True, a.public, b"certificate of b")
+        accept(a)
+        assert [event[0] for event in b.wait("established")] == ["established"]
+        assert {event[0] for event in a.wait("established")} == {"established"}
+        a.core.close_session(22, True)
+        b.wait("down")
+    finally:
+        a.core.stop()
+        b.core.stop()
+
+
 def test_the_data_thread_turns() -> None:
     host = Host(21)
     host.snapshot()
