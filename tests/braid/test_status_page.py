@@ -15,6 +15,7 @@ import trio
 
 from braid.status.app import serve
 from braid.status.changes import Change, Kind, Tone
+from braid.status.protection import why_reduced
 from braid.status.snapshot import Check
 from tests.braid.browser import PROGRAM, browser
 from tests.braid.fake_node import FakeView, edge_status, gateway_status, measured, middle_status
@@ -37,6 +38,26 @@ needs_browser = pytest.mark.skipif(PROGRAM is None, reason="chromium is not inst
 def healthy() -> tuple[NodeStatus, ...]:
     up = {(31, 0): measured(True), (31, 1): measured(True)}
     return edge_status(path_health=up), gateway_status(), middle_status()
+
+
+def broken() -> tuple[NodeStatus, ...]:
+    """mid-lon-1 is down, as the edge's recorder has noted it."""
+    edge = edge_status()
+    since = 1_700_000_078.0
+    path = replace(edge.paths[1], silent=True, since=since)
+    cause = why_reduced(edge.applications[0], (path,))
+    neighbours = (replace(edge.neighbours[0], since=since - 50), replace(edge.neighbours[1], since=since))
+    received = (replace(edge.received[0], first_share=0.71), *edge.received[1:])
+    shown = replace(
+        edge,
+        paths=(replace(edge.paths[0], since=since - 50), path),
+        neighbours=neighbours,
+        received=received,
+        applications=(replace(edge.applications[0], since=since, cause=cause),),
+    )
+    gateway = gateway_status()
+    shares = (replace(gateway.received[0], first_share=0.96), replace(gateway.received[1], first_share=0.04))
+    return shown, replace(gateway, received=shares), middle_status()
 
 
 def view_of(statuses: tuple[NodeStatus, ...]) -> FakeView:
@@ -82,15 +103,17 @@ async def text(tab: Browser, selector: str) -> str:
     ("name", "width", "dark"), [("light", 1280, False), ("dark", 1280, True), ("phone", 390, False)]
 )
 async def test_it_shows_the_overlay_and_fits_its_window(tmp_path: Path, name: str, width: int, dark: bool) -> None:
-    async with page(view_of((edge_status(), gateway_status(), middle_status())), tmp_path, width=width, dark=dark) as (
-        tab,
-        _,
-    ):
+    view = view_of(broken())
+    view.changes = (
+        Change(1_700_000_078.0, Kind.NEIGHBOUR, Tone.BAD, "mid-lon-1", "neighbour mid-lon-1 is down", "silent"),
+    )
+    async with page(view, tmp_path, width=width, dark=dark) as (tab, _):
         assert (await text(tab, "#verdict .word")).endswith("DEGRADED")
         services = await text(tab, "#services-body")
         assert "reduced" in services
         assert "shop edge-fra-1" in services
-        assert await tab.evaluate("document.querySelector('.service').innerText.includes('protected by 1 of 2')")
+        assert "protected by 1 of 2: path via mid-lon is silent since 22:14:38 UTC" in services
+        assert "neighbour mid-lon-1 is down" in await text(tab, "#changes-body")
         assert await tab.evaluate("document.querySelectorAll('.region').length") == 5
         assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         paper = await tab.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -4,6 +4,8 @@ import {draw} from "./dom.js";
 import {hops, rank, word} from "./model.js";
 
 const CARD = {width: 148, height: 62, narrow: 104};
+/* Links beyond which those that work step back. */
+const DENSE = 60;
 const ORDER = ["edge", "intermediate", "gateway"];
 const ROLE = {edge: "edge", intermediate: "intermediate", gateway: "gateway", dns: "DNS"};
 
@@ -66,7 +68,7 @@ function regionLinks(seen) {
 export function drawMap(box, seen, service, open) {
   const plan = layout(seen, Math.max(300, box.clientWidth));
   const svg = draw("svg", {width: plan.width, height: plan.height, viewBox: `0 0 ${plan.width} ${plan.height}`,
-    class: service ? "chosen" : "", role: "group", "aria-label": "Regions and the links between them"});
+    class: `${service ? "chosen" : ""}${seen.links.length > DENSE ? " dense" : ""}`, role: "group", "aria-label": "Regions and the links between them"});
   const links = regionLinks(seen).sort((x, y) => rank(y.state) - rank(x.state));
   for (const each of links) {
     const [from, to] = each.ends.map((name) => plan.places.get(name));

@@ -76,6 +76,7 @@ export function verdict(seen) {
   const reasons = [];
   if (down.length) reasons.push(`${down.length} ${plural(down.length, "service")} down`);
   if (reduced.length) reasons.push(`${reduced.length} ${plural(reduced.length, "service")} less protected`);
+  if (seen.services.length > there.length) reasons.push(`${seen.services.length - there.length} of unknown state`);
   if (unready.length) reasons.push(`${unready.length} ${plural(unready.length, "node")} not ready`);
   if (missing.length) reasons.push(`no news of ${missing.length} ${plural(missing.length, "node")}`);
   if (links.length) reasons.push(`${links.length} ${plural(links.length, "link")} not working`);

@@ -4,6 +4,7 @@ import {byId, make, pill, table} from "./dom.js";
 import {clock, count, millis, pathKey, percent, rank, since, span, tone, word} from "./model.js";
 import {sparkline} from "./spark.js";
 
+const MOST_ROWS = 60;
 /* `curves` holds {field: values} by "node|kind|name". */
 const curveOf = (curves, node, kind, name) => curves.get([node, kind, name].join("|")) ?? {};
 export const pathName = (path) => `${path.destination} via ${path.route.slice(0, -1).join(" > ") || "no intermediate"}`;
@@ -64,7 +65,8 @@ export function showLinks(seen, curves, options) {
   if (measured("jitter_ms")) columns.push(["Jitter", true]);
   if (measured("loss")) columns.push(["Loss", true]);
   columns.push(["Since", true], ["10 min"]);
-  const rows = seen.links.filter((link) => !options.onlyProblems || link.state !== "up").map((link) => {
+  const matching = seen.links.filter((link) => !options.onlyProblems || link.state !== "up");
+  const rows = matching.slice(0, MOST_ROWS).map((link) => {
     const values = curveOf(curves, link.a, "link", link.b);
     const cells = [`${link.a} – ${link.b}`, [pill(tone(link.state), word(link.state)), link.detail ? make("div", {class: "why"}, link.detail) : ""], millis(link.rtt_ms)];
     if (measured("jitter_ms")) cells.push(millis(link.jitter_ms));
@@ -73,6 +75,7 @@ export function showLinks(seen, curves, options) {
     return {id: link.a + "|" + link.b, cells, open: () => options.open("link", link.a + "|" + link.b)};
   });
   table(byId("links-body"), "Links between nodes, worst first", columns, rows, options.onlyProblems ? "Every link works." : "No link is known yet.");
+  if (matching.length > MOST_ROWS) byId("links-body").append(make("p", {class: "why"}, `The ${MOST_ROWS} worst of ${matching.length}.`));
   const absent = [["jitter_ms", "jitter"], ["loss", "loss"]].filter(([key]) => !measured(key)).map(([, name]) => name);
   if (absent.length && rows.length) byId("links-body").append(make("p", {class: "why"}, `Not measured yet: ${absent.join(", ")}.`));
 }
