@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bench import core, figures, report, results, workloads
 from bench.contenders import lab_of_contenders
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bench.results import Collected, Document
     from lab.running import RunningLab
 
+T = TypeVar("T")
 RESULTS = Path(__file__).with_name("results.json")
 QUICK = Path(__file__).with_name("results-quick.json")
 
@@ -42,11 +43,15 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory() as directory, lab_of_contenders(Path(directory)) as (lab, found, missing):
             print(*(f"bench: {line}" for line in missing), sep="\n", end="\n" if missing else "")
+            if options.contender:
+                there = {contender.key: contender for contender in found}
+                found = tuple(_known(key, there, "contender") for key in options.contender)
             for contender in found:
                 workloads.wake(lab, contender)
             for turn in range(1, options.rounds + 1):
-                _round(lab, found, pace, collected, turn, options.rounds)
-        _core(collected, options.rounds)
+                _round(lab, found, pace, collected, turn, options)
+        if not options.only:
+            _core(collected, options.rounds)
     except LabError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -57,7 +62,8 @@ def main() -> int:
         names={contender.key: contender.name for contender in found},
         missing=missing,
     )
-    output: Path = options.output or (QUICK if options.quick else RESULTS)
+    part = options.quick or options.only or options.contender
+    output: Path = options.output or (QUICK if part else RESULTS)
     _write(output, document)
     if output == RESULTS:
         report.write(document)
@@ -68,6 +74,10 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one short round, to bench/results-quick.json")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="WORKLOAD", help='as "round trip under load"; may be repeated'
+    )
+    parser.add_argument("--contender", action="append", default=[], metavar="KEY", help="as braid-2; may be repeated")
     parser.add_argument("--core-only", action="store_true", help="take the core's figures again, keep all others")
     parser.add_argument("--rounds", type=int, help="turns of each contender [5, quick: 1]")
     parser.add_argument("--seconds", type=float, help="of each TCP and round-trip measurement [1, quick: 0.6]")
@@ -85,17 +95,33 @@ def _pace(*, quick: bool, seconds: float) -> Pace:
 
 
 def _round(
-    lab: RunningLab, found: tuple[Contender, ...], pace: Pace, collected: Collected, turn: int, rounds: int
+    lab: RunningLab,
+    found: tuple[Contender, ...],
+    pace: Pace,
+    collected: Collected,
+    turn: int,
+    options: argparse.Namespace,
 ) -> None:
+    rounds = options.rounds
     for contender in found:
         print(f"bench: round {turn} of {rounds}: {contender.name}", flush=True)
         work = workloads.all_of(lab, contender, pace)
+        if options.only:
+            work = {name: _known(name, work, "workload") for name in options.only}
         _run(work, collected, figures.WITH_OFFLOAD, contender, turn)
+    if options.only:
+        return
     with without_offload(lab):
         for contender in found:
             print(f"bench: round {turn} of {rounds}: {contender.name}, no offload on veth", flush=True)
             work = workloads.bulk(lab, contender, pace)
             _run(work, collected, figures.WITHOUT_OFFLOAD, contender, turn)
+
+
+def _known(name: str, things: dict[str, T], kind: str) -> T:
+    if name not in things:
+        raise LabError(f"there is no {kind} {name!r}: name one of {', '.join(things)}")
+    return things[name]
 
 
 def _run(

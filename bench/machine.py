@@ -19,6 +19,7 @@ def machine() -> dict[str, Any]:
         "virtual": virtual,
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "kernel": platform.release(),
+        "congestion": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
         "load_before": round(os.getloadavg()[0], 2),
         "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -26,7 +27,9 @@ def machine() -> dict[str, Any]:
 
 def described(machine: dict[str, Any]) -> str:
     kind = "virtual CPUs" if machine["virtual"] else "CPUs"
+    # What a TCP sender keeps under way, and with it the round trip under load, depends on it.
+    tcp = f", TCP by {machine['congestion']}" if "congestion" in machine else ""
     return (
-        f"{machine['cpus']} {kind} ({machine['cpu']}), {machine['memory_gib']} GiB, Linux {machine['kernel']},"
-        f" load {machine['load_before']} before, {machine['measured']}"
+        f"{machine['cpus']} {kind} ({machine['cpu']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}"
+        f"{tcp}, load {machine['load_before']} before, {machine['measured']}"
     )
