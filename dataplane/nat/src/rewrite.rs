@@ -1,5 +1,5 @@
 use crate::address::Wide;
-use braid_packet::checksum;
+use braid_packet::checksum::Change;
 use braid_packet::ip::{TCP, UDP};
 use braid_packet::{Ip, Transport};
 
@@ -16,44 +16,38 @@ pub(crate) struct Ends {
 /// `packet` must be what `ip` was parsed from, or a quote of it: fields beyond its end are passed over.
 /// A `partial` transport checksum is the sum of the pseudo-header: addresses are in it, ports are not.
 pub(crate) fn rewrite(packet: &mut [u8], ip: &Ip, partial: bool, ends: &Ends, id: Option<u32>) {
-    let width = if ip.v6 { 16 } else { 4 };
-    let mut old = [0; 36];
-    let mut new = [0; 36];
-    old[..width].copy_from_slice(&packet[ip.source_at()]);
-    old[width..2 * width].copy_from_slice(&packet[ip.destination_at()]);
-    new[..width].copy_from_slice(&ends.source.to_be_bytes()[16 - width..]);
-    new[width..2 * width].copy_from_slice(&ends.destination.to_be_bytes()[16 - width..]);
-    packet[ip.source_at()].copy_from_slice(&new[..width]);
-    packet[ip.destination_at()].copy_from_slice(&new[width..2 * width]);
+    let (source_at, destination_at) = (ip.source_at().start, ip.destination_at().start);
+    let addresses = if ip.v6 {
+        let source = replace(packet, source_at, ends.source.to_be_bytes());
+        source.zip(replace(packet, destination_at, ends.destination.to_be_bytes()))
+    } else {
+        let source = replace(packet, source_at, (ends.source as u32).to_be_bytes());
+        source.zip(replace(packet, destination_at, (ends.destination as u32).to_be_bytes()))
+    };
+    let Some((source, destination)) = addresses else { return };
+    let addresses = source.and(destination);
     if !ip.v6 {
-        change(packet, 10, |sum| checksum::update(sum, &old[..8], &new[..8]));
+        change(packet, 10, |sum| addresses.of_checksum(sum));
     }
     if let (Some(id), Some(at)) = (id, ip.fragment.id_at) {
         rewrite_id(packet, ip, at, id);
     }
-    let (field, ports): (usize, &[u8]) = match ip.transport {
+    let Some(body) = packet.get_mut(ip.header_len..) else { return };
+    let ports = match ip.transport {
         Transport::Tcp(_) | Transport::Udp { .. } => {
-            let [a, b] = ends.source_port.to_be_bytes();
-            let [c, d] = ends.destination_port.to_be_bytes();
-            (0, &[a, b, c, d])
+            let ports = u32::from(ends.source_port) << 16 | u32::from(ends.destination_port);
+            replace(body, 0, ports.to_be_bytes())
         }
-        Transport::Icmp(icmp) if icmp.is_echo_request() => (4, &ends.source_port.to_be_bytes()),
-        Transport::Icmp(icmp) if icmp.is_echo_reply() => (4, &ends.destination_port.to_be_bytes()),
-        Transport::Icmp(_) => (4, &[]),
+        Transport::Icmp(icmp) if icmp.is_echo_request() => replace(body, 4, ends.source_port.to_be_bytes()),
+        Transport::Icmp(icmp) if icmp.is_echo_reply() => replace(body, 4, ends.destination_port.to_be_bytes()),
+        Transport::Icmp(_) => Some(Change::default()),
         Transport::Other => return,
     };
-    let Some(body) = packet.get_mut(ip.header_len..) else { return };
-    let Some(slot) = body.get_mut(field..field + ports.len()) else { return };
+    let Some(ports) = ports else { return };
     let covered = match ip.transport {
-        Transport::Icmp(icmp) if !icmp.v6 => 0, // no pseudo-header
-        _ => 2 * width,
+        Transport::Icmp(icmp) if !icmp.v6 => Change::default(), // no pseudo-header
+        _ => addresses,
     };
-    old.copy_within(2 * width - covered..2 * width, 0);
-    new.copy_within(2 * width - covered..2 * width, 0);
-    let all = covered + ports.len();
-    old[covered..all].copy_from_slice(slot);
-    new[covered..all].copy_from_slice(ports);
-    slot.copy_from_slice(ports);
     let at = match (ip.protocol, ip.transport) {
         (TCP, _) => 16,
         (UDP, Transport::Udp { no_checksum: true, .. }) if !partial => return,
@@ -61,9 +55,9 @@ pub(crate) fn rewrite(packet: &mut [u8], ip: &Ip, partial: bool, ends: &Ends, id
         _ => 2,
     };
     if partial {
-        return change(body, at, |sum| checksum::update_sum(sum, &old[..covered], &new[..covered]));
+        return change(body, at, |sum| covered.of_sum(sum));
     }
-    change(body, at, |sum| match checksum::update(sum, &old[..all], &new[..all]) {
+    change(body, at, |sum| match covered.and(ports).of_checksum(sum) {
         0 if ip.protocol == UDP => 0xffff,
         updated => updated,
     });
@@ -71,15 +65,16 @@ pub(crate) fn rewrite(packet: &mut [u8], ip: &Ip, partial: bool, ends: &Ends, id
 
 fn rewrite_id(packet: &mut [u8], ip: &Ip, at: usize, id: u32) {
     if ip.v6 {
-        if let Some(field) = packet.get_mut(at..at + 4) {
-            field.copy_from_slice(&id.to_be_bytes());
-        }
-        return;
+        replace(packet, at, id.to_be_bytes());
+    } else if let Some(changed) = replace(packet, at, (id as u16).to_be_bytes()) {
+        change(packet, 10, |sum| changed.of_checksum(sum));
     }
-    let new = (id as u16).to_be_bytes();
-    let old = [packet[at], packet[at + 1]];
-    packet[at..at + 2].copy_from_slice(&new);
-    change(packet, 10, |sum| checksum::update(sum, &old, &new));
+}
+
+/// None if the field is beyond the end.
+fn replace<const N: usize>(bytes: &mut [u8], at: usize, new: [u8; N]) -> Option<Change> {
+    let field: &mut [u8; N] = bytes.get_mut(at..)?.first_chunk_mut()?;
+    Some(Change::of(std::mem::replace(field, new), new))
 }
 
 fn change(bytes: &mut [u8], at: usize, new: impl FnOnce(u16) -> u16) {

@@ -52,6 +52,38 @@ pub fn update_sum(folded: u16, old: &[u8], new: &[u8]) -> u16 {
     fold(u64::from(folded) + u64::from(!sum(old, 0)) + u64::from(sum(new, 0)))
 }
 
+/// What a change of 16-bit aligned fields does to a sum over them: for several sums over the same fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change(u64);
+
+impl Change {
+    /// Of one field; `N` is even.
+    #[inline]
+    pub fn of<const N: usize>(old: [u8; N], new: [u8; N]) -> Change {
+        let word = |bytes: &[u8]| u16::from_be_bytes([bytes[0], bytes[1]]);
+        let pairs = old.chunks_exact(2).zip(new.chunks_exact(2));
+        Change(pairs.map(|(old, new)| u64::from(!word(old)) + u64::from(word(new))).sum())
+    }
+
+    /// Both changes.
+    #[inline]
+    pub fn and(self, other: Change) -> Change {
+        Change(self.0 + other.0)
+    }
+
+    /// As `update_sum`.
+    #[inline]
+    pub fn of_sum(self, folded: u16) -> u16 {
+        fold(u64::from(folded) + self.0)
+    }
+
+    /// As `update`.
+    #[inline]
+    pub fn of_checksum(self, checksum: u16) -> u16 {
+        !self.of_sum(!checksum)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +117,10 @@ mod tests {
             let before = !sum(&bytes, 0);
             bytes[..4].copy_from_slice(&new);
             prop_assert_eq!(update(before, &old, &new), !sum(&bytes, 0));
+            let ([a, b, c, d], [e, f, g, h]) = (old, new);
+            let change = Change::of([a, b], [e, f]).and(Change::of([c, d], [g, h]));
+            prop_assert_eq!(change.of_checksum(before), !sum(&bytes, 0));
+            prop_assert_eq!(Change::of(old, new).of_sum(!before), sum(&bytes, 0));
         }
     }
 }
