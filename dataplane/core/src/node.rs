@@ -284,7 +284,14 @@ where
             }
             Command::Activate(index) => self.activate(index, now, sink),
             Command::Admit { peer, adjacent, usable } => self.net.sessions.admit((peer, adjacent), usable),
-            Command::Close { peer, adjacent } => self.close(peer, adjacent),
+            Command::Close { peer, adjacent } => {
+                let was_up = self.net.sessions.peer_mut((peer, adjacent)).up;
+                self.close(peer, adjacent);
+                if was_up && !self.place.is_alone() {
+                    // What this shard said before is no longer true, and may be read after the others were told to forget.
+                    self.outbox.event(Event::Down { peer, adjacent });
+                }
+            }
             Command::Control { peer, adjacent, message, sent } => {
                 sent.reply(self.net.send_sealed((peer, adjacent), 0, Kind::Control, &message, sink));
             }

@@ -191,6 +191,7 @@ impl Sessions {
         self.by_index.insert(new.local_index, session);
         let peer = self.peers.entry(key).or_default();
         peer.both_ways = lanes.total() > 1;
+        peer.lanes.reserve_exact(lanes.slots().saturating_sub(peer.lanes.len()));
         peer.lanes.resize(lanes.slots(), Hearing::default());
         peer.sessions_made += 1;
         Ok(())

@@ -73,14 +73,24 @@ impl Edge {
         }
         let copies = application.copies;
         let pin = (ip.source, ip.destination);
-        let serves = |gateway: u16| usable(gateway) && application.gateways.contains(&gateway);
         if let Some((gateway, used)) = self.pins.get_mut(&pin) {
-            if serves(*gateway) {
+            if usable(*gateway) && application.gateways.contains(gateway) {
                 *used = now;
                 return Choice::Send { gateway: *gateway, copies };
             }
         }
+        self.pin(pin, now, usable)
+    }
+
+    /// Chooses anew for a client whose gateway is gone, or that has none yet.
+    #[cold]
+    fn pin(&mut self, pin: Client, now: Time, usable: impl Fn(u16) -> bool) -> Choice {
+        let Some(application) = self.by_vip.get(&pin.1).map(|&i| &self.applications[i]) else {
+            return Choice::UnknownVip;
+        };
+        let copies = application.copies;
         let Some(&first) = application.gateways.iter().find(|&&g| usable(g)) else { return Choice::NoGateway };
+        let serves = |gateway: u16| usable(gateway) && application.gateways.contains(&gateway);
         let gateway = match &self.shared {
             Some(shared) => shared.agree(pin, first, now, MOST_PINS, serves),
             None => first,
