@@ -38,7 +38,7 @@ class ClientSubnet(NamedTuple):
     @property
     def number(self) -> int:
         """The prefix as an integer of the family's whole width."""
-        return int.from_bytes(self.address.ljust(_FAMILY_BYTES[self.family], b"\x00"), "big")
+        return int.from_bytes(self.address, "big") << 8 * (_FAMILY_BYTES[self.family] - len(self.address))
 
 
 class Edns(NamedTuple):
