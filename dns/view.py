@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 REMEMBERED = 65_536
 """Choices among equals that are kept: a hash for every edge costs more than the rest of an answer."""
 
+REMEMBERED_RANKINGS = 8_192
+"""Some kilobytes each where edges are many; asking for every name from everywhere must not fill the memory."""
+
 Standings = dict[tuple[int, str], Standing]
 """(edge, application) -> standing, for every pair that has a VIP."""
 
@@ -65,6 +68,8 @@ class View:
         key = (cell, application)
         ranking = self._rankings.get(key)
         if ranking is None:
+            if len(self._rankings) >= REMEMBERED_RANKINGS:
+                self._rankings.clear()
             ranking = self._rankings[key] = rank(cell, lambda edge: self.standings.get((edge, application)))
         best = ranking.best
         if len(best) == 1:
