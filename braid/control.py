@@ -271,8 +271,9 @@ class ControlPlane:
 
     def _working(self, paths: PathSet) -> int:
         broken = self._watch.avoid(paths.peer)
-        good = [path for path in paths.paths if broken.isdisjoint(path.route)]
-        return sum(self.sessions.is_up(path.route[0], True) for path in good or paths.paths)
+        good = [path for path in (*paths.paths, *paths.spares) if broken.isdisjoint(path.route)]
+        working = sum(self.sessions.is_up(path.route[0], True) for path in good or paths.paths)
+        return min(working, len(paths.paths))
 
     def _receive_initiation(self, initiation: Initiation, now: float) -> None:
         trust = self._credentials.trust

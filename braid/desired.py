@@ -34,6 +34,8 @@ class PathSet:
     peer: int
     copies: int
     paths: tuple[PathChoice, ...]
+    spares: tuple[PathChoice, ...] = ()
+    """Probed, and used at once when one of ``paths`` does not arrive; the preferred one first."""
 
 
 @dataclass(frozen=True, slots=True)

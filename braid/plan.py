@@ -20,6 +20,8 @@ OVERHEAD_IPV4 = 76
 """Outer IPv4 and UDP headers, hop header and AEAD tag; docs/wire.md."""
 OVERHEAD_IPV6 = 96
 MAX_INNER_MTU = 1420
+SPARES = 2
+"""Paths that stand by for each set, where there are so many."""
 
 
 def inner_mtu(topology: Topology) -> int:
@@ -99,7 +101,7 @@ class PathPlanner:
 
         ``usable`` says which neighbours answer: paths over others are used only towards a peer that nothing else leads
         to. ``avoid`` names, for a peer, nodes on paths that do not arrive: they are used only for want of as many
-        others.
+        others. Spare paths cross no region of their set.
         """
         if self._planner is None or self._planner.topology is not topology:
             self._planner = Planner(topology)
@@ -113,14 +115,30 @@ class PathPlanner:
             if overlap:
                 self.overlaps[peer] = tuple(overlap)
             routes = {copies: tuple(_numbers(route) for route in chosen.routes) for copies, chosen in found.items()}
-            distinct = tuple(dict.fromkeys(route for chosen in routes.values() for route in chosen))
+            spares = {
+                copies: _spares(self._planner, name, peer, chosen.routes, usable) for copies, chosen in found.items()
+            }
+            distinct = tuple(
+                dict.fromkeys(route for each in (routes, spares) for chosen in each.values() for route in chosen)
+            )
             choices = {choice.route: choice for choice in self._ids.assign(number, distinct[: MAX_PATH_ID + 1])}
-            sets += [
-                PathSet(number, copies, tuple(choices[route] for route in chosen if route in choices))
-                for copies, chosen in routes.items()
-                if chosen
-            ]
+            for copies, chosen in routes.items():
+                members = tuple(choices[route] for route in chosen if route in choices)
+                if members:
+                    standing_by = tuple(choices[route] for route in spares[copies] if route in choices)
+                    sets.append(PathSet(number, copies, members, standing_by))
         return tuple(sets)
+
+
+def _spares(
+    planner: Planner, name: str, peer: str, chosen: tuple[Route, ...], usable: Callable[[str], bool]
+) -> tuple[tuple[int, ...], ...]:
+    taken = {region for route in chosen for region in route.regions}
+    nodes = planner.topology.nodes
+    found = node_routes(
+        planner, name, peer, SPARES, usable=lambda node: usable(node) and nodes[node].region not in taken
+    )
+    return tuple(_numbers(route) for route in found.routes)
 
 
 def _routes(

@@ -133,6 +133,9 @@ def _neighbour(entry: Json, names: _Names) -> NeighbourStatus:
         rx_datagrams=entry.get("rx_datagrams", 0),
         jitter_ms=_milliseconds(entry, "jitter_us"),
         loss=entry.get("loss"),
+        one_way_ms=_milliseconds(entry, "one_way_us"),
+        reported=entry.get("reported", 0),
+        lost=entry.get("lost", 0),
     )
 
 
@@ -195,6 +198,13 @@ def _path(
         one_way_ms=_milliseconds(entry, "one_way_us"),
         jitter_ms=_milliseconds(entry, "jitter_us"),
         loss=entry.get("loss"),
+        one_way_error_ms=_milliseconds(entry, "one_way_error_us"),
+        reported=entry.get("reported", 0),
+        lost=entry.get("lost", 0),
+        probes=entry.get("probes", 0),
+        probes_lost=entry.get("probes_lost", 0),
+        spare=bool(entry.get("spare", False)),
+        active=bool(entry.get("active", entry.get("in_use", True))),
     )
 
 

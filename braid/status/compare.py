@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def compare(before: NodeStatus, after: NodeStatus, wall: float) -> list[Change]:
     """Both with since-when. Protection is the guard's, for it needs more than two snapshots."""
-    parts = (_neighbours, _paths, _path_sets, _gateways, _targets, _topology, _ready)
+    parts = (_neighbours, _paths, _troubles, _path_sets, _gateways, _targets, _topology, _ready)
     return [change for part in parts for change in part(before, after, wall)]
 
 
@@ -53,6 +53,27 @@ def _paths(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[Chang
             )
         elif path.in_use:
             yield Change(wall, Kind.PATH, Tone.GOOD, subject, f"path to {subject} delivers again", _lasted(old, wall))
+
+
+def _troubles(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[Change]:
+    """Beginnings and ends; a figure that changes meanwhile is no news."""
+    links = {item.node: item.trouble for item in before.neighbours}
+    for item in after.neighbours:
+        yield from _trouble(
+            Kind.NEIGHBOUR, f"link to {item.node}", item.node, links.get(item.node, ""), item.trouble, wall
+        )
+    known = {(path.peer, path.route): path.trouble for path in before.paths}
+    for path in after.paths:
+        subject = f"{path.peer} via {way(path)}"
+        old = known.get((path.peer, path.route), "")
+        yield from _trouble(Kind.PATH, f"path to {subject}", subject, old, path.trouble, wall)
+
+
+def _trouble(kind: Kind, what: str, subject: str, old: str, new: str, wall: float) -> Iterator[Change]:
+    if new and not old:
+        yield Change(wall, kind, Tone.BAD, subject, f"{what} is in trouble", new)
+    elif old and not new:
+        yield Change(wall, kind, Tone.GOOD, subject, f"{what} is well again", f"before: {old}")
 
 
 def _path_sets(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[Change]:

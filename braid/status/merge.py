@@ -97,6 +97,15 @@ def _joined(lists: Sequence[Sequence[Any]]) -> list[Any]:
     return found
 
 
+def _health(values: Sequence[str]) -> str:
+    """The worst: a path that is silent in one lane is of no use to its packets."""
+    return max(values, key=("passing", "returning", "silent").index)
+
+
+_MEASURED: dict[str, Rule] = {
+    **dict.fromkeys(("rtt_us", "one_way_us", "one_way_error_us", "jitter_us", "loss"), _worst),
+    **dict.fromkeys(("reported", "lost", "probes", "probes_lost"), sum),
+}
 _RULES: dict[str, Rule] = {
     "drops": _sums,
     "io": _sums,
@@ -109,7 +118,13 @@ _RULES: dict[str, Rule] = {
     "last_turn_ms": max,
     "neighbours": _listed(
         ("node",),
-        {"up": all, "rtt_us": _worst, "heard_ms_ago": _worst, "tx_datagrams": sum, "rx_datagrams": sum},
+        {
+            "up": all,
+            "heard_ms_ago": _worst,
+            "tx_datagrams": sum,
+            "rx_datagrams": sum,
+            **_MEASURED,
+        },
         everywhere="up",
     ),
     "sessions": _listed(
@@ -135,7 +150,18 @@ _RULES: dict[str, Rule] = {
     ),
     "paths": _listed(
         ("peer", "id", "route"),
-        {"in_use": any, "arrives": _reaches, "copies_sent": sum, "bytes_sent": sum, "unsent": sum},
+        {
+            "in_use": any,
+            "spare": any,
+            "active": all,
+            "health": _health,
+            "arrives": _reaches,
+            "copies_sent": sum,
+            "bytes_sent": sum,
+            "unsent": sum,
+            **_MEASURED,
+        },
     ),
+    "pairs": _listed(("peer", "a", "b"), {"probes": sum, "both_lost": sum}),
     "received": _listed(("peer", "id"), {"first": sum, "eliminated": sum}),
 }

@@ -13,8 +13,11 @@ from braid.status.compare import compare
 from braid.status.history import History
 from braid.status.measure import Shares, record
 from braid.status.protection import AVOIDED, GRACE, Guard, why_reduced
+from braid.trouble import Sample, Troubles
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from braid.status.snapshot import NodeStatus, PathStatus
 
 PathKey = tuple[str, tuple[str, ...]]
@@ -52,6 +55,7 @@ class Recorder:
         self._paths: dict[PathKey, _State] = {}
         self._silent: dict[PathKey, _Silence] = {}
         self._shares = Shares()
+        self._troubles = Troubles()
         self._last: tuple[NodeStatus, float] | None = None
         self._started = 0.0
 
@@ -62,6 +66,7 @@ class Recorder:
         self._follow_neighbours(status, wall)
         self._follow_paths(status, before[0] if before else status, wall)
         self._shares.receive(status.received, now)
+        self._troubles.observe(_samples(status), now)
         told = self._guard.receive(self._with_links(status), now, wall)
         shown = self.annotate(status)
         self._note(status, before, compare(before[0], shown, wall) if before else [], told, now, wall)
@@ -100,10 +105,18 @@ class Recorder:
 
     def _with_links(self, status: NodeStatus) -> NodeStatus:
         neighbours = tuple(
-            replace(item, since=known.since) if (known := self._neighbours.get(item.node)) else item
+            replace(item, since=known.since, trouble=self._trouble(item.node))
+            if (known := self._neighbours.get(item.node))
+            else item
             for item in status.neighbours
         )
-        return replace(status, neighbours=neighbours, paths=tuple(self._annotated(path) for path in status.paths))
+        paths = tuple(
+            replace(self._annotated(path), trouble=self._trouble((path.peer, path.route))) for path in status.paths
+        )
+        return replace(status, neighbours=neighbours, paths=paths)
+
+    def _trouble(self, key: str | PathKey) -> str:
+        return "; ".join(trouble.text for trouble in self._troubles.of(key))
 
     def _annotated(self, path: PathStatus) -> PathStatus:
         key = (path.peer, path.route)
@@ -141,6 +154,13 @@ def _fell_silent(path: PathStatus, before: _State | None, now: _State, wall: flo
     """It delivered at the last look, even if it has been replaced since; or it had time to."""
     delivered = before is not None and before.up and before.in_use
     return delivered or (path.in_use and wall - now.since >= SETTLE)
+
+
+def _samples(status: NodeStatus) -> dict[Hashable, Sample]:
+    """Of what is up: silence is told in other words."""
+    links: dict[Hashable, Sample] = {item.node: Sample(item.rtt_ms, item.loss) for item in status.neighbours if item.up}
+    probed = [path for path in status.paths if path.up and (path.in_use or path.spare)]
+    return {**links, **{(path.peer, path.route): Sample(path.rtt_ms, path.loss) for path in probed}}
 
 
 def _detail(path: PathStatus, before: PathStatus | None) -> str:

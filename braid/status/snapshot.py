@@ -53,6 +53,12 @@ class NeighbourStatus:
     """0..1, smoothed. None, here and below: not measured yet."""
     since: float | None = None
     """Unix time since when it is up, or down."""
+    one_way_ms: float | None = None
+    reported: int = 0
+    """Datagrams to it whose fate it has reported, and how many of them it did not receive."""
+    lost: int = 0
+    trouble: str = ""
+    """In words, what is worse than it should be: ``braid.trouble``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,19 @@ class PathStatus:
     loss: float | None = None
     since: float | None = None
     """Unix time since when its state is what it is."""
+    one_way_error_ms: float | None = None
+    """By how much ``one_way_ms`` may be wrong, because two clocks are compared."""
+    reported: int = 0
+    """Copies whose fate the peer has reported, probes included, and how many of them it did not receive."""
+    lost: int = 0
+    probes: int = 0
+    probes_lost: int = 0
+    spare: bool = False
+    """It stands by for one of the paths in use."""
+    active: bool = True
+    """Packets take it now."""
+    trouble: str = ""
+    """As of a neighbour."""
     silent: bool = False
     """It was found to deliver nothing and has not delivered since, in use or avoided for it."""
 

@@ -27,14 +27,21 @@ if TYPE_CHECKING:
     from dataplane import _native
 
 NEIGHBOURS = (Neighbour(21, ("10.90.0.21:7400", "[fd90::21]:7400")),)
-PATHS = (PathSet(31, 2, (PathChoice(0, (21, 31)), PathChoice(1, (22, 31)))),)
+PATHS = (PathSet(31, 1, (PathChoice(0, (21, 31)),), (PathChoice(1, (22, 31)),)),)
 
 
 def test_desired_state_of_an_edge_has_the_shape_the_core_takes() -> None:
     policy = EdgePolicy((EdgeApplication(0, ("10.91.1.130",), (("tcp", 80, 80), ("icmp", 0, 65535)), 2, (31, 32)),))
     assert json.loads(Desired(NEIGHBOURS, PATHS, edge=policy).to_json()) == {
         "neighbours": [{"node": 21, "addresses": ["10.90.0.21:7400", "[fd90::21]:7400"]}],
-        "path_sets": [{"peer": 31, "copies": 2, "paths": [{"id": 0, "route": [21, 31]}, {"id": 1, "route": [22, 31]}]}],
+        "path_sets": [
+            {
+                "peer": 31,
+                "copies": 1,
+                "paths": [{"id": 0, "route": [21, 31]}],
+                "spares": [{"id": 1, "route": [22, 31]}],
+            }
+        ],
         "edge": {
             "applications": [
                 {

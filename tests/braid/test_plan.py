@@ -79,6 +79,18 @@ def test_one_set_per_peer_and_number_of_copies() -> None:
     assert len(by_route) == len({route for route, _ in by_route})
 
 
+def test_other_regions_stand_by() -> None:
+    every = numbers("mid-ams-1", "mid-lon-1", "mid-par-1")
+    sets = PathPlanner().plan(TOPOLOGY, EDGE, {"gw-sto-1": frozenset({1, 2, 3})}, _any)
+    assert [len(paths.spares) for paths in sets] == [2, 1, 0]
+    for paths in sets:
+        hops = [path.route[0] for path in (*paths.paths, *paths.spares)]
+        assert len(hops) == len(set(hops))
+        assert set(hops) == every
+    (paths,) = PathPlanner().plan(TOPOLOGY, EDGE, PEERS, lambda node: node != "mid-ams-1")
+    assert (len(paths.paths), paths.spares) == (2, ())
+
+
 def test_paths_avoid_dead_neighbours_as_long_as_there_is_another_way() -> None:
     every = numbers("mid-ams-1", "mid-lon-1", "mid-par-1")
     for dead in (set(), {"mid-ams-1"}, {"mid-ams-1", "mid-lon-1"}):

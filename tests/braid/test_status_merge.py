@@ -101,3 +101,23 @@ def test_each_shard_has_its_line() -> None:
 def test_a_node_without_shards_is_a_bug() -> None:
     with pytest.raises(ValueError, match="at least one"):
         merge([])
+
+
+def test_what_is_measured_of_a_path_is_that_of_its_worst_lane_and_the_sum_of_its_counts() -> None:
+    known = {"rtt_us": 900, "loss": 0.0, "reported": 100, "lost": 1, "health": "passing", "active": True}
+    path = ONE["paths"][0]
+    one, two = (
+        other(paths=[path | known | changes], pairs=[{"peer": 31, "a": 0, "b": 1, "probes": 10, "both_lost": 1}])
+        for changes in ({}, {"rtt_us": 1200, "loss": 0.2, "lost": 20, "health": "silent", "active": False})
+    )
+    merged = merge([one, two])
+    (found,) = merged["paths"]
+    assert {name: found[name] for name in known} == {
+        "rtt_us": 1200,
+        "loss": 0.2,
+        "reported": 200,
+        "lost": 21,
+        "health": "silent",
+        "active": False,
+    }
+    assert merged["pairs"] == [{"peer": 31, "a": 0, "b": 1, "probes": 20, "both_lost": 2}]

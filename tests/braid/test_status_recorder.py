@@ -52,6 +52,21 @@ def lon(status: NodeStatus) -> PathStatus:
     return status.paths[1]
 
 
+def test_a_path_in_trouble_says_so_until_it_has_been_well_for_a_while() -> None:
+    edge = Edge()
+    path = edge.core["paths"][1]
+    path |= {"rtt_us": 20_000, "loss": 0.0}
+    edge.second(3)
+    path |= {"rtt_us": 120_000, "loss": 0.2}
+    assert lon(edge.second()).trouble == "loses 20 % of its copies; 120 ms instead of 20 ms"
+    assert "is in trouble: loses 20 %" in edge.texts()[0]
+    path |= {"rtt_us": 20_000, "loss": 0.0}
+    assert lon(edge.second(29)).trouble
+    assert lon(edge.second(3)).trouble == ""
+    assert "is well again" in edge.texts()[0]
+    assert [change for change in edge.told if "trouble" in change.text] == []
+
+
 def test_a_silent_path_is_named_with_since_when_in_status_log_and_changes() -> None:
     edge = Edge()
     edge.second(3)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from tests.dataplane.probe import Probe
 from tests.dataplane.reference import (
     AES_256_GCM,
     HEADER,
@@ -62,7 +63,7 @@ class Session:
         return self.hop(replace(header, **fields), rest)  # type: ignore[arg-type]
 
     def keepalive(self) -> bytes:
-        return self.sealed(KEEPALIVE, bytes(26))
+        return self.sealed(KEEPALIVE, Probe(clock=self.next_sequence).encode())
 
     def open(self, datagram: bytes) -> bytes:
         """The plaintext of a datagram of this session; Refused when its hop tag is wrong, InvalidTag when forged."""

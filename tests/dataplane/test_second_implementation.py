@@ -10,6 +10,7 @@ import pytest
 
 from tests.dataplane.hosts import PATIENCE, Host, accept, udp_socket
 from tests.dataplane.member import Member, Session
+from tests.dataplane.probe import decode_probe
 from tests.dataplane.reference import (
     AES_256_GCM,
     CHACHA20_POLY1305,
@@ -106,8 +107,9 @@ def test_we_answer_its_initiation(core: Host, edge: Peer) -> None:
     assert asked.certificate == b"certificate of the core"
     edge.send(core, answer)
     assert core.wait("established")[-1] == ("established", EDGE, True, asked.epoch, True)
-    stamp = session.open(edge.receive(KEEPALIVE))
-    assert len(stamp) == 26
+    probe = decode_probe(session.open(edge.receive(KEEPALIVE)))
+    assert probe
+    assert (probe.number, probe.sent, probe.used, probe.reports) == (1, 1, 1, ())
 
 
 def test_it_relays_as_the_page_says(core: Host, edge: Peer, gateway: Peer) -> None:

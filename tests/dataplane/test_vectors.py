@@ -9,6 +9,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from tests.dataplane.probe import Probe, Report, decode_probe
 from tests.dataplane.reference import (
     HEADER,
     INITIATION,
@@ -104,6 +105,26 @@ def test_sealed(case: Case) -> None:
     for forged in (replace(header, receiver=header.receiver ^ 1), replace(header, sequence=header.sequence ^ 1)):
         with pytest.raises(InvalidTag):
             open_(suite, case["key"], case["salt"], forged.encode() + case["datagram"][HEADER:])
+
+
+@each("hop.txt", "probe")
+def test_probe(case: Case) -> None:
+    ids = [path for path in range(16) if case.number("heard") >> path & 1]
+    reports = tuple(
+        (path, Report(*struct.unpack_from(">III", case["reports"], 12 * at))) for at, path in enumerate(ids)
+    )
+    probe = Probe(
+        *(case.number(name) for name in ("clock", "echo", "kept", "number", "sent", "used", "fresh", "settled")),
+        outcomes=struct.unpack(">8H", case["outcomes"]),
+        reports=reports,
+    )
+    assert probe.encode() == case["payload"]
+    assert decode_probe(case["payload"]) == probe
+
+
+@each("hop.txt", "probe_refused")
+def test_probe_refused(case: Case) -> None:
+    assert decode_probe(case["payload"]) is None
 
 
 @each("handshake.txt", "initiation_payload")

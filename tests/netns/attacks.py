@@ -119,6 +119,8 @@ def flip(datagram: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
+MOST_LANES = 16
+"""The nodes under attack have one shard, which takes all lanes that there are."""
 FORGED_COOKIE = "handshake_unexpected or handshake_rate"
 """Answers nothing we asked; what comes too fast is not looked at."""
 
@@ -131,6 +133,8 @@ def verdict(datagram: bytes, *, stranger: bool) -> str:
         header = decode(datagram)
     except Refused as refused:
         return refused.reason
+    if header.lane >= MOST_LANES:
+        return "wrong_shard"
     if stranger:
         return "unknown_source"
     if header.tagged:

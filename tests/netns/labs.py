@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,10 @@ DEMO = Path(__file__).parent.parent.parent / "lab" / "demo.yaml"
 
 
 def demo(name: str) -> dict[str, Any]:
-    """The demo's topology file as a document, with one more application, ``solo``, that has a single gateway region."""
+    """The demo's topology file as a document, with two more applications that have a single gateway region.
+
+    ``solo`` sends two copies, ``single`` one.
+    """
     document: dict[str, Any] = yaml.safe_load(DEMO.read_text())
     document["name"] = name
     document["applications"]["solo"] = {
@@ -33,6 +37,11 @@ def demo(name: str) -> dict[str, Any]:
         "targets": [{"address": "10.93.0.11"}, {"address": "fd93::11"}],
         "gateways": ["gw-sto"],
         "copies": 2,
+    }
+    document["applications"]["single"] = {
+        **deepcopy(document["applications"]["solo"]),
+        "hostnames": ["single.apps.example"],
+        "copies": 1,
     }
     return document
 

@@ -34,6 +34,9 @@ pub struct PathSet {
     pub peer: u16,
     pub copies: u8,
     pub paths: Vec<PathSpec>,
+    /// Probed, and used when one of `paths` does not arrive; the preferred one first.
+    #[serde(default)]
+    pub spares: Vec<PathSpec>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -124,7 +127,7 @@ impl Desired {
             }
         }
         for set in &desired.path_sets {
-            for path in &set.paths {
+            for path in set.paths.iter().chain(&set.spares) {
                 let route_fits =
                     path.route.split_first().is_some_and(|(_, rest)| crate::wire::Route::new(rest).is_some());
                 if path.id > 15 || !route_fits || path.route.last() != Some(&set.peer) {

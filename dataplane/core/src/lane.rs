@@ -1,5 +1,6 @@
 //! What a receiver knows of one lane of a session: which packets came, in which order they go on, how far apart copies are.
 
+use crate::measure::{Inbound, Outbound};
 use crate::order::{Orderer, Skew};
 use crate::sequence::Recovery;
 use braid_packet::Time;
@@ -87,23 +88,33 @@ impl Arrival {
 }
 
 /// What is heard of a peer in one lane. Sessions come and go, this stays.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Hearing {
     pub heard: Option<Time>,
     /// When the peer said last that it hears us.
     pub acknowledged: Option<Time>,
     /// By path id of the sender.
     pub arrivals: [Option<Arrival>; 16],
-    /// For the keepalive's echo: the peer's last stamp and when it came.
-    pub stamp: Option<(u64, Time)>,
-    /// Our paths that the peer hears in this lane, by its last keepalive.
+    /// Of the peer's newest probe: its clock and when it came. Those that come late tell nothing new.
+    pub clock: Option<(u64, Time)>,
+    /// Our paths that the peer heard in this lane in the last second, and those it heard lately, by its newest probe.
     pub reported: Option<u16>,
+    pub fresh: Option<u16>,
+    /// The peer's paths that our last probe called fresh.
+    pub told_fresh: u16,
+    pub inbound: Inbound,
+    pub outbound: Outbound,
 }
 
 impl Hearing {
-    /// The peer's paths that were heard in the last second, as bits.
-    pub fn heard_paths(&self, now: Time) -> u16 {
-        let heard = |arrival: &Option<Arrival>| arrival.is_some_and(|a| now.since(a.heard) < Time::SECOND);
+    /// Copies that came on a path of the peer.
+    pub fn received_on(&self, path: u8) -> u64 {
+        self.arrivals[usize::from(path & 15)].map_or(0, |arrival| arrival.first + arrival.eliminated)
+    }
+
+    /// The peer's paths that were heard in the last `within` nanoseconds, as bits.
+    pub fn heard_paths(&self, within: u64, now: Time) -> u16 {
+        let heard = |arrival: &Option<Arrival>| arrival.is_some_and(|a| now.since(a.heard) < within);
         self.arrivals.iter().enumerate().filter(|(_, a)| heard(a)).fold(0, |bits, (id, _)| bits | 1 << id)
     }
 }

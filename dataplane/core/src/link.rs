@@ -2,9 +2,13 @@
 
 use crate::desired::Desired;
 use crate::hop::HopKey;
+use crate::shard::{Lanes, Place, MOST_SHARDS};
 use braid_packet::Time;
 use hashbrown::HashMap;
 use std::net::SocketAddr;
+
+/// Lanes of a session at most.
+pub const LANES: usize = MOST_SHARDS as usize;
 
 pub struct Neighbour {
     pub number: u16,
@@ -19,14 +23,19 @@ pub struct Neighbour {
     pub hop_rx: [Option<(HopKey, u8)>; 4],
     pub tx_datagrams: u64,
     pub rx_datagrams: u64,
+    /// The lanes of the session with it that this shard carries.
+    pub lanes: Lanes,
+    /// Datagrams with a hop tag by slot of these lanes, modulo 2^32.
+    pub slot_tx: [u32; LANES],
+    pub slot_rx: [u32; LANES],
     pub rtt: Option<u64>,
     pub heard: Option<Time>,
     /// Initiations since it was heard last.
     attempts: usize,
 }
 
-#[derive(Default)]
 pub struct Links {
+    place: Place,
     neighbours: Vec<Neighbour>,
     /// Every port of every shard: the neighbour, and the address of its first shard.
     by_address: HashMap<SocketAddr, (usize, SocketAddr)>,
@@ -34,6 +43,10 @@ pub struct Links {
 }
 
 impl Links {
+    pub fn new(place: Place) -> Links {
+        Links { place, neighbours: Vec::new(), by_address: HashMap::new(), by_number: HashMap::new() }
+    }
+
     /// Keeps the keys and counters of neighbours that stay; returns the numbers of those that left.
     pub fn configure(&mut self, desired: &Desired) -> Vec<u16> {
         let mut old: HashMap<u16, Neighbour> = self.neighbours.drain(..).map(|n| (n.number, n)).collect();
@@ -50,12 +63,16 @@ impl Links {
                 hop_rx: [const { None }; 4],
                 tx_datagrams: 0,
                 rx_datagrams: 0,
+                lanes: Lanes::ONE,
+                slot_tx: [0; LANES],
+                slot_rx: [0; LANES],
                 rtt: None,
                 heard: None,
                 attempts: 0,
             });
             neighbour.addresses.clone_from(&spec.addresses);
             neighbour.shards = desired.shards.get(&spec.node).copied().unwrap_or(1);
+            neighbour.lanes = self.place.lanes(neighbour.shards);
             if !neighbour.addresses.contains(&neighbour.active) {
                 neighbour.active = first;
             }
@@ -97,6 +114,19 @@ impl Neighbour {
     /// Which of its shards takes a lane.
     pub fn shard(&self, lane: u8) -> u8 {
         lane & (self.shards - 1)
+    }
+
+    /// Datagrams of a lane, or of several that the same shard of the neighbour takes.
+    pub fn count_sent(&mut self, lane: u8, datagrams: u64) {
+        self.tx_datagrams += datagrams;
+        let sent = &mut self.slot_tx[self.lanes.slot_among(lane)];
+        *sent = sent.wrapping_add(datagrams as u32);
+    }
+
+    pub fn count_received(&mut self, lane: u8) {
+        self.rx_datagrams += 1;
+        let received = &mut self.slot_rx[self.lanes.slot_among(lane)];
+        *received = received.wrapping_add(1);
     }
 
     /// Where datagrams of a lane go.

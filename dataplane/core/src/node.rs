@@ -14,16 +14,16 @@ use crate::role::pins::SharedPins;
 use crate::session::PeerKey;
 use crate::shard::Place;
 use crate::steer::Pieces;
-use crate::transmit::Net;
-use crate::upkeep::TICK;
+use crate::transmit::{Net, Over};
+use crate::upkeep::{JITTER, TICK};
 use crate::wire::Kind;
 use braid_offload::Coalescer;
 use braid_packet::{Datagrams, Engine, Handed, RateLimit, Sink, Time, VnetHdr};
 use std::sync::Arc;
 
-/// Five missed keepalives of a neighbour, ten of an end-to-end peer.
+/// Ten missed probes of a neighbour, eight of an end-to-end peer on each of its paths.
 const SILENT_ADJACENT: u64 = Time::SECOND;
-const SILENT_END_TO_END: u64 = 2 * Time::SECOND;
+const SILENT_END_TO_END: u64 = 800 * Time::MILLISECOND;
 
 pub(crate) fn silence(adjacent: bool) -> u64 {
     if adjacent {
@@ -96,7 +96,11 @@ pub struct Node<O: Outbox> {
     questions: Questions,
     deliveries: Vec<Delivery>,
     next_tick: Time,
+    /// When a path may have been silent for too long.
+    next_silence: Time,
     pub(crate) ticks: u64,
+    /// Of a linear congruential generator (Knuth's MMIX): spreads the ticks, protects nothing.
+    random: u64,
 }
 
 impl<O: Outbox> Node<O> {
@@ -119,7 +123,9 @@ impl<O: Outbox> Node<O> {
             greet: Vec::new(),
             deliveries: Vec::new(),
             next_tick: Time(0),
+            next_silence: Time(0),
             ticks: 0,
+            random: config.seed,
             config,
         }
     }
@@ -131,7 +137,12 @@ impl<O: Outbox> Node<O> {
         for changed in self.net.sessions.set_shards(&desired.shards) {
             self.part(changed);
         }
-        self.net.paths.configure(&desired.path_sets);
+        let sessions = &mut self.net.sessions;
+        self.net.paths.configure(&desired.path_sets, |peer, id| {
+            for lane in &mut sessions.peer_mut((peer, false)).lanes {
+                lane.outbound.forget(usize::from(id));
+            }
+        });
         if let (Some(edge), Some(spec)) = (&mut self.edge, &desired.edge) {
             edge.configure(spec);
         }
@@ -188,7 +199,7 @@ impl<O: Outbox> Node<O> {
         if self.place.index() == 0 {
             self.heard(peer, adjacent, 0, now);
         }
-        self.keepalive((peer, adjacent), now, sink);
+        self.send_probes((peer, adjacent), now, sink);
     }
 
     /// The peer has the keys of this session: use them to send.
@@ -245,7 +256,7 @@ where
         self.deliver(batches, &mut deliveries, now, sink);
         self.deliveries = deliveries;
         while let Some(key) = self.greet.pop() {
-            self.keepalive(key, now, sink);
+            self.send_probes(key, now, sink);
         }
     }
 
@@ -293,7 +304,7 @@ where
                 }
             }
             Command::Control { peer, adjacent, message, sent } => {
-                sent.reply(self.net.send_sealed((peer, adjacent), 0, Kind::Control, &message, sink));
+                sent.reply(self.net.send_sealed((peer, adjacent), 0, Kind::Control, Over::Widest, &message, sink));
             }
             Command::Count(reason) => self.net.drops.count(reason),
             Command::Snapshot(reply) => reply.reply(self.snapshot(now)),
@@ -308,8 +319,12 @@ where
         self.deliver(&mut [], &mut deliveries, now, sink);
         self.deliveries = deliveries;
         if now >= self.next_tick {
-            self.next_tick = now.after(TICK);
+            self.random = self.random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            self.next_tick = now.after(TICK - JITTER + (self.random >> 32) % (2 * JITTER));
             self.tick(now, sink);
+        }
+        if now >= self.next_silence {
+            self.next_silence = self.report_silence(now, sink);
         }
         if let Some(gateway) = &mut self.gateway {
             gateway.expire(now);
@@ -322,7 +337,7 @@ where
             let lane = self.net.sessions.get(index)?.received.get(slot)?;
             lane.order.next_timeout(lane.wait)
         };
-        let tick = if self.questions.are_open() { Time(0) } else { self.next_tick };
+        let tick = if self.questions.are_open() { Time(0) } else { self.next_tick.min(self.next_silence) };
         Some(self.holding.iter().filter_map(due).fold(tick, Time::min))
     }
 

@@ -1,8 +1,28 @@
-//! Paths to end-to-end peers, in sets by number of copies.
+//! Paths to end-to-end peers, in sets by number of copies: which of them packets take now, and which stand by.
+//!
+//! The peer says in each probe which of our paths it heard in the last 230 ms. A path that it does not hear is replaced at
+//! once by a spare one, or by nothing better; it comes back when it has been heard without a break for `HOLD`.
 
-use crate::desired::PathSet;
+use crate::desired::{PathSet, PathSpec};
+use crate::link::LANES;
 use crate::wire::Route;
+use braid_packet::Time;
 use hashbrown::HashMap;
+
+/// Time for a path's first probe to arrive and be reported.
+const GRACE: u64 = 500 * Time::MILLISECOND;
+/// Good news is believed after this.
+const HOLD: u64 = 10 * Time::SECOND;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// The peer hears it, or has not had the time to.
+    Passing,
+    /// Heard again since then, but not for long enough.
+    Returning(Time),
+    /// The peer does not hear it.
+    Silent,
+}
 
 #[derive(Clone, Debug)]
 pub struct Path {
@@ -14,69 +34,250 @@ pub struct Path {
     /// What the first hop has to see.
     pub route: Route,
     pub copies_sent: u64,
+    /// The same by lane, modulo 2^32.
+    pub lane_sent: [u32; LANES],
     pub bytes_sent: u64,
     /// Copies that could not be sent because the first hop had no session.
     pub unsent: u64,
     pub in_use: bool,
+    pub spare: bool,
+    pub health: Health,
+    /// Since its last change, or since it is probed.
+    pub since: Option<Time>,
+}
+
+impl Path {
+    pub fn count(&mut self, lane: u8, copies: u64) {
+        self.copies_sent += copies;
+        let sent = &mut self.lane_sent[usize::from(lane) % LANES];
+        *sent = sent.wrapping_add(copies as u32);
+    }
+
+    /// Takes in what the peer says. True if its health changed.
+    fn judge(&mut self, heard: bool, now: Time) -> bool {
+        let probed = self.since.is_some_and(|since| now.since(since) >= GRACE);
+        let next = match (self.health, heard) {
+            (Health::Passing, false) if probed => Health::Silent,
+            (Health::Returning(_), false) => Health::Silent,
+            (Health::Silent, true) => Health::Returning(now),
+            (Health::Returning(since), true) if now.since(since) >= HOLD => Health::Passing,
+            (unchanged, _) => unchanged,
+        };
+        let changed = next != self.health;
+        if changed {
+            self.health = next;
+            self.since = Some(now);
+        }
+        changed
+    }
+}
+
+/// Which paths to a peer something goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Those that packets with this number of copies take now.
+    Set(u8),
+    Widest,
+    /// Spare ones too.
+    Candidates,
+}
+
+#[derive(Default)]
+struct Set {
+    members: Vec<usize>,
+    spares: Vec<usize>,
+    /// As many as members, those that pass first.
+    active: Vec<usize>,
 }
 
 #[derive(Default)]
 pub struct Paths {
     paths: Vec<Path>,
-    sets: HashMap<(u16, u8), Vec<usize>>,
-    widest: HashMap<u16, Vec<usize>>,
+    sets: HashMap<(u16, u8), Set>,
+    /// Number of copies of the peer's widest set.
+    widest: HashMap<u16, u8>,
 }
 
 impl Paths {
-    /// Counters of a (peer, id, route) that was known before are kept, also while it is in no set.
-    pub fn configure(&mut self, sets: &[PathSet]) {
+    /// Counters and health of a (peer, id, route) that was known before are kept, also while it is in no set.
+    /// Calls `renamed` for each (peer, id) that stands for another route than before.
+    pub fn configure(&mut self, sets: &[PathSet], mut renamed: impl FnMut(u16, u8)) {
         self.sets.clear();
         self.widest.clear();
+        let before: Vec<(u16, u8, Vec<u16>)> =
+            self.paths.iter().filter(|p| p.in_use || p.spare).map(|p| (p.peer, p.id, p.nodes.clone())).collect();
         for path in &mut self.paths {
-            path.in_use = false;
+            (path.in_use, path.spare) = (false, false);
         }
         for set in sets {
-            let mut members = Vec::new();
-            for spec in &set.paths {
-                let Some((&first_hop, rest)) = spec.route.split_first() else { continue };
-                let Some(route) = Route::new(rest) else { continue };
-                let same = |p: &Path| p.peer == set.peer && p.id == spec.id && p.nodes == spec.route;
-                let index = self.paths.iter().position(same).unwrap_or_else(|| {
-                    self.paths.push(Path {
-                        peer: set.peer,
-                        id: spec.id,
-                        nodes: spec.route.clone(),
-                        first_hop,
-                        route,
-                        copies_sent: 0,
-                        bytes_sent: 0,
-                        unsent: 0,
-                        in_use: true,
-                    });
-                    self.paths.len() - 1
-                });
-                self.paths[index].in_use = true;
-                members.push(index);
+            let members: Vec<usize> = set.paths.iter().filter_map(|spec| self.find_or_add(set.peer, spec)).collect();
+            let spares: Vec<usize> = set.spares.iter().filter_map(|spec| self.find_or_add(set.peer, spec)).collect();
+            members.iter().for_each(|&index| self.paths[index].in_use = true);
+            spares.iter().for_each(|&index| self.paths[index].spare = true);
+            let most = self.widest.get(&set.peer).and_then(|&copies| self.sets.get(&(set.peer, copies)));
+            if most.is_none_or(|most| members.len() > most.members.len()) {
+                self.widest.insert(set.peer, set.copies);
             }
-            let widest = self.widest.entry(set.peer).or_default();
-            if members.len() > widest.len() {
-                widest.clone_from(&members);
-            }
-            self.sets.insert((set.peer, set.copies), members);
+            self.sets.insert((set.peer, set.copies), Set { members, spares, active: Vec::new() });
         }
+        for path in self.paths.iter_mut().filter(|p| !p.in_use && !p.spare) {
+            (path.health, path.since) = (Health::Passing, None);
+        }
+        for (peer, id, nodes) in before {
+            if self.paths.iter().any(|p| (p.peer, p.id) == (peer, id) && (p.in_use || p.spare) && p.nodes != nodes) {
+                renamed(peer, id);
+            }
+        }
+        self.sets.values_mut().for_each(|set| activate(&self.paths, set));
     }
 
-    /// Calls `each` for every path of the set; the widest set of the peer stands in for one that is not configured.
-    pub fn each(&mut self, peer: u16, copies: Option<u8>, mut each: impl FnMut(&mut Path)) -> usize {
-        let chosen = copies.and_then(|copies| self.sets.get(&(peer, copies))).or_else(|| self.widest.get(&peer));
-        let Some(members) = chosen else { return 0 };
-        for &index in members {
+    fn find_or_add(&mut self, peer: u16, spec: &PathSpec) -> Option<usize> {
+        let (&first_hop, rest) = spec.route.split_first()?;
+        let route = Route::new(rest)?;
+        let same = |p: &Path| p.peer == peer && p.id == spec.id && p.nodes == spec.route;
+        Some(self.paths.iter().position(same).unwrap_or_else(|| {
+            self.paths.push(Path {
+                peer,
+                id: spec.id,
+                nodes: spec.route.clone(),
+                first_hop,
+                route,
+                copies_sent: 0,
+                lane_sent: [0; LANES],
+                bytes_sent: 0,
+                unsent: 0,
+                in_use: false,
+                spare: false,
+                health: Health::Passing,
+                since: None,
+            });
+            self.paths.len() - 1
+        }))
+    }
+
+    /// Calls `each` for every path meant, and returns their number. The widest set of the peer stands in for one that is not
+    /// configured.
+    pub fn each(&mut self, peer: u16, over: Over, mut each: impl FnMut(&mut Path)) -> usize {
+        let set = match over {
+            Over::Set(copies) => self.sets.get(&(peer, copies)),
+            Over::Widest => None,
+            Over::Candidates => return self.candidates(peer).map(each).count(),
+        };
+        let Some(set) = set.or_else(|| self.sets.get(&(peer, *self.widest.get(&peer)?))) else { return 0 };
+        for &index in &set.active {
             each(&mut self.paths[index]);
         }
-        members.len()
+        set.active.len()
+    }
+
+    /// Every path that is in a set or stands by: those that are probed.
+    pub fn candidates(&mut self, peer: u16) -> impl Iterator<Item = &mut Path> {
+        self.paths.iter_mut().filter(move |path| path.peer == peer && (path.in_use || path.spare))
+    }
+
+    /// The ids of all paths that packets to this peer take now, as bits.
+    pub fn used(&self, peer: u16) -> u16 {
+        let sets = self.sets.iter().filter(|((to, _), _)| *to == peer);
+        sets.flat_map(|(_, set)| &set.active).fold(0, |bits, &index| bits | 1 << self.paths[index].id)
+    }
+
+    /// The peer hears these of our paths, as bits.
+    pub fn judge(&mut self, peer: u16, heard: u16, now: Time) {
+        let mut changed = false;
+        for path in self.candidates(peer) {
+            changed |= path.judge(heard >> path.id & 1 == 1, now);
+        }
+        if changed {
+            let paths = &self.paths;
+            self.sets.iter_mut().filter(|((to, _), _)| *to == peer).for_each(|(_, set)| activate(paths, set));
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Path> {
         self.paths.iter()
+    }
+}
+
+fn activate(paths: &[Path], set: &mut Set) {
+    let rank = |&index: &usize| match paths[index].health {
+        Health::Passing => 0,
+        Health::Returning(_) => 1,
+        Health::Silent => 2,
+    };
+    set.active.clear();
+    set.active.extend(set.members.iter().chain(&set.spares));
+    set.active.sort_by_key(rank);
+    set.active.truncate(set.members.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = Time::MILLISECOND;
+
+    fn paths(copies: u8, members: &[u8], spares: &[u8]) -> Paths {
+        let mut paths = Paths::default();
+        paths.configure(&[set(copies, members, spares)], |_, _| ());
+        paths.candidates(9).for_each(|path| path.since = Some(Time(0)));
+        paths
+    }
+
+    fn set(copies: u8, members: &[u8], spares: &[u8]) -> PathSet {
+        let specs = |ids: &[u8]| ids.iter().map(|&id| PathSpec { id, route: vec![20 + u16::from(id), 9] }).collect();
+        PathSet { peer: 9, copies, paths: specs(members), spares: specs(spares) }
+    }
+
+    fn taken(paths: &mut Paths, copies: u8) -> Vec<u8> {
+        let mut ids = Vec::new();
+        paths.each(9, Over::Set(copies), |path| ids.push(path.id));
+        ids
+    }
+
+    #[test]
+    fn a_silent_path_is_replaced_at_once_and_comes_back_late() {
+        let mut paths = paths(1, &[0], &[1, 2]);
+        paths.judge(9, 0b110, Time(100 * MS));
+        assert_eq!(taken(&mut paths, 1), [0], "its first probe may be under way");
+        paths.judge(9, 0b110, Time(600 * MS));
+        assert_eq!((taken(&mut paths, 1), paths.used(9)), (vec![1], 0b10));
+        paths.judge(9, 0b111, Time(700 * MS));
+        paths.judge(9, 0b111, Time(10_600 * MS));
+        assert_eq!(taken(&mut paths, 1), [1]);
+        paths.judge(9, 0b111, Time(10_700 * MS));
+        assert_eq!(taken(&mut paths, 1), [0]);
+    }
+
+    #[test]
+    fn a_path_that_flaps_stays_away() {
+        let mut paths = paths(2, &[0, 1], &[2]);
+        for second in 1..60 {
+            paths.judge(9, if second % 2 == 0 { 0b111 } else { 0b110 }, Time(second * 1000 * MS));
+            assert_eq!(taken(&mut paths, 2), [1, 2]);
+        }
+    }
+
+    #[test]
+    fn without_a_better_one_a_silent_path_goes_on_being_used() {
+        let mut paths = paths(2, &[0, 1], &[]);
+        paths.judge(9, 0b01, Time(900 * MS));
+        assert_eq!(taken(&mut paths, 2), [0, 1]);
+        paths.judge(9, 0, Time(1200 * MS));
+        assert_eq!((taken(&mut paths, 2), taken(&mut paths, 7)), (vec![0, 1], vec![0, 1]));
+    }
+
+    #[test]
+    fn counters_and_health_stay_with_the_route_and_a_new_meaning_of_an_id_is_told() {
+        let mut paths = paths(1, &[0], &[1]);
+        paths.each(9, Over::Set(1), |path| path.copies_sent = 5);
+        paths.judge(9, 0b10, Time(900 * MS));
+        let mut told = Vec::new();
+        paths.configure(&[set(1, &[0], &[1])], |peer, id| told.push((peer, id)));
+        assert_eq!((told.len(), taken(&mut paths, 1)), (0, vec![1]));
+        let mut other = set(1, &[0], &[1]);
+        other.spares[0].route = vec![77, 9];
+        paths.configure(&[other], |peer, id| told.push((peer, id)));
+        assert_eq!(told, [(9, 1)]);
+        assert_eq!(paths.iter().map(|path| path.copies_sent).max(), Some(5));
     }
 }

@@ -6,7 +6,7 @@ use crate::lane::Arrival;
 use crate::node::Node;
 use crate::order::{Held, Offer};
 use crate::sequence::Seen;
-use crate::transmit::{rewrite, Stamp};
+use crate::transmit::rewrite;
 use crate::wire::{Header, Kind, HEADER};
 use braid_packet::{Datagrams, Sink, Time};
 use std::net::SocketAddr;
@@ -68,7 +68,7 @@ impl<O: Outbox> Node<O> {
         let Some(neighbour) = self.net.links.numbered(run.next.node) else { return };
         let batch = &bytes[run.from..run.to];
         let segment = run.segment.min(batch.len());
-        neighbour.tx_datagrams += batch.len().div_ceil(segment) as u64;
+        neighbour.count_sent(run.next.shard, batch.len().div_ceil(segment) as u64);
         sink.udp(neighbour.address(run.next.shard), batch, segment);
     }
 
@@ -112,7 +112,7 @@ impl<O: Outbox> Node<O> {
             self.net.drops.count("hop_tag");
             return None;
         }
-        neighbour.rx_datagrams += 1;
+        neighbour.count_received(header.lane());
         neighbour.active = from;
         let number = neighbour.number;
         if header.route.next().is_some() {
@@ -230,8 +230,14 @@ impl<O: Outbox> Node<O> {
                         // Neighbours send nothing twice.
                         self.net.drops.count("replay");
                     }
-                    lane.skew.copy(position, now);
+                    if hearing.inbound.uses(header.path) {
+                        lane.skew.copy(position, now);
+                    }
                     note(arrival, via, false, now);
+                    if header.kind == Kind::Keepalive {
+                        let received = hearing.received_on(header.path);
+                        hearing.inbound.copy(header.sequence, header.path, received, now);
+                    }
                     return;
                 }
                 Seen::TooOld => {
@@ -251,28 +257,14 @@ impl<O: Outbox> Node<O> {
         }
         let Some(lane) = session.received.get_mut(slot) else { return };
         lane.recovery.commit(position);
-        lane.skew.first(position, now);
+        if hearing.inbound.uses(header.path) {
+            lane.skew.first(position, now);
+        }
         note(arrival, via, true, now);
         hearing.heard = Some(now);
         let payload = &datagram[HEADER..HEADER + length];
-        match header.kind {
-            Kind::Control => self.outbox.event(Event::Control { peer: number, adjacent, message: payload.to_vec() }),
-            Kind::Keepalive => {
-                if let Some(stamp) = Stamp::decode(payload) {
-                    hearing.stamp = Some((stamp.sent, now));
-                    hearing.reported = Some(stamp.paths);
-                    if stamp.paths != 0 {
-                        hearing.acknowledged = Some(now);
-                    } else if session.lanes.total() > 1 && !self.greet.contains(&session.key) {
-                        self.greet.push(session.key);
-                    }
-                    if let Some(neighbour) = self.net.links.numbered(number).filter(|_| adjacent) {
-                        neighbour.rtt = stamp.round_trip(now).or(neighbour.rtt);
-                        neighbour.heard = Some(now);
-                    }
-                }
-            }
-            Kind::Data | Kind::DataPartial | Kind::Initiation | Kind::Response | Kind::Cookie => {}
+        if header.kind == Kind::Control {
+            self.outbox.event(Event::Control { peer: number, adjacent, message: payload.to_vec() });
         }
         let partial = header.kind == Kind::DataPartial;
         lane.wait = if adjacent { 0 } else { lane.skew.wait(now) };
@@ -295,6 +287,9 @@ impl<O: Outbox> Node<O> {
         let (unconfirmed, was_silent) = (!session.confirmed, !peer.up);
         if unconfirmed {
             self.confirm(header.receiver, now);
+        }
+        if header.kind == Kind::Keepalive {
+            self.receive_probe((number, adjacent), slot, header, payload, now);
         }
         if was_silent {
             self.heard(number, adjacent, slot, now);

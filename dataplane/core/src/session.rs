@@ -101,6 +101,11 @@ impl Peer {
         all.try_fold(u16::MAX, |bits, reported| Some(bits & reported?)).filter(|_| !self.lanes.is_empty())
     }
 
+    /// Our paths that the peer heard lately in every lane.
+    pub fn fresh(&self) -> Option<u16> {
+        self.lanes.iter().try_fold(u16::MAX, |bits, lane| Some(bits & lane.fresh?)).filter(|_| !self.lanes.is_empty())
+    }
+
     pub fn has_several_lanes(&self) -> bool {
         self.both_ways
     }
@@ -192,7 +197,9 @@ impl Sessions {
         let peer = self.peers.entry(key).or_default();
         peer.both_ways = lanes.total() > 1;
         peer.lanes.reserve_exact(lanes.slots().saturating_sub(peer.lanes.len()));
-        peer.lanes.resize(lanes.slots(), Hearing::default());
+        peer.lanes.resize_with(lanes.slots(), Hearing::default);
+        // The peer's clock may have begun anew.
+        peer.lanes.iter_mut().for_each(|lane| lane.clock = None);
         peer.sessions_made += 1;
         Ok(())
     }
@@ -231,6 +238,10 @@ impl Sessions {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.admitted = usable;
         }
+    }
+
+    pub fn peer(&self, key: PeerKey) -> Option<&Peer> {
+        self.peers.get(&key)
     }
 
     pub fn peer_mut(&mut self, key: PeerKey) -> &mut Peer {

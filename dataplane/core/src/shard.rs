@@ -79,6 +79,11 @@ impl Lanes {
         usize::from(lane >> self.shift)
     }
 
+    /// For any lane that passes through the shard, of whatever session: the slot of the one that goes the same way.
+    pub fn slot_among(self, lane: u8) -> usize {
+        usize::from((lane & (self.total - 1)) >> self.shift)
+    }
+
     pub fn lane(self, slot: usize) -> u8 {
         (slot as u8) << self.shift | self.first
     }

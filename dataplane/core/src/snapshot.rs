@@ -3,6 +3,8 @@
 use crate::event::Outbox;
 use crate::lane::Arrival;
 use crate::node::Node;
+use crate::path::Health;
+use crate::session::Peer;
 use braid_nat::{FlowInfo, Nat, Reason};
 use braid_packet::Time;
 use serde_json::{json, Map, Value};
@@ -19,7 +21,8 @@ impl<O: Outbox> Node<O> {
         snapshot.insert("drops".to_owned(), drops.into());
         snapshot.insert("neighbours".to_owned(), self.neighbours(now));
         snapshot.insert("sessions".to_owned(), self.sessions(now));
-        snapshot.insert("paths".to_owned(), self.paths());
+        snapshot.insert("paths".to_owned(), self.paths(now));
+        snapshot.insert("pairs".to_owned(), self.pairs());
         snapshot.insert("received".to_owned(), self.received());
         if let Some(relay) = &self.relay {
             snapshot.insert("relay".to_owned(), json!({"forwarded": relay.forwarded, "streams": relay.streams()}));
@@ -28,20 +31,24 @@ impl<O: Outbox> Node<O> {
     }
 
     fn neighbours(&self, now: Time) -> Value {
-        let up = |number| self.net.sessions.peers().any(|(key, peer)| *key == (number, true) && peer.up);
+        let state = |number| self.net.sessions.peer((number, true));
         self.net
             .links
             .iter()
             .map(|n| {
-                json!({
-                    "node": n.number,
-                    "address": n.active.to_string(),
-                    "up": up(n.number),
-                    "rtt_us": n.rtt.map(|rtt| rtt / 1000),
-                    "heard_ms_ago": n.heard.map(|heard| now.since(heard) / Time::MILLISECOND),
-                    "tx_datagrams": n.tx_datagrams,
-                    "rx_datagrams": n.rx_datagrams,
-                })
+                let known = state(n.number).map(|peer| measured(peer, 0, now)).unwrap_or_default();
+                with(
+                    known,
+                    json!({
+                        "node": n.number,
+                        "address": n.active.to_string(),
+                        "up": state(n.number).is_some_and(|peer| peer.up),
+                        "rtt_us": n.rtt.map(|rtt| rtt / 1000),
+                        "heard_ms_ago": n.heard.map(|heard| now.since(heard) / Time::MILLISECOND),
+                        "tx_datagrams": n.tx_datagrams,
+                        "rx_datagrams": n.rx_datagrams,
+                    }),
+                )
             })
             .collect()
     }
@@ -86,29 +93,44 @@ impl<O: Outbox> Node<O> {
             .collect()
     }
 
-    fn paths(&self) -> Value {
+    fn paths(&self, now: Time) -> Value {
         self.net
             .paths
             .iter()
             .map(|p| {
-                json!({
-                    "peer": p.peer,
-                    "id": p.id,
-                    "route": p.nodes,
-                    "in_use": p.in_use,
-                    "arrives": self.arrives(p.peer, p.id),
-                    "copies_sent": p.copies_sent,
-                    "bytes_sent": p.bytes_sent,
-                    "unsent": p.unsent,
-                })
+                let state = self.net.sessions.peer((p.peer, false));
+                let probed = state.filter(|_| p.in_use || p.spare);
+                let known = probed.map(|state| measured(state, usize::from(p.id), now)).unwrap_or_default();
+                with(
+                    known,
+                    json!({
+                        "peer": p.peer,
+                        "id": p.id,
+                        "route": p.nodes,
+                        "in_use": p.in_use,
+                        "spare": p.spare,
+                        "active": (p.in_use || p.spare) && self.net.paths.used(p.peer) >> p.id & 1 == 1,
+                        "health": health(p.health),
+                        "arrives": state.filter(|s| s.up).and_then(Peer::reported).map(|bits| bits >> p.id & 1 == 1),
+                        "copies_sent": p.copies_sent,
+                        "bytes_sent": p.bytes_sent,
+                        "unsent": p.unsent,
+                    }),
+                )
             })
             .collect()
     }
 
-    /// Does the peer hear this path of ours? Null while it has not said anything.
-    fn arrives(&self, peer: u16, id: u8) -> Option<bool> {
-        let (_, state) = self.net.sessions.peers().find(|(key, _)| **key == (peer, false))?;
-        state.reported().filter(|_| state.up).map(|bits| bits >> id & 1 == 1)
+    /// What two of our paths to a peer lost together.
+    fn pairs(&self) -> Value {
+        let mut peers: Vec<_> = self.net.sessions.peers().filter(|((_, adjacent), _)| !adjacent).collect();
+        peers.sort_by_key(|(key, _)| **key);
+        let pairs = peers.into_iter().flat_map(|(&(number, _), peer)| {
+            peer.lanes.iter().flat_map(|lane| lane.outbound.pairs()).map(move |(a, b, loss)| {
+                json!({"peer": number, "a": a, "b": b, "probes": loss.probes, "both_lost": loss.both_lost})
+            })
+        });
+        pairs.collect()
     }
 
     fn received(&self) -> Value {
@@ -129,6 +151,50 @@ impl<O: Outbox> Node<O> {
                 json!({"peer": peer, "id": id, "via": a.via, "first": a.first, "eliminated": a.eliminated})
             })
             .collect()
+    }
+}
+
+/// What is known of the way to a peer on one path, and back; empty before the first report. Counts are those of all lanes,
+/// delays those of the first.
+fn measured(peer: &Peer, path: usize, now: Time) -> Map<String, Value> {
+    let Some((lane, delay)) = peer.lanes.first().and_then(|lane| Some((lane, lane.outbound.delay(path)?))) else {
+        return Map::new();
+    };
+    let one_way = lane.outbound.one_way(path, &lane.inbound, now);
+    let loss: Vec<_> = peer.lanes.iter().map(|lane| lane.outbound.loss(path)).collect();
+    let recent = peer.lanes.iter().map(|lane| lane.outbound.recent(path));
+    let (sent, lost) = recent.fold((0.0, 0.0), |(sent, lost), (more, of_them)| (sent + more, lost + of_them));
+    let fields = json!({
+        "rtt_us": lane.outbound.round_trip(path, &lane.inbound, now),
+        "one_way_us": one_way.map(|(delay, _)| delay),
+        "one_way_error_us": one_way.map(|(_, error)| error),
+        "jitter_us": delay.jitter(),
+        "loss": (sent > 0.0).then(|| (lost / sent).clamp(0.0, 1.0)),
+        "reported": loss.iter().map(|lane| lane.copies).sum::<u64>(),
+        "lost": loss.iter().map(|lane| lane.copies_lost).sum::<u64>(),
+        "probes": loss.iter().map(|lane| lane.probes).sum::<u64>(),
+        "probes_lost": loss.iter().map(|lane| lane.probes_lost).sum::<u64>(),
+    });
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// The fields of both objects; those of `over` where both have one.
+fn with(mut over: Map<String, Value>, object: Value) -> Value {
+    if let Value::Object(mut fields) = object {
+        fields.append(&mut over);
+        return fields.into();
+    }
+    object
+}
+
+fn health(health: Health) -> &'static str {
+    match health {
+        Health::Passing => "passing",
+        Health::Returning(_) => "returning",
+        Health::Silent => "silent",
     }
 }
 

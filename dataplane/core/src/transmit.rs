@@ -3,13 +3,14 @@
 use crate::drops::Drops;
 use crate::handshake::Message;
 use crate::link::{Links, Neighbour};
+pub use crate::path::Over;
 use crate::path::Paths;
 use crate::seal::{SealError, Sealer};
 use crate::session::{PeerKey, Sessions};
 use crate::shard::Place;
 use crate::wire::{Header, Kind, Route, HEADER, OVERHEAD, TTL};
 use braid_offload::{SegmentError, Segments};
-use braid_packet::{Sink, Time, VnetHdr};
+use braid_packet::{Sink, VnetHdr};
 
 /// UDP_SEGMENT's limits: segments and payload bytes of one call, the smaller one of the two address families.
 const MOST_SEGMENTS: usize = 64;
@@ -56,7 +57,7 @@ impl Pending {
 impl Net {
     pub fn new(mtu: usize, place: Place) -> Net {
         Net {
-            links: Links::default(),
+            links: Links::new(place),
             sessions: Sessions::new(place),
             paths: Paths::default(),
             drops: Drops::default(),
@@ -119,11 +120,19 @@ impl Net {
         let Some(pending) = self.pending.take().filter(|p| p.used > 0) else { return };
         let Pending { peer, copies, lane, segment, used, .. } = pending;
         let (links, paths, drops) = (&mut self.links, &mut self.paths, &mut self.drops);
-        fan_out(links, paths, drops, peer, Some(copies), lane, &mut self.slab[..used], segment, sink);
+        fan_out(links, paths, drops, peer, Over::Set(copies), lane, &mut self.slab[..used], segment, sink);
     }
 
-    /// One small sealed message in a lane: to the neighbour, or along every path to the peer. False without a session.
-    pub fn send_sealed(&mut self, key: PeerKey, slot: usize, kind: Kind, message: &[u8], sink: &mut impl Sink) -> bool {
+    /// One small sealed message in a lane: to the neighbour, or along paths to the peer. False without a session.
+    pub fn send_sealed(
+        &mut self,
+        key: PeerKey,
+        slot: usize,
+        kind: Kind,
+        over: Over,
+        message: &[u8],
+        sink: &mut impl Sink,
+    ) -> bool {
         let length = message.len() + OVERHEAD;
         if message.len() > MOST_CONTROL {
             return false;
@@ -144,7 +153,7 @@ impl Net {
                 &mut self.paths,
                 &mut self.drops,
                 peer,
-                None,
+                over,
                 lane,
                 &mut self.small[..length],
                 length,
@@ -181,7 +190,7 @@ impl Net {
         if !adjacent {
             // Not counted as copies: a handshake belongs to no session, so the other end counts none either.
             let (links, slab) = (&mut self.links, &mut self.small[..length]);
-            self.paths.each(peer, None, |path| {
+            self.paths.each(peer, Over::Widest, |path| {
                 if let Some(neighbour) = links.numbered(path.first_hop) {
                     dispatch(neighbour, 0, path.id, path.route, slab, length, sink);
                 }
@@ -223,7 +232,7 @@ fn fan_out(
     paths: &mut Paths,
     drops: &mut Drops,
     peer: u16,
-    copies: Option<u8>,
+    over: Over,
     lane: u8,
     datagrams: &mut [u8],
     segment: usize,
@@ -231,12 +240,12 @@ fn fan_out(
 ) -> bool {
     let count = datagrams.len().div_ceil(segment) as u64;
     let mut sent = false;
-    let members = paths.each(peer, copies, |path| {
+    let members = paths.each(peer, over, |path| {
         let taken = links
             .numbered(path.first_hop)
             .is_some_and(|neighbour| dispatch(neighbour, lane, path.id, path.route, datagrams, segment, sink));
         if taken {
-            path.copies_sent += count;
+            path.count(lane, count);
             path.bytes_sent += datagrams.len() as u64;
         } else {
             path.unsent += count;
@@ -264,7 +273,7 @@ pub fn dispatch(
         rewrite(datagram, path, *epoch, TTL, route);
         key.sign(datagram);
     }
-    neighbour.tx_datagrams += datagrams.len().div_ceil(segment) as u64;
+    neighbour.count_sent(lane, datagrams.len().div_ceil(segment) as u64);
     sink.udp(neighbour.address(lane), datagrams, segment);
     true
 }
@@ -274,38 +283,4 @@ pub fn rewrite(datagram: &mut [u8], path: u8, hop_epoch: u8, ttl: u8, route: Rou
     datagram[1] = crate::wire::flags(path, hop_epoch, true);
     datagram[3] = ttl;
     datagram[16..24].copy_from_slice(&route.encode());
-}
-
-/// Payload of a keepalive: our clock, the peer's last stamp and how long we kept it, in nanoseconds; and the ids of the peer's
-/// paths that we hear (bit 0 is path 0), so that each end learns which of its own paths arrive.
-pub struct Stamp {
-    pub sent: u64,
-    pub echo: u64,
-    pub kept: u64,
-    pub paths: u16,
-}
-
-impl Stamp {
-    pub const LEN: usize = 26;
-
-    pub fn encode(&self) -> [u8; Self::LEN] {
-        let mut bytes = [0; Self::LEN];
-        for (slot, value) in bytes.chunks_exact_mut(8).zip([self.sent, self.echo, self.kept]) {
-            slot.copy_from_slice(&value.to_be_bytes());
-        }
-        bytes[24..].copy_from_slice(&self.paths.to_be_bytes());
-        bytes
-    }
-
-    pub fn decode(bytes: &[u8]) -> Option<Stamp> {
-        let bytes: &[u8; Self::LEN] = bytes.try_into().ok()?;
-        let word = |at: usize| bytes[at..at + 8].iter().fold(0, |value, &byte| value << 8 | u64::from(byte));
-        let paths = u16::from_be_bytes([bytes[24], bytes[25]]);
-        Some(Stamp { sent: word(0), echo: word(8), kept: word(16), paths })
-    }
-
-    /// Round-trip time in nanoseconds, if the peer has seen a stamp of ours.
-    pub fn round_trip(&self, now: Time) -> Option<u64> {
-        (self.echo != 0).then(|| now.0.saturating_sub(self.echo).saturating_sub(self.kept))
-    }
 }

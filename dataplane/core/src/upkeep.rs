@@ -1,32 +1,16 @@
-//! What a node does without being asked: keepalives, noticing silence, giving up holes, dropping what is too old.
+//! What a node does without being asked: probes, noticing silence, giving up holes, dropping what is too old.
 
 use crate::event::{Event, Outbox};
 use crate::node::{silence, Node};
 use crate::receive::Delivery;
-use crate::session::PeerKey;
-use crate::transmit::Stamp;
-use crate::wire::Kind;
 use braid_packet::{Sink, Time};
 
+/// Probes go out at every tick.
 pub(crate) const TICK: u64 = 100 * Time::MILLISECOND;
-/// Keepalives go out every second tick.
-const KEEPALIVE_TICKS: u64 = 2;
+/// A tick comes up to this much early or late, so that the probes of many nodes do not beat in time.
+pub(crate) const JITTER: u64 = 10 * Time::MILLISECOND;
 
 impl<O: Outbox> Node<O> {
-    /// One in each lane.
-    pub(crate) fn keepalive(&mut self, key: PeerKey, now: Time, sink: &mut impl Sink) {
-        for slot in 0.. {
-            let Some(hearing) = self.net.sessions.peer_mut(key).lanes.get(slot) else { return };
-            let paths = hearing.heard_paths(now);
-            let (echo, kept) = match hearing.stamp {
-                Some((stamp, at)) => (stamp, now.since(at)),
-                None => (0, 0),
-            };
-            let stamp = Stamp { sent: now.0, echo, kept, paths };
-            self.net.send_sealed(key, slot, Kind::Keepalive, &stamp.encode(), sink);
-        }
-    }
-
     pub(crate) fn tick(&mut self, now: Time, sink: &mut impl Sink) {
         self.ticks += 1;
         let mut silent = Vec::new();
@@ -43,10 +27,8 @@ impl<O: Outbox> Node<O> {
         for (peer, adjacent) in silent {
             self.outbox.event(Event::Down { peer, adjacent });
         }
-        if self.ticks % KEEPALIVE_TICKS == 0 {
-            for key in alive {
-                self.keepalive(key, now, sink);
-            }
+        for key in alive {
+            self.send_probes(key, now, sink);
         }
         let links = &mut self.net.links;
         self.net.sessions.expire(now, |(peer, adjacent), epoch| {

@@ -5,6 +5,7 @@
 use braid_core::cookie;
 use braid_core::handshake::{derive, mac1_is_good, mac2_is_good, macs, public_key, Handshaker};
 use braid_core::hop::HopKey;
+use braid_core::probe::{paths, Probe, Report, MOST};
 use braid_core::rewrite;
 use braid_core::seal::{DirectionKeys, Opener, Sealer, Suite};
 use braid_core::shard::{Lanes, Place};
@@ -111,6 +112,40 @@ fn refused_datagrams() {
     for case in cases(HOP, "refused") {
         let refused = Header::decode(&case.bytes("datagram")).unwrap_err();
         assert_eq!(refused.as_str(), case.text("reason"), "{}", case.comment);
+    }
+}
+
+#[test]
+fn probes() {
+    for case in cases(HOP, "probe") {
+        let mut probe = Probe {
+            clock: case.number("clock"),
+            echo: case.number("echo"),
+            kept: case.number("kept"),
+            number: case.number("number") as u32,
+            sent: case.number("sent") as u16,
+            used: case.number("used") as u16,
+            heard: case.number("heard") as u16,
+            fresh: case.number("fresh") as u16,
+            settled: case.number("settled") as u32,
+            ..Probe::default()
+        };
+        let halves = case.bytes("outcomes");
+        for (outcome, half) in probe.outcomes.iter_mut().zip(halves.chunks(2)) {
+            *outcome = u16::from_be_bytes(half.try_into().unwrap());
+        }
+        let words: Vec<u32> =
+            case.bytes("reports").chunks(4).map(|word| u32::from_be_bytes(word.try_into().unwrap())).collect();
+        for (path, word) in paths(probe.heard).zip(words.chunks(3)) {
+            probe.reports[path] = Report { number: word[0], delay: word[1], received: word[2] };
+        }
+        let mut out = [0; MOST];
+        let length = probe.encode(&mut out);
+        assert_eq!(out[..length], case.bytes("payload"), "{}", case.comment);
+        assert_eq!(Probe::decode(&out[..length]), Some(probe), "{}", case.comment);
+    }
+    for case in cases(HOP, "probe_refused") {
+        assert_eq!(Probe::decode(&case.bytes("payload")), None, "{}", case.comment);
     }
 }
 

@@ -1,0 +1,106 @@
+//! The receiver's half: on which paths each probe came and when, and how many copies came before it.
+
+use super::{Delay, REMEMBERED};
+use crate::probe::{Probe, Report, OUTCOMES, PATHS};
+use braid_packet::Time;
+
+/// A probe has this many successors before what came of it is reported: 1.5 s, longer than paths differ.
+const SETTLED_AFTER: u32 = 15;
+const _: () = assert!(SETTLED_AFTER as usize + OUTCOMES <= REMEMBERED, "what is reported must be remembered");
+const LATELY: u64 = 3 * Time::SECOND;
+
+#[derive(Clone, Copy, Default)]
+struct Came {
+    number: u32,
+    sequence: u64,
+    clock: u64,
+    paths: u16,
+}
+
+struct Path {
+    report: Report,
+    delay: Delay,
+    heard: Time,
+}
+
+/// Of one peer.
+pub struct Inbound {
+    /// By number modulo `REMEMBERED`.
+    came: [Came; REMEMBERED],
+    highest: u32,
+    /// Of the peer's last probe: the paths its data takes now.
+    used: u16,
+    paths: [Option<Box<Path>>; PATHS],
+}
+
+impl Default for Inbound {
+    fn default() -> Inbound {
+        Inbound { came: [Came::default(); REMEMBERED], highest: 0, used: u16::MAX, paths: Default::default() }
+    }
+}
+
+impl Inbound {
+    /// Does the peer's data take this path? All, while it has not said so.
+    pub fn uses(&self, path: u8) -> bool {
+        self.used >> (path & 15) & 1 == 1
+    }
+
+    /// The first copy of a probe came, on `path` as the `received`-th copy.
+    pub fn first(&mut self, probe: &Probe, sequence: u64, path: u8, received: u64, now: Time) {
+        if probe.number > self.highest {
+            self.highest = probe.number;
+            self.used = probe.used;
+        } else if self.highest - probe.number >= REMEMBERED as u32 {
+            if probe.number > SETTLED_AFTER {
+                return;
+            }
+            // It counts from 1 again: a new process.
+            *self = Inbound { highest: probe.number, used: probe.used, ..Inbound::default() };
+        }
+        let slot = &mut self.came[probe.number as usize % REMEMBERED];
+        *slot = Came { number: probe.number, sequence, clock: probe.clock, paths: 0 };
+        self.arrived(probe.number, path, received, now);
+    }
+
+    /// A later copy of something came; if it was a probe it counts for its path.
+    pub fn copy(&mut self, sequence: u64, path: u8, received: u64, now: Time) {
+        if let Some(number) = self.came.iter().find(|c| c.sequence == sequence && c.number != 0).map(|c| c.number) {
+            self.arrived(number, path, received, now);
+        }
+    }
+
+    fn arrived(&mut self, number: u32, path: u8, received: u64, now: Time) {
+        let came = &mut self.came[number as usize % REMEMBERED];
+        came.paths |= 1 << (path & 15);
+        let delay = (now.0 / 1000).wrapping_sub(came.clock / 1000) as u32;
+        let report = Report { number, delay, received: received as u32 };
+        match &mut self.paths[usize::from(path & 15)] {
+            Some(path) if path.report.number < number => {
+                path.report = report;
+                path.delay.add(delay, now);
+                path.heard = now;
+            }
+            Some(_) => {}
+            none => *none = Some(Box::new(Path { report, delay: Delay::new(delay, now), heard: now })),
+        }
+    }
+
+    /// Fills in what a probe to this peer reports, for the paths in `heard`.
+    pub fn report(&self, probe: &mut Probe) {
+        for (report, path) in probe.reports.iter_mut().zip(&self.paths) {
+            *report = path.as_ref().map(|path| path.report).unwrap_or_default();
+        }
+        probe.settled = self.highest.saturating_sub(SETTLED_AFTER);
+        for (back, outcome) in probe.outcomes.iter_mut().rev().enumerate() {
+            let number = probe.settled.saturating_sub(back as u32);
+            let came = &self.came[number as usize % REMEMBERED];
+            *outcome = if number != 0 && came.number == number { came.paths } else { 0 };
+        }
+    }
+
+    /// The way here on each path that was heard lately.
+    pub fn delays(&self, now: Time) -> impl Iterator<Item = (usize, &Delay)> {
+        let heard = self.paths.iter().enumerate().filter_map(|(id, path)| Some((id, path.as_ref()?)));
+        heard.filter(move |(_, path)| now.since(path.heard) < LATELY).map(|(id, path)| (id, &path.delay))
+    }
+}

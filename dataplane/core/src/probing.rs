@@ -1,0 +1,119 @@
+//! When probes go out and what comes of them: the joint between `probe` (bytes), `measure` (counts) and `path` (choice).
+
+use crate::event::Outbox;
+use crate::node::Node;
+use crate::probe::{Probe, MOST, PATHS};
+use crate::session::PeerKey;
+use crate::transmit::Over;
+use crate::wire::{Header, Kind};
+use braid_packet::{Sink, Time};
+
+/// A path that was not heard for this long is replaced: two probes in a row are missing.
+const FRESH: u64 = 230 * Time::MILLISECOND;
+const HEARD: u64 = Time::SECOND;
+
+impl<O: Outbox> Node<O> {
+    /// One in each lane: to a neighbour, or the same one on every path to an end-to-end peer, spare ones too.
+    pub(crate) fn send_probes(&mut self, key: PeerKey, now: Time, sink: &mut impl Sink) {
+        let slots = self.net.sessions.peer(key).map_or(0, |peer| peer.lanes.len());
+        for slot in 0..slots {
+            self.send_probe(key, slot, now, sink);
+        }
+    }
+
+    fn send_probe(&mut self, key: PeerKey, slot: usize, now: Time, sink: &mut impl Sink) {
+        let mut copies = [0; PATHS];
+        let mut probe = Probe { clock: now.0, ..Probe::default() };
+        self.choose_paths(key, slot, now, &mut probe, &mut copies);
+        if probe.sent == 0 {
+            return;
+        }
+        let Some(lane) = self.net.sessions.peer_mut(key).lanes.get_mut(slot) else { return };
+        if let Some((clock, at)) = lane.clock {
+            (probe.echo, probe.kept) = (clock, now.since(at));
+        }
+        (probe.heard, probe.fresh) = (lane.heard_paths(HEARD, now), lane.heard_paths(FRESH, now));
+        lane.told_fresh = probe.fresh;
+        lane.inbound.report(&mut probe);
+        probe.number = lane.outbound.send(probe.sent, |path| copies[path]);
+        let mut bytes = [0; MOST];
+        let length = probe.encode(&mut bytes);
+        self.net.send_sealed(key, slot, Kind::Keepalive, Over::Candidates, &bytes[..length], sink);
+    }
+
+    /// The paths that a probe can take now, and the copies sent on each, this one included.
+    fn choose_paths(&mut self, key: PeerKey, slot: usize, now: Time, probe: &mut Probe, copies: &mut [u32; PATHS]) {
+        let (number, adjacent) = key;
+        let links = &mut self.net.links;
+        if adjacent {
+            if let Some(neighbour) = links.numbered(number).filter(|n| n.hop_tx.is_some()) {
+                copies[0] = neighbour.slot_tx.get(slot).copied().unwrap_or(0).wrapping_add(1);
+                (probe.sent, probe.used) = (1, 1);
+            }
+            return;
+        }
+        let Some((_, session)) = self.net.sessions.current(key) else { return };
+        let lane = usize::from(session.lanes.lane(slot));
+        for path in self.net.paths.candidates(number) {
+            if links.numbered(path.first_hop).is_some_and(|n| n.hop_tx.is_some()) {
+                copies[usize::from(path.id)] = path.lane_sent[lane % path.lane_sent.len()].wrapping_add(1);
+                probe.sent |= 1 << path.id;
+                path.since.get_or_insert(now);
+            }
+        }
+        probe.used = self.net.paths.used(number);
+    }
+
+    /// Tells peers at once whose paths have fallen silent since the last probe. Returns when to look again at the latest.
+    pub(crate) fn report_silence(&mut self, now: Time, sink: &mut impl Sink) -> Time {
+        let mut next = now.after(FRESH);
+        let mut silent = Vec::new();
+        for (&key, peer) in self.net.sessions.peers().filter(|((_, adjacent), _)| !adjacent) {
+            for (slot, lane) in peer.lanes.iter().enumerate() {
+                if lane.told_fresh & !lane.heard_paths(FRESH, now) != 0 {
+                    silent.push((key, slot));
+                }
+                let heard = lane.arrivals.iter().flatten().map(|arrival| arrival.heard.after(FRESH));
+                next = heard.filter(|&at| at > now).fold(next, Time::min);
+            }
+        }
+        for (key, slot) in silent {
+            self.send_probe(key, slot, now, sink);
+        }
+        next
+    }
+
+    /// The first copy of a peer's probe.
+    pub(crate) fn receive_probe(&mut self, key: PeerKey, slot: usize, header: &Header, payload: &[u8], now: Time) {
+        let (number, adjacent) = key;
+        let Some(probe) = Probe::decode(payload) else {
+            self.net.drops.count("probe_malformed");
+            return;
+        };
+        let session_lanes = self.net.sessions.current(key).map_or(1, |(_, session)| session.lanes.total());
+        let through_link = self.net.links.numbered(number).and_then(|n| n.slot_rx.get(slot).copied()).unwrap_or(0);
+        let peer = self.net.sessions.peer_mut(key);
+        let Some(lane) = peer.lanes.get_mut(slot) else { return };
+        let received = if adjacent { u64::from(through_link) } else { lane.received_on(header.path) };
+        lane.inbound.first(&probe, header.sequence, header.path, received, now);
+        if lane.clock.is_some_and(|(newest, _)| probe.clock < newest) {
+            return;
+        }
+        lane.clock = Some((probe.clock, now));
+        (lane.reported, lane.fresh) = (Some(probe.heard), Some(probe.fresh));
+        lane.outbound.receive(&probe, now);
+        if probe.heard != 0 {
+            lane.acknowledged = Some(now);
+        } else if session_lanes > 1 && !self.greet.contains(&key) {
+            self.greet.push(key);
+        }
+        if adjacent {
+            if let Some(neighbour) = self.net.links.numbered(number) {
+                neighbour.rtt = probe.round_trip(now.0).or(neighbour.rtt);
+                neighbour.heard = Some(now);
+            }
+        } else if let Some(fresh) = peer.fresh() {
+            self.net.paths.judge(number, fresh, now);
+        }
+    }
+}

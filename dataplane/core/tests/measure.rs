@@ -1,0 +1,126 @@
+//! Whole nodes in memory: what they measure of their paths, and how they go round one that breaks.
+
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
+
+use braid_core::{Command, Desired};
+use braid_packet::Time;
+use braid_testbed::{address, payload, udp, Braid, Sent, EDGE, GATEWAY, RELAYS, VIP};
+use serde_json::{json, Value};
+
+fn request(i: u32) -> Vec<u8> {
+    udp("10.91.1.10", 4000, VIP, 53, &i.to_be_bytes())
+}
+
+/// Both ends send one copy through the first relay; the second stands by.
+fn one_copy_and_a_spare() -> Braid {
+    let mut braid = Braid::up();
+    for (number, peer) in [(EDGE, GATEWAY), (GATEWAY, EDGE)] {
+        let neighbours: Vec<Value> =
+            RELAYS.iter().map(|n| json!({"node": n, "addresses": [address(*n).to_string()]})).collect();
+        let set = json!({"peer": peer, "copies": 1,
+            "paths": [{"id": 0, "route": [21, peer]}], "spares": [{"id": 1, "route": [22, peer]}]});
+        let mut desired = json!({"neighbours": neighbours, "path_sets": [set]});
+        let ports = json!([["any", 0, 65535]]);
+        if number == EDGE {
+            desired["edge"] = json!({"applications":
+                [{"app": 0, "vips": [VIP], "ports": ports, "copies": 1, "gateways": [GATEWAY]}]});
+        } else {
+            desired["gateway"] = json!({"applications": [{"app": 0, "vips": [{"address": VIP, "edge": EDGE}],
+                "ports": ports, "copies": 1,
+                "targets": [{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}]}],
+                "snat": ["10.93.0.128/30"]});
+        }
+        let desired = Desired::parse(&desired.to_string()).unwrap();
+        braid.command(number, Command::Configure(Box::new(desired)));
+    }
+    braid
+}
+
+fn path(snapshot: &Value, id: u64) -> &Value {
+    snapshot["paths"].as_array().unwrap().iter().find(|p| p["id"] == id && p["probes"].is_u64()).unwrap()
+}
+
+fn through(sent: &Sent, relay: u16) -> bool {
+    sent.from == relay || sent.to == relay
+}
+
+#[test]
+fn loss_of_each_path_and_of_both_is_measured_at_the_sender() {
+    let mut braid = Braid::up();
+    let mut sent = 0u32;
+    let mut counts = [0u32; 2];
+    for _ in 0..400 {
+        for _ in 0..5 {
+            braid.client(&request(sent));
+            sent += 1;
+        }
+        // Of all that the edge hands to the relays, the first loses every fourth, the second every tenth datagram.
+        braid.advance_with(25 * Time::MILLISECOND, |batch| {
+            let Some(relay) = RELAYS.iter().position(|relay| batch.from == EDGE && batch.to == *relay) else {
+                return vec![batch];
+            };
+            let mut kept = Vec::new();
+            for datagram in batch.bytes.chunks(batch.segment) {
+                counts[relay] += 1;
+                if counts[relay] % [4, 10][relay] != 0 {
+                    kept.push(Sent { bytes: datagram.to_vec(), segment: datagram.len(), ..batch.clone() });
+                }
+            }
+            kept
+        });
+    }
+    braid.advance(3 * Time::SECOND);
+    let snapshot = braid.snapshot(EDGE);
+    for (id, expected) in [(0, 0.25), (1, 0.1)] {
+        let measured = path(&snapshot, id);
+        let (copies, lost) = (measured["reported"].as_f64().unwrap(), measured["lost"].as_f64().unwrap());
+        // For 3 s of the measured time nothing was lost.
+        assert!(copies > 2000.0 && (lost / copies - expected).abs() < 0.02, "{id}: {measured}");
+        assert!(measured["probes"].as_u64().unwrap() > 100);
+    }
+    let pair = &snapshot["pairs"][0];
+    assert_eq!(
+        (pair["peer"].as_u64(), pair["a"].as_u64(), pair["b"].as_u64()),
+        (Some(GATEWAY.into()), Some(0), Some(1))
+    );
+    assert!(pair["probes"].as_u64().unwrap() > 100, "{pair}");
+    assert_eq!(path(&braid.snapshot(GATEWAY), 0)["lost"], 0);
+    assert_eq!(snapshot["neighbours"][0]["lost"].as_u64().map(|lost| lost > 100), Some(true));
+}
+
+#[test]
+fn one_copy_goes_another_way_within_a_quarter_second_of_a_dead_relay() {
+    let mut braid = one_copy_and_a_spare();
+    braid.advance(2 * Time::SECOND);
+    let mut last_lost = None;
+    let cut = braid.now;
+    for i in 0..1000u32 {
+        braid.client(&request(i));
+        braid.advance_with(Time::MILLISECOND, |batch| if through(&batch, RELAYS[0]) { vec![] } else { vec![batch] });
+        if braid.taken(GATEWAY).iter().all(|packet| payload(packet) != i.to_be_bytes()) {
+            last_lost = Some(braid.now);
+        }
+    }
+    let gap = last_lost.unwrap().since(cut);
+    assert!(gap <= 250 * Time::MILLISECOND, "{} ms", gap / Time::MILLISECOND);
+    let snapshot = braid.snapshot(EDGE);
+    assert_eq!((&path(&snapshot, 0)["health"], &path(&snapshot, 0)["active"]), (&json!("silent"), &json!(false)));
+    assert_eq!((&path(&snapshot, 1)["health"], &path(&snapshot, 1)["active"]), (&json!("passing"), &json!(true)));
+}
+
+#[test]
+fn a_path_that_is_cut_in_one_direction_is_left_in_that_direction_only() {
+    let mut braid = one_copy_and_a_spare();
+    braid.advance(2 * Time::SECOND);
+    braid.advance_with(2 * Time::SECOND, |batch| {
+        let cut = (batch.from, batch.to) == (RELAYS[0], GATEWAY);
+        if cut {
+            vec![]
+        } else {
+            vec![batch]
+        }
+    });
+    let active = |snapshot: &Value| [0, 1].map(|id| path(snapshot, id)["active"].as_bool().unwrap());
+    assert_eq!(active(&braid.snapshot(EDGE)), [false, true]);
+    assert_eq!(active(&braid.snapshot(GATEWAY)), [true, false]);
+}

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from braid.trouble import Sample, Thresholds, Troubles
+
+
+def follow(samples: list[tuple[float, float | None, float | None]]) -> Troubles:
+    troubles = Troubles()
+    for now, rtt, loss in samples:
+        troubles.observe({"path": Sample(rtt, loss)}, now)
+    return troubles
+
+
+def kinds(troubles: Troubles) -> list[str]:
+    return [trouble.kind for trouble in troubles.of("path")]
+
+
+def test_bad_news_counts_at_once_and_says_what_is_measured() -> None:
+    troubles = follow([(0.0, 10.0, 0.0), (1.0, 10.0, 0.184)])
+    assert [(trouble.text, trouble.since) for trouble in troubles.of("path")] == [("loses 18 % of its copies", 1.0)]
+    troubles = follow([(0.0, 10.0, 0.0), (1.0, 110.0, 0.0), (2.0, 112.0, 0.0)])
+    assert [(trouble.text, trouble.since) for trouble in troubles.of("path")] == [("112 ms instead of 10 ms", 1.0)]
+
+
+def test_good_news_is_believed_after_it_has_held() -> None:
+    bad = [(0.0, 10.0, 0.0), (1.0, 10.0, 0.05)]
+    good = [(float(second), 10.0, 0.001) for second in range(2, 33)]
+    assert kinds(follow(bad + good[:-1])) == ["loss"]
+    assert kinds(follow(bad + good)) == []
+    relapse = [(20.0, 10.0, 0.03)]
+    assert kinds(follow(bad + good[:18] + relapse + good[19:])) == ["loss"]
+
+
+def test_between_the_thresholds_nothing_changes() -> None:
+    between = [(float(second), 11.0, 0.01) for second in range(2, 100)]
+    assert kinds(follow([(0.0, 10.0, 0.0), *between])) == []
+    assert kinds(follow([(0.0, 10.0, 0.0), (1.0, 10.0, 0.05), *between])) == ["loss"]
+
+
+def test_a_few_milliseconds_more_on_a_short_way_are_no_trouble() -> None:
+    assert kinds(follow([(0.0, 1.0, 0.0), (1.0, 5.0, 0.0)])) == []
+    assert kinds(follow([(0.0, 100.0, 0.0), (1.0, 120.0, 0.0)])) == []
+    assert kinds(follow([(0.0, 100.0, 0.0), (1.0, 125.0, 0.0)])) == ["delay"]
+
+
+def test_a_way_that_stays_longer_becomes_the_normal_one() -> None:
+    long = [(float(second), 60.0, 0.0) for second in range(1, 600)]
+    assert kinds(follow([(0.0, 10.0, 0.0), *long])) == ["delay"]
+    longer = [(float(second), 60.0, 0.0) for second in range(1, 720)]
+    assert kinds(follow([(0.0, 10.0, 0.0), *longer])) == []
+
+
+def test_what_is_no_longer_sampled_is_forgotten() -> None:
+    troubles = Troubles(Thresholds(loss_bad=0.5))
+    troubles.observe({"a": Sample(None, 0.4), "b": Sample(None, 0.6)}, 0.0)
+    assert (troubles.of("a"), len(troubles.of("b"))) == ((), 1)
+    troubles.observe({"a": Sample(None, None)}, 1.0)
+    assert troubles.of("b") == ()
+    assert troubles.of("nobody") == ()
