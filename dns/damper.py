@@ -33,6 +33,8 @@ class _Pair:
 class Damper(Generic[Key]):
     def __init__(self) -> None:
         self._pairs: dict[Key, _Pair] = {}
+        self.restless = False
+        """Whether time alone will change what was settled last."""
 
     def settle(self, reported: Mapping[Key, Standing], now: float) -> dict[Key, Standing]:
         """Returns what to act on; what is seen for the first time is taken as it is, what is missing is forgotten."""
@@ -45,6 +47,7 @@ class Damper(Generic[Key]):
                 pair.reported, pair.since = standing, now
             pair.shown = _next(pair, now)
             self._pairs[key] = pair
+        self.restless = any(pair.shown is not pair.reported for pair in self._pairs.values())
         return {key: pair.shown for key, pair in self._pairs.items()}
 
 

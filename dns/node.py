@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from dns.health import EdgeHealth, HealthTable
     from dns.view import Standings, View
 
+RESTLESS_LOOK, CALM_LOOK = 0.5, 5.0
+"""Seconds between looks at everything without news: while an edge is on its way back or down, and otherwise."""
 REFRESH_INTERVAL = 0.1
 """Seconds between looks at the health table: what a change waits at most before answers show it."""
 
@@ -62,12 +64,13 @@ class DnsService:
     def refresh(self) -> None:
         """Makes a new view if an edge can do more or less than before.
 
-        Every pair of edge and application is looked at when there is news, and once a second for what only time does;
-        between that the edges alone, so that a large topology leaves the node's other tasks their time.
+        Every pair of edge and application is looked at when there is news, and for what only time does; between that
+        the edges alone, so that a large topology leaves the node's other tasks their time.
         """
         now, config = self._clock(), self.view.config
         edges = tuple(self._health.edge_health(edge.number, now).standing for edge in config.edges)
-        glance = (self._health.revision, self._drained(), edges, int(now))
+        pace = RESTLESS_LOOK if self._watch.restless(now) else CALM_LOOK
+        glance = (self._health.revision, self._drained(), edges, int(now / pace))
         if glance == self._glance:
             return
         self._glance = glance

@@ -27,6 +27,10 @@ class Watch:
         self.stale_since: float | None = None
         """When we found ourselves cut off from every edge; None while we hear one."""
 
+    def restless(self, now: float) -> bool:
+        """Whether time alone will soon change the standings."""
+        return self._damper.restless or now < self._frozen_until + REPORT_LIFETIME
+
     def standings(self, config: DnsConfig, health: HealthTable, drained: frozenset[str], now: float) -> Standings:
         """What answers are to follow now. Cut off from every edge, it is what held before the first of them fell
         silent: a server that hears nothing knows nothing worse than that. The same for a moment after the first edge is

@@ -60,6 +60,15 @@ def test_noise_of_single_reports_changes_nothing_for_an_hour() -> None:
     assert set(shown(*history)) == {UP}
 
 
+def test_restless_is_who_waits() -> None:
+    damper: Damper[str] = Damper()
+    waits = []
+    for at, standing in ((0.0, UP), (1.0, DEGRADED), (2.5, DEGRADED), (3.0, UP), (13.0, UP), (14.0, DOWN)):
+        damper.settle({"edge": standing}, at)
+        waits.append(damper.restless)
+    assert waits == [False, True, False, True, False, False]
+
+
 def test_who_leaves_is_forgotten() -> None:
     damper: Damper[str] = Damper()
     damper.settle({"a": DOWN}, 0.0)
