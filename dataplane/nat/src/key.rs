@@ -31,7 +31,8 @@ pub(crate) struct Keyed {
 
 impl Keyed {
     pub(crate) fn new(seed: u64) -> Keyed {
-        Keyed { seed, shared: SharedSeed::from_u64(mix(&[seed])) }
+        // As it is, a seed that equals half an address would make all with that half alike.
+        Keyed { seed: mix(&[seed, 2]), shared: SharedSeed::from_u64(mix(&[seed])) }
     }
 
     #[inline]

@@ -87,6 +87,17 @@ fn the_whole_range_of_a_large_pool_is_used() {
 }
 
 #[test]
+fn clients_spread_over_the_pool_whatever_the_seed() {
+    for seed in 0..4 {
+        let mut nat = Nat::new(seed, 1000);
+        nat.set_policy(Policy { snat: vec![prefix("fd94::/112")], ..policy() });
+        let from = |n: u64| SocketAddr::new(address(&format!("2001:db8:{n:x}::{seed:x}")), 9);
+        let used: BTreeSet<_> = (1..=100).map(|n| udp_flow(&mut nat, from(n), vip(true, 80), START).ip()).collect();
+        assert!(used.len() > 95, "{} of a pool of 65,536", used.len());
+    }
+}
+
+#[test]
 fn a_full_table_refuses_and_evicts_nobody() {
     let mut nat = Nat::new(7, 16);
     nat.set_policy(policy());
