@@ -107,6 +107,13 @@ pub struct Hearing {
 }
 
 impl Hearing {
+    /// A later copy of a probe.
+    #[cold]
+    pub fn probe_copy(&mut self, sequence: u64, path: u8, now: Time) {
+        let received = self.received_on(path);
+        self.inbound.copy(sequence, path, received, now);
+    }
+
     /// Copies that came on a path of the peer.
     pub fn received_on(&self, path: u8) -> u64 {
         self.arrivals[usize::from(path & 15)].map_or(0, |arrival| arrival.first + arrival.eliminated)

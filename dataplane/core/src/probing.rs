@@ -84,6 +84,7 @@ impl<O: Outbox> Node<O> {
     }
 
     /// The first copy of a peer's probe.
+    #[cold]
     pub(crate) fn receive_probe(&mut self, key: PeerKey, slot: usize, header: &Header, payload: &[u8], now: Time) {
         let (number, adjacent) = key;
         let Some(probe) = Probe::decode(payload) else {

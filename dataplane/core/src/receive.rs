@@ -235,8 +235,7 @@ impl<O: Outbox> Node<O> {
                     }
                     note(arrival, via, false, now);
                     if header.kind == Kind::Keepalive {
-                        let received = hearing.received_on(header.path);
-                        hearing.inbound.copy(header.sequence, header.path, received, now);
+                        hearing.probe_copy(header.sequence, header.path, now);
                     }
                     return;
                 }
