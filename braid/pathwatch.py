@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 GRACE = 1.5
 """Seconds a new path has before the peer must have heard something on it: it reports on the last second."""
 CONFIRM = 2
-"""Looks in a row: a keepalive on a lossy path may miss one second, hardly two."""
+"""Looks in a row: the probes on a lossy path may miss one second, hardly two."""
 HOLD = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """Seconds for which a broken path is avoided, by how often it broke before."""
 FORGIVEN_AFTER = 60.0

@@ -129,13 +129,15 @@ class Fault:
     flaps: bool = False
 
 
-# In this order no fault's words are left from the one before, since good news is held back for 30 s.
+LOSES = r"loses ([2-9]|[1-9]\d)(\.\d)? %"
+"""At least 2 %: the word alone may be left from an earlier fault, since good news is held back for 30 s."""
+# In this order no fault's words are left from the one before.
 FAULTS = {
     "100 ms more": Fault(Impairment(delay_ms=100), r"\d{2}(\.\d+)? ms instead of \d"),
-    "20 % loss": Fault(Impairment(loss=0.2, seed=3), r"loses \d"),
+    "20 % loss": Fault(Impairment(loss=0.2, seed=3), LOSES),
     "link cut": Fault(Impairment(blackhole=True), "hears nothing on this path"),
     "cut one way": Fault(Impairment(blackhole=True), "it does not hear us|hears nothing on this path", "a-to-b"),
-    "flapping at 1 Hz": Fault(Impairment(blackhole=True), "loses", flaps=True),
+    "flapping at 1 Hz": Fault(Impairment(blackhole=True), LOSES, flaps=True),
 }
 
 
