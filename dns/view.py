@@ -57,7 +57,10 @@ class View:
     standings: Mapping[tuple[int, str], Standing]
     troubled: frozenset[str]
     """Applications of which not every edge is well: their answers have a short TTL, more may change soon."""
-    _rankings: dict[tuple[Cell, str], Ranking] = field(default_factory=dict)
+    _alike: dict[str, int] = field(default_factory=dict)
+    """Application -> number of its row of standings; those with equal ones share their rankings."""
+    _rows: dict[tuple[Standing | None, ...], int] = field(default_factory=dict)
+    _rankings: dict[tuple[Cell, int], Ranking] = field(default_factory=dict)
     """Those that somebody has asked for; they depend on nothing but this view."""
     _preferred: dict[tuple[Order, int, int], int] = field(default_factory=dict)
     """Among equals: what clients of a prefix got; they depend on nothing but the configuration."""
@@ -65,7 +68,10 @@ class View:
     def decide(self, version: int, client: int, application: str) -> Decision:
         """For a client's address as an integer. What ``braid dns explain`` shows is this decision."""
         cell, scope = self.clients.find(version, client)
-        key = (cell, application)
+        row = self._alike.get(application)
+        if row is None:
+            row = self._row(application)
+        key = (cell, row)
         ranking = self._rankings.get(key)
         if ranking is None:
             if len(self._rankings) >= REMEMBERED_RANKINGS:
@@ -83,6 +89,11 @@ class View:
         if application in self.config.fail_closed:
             return Decision((), scope, Reason.FAIL_CLOSED, ranking)
         return Decision(tuple(each.edge for each in ranking.candidates), scope, Reason.FAIL_OPEN, ranking)
+
+    def _row(self, application: str) -> int:
+        standings = tuple(self.standings.get((edge, application)) for edge in range(len(self.edge_names)))
+        row = self._alike[application] = self._rows.setdefault(standings, len(self._rows))
+        return row
 
     def _prefer(self, best: Order, version: int, prefix: int) -> int:
         weights = [edge.weight for edge in self.config.edges]
@@ -108,7 +119,7 @@ def make_view(config: DnsConfig, standings: Standings) -> View:
 
 
 def with_standings(view: View, standings: Standings) -> View:
-    return replace(view, standings=standings, troubled=_troubled(standings), _rankings={})
+    return replace(view, standings=standings, troubled=_troubled(standings), _alike={}, _rows={}, _rankings={})
 
 
 def _troubled(standings: Standings) -> frozenset[str]:
