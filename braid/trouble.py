@@ -1,7 +1,7 @@
 """Which paths and links are worse than they should be, by what was measured: samples in, words out. Pure.
 
-Bad news counts at once, good news when it has held; between the two thresholds nothing changes. The numbers are those
-of Spines (research: "problem thresholds").
+Bad news counts at once, good news when it has held; between the two thresholds nothing changes. The thresholds are
+``health`` of the topology file.
 """
 
 from __future__ import annotations
@@ -10,25 +10,15 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from topology.model import HealthSettings
+from topology.steady import Steady
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
 NORMAL_OVER = 600.0
 """Seconds: the normal round trip is the least one of so long. What lasts longer is the new normal."""
 _SLOT = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Shares are 0 to 1, delays milliseconds, times seconds."""
-
-    loss_bad: float = 0.02
-    loss_good: float = 0.005
-    delay_bad: tuple[float, float] = (0.25, 5.0)
-    """By this share of the normal round trip, and by at least so many milliseconds, above it."""
-    delay_good: tuple[float, float] = (0.15, 3.0)
-    hold: float = 30.0
-    """Good news is believed after this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +41,22 @@ class Trouble:
 
 @dataclass(slots=True)
 class _State:
-    bad_since: float | None = None
-    good_since: float | None = None
+    steady: Steady | None = None
+    """0: good, 1: bad."""
 
-    def judge(self, bad: bool, good: bool, hold: float, now: float) -> None:
-        if bad:
-            self.good_since = None
-            self.bad_since = now if self.bad_since is None else self.bad_since
-        elif self.bad_since is None:
-            return
-        elif not good:
-            self.good_since = None
-        else:
-            self.good_since = now if self.good_since is None else self.good_since
-            if now - self.good_since >= hold:
-                self.bad_since = self.good_since = None
+    def judge(self, bad: bool, good: bool, now: float, settings: HealthSettings) -> None:
+        if self.steady is None:
+            self.steady = Steady(0.0, now)
+        sample = 1.0 if bad else 0.0 if good else self.steady.value
+        self.steady.observe(sample, now, 1.0, 1.0, settings)
+
+    @property
+    def bad_since(self) -> float | None:
+        return self.steady.since if self.steady is not None and self.steady.value else None
+
+    @property
+    def relapses(self) -> int:
+        return self.steady.relapses if self.steady is not None else 0
 
 
 @dataclass(slots=True)
@@ -92,8 +83,8 @@ class _Subject:
 class Troubles:
     """Follows any number of subjects by a key of the caller's; one that is not among the samples is forgotten."""
 
-    def __init__(self, thresholds: Thresholds | None = None) -> None:
-        self._thresholds = thresholds or Thresholds()
+    def __init__(self, settings: HealthSettings | None = None) -> None:
+        self.settings = settings or HealthSettings()
         self._subjects: dict[Hashable, _Subject] = {}
 
     def observe(self, samples: Mapping[Hashable, Sample], now: float) -> None:
@@ -109,29 +100,34 @@ class Troubles:
             return ()
         found = []
         if subject.loss.bad_since is not None and subject.seen.loss is not None:
-            text = f"loses {100 * subject.seen.loss:.2g} % of its copies"
+            text = f"loses {100 * subject.seen.loss:.2g} % of its copies{_again(subject.loss)}"
             found.append(Trouble("loss", text, subject.loss.bad_since))
         if subject.delay.bad_since is not None and subject.seen.rtt_ms is not None:
-            text = f"{subject.seen.rtt_ms:.3g} ms instead of {subject.normal():.3g} ms"
+            text = f"{subject.seen.rtt_ms:.3g} ms instead of {subject.normal():.3g} ms{_again(subject.delay)}"
             found.append(Trouble("delay", text, subject.delay.bad_since))
         return tuple(found)
 
     def _judge(self, subject: _Subject, sample: Sample, now: float) -> None:
-        limits = self._thresholds
+        limits = self.settings
         subject.seen = Sample(
             subject.seen.rtt_ms if sample.rtt_ms is None else sample.rtt_ms,
             subject.seen.loss if sample.loss is None else sample.loss,
         )
         if sample.loss is not None:
             bad, good = sample.loss >= limits.loss_bad, sample.loss <= limits.loss_good
-            subject.loss.judge(bad, good, limits.hold, now)
+            subject.loss.judge(bad, good, now, limits)
         if sample.rtt_ms is not None:
             subject.remember(sample.rtt_ms, now)
             more, normal = sample.rtt_ms - subject.normal(), subject.normal()
-            bad = _exceeds(more, normal, limits.delay_bad)
-            subject.delay.judge(bad, not _exceeds(more, normal, limits.delay_good), limits.hold, now)
+            bad = _exceeds(more, normal, limits.delay_bad, limits.delay_bad_ms)
+            good = not _exceeds(more, normal, limits.delay_good, limits.delay_good_ms)
+            subject.delay.judge(bad, good, now, limits)
 
 
-def _exceeds(more: float, normal: float, limit: tuple[float, float]) -> bool:
-    share, least = limit
+def _exceeds(more: float, normal: float, share: float, least: float) -> bool:
     return more >= share * normal and more >= least
+
+
+def _again(state: _State) -> str:
+    """Good news of what flaps is held back for longer: that is said."""
+    return f", flaps: relapse {state.relapses}" if state.relapses else ""

@@ -8,6 +8,7 @@ from topology.model import (
     DnsSettings,
     DnsZone,
     HealthCheck,
+    HealthSettings,
     Lab,
     LabHost,
     LabNetwork,
@@ -59,6 +60,7 @@ def build(document: Document) -> Topology:
         zone=_zone(document.zone),
         lab=_lab(document.lab),
         dns=_dns(document.dns),
+        health=HealthSettings(**document.health.model_dump()),
     )
 
 

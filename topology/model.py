@@ -222,6 +222,29 @@ class DnsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """From when on a link or path counts as bad, when as good again, and what another choice of paths must gain.
+
+    Shares are 0 to 1, times seconds. The defaults are those of Spines (Babay et al., ICDCS 2017).
+    """
+
+    loss_bad: float = 0.02
+    loss_good: float = 0.005
+    delay_bad: float = 0.25
+    """By this share of what is normal, and by at least ``delay_bad_ms``, above it."""
+    delay_bad_ms: float = 5.0
+    delay_good: float = 0.15
+    delay_good_ms: float = 3.0
+    hold: float = 30.0
+    """Bad news counts at once, good news when it has held for so long."""
+    longest_hold: float = 300.0
+    """The hold doubles up to this for what gets bad again soon after it got better."""
+    gain: float = 0.1
+    """Paths are changed for others that cost less by this share, and by at least ``gain_ms``."""
+    gain_ms: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
 class LabNetwork:
     """A segment that is not underlay: clients in front of an edge, target servers behind gateways."""
 
@@ -258,6 +281,7 @@ class Topology:
     zone: DnsZone
     lab: Lab = field(default_factory=Lab)
     dns: DnsSettings = DnsSettings()
+    health: HealthSettings = HealthSettings()
 
     def nodes_of(self, region: str) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes.values() if node.region == region)

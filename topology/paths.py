@@ -12,6 +12,8 @@ from topology.model import Node, NodeNumber, Role
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from topology.health import Health
+    from topology.model import HealthSettings
     from topology.planner import Choice, Planner
 
 LEAST_SHARE = 0.01
@@ -42,29 +44,64 @@ def node_routes(
     copies: int,
     *,
     usable: Callable[[str], bool],
-    load: Mapping[str, float] | None = None,
+    health: Health | None = None,
+    kept: Sequence[tuple[str, ...]] = (),
 ) -> Routes:
     """Paths between two nodes through usable intermediate nodes only.
 
-    Among several usable nodes of a region the choice depends on the two ends: it spreads over the region's nodes in
-    proportion to what ``load`` (busy share by node, 0 where unknown) leaves of each, and a node that fails or fills up
-    moves only routes that went through it.
+    ``kept`` are the regions of the paths in use, which stay as long as others would not gain what the topology's
+    ``health`` asks for. Among several usable nodes of a region those count to which the links are as good as to the
+    best. Of these the choice depends on the two ends: it spreads in proportion to what each node's load leaves of it,
+    and a node that fails or fills up moves only routes that went through it.
     """
     topology = planner.topology
     source, destination = topology.nodes[source_node], topology.nodes[destination_node]
     without = frozenset(node.name for node in topology.by_role(Role.INTERMEDIATE) if not usable(node.name))
-    choice = planner.choose(source.region, destination.region, copies, without=without)
+    ends = (source.region, destination.region)
+    choice = planner.choose(*ends, copies, without=without)
+    staying = planner.again(*ends, kept, without=without) if kept else None
+    if staying is not None and not _clearly_better(planner, choice, staying):
+        choice = staying
     taken: set[str] = set()
     routes = []
     for path in choice.paths:
-        nodes = []
+        nodes: list[NodeNumber] = []
+        before = source
         for region in path.regions:
-            ready = [node for node in topology.nodes_of(region) if node.name not in without | taken]
-            picked = _pick(ready, source, destination, load or {})
+            ready = tuple(node for node in topology.nodes_of(region) if node.name not in without | taken)
+            last = region == path.regions[-1]
+            if health is not None:
+                ready = _healthy(ready, before, destination if last else None, health, topology.health)
+            picked = before = _pick(ready, source, destination, health.loads if health else {})
             taken.add(picked.name)
             nodes.append(picked.number)
         routes.append(Route((*nodes, destination.number), path.regions, path.cost))
     return Routes(tuple(routes), choice.overlap)
+
+
+def _clearly_better(planner: Planner, choice: Choice, staying: Choice) -> bool:
+    if len(choice.paths) != len(staying.paths) or (staying.overlap and choice.overlap != staying.overlap):
+        return True
+    limits = planner.topology.health
+    before = planner.total(staying)
+    return before - planner.total(choice) > max(limits.gain * before, limits.gain_ms)
+
+
+def _healthy(
+    ready: Sequence[Node], before: Node, after: Node | None, health: Health, limits: HealthSettings
+) -> tuple[Node, ...]:
+    """Without those whose links are clearly worse than the best one's; what is not measured counts as the best."""
+    arriving = _filled({node.name: health.node_cost(before.name, node.name) for node in ready})
+    leaving = _filled({node.name: health.node_cost(node.name, after.name) if after else None for node in ready})
+    costs = {name: cost + leaving[name] for name, cost in arriving.items()}
+    best = min(costs.values())
+    limit = best + max(limits.gain * best, limits.gain_ms)
+    return tuple(node for node in ready if costs[node.name] <= limit)
+
+
+def _filled(costs: Mapping[str, float | None]) -> dict[str, float]:
+    best = min((cost for cost in costs.values() if cost is not None), default=0.0)
+    return {name: best if cost is None else cost for name, cost in costs.items()}
 
 
 def why(planner: Planner, source: str, destination: str, copies: int, *, without: frozenset[str] = frozenset()) -> str:

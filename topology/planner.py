@@ -10,7 +10,8 @@ fast), ``topology.search``.
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections import Counter
+from itertools import combinations, pairwise
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,8 @@ from topology.overlap import least_overlapping, overlap
 from topology.search import cheapest_set
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from topology.model import Topology
     from topology.network import Walk
 
@@ -103,6 +106,35 @@ class Planner:
             guess = before.limit if before else -inf
             kept = row[destination] = self._solve(view, source, destination, copies, guess)
         return kept.choice
+
+    def again(
+        self, source: str, destination: str, kept: Sequence[tuple[str, ...]], *, without: frozenset[str] = NOTHING
+    ) -> Choice | None:
+        """These very paths, by their intermediate regions, at the present costs; None where they cannot be used."""
+        view = self._view(without)
+        network = view.network
+        crossed = Counter(region for regions in kept for region in regions)
+        if any(count > view.room.get(region, 0) for region, count in crossed.items()):
+            return None
+        hops = [hop for regions in kept for hop in pairwise((source, *regions, destination))]
+        if not all(kept) or not all(network.has_link(*hop) for hop in hops):
+            return None
+        walks = [tuple(network.index[region] for region in regions) for regions in kept]
+        found = [Path(network.regions(walk), plain_cost(network.length(source, walk, destination))) for walk in walks]
+        found.sort(key=lambda path: (path.cost, len(path.regions), path.regions))
+        return Choice(tuple(found), overlap(network, self.topology, walks))
+
+    def total(self, choice: Choice) -> float:
+        """What the set costs, with what is charged for having two of its regions together."""
+        tolls = {frozenset(pair): cost for pair, cost in self._pairs.items()}
+        together = (
+            tolls.get(frozenset((a, b)), 0.0)
+            for one, other in combinations(choice.paths, 2)
+            for a in one.regions
+            for b in other.regions
+            if a != b
+        )
+        return choice.cost + sum(together)
 
     def runner_up(self, source: str, destination: str, copies: int, *, without: frozenset[str] = NOTHING) -> Choice:
         """The best that is left when one of the chosen intermediate regions may not be used.

@@ -27,6 +27,18 @@ dns:                          # how the DNS nodes answer; all of it may be left 
   slip: 2                     # every second limited answer says "ask over TCP", the others are not sent
   # cookie_secrets: ["..."]   # 32 hexadecimal digits, the same at every node that shares an address
 
+health:                       # when links and paths count as bad, and when others are taken; all of it may be left out
+  loss_bad: 0.02              # bad from 2 % of loss on, good again below 0.5 %
+  loss_good: 0.005
+  delay_bad: 0.25             # bad when a quarter and 5 ms slower than normal, good again within 15 % or 3 ms of it
+  delay_bad_ms: 5
+  delay_good: 0.15
+  delay_good_ms: 3
+  hold: 30                    # seconds that good news must hold; bad news counts at once
+  longest_hold: 300           # to which the hold doubles for what flaps
+  gain: 0.1                   # other paths are taken when they cost less by a tenth and by 3 ms
+  gain_ms: 3
+
 # A region is a set of nodes of one role in one place: what may fail together. Two paths of a packet do not share an
 # intermediate region, a provider or a shared_risk group (a cable, a building) as long as there are others.
 regions:

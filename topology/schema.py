@@ -185,6 +185,7 @@ DnsAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value
 Ports = Annotated[PortRange, PlainValidator(_ports)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Cost = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 RoleName = Annotated[Role, PlainValidator(lambda value: _one_of(Role, value))]
 ModeName = Annotated[ServiceMode, PlainValidator(lambda value: _one_of(ServiceMode, value))]
@@ -214,6 +215,19 @@ class DnsShape(Shape):
     responses_per_second: int = Field(default=200, ge=0, le=1_000_000)
     slip: int = Field(default=2, ge=0, le=10)
     cookie_secrets: tuple[Secret, ...] = Field(default=(), max_length=4)
+
+
+class HealthShape(Shape):
+    loss_bad: Share = 0.02
+    loss_good: Share = 0.005
+    delay_bad: Share = 0.25
+    delay_bad_ms: Cost = 5.0
+    delay_good: Share = 0.15
+    delay_good_ms: Cost = 3.0
+    hold: Seconds = 30.0
+    longest_hold: Seconds = 300.0
+    gain: Share = 0.1
+    gain_ms: Cost = 3.0
 
 
 class RegionShape(Shape):
@@ -296,3 +310,4 @@ class Document(Shape):
     applications: dict[Name, ApplicationShape] = {}
     lab: LabShape = LabShape()
     dns: DnsShape = DnsShape()
+    health: HealthShape = HealthShape()

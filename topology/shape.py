@@ -113,7 +113,7 @@ def _in_words(problem: ErrorDetails) -> tuple[Key, str, str]:
             return key, "empty", _ADD.get(str(last), "write at least one entry")
         case "too_long":
             return key, f"{context['actual_length']} entries", f"write at most {context['max_length']}"
-        case "greater_than_equal" | "greater_than" | "less_than_equal" | "finite_number":
+        case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than" | "finite_number":
             return key, f"{_value(problem)} is out of range", f"use a number {_limits(context)}"
         case _:
             return key, f"{_value(problem)} is of the wrong type", problem["msg"].replace("Input should be", "write")
@@ -161,6 +161,8 @@ def _known_keys(key: Key) -> list[str]:
             shape = schema.CheckShape
         case ["dns"]:
             shape = schema.DnsShape
+        case ["health"]:
+            shape = schema.HealthShape
         case ["lab"]:
             shape = schema.LabShape
         case ["lab", "networks", _]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from braid.trouble import Sample, Thresholds, Troubles
+from braid.trouble import Sample, Troubles
+from topology.model import HealthSettings
 
 
 def follow(samples: list[tuple[float, float | None, float | None]]) -> Troubles:
@@ -50,9 +51,31 @@ def test_a_way_that_stays_longer_becomes_the_normal_one() -> None:
 
 
 def test_what_is_no_longer_sampled_is_forgotten() -> None:
-    troubles = Troubles(Thresholds(loss_bad=0.5))
+    troubles = Troubles(HealthSettings(loss_bad=0.5))
     troubles.observe({"a": Sample(None, 0.4), "b": Sample(None, 0.6)}, 0.0)
     assert (troubles.of("a"), len(troubles.of("b"))) == ((), 1)
     troubles.observe({"a": Sample(None, None)}, 1.0)
     assert troubles.of("b") == ()
     assert troubles.of("nobody") == ()
+
+
+def test_what_flaps_has_to_hold_for_longer_and_says_so() -> None:
+    troubles = Troubles()
+    ends = []
+    now = 0.0
+    for _ in range(4):
+        troubles.observe({"path": Sample(10.0, 0.1)}, now)
+        began = now
+        while kinds(troubles):
+            now += 1.0
+            troubles.observe({"path": Sample(10.0, 0.0)}, now)
+        ends.append(now - began)
+        now += 5.0
+    assert ends == [31.0, 61.0, 121.0, 241.0]
+    troubles.observe({"path": Sample(10.0, 0.1)}, now)
+    assert troubles.of("path")[0].text == "loses 10 % of its copies, flaps: relapse 4"
+    troubles.observe({"path": Sample(10.0, 0.0)}, now + 1)
+    troubles.observe({"path": Sample(10.0, 0.0)}, now + 302)
+    assert kinds(troubles) == []
+    troubles.observe({"path": Sample(10.0, 0.1)}, now + 302 + 601)
+    assert troubles.of("path")[0].text == "loses 10 % of its copies"

@@ -43,6 +43,8 @@ SHAPE = [
     case("zone missing", "zone: {name: apps.example}\n", "", "zone", "missing", "DNS zone"),
     case("unsupported version", "braid: 1", "braid: 2", "braid", "unsupported version 2", "`braid: 1`"),
     case("version missing", "braid: 1\n", "", "braid", "missing", "`braid: 1`"),
+    case("health key", "name: small", "name: small\nhealth: {los_bad: 0}", "health.los_bad", "unknown", "loss_bad"),
+    case("loss", "name: small", "name: small\nhealth: {loss_bad: 2}", "health.loss_bad", "out of range", "below 1"),
     case("bad name", "  m-1:", "  M_1:", "nodes.M_1", "'M_1' is no name", "a-z, 0-9 and -"),
     case("long name", "name: small", f"name: {'x' * 64}", "name", "is no name", "1 to 63"),
     case("bad hostname", "shop.apps", "sh_op.apps", "A.hostnames[0]", "no domain name", "labels"),
@@ -74,6 +76,17 @@ SHAPE = [
 ]
 
 MEANING = [
+    case(
+        "thresholds of health",
+        "name: small",
+        "name: small\nhealth: {loss_bad: 0.01, loss_good: 0.02}",
+        "health.loss_good",
+        "0.02 is more than loss_bad, 0.01",
+        "at most 0.01",
+    ),
+    case(
+        "holds", "name: small", "name: small\nhealth: {hold: 60, longest_hold: 30}", "health.hold", "60 is more", "30"
+    ),
     case("unknown region", "region: m,", "region: q,", "nodes.m-1.region", "unknown region q", "use one of e, m"),
     case(
         "region without nodes", "  d: {role: dns}", "  x: {role: dns}\n  d: {role: dns}", "regions.x", "no node", "add"

@@ -5,6 +5,7 @@ from pathlib import Path as File
 import pytest
 
 from tests.topology.reference import graph, plain
+from topology.health import Health, Measure
 from topology.paths import node_routes, why
 from topology.planner import Planner
 from topology.source import load, parse
@@ -49,8 +50,10 @@ def test_a_loaded_node_gets_its_share_and_gives_up_only_its_own_routes() -> None
     edges = [name for name in planner.topology.nodes if name.startswith("edge")]
 
     def through_busy(load: float) -> set[str]:
+        health = Health(planner.topology, "edge-0")
+        health.observe({}, {}, {"mid-0": load}, 0.0)
         routes = {
-            edge: node_routes(planner, edge, "gw-1", 1, usable=lambda _: True, load={"mid-0": load}).routes[0]
+            edge: node_routes(planner, edge, "gw-1", 1, usable=lambda _: True, health=health).routes[0]
             for edge in edges
         }
         return {edge for edge, route in routes.items() if route.nodes[0] == busy}
@@ -94,6 +97,30 @@ def test_the_reason_names_what_was_chosen_and_the_runner_up(
 
 def test_without_a_path_the_reason_says_so() -> None:
     assert why(Planner(graph(plain("a"), {("e", "a"): 1.0})), "e", "g", 2) == "no path"
+
+
+def test_of_a_region_with_several_nodes_a_bad_one_is_left_and_the_region_kept() -> None:
+    planner = Planner(parse(wide(edges=8, middle=3), "wide.yaml"))
+    health = Health(planner.topology, "edge-0")
+    good = {(f"mid-{n}", "gw-1"): Measure(2.0, 0.0) for n in range(3)} | {("edge-0", "mid-0"): Measure(1.0, 0.0)}
+    bad = good | {("mid-1", "gw-1"): Measure(2.0, 0.2)}
+
+    def picked(edge: str) -> int:
+        found = node_routes(planner, edge, "gw-1", 1, usable=lambda _: True, health=health, kept=(("m",),))
+        assert found.routes[0].regions == ("m",)
+        return found.routes[0].nodes[0]
+
+    numbers = [planner.topology.nodes[f"mid-{n}"].number for n in range(3)]
+    health.observe(good, {}, {}, 0.0)
+    before = {f"edge-{n}": picked(f"edge-{n}") for n in range(8)}
+    assert numbers[1] in before.values()
+    for now in (1.0, 2.0):
+        changed = health.observe(bad, {}, {}, now)
+    # The region still costs what its good nodes cost.
+    assert changed.links == {}
+    after = {edge: picked(edge) for edge in before}
+    assert numbers[1] not in after.values()
+    assert all(after[edge] == node for edge, node in before.items() if node != numbers[1])
 
 
 def wide(edges: int, middle: int) -> str:
