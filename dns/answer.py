@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dns import gate
 from dns.chaos import CLASS_CH
-from dns.client import client_of
+from dns.client import client_of, sender
 from dns.counters import RCODE_NAMES, TYPE_NAMES
 from dns.explain import asks_to_explain, explain_reply
+from dns.frequent import NOTHING, SHAPES, remember, udp_limit
 from dns.gate import Drop, Fault, Query
 from dns.limit import Verdict
-from dns.options import COOKIE, KEEPALIVE, NSID, UDP_SIZE, Edns, opt_record, option, subnet_option
-from dns.records import TYPE_A, TYPE_AAAA, TYPE_TXT
+from dns.message import QR, RD, pack, truncated
+from dns.options import COOKIE, KEEPALIVE, NSID, Edns, opt_record, option, subnet_option
+from dns.records import TYPE_TXT
 from dns.zone import NODATA, Reply, Zone
 from topology.model import ClientSubnetUse
 
 if TYPE_CHECKING:
+    from dns.client import Client
     from dns.cookies import Cookies
     from dns.counters import Counters
+    from dns.frequent import Additional, Steered
     from dns.limit import RateLimiter
     from dns.view import View
-    from dns.zone import Name
 
 Transport = Literal["udp", "tcp"]
 
@@ -31,10 +33,9 @@ CLASS_IN = 1
 KEEPALIVE_UNIT = 0.1
 """Seconds, RFC 7828 section 3.1."""
 
-_HEADER = struct.Struct("!6H")
-_QR, _AA, _TC, _RD = 0x8000, 0x0400, 0x0200, 0x0100
-_PLAIN_UDP = 512
-_TCP_SIZE = 65535
+TCP_SIZE = 65535
+
+_BYTE = [bytes((number,)) for number in range(256)]
 _EMPTY = Reply()
 
 
@@ -71,7 +72,38 @@ class Responder:
 
         Never raises for anything in ``data``.
         """
+        view = self.view
+        shape = SHAPES.get(data[2:12]) if transport == "udp" else None
+        asked, end = None, 0
+        if shape is not None:
+            end = data.find(0, 12) + 5
+            asked = view.zones.steered.get(data[12:end].lower())
+            if asked is not None:
+                rest = data[end:]
+                additional = view.additionals.get(rest) if rest else NOTHING
+                if additional is not None and shape.opt == bool(rest):
+                    return self._respond_to_frequent(data, end, shape.rd, asked, additional, client, now)
         query = gate.read(data)
+        if isinstance(query, Query) and asked is not None:
+            remember(view, data[end:], query.edns)
+        return self._respond(query, data[:2], client, transport, now, unix, local)
+
+    def _respond_to_frequent(
+        self, data: bytes, end: int, rd: int, asked: Steered, additional: Additional, client: bytes, now: float
+    ) -> bytes | None:
+        counters = self.counters
+        result = self._steer(asked, additional.client or sender(client), self.view)
+        counters.queries["udp", asked.label, "NOERROR"] += 1
+        opt = additional.opt
+        if additional.after is not None:
+            opt += _BYTE[result.scope] + additional.after
+            counters.subnets[additional.family] += 1
+        return self._finish(data[:2], data[12:end], QR | rd, result, opt, additional.limit, client, now)
+
+    def _respond(
+        self, query: Query | Fault | Drop, ident: bytes, client: bytes, transport: Transport, now: float, unix: int,
+        local: bool,
+    ) -> bytes | None:  # fmt: skip
         counters, view = self.counters, self.view
         if isinstance(query, Drop):
             counters.drops[query.reason] += 1
@@ -84,29 +116,29 @@ class Responder:
             result, label, flags = self._resolve(query, client, view, local), TYPE_NAMES.get(query.qtype, "other"), 0
             if query.edns is not None:
                 options, known = self._options(query.edns, client, transport, result.scope, unix)
-        flags |= _QR | _RD * query.rd | result.rcode & 15
+        flags |= QR | RD * query.rd | result.rcode & 15
         counters.queries[transport, label, RCODE_NAMES[result.rcode]] += 1
-        tail = b"" if query.edns is None else opt_record(result.rcode, query.edns.do, options)
-        limit = _TCP_SIZE
-        if transport == "udp":
-            limit = _PLAIN_UDP if query.edns is None else min(max(query.edns.udp_size, _PLAIN_UDP), UDP_SIZE)
-        answer = _pack(query, flags, result, tail, limit)
-        counters.truncated += answer[2] & 2 > 0
-        if transport == "tcp" or known:
-            return answer
-        return self._within_limits(query, flags, tail, client, answer, now)
+        opt = b"" if query.edns is None else opt_record(result.rcode, query.edns.do, options)
+        if transport == "tcp":
+            return pack(ident, query.question, flags, result.reply, result.zone, opt, TCP_SIZE)
+        limit = udp_limit(query.edns)
+        return self._finish(ident, query.question, flags, result, opt, limit, None if known else client, now)
 
-    def _within_limits(
-        self, query: Query | Fault, flags: int, tail: bytes, client: bytes, answer: bytes, now: float
-    ) -> bytes | None:
+    def _finish(
+        self, ident: bytes, question: bytes, flags: int, result: _Result, opt: bytes, limit: int,
+        client: bytes | None, now: float,
+    ) -> bytes | None:  # fmt: skip
+        """The answer over UDP if the rate limit lets it go to ``client``; None is whom it does not count."""
+        answer = pack(ident, question, flags, result.reply, result.zone, opt, limit)
+        if answer[2] & 2:
+            self.counters.truncated += 1
+        if client is None:
+            return answer
         verdict = self.limiter.judge(client, len(answer), now)
         if verdict is Verdict.SEND:
             return answer
         self.counters.limited[verdict.value] += 1
-        if verdict is Verdict.DROP:
-            return None
-        question = query.question
-        return _HEADER.pack(query.id, flags | _TC, bool(question), 0, 0, bool(tail)) + question + tail
+        return None if verdict is Verdict.DROP else truncated(ident, question, flags, opt)
 
     def _options(self, edns: Edns, client: bytes, transport: Transport, scope: int, unix: int) -> tuple[bytes, bool]:
         """The options of the answer, and whether the client is known to be where its address says."""
@@ -142,53 +174,33 @@ class Responder:
         zone, name = found
         if name is None:
             return _Result(NXDOMAIN, NODATA, zone)
-        if name.application is not None and query.qtype in (TYPE_A, TYPE_AAAA):
-            return self._steer(query, name, name.application, client, view)
+        asked = name.steered.get(query.qtype)
+        if asked is not None:
+            subnet = None if query.edns is None else query.edns.subnet
+            return self._steer(asked, client_of(client, subnet, view.config.settings.client_subnet), view)
         return _Result(NOERROR, name.replies.get(query.qtype, name.otherwise), zone)
 
-    def _steer(self, query: Query, name: Name, application: str, source: bytes, view: View) -> _Result:
-        subnet = None if query.edns is None else query.edns.subnet
-        client = client_of(source, subnet, view.config.settings.client_subnet)
-        decision = view.decide(client.version, client.number, application)
-        scope = decision.scope if client.passed_on else 0
-        edges, zones = decision.edges, view.zones
-        self.counters.decisions[decision.reason] += 1
-        vips = zones.vips_degraded if application in view.troubled else zones.vips
+    def _steer(self, asked: Steered, client: Client, view: View) -> _Result:
+        application, zone, _, vips, vips_degraded, varies = asked
+        counters = self.counters
+        edges, scope, reason, _ = view.decide(client.version, client.number, application)
+        if not client.passed_on:
+            scope = 0
+        counters.decisions[reason] += 1
+        if application in view.troubled:
+            vips = vips_degraded
         if len(edges) == 1:
-            self.counters.answers[application, view.edge_names[edges[0]]] += 1
-            reply = vips[edges[0], application].get(query.qtype)
+            counters.answers[application, view.edge_names[edges[0]]] += 1
+            reply = vips[edges[0]]
         else:
-            reply = _merged(
-                [found for edge in edges if (found := vips[edge, application].get(query.qtype)) is not None]
-            )
+            reply = _merged([found for edge in edges if (found := vips[edge]) is not None])
         if reply is None:
             # Elsewhere it may be different, unless no edge has addresses of this family.
-            return _Result(NOERROR, NODATA, name.zone, scope if query.qtype in zones.kinds.get(application, ()) else 0)
-        return _Result(NOERROR, reply, name.zone, scope)
+            return _Result(NOERROR, NODATA, zone, scope if varies else 0)
+        return _Result(NOERROR, reply, zone, scope)
 
 
 def _merged(replies: list[Reply]) -> Reply | None:
     if not replies:
         return None
     return Reply(b"".join(reply.answer for reply in replies), sum(reply.answers for reply in replies))
-
-
-def _pack(query: Query | Fault, flags: int, result: _Result, tail: bytes, limit: int) -> bytes:
-    question, reply, zone = query.question, result.reply, result.zone
-    body, authority = reply.answer, 0
-    if zone is not None:
-        flags |= _AA
-        if reply.negative:
-            # The zone's name stands at the end of the question's: that is where negative answers point to.
-            offset = 12 + len(question) - 4 - len(zone.apex)
-            body += (0xC000 | offset).to_bytes(2, "big").join(zone.soa)
-            authority = 1
-    room = limit - 12 - len(question) - len(body) - len(tail)
-    if room < 0:
-        return _HEADER.pack(query.id, flags | _TC, bool(question), 0, 0, bool(tail)) + question + tail
-    if reply.extras and len(reply.extra) <= room:
-        body += reply.extra
-        counts = (bool(question), reply.answers, authority, reply.extras + bool(tail))
-    else:
-        counts = (bool(question), reply.answers, authority, bool(tail))
-    return _HEADER.pack(query.id, flags, *counts) + question + body + tail

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from topology.model import IPNetwork
 
 BITS = {4: 32, 6: 128}
+REMEMBERED = 16_384
 
 Group = tuple[int, ...]
 """Indices into the edges of the configuration."""
@@ -64,6 +65,8 @@ class _Family:
         everybody = tuple(edge for edge, own in enumerate(serves) if not own)
         known: dict[tuple[Group, ...], Cell] = {}
         self._starts: list[int] = []
+        self._found: dict[int, tuple[Cell, int]] = {}
+        """Clients that have asked: with many prefixes a search touches memory that is in no cache."""
         cells: list[Cell] = []
         for start in sorted({0, *_ends(prefixes, self._bits)}):
             matching = tuple(
@@ -79,6 +82,14 @@ class _Family:
         self.cells = tuple(cells)
 
     def find(self, number: int) -> tuple[Cell, int]:
+        found = self._found.get(number)
+        if found is None:
+            if len(self._found) >= REMEMBERED:
+                self._found.clear()
+            found = self._found[number] = self._search(number)
+        return found
+
+    def _search(self, number: int) -> tuple[Cell, int]:
         starts = self._starts
         after = bisect_right(starts, number)
         # The nearest addresses outside the cell; one bit more than is shared with either of them tells them apart.

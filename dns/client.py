@@ -23,13 +23,22 @@ class Client(NamedTuple):
 
 
 def client_of(source: bytes, subnet: ClientSubnet | None, use: ClientSubnetUse) -> Client:
-    """``source`` is the packed address of the sender. A prefix of length 0 asks for an answer to the sender itself."""
-    if subnet is not None and subnet.source and use is not ClientSubnetUse.OFF:
+    """``source`` is the packed address of the sender."""
+    return (subnet and passed_on(subnet, use)) or sender(source)
+
+
+def sender(source: bytes) -> Client:
+    return Client(_VERSION[len(source)], int.from_bytes(source, "big"), False)
+
+
+def passed_on(subnet: ClientSubnet, use: ClientSubnetUse) -> Client | None:
+    """None when it is not to be used, or has length 0, which asks for an answer to the sender itself."""
+    if subnet.source and use is not ClientSubnetUse.OFF:
         version = 4 if subnet.family == 1 else 6
         number = subnet.number
         if use is ClientSubnetUse.ALL or _is_global(version, number):
             return Client(version, number, True)
-    return Client(_VERSION[len(source)], int.from_bytes(source, "big"), False)
+    return None
 
 
 @lru_cache(maxsize=16384)

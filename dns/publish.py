@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from struct import Struct
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 from dnslib import NS, PTR, SOA
 
 from dns import records
-from dns.records import TO_QUESTION, TYPE_ANY, TYPE_CNAME, TYPE_HINFO, TYPE_NS, TYPE_SOA, wire_name
+from dns.frequent import Steered
+from dns.records import (
+    TO_QUESTION,
+    TYPE_A,
+    TYPE_AAAA,
+    TYPE_ANY,
+    TYPE_CNAME,
+    TYPE_HINFO,
+    TYPE_NS,
+    TYPE_SOA,
+    wire_name,
+)
 from dns.reverse import reverse_zones
 from dns.zone import Name, Reply, Zone, Zones
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from dns.config import DnsConfig
 
 STATIC_TTL = 3600
 """Seconds, for what no health decides: NS, SOA, name servers' addresses, PTR."""
+_QUESTION_TAIL = Struct("!HH")
+_CLASS_IN = 1
 _HINFO_RFC8482 = b"\x07RFC8482\x00"
 
 RecordSets = dict[bytes, dict[int, list[bytes]]]
@@ -34,11 +48,12 @@ def make_zones(config: DnsConfig) -> Zones:
             for owner, hostname in pointers.items():
                 sets.setdefault(wire_name(owner), {})[records.TYPE_PTR] = [records.pack(PTR(hostname), STATIC_TTL)]
             names |= _names(_zone(config, apex), sets, {})
-    vips = _vips(config, config.zone.ttl)
-    kinds: dict[str, frozenset[int]] = {}
-    for (_, application), own in vips.items():
-        kinds[application] = kinds.get(application, frozenset()) | own.keys()
-    return Zones(names, vips, _vips(config, config.ttl_degraded), kinds)
+    steered = {
+        owner + _QUESTION_TAIL.pack(kind, _CLASS_IN): asked
+        for owner, name in names.items()
+        for kind, asked in name.steered.items()
+    }
+    return Zones(names, steered)
 
 
 def _forward(config: DnsConfig) -> dict[bytes, Name]:
@@ -53,7 +68,8 @@ def _forward(config: DnsConfig) -> dict[bytes, Name]:
         packed_record = records.pack_data(record.kind, record.ttl, record.data)
         sets.setdefault(wire_name(record.owner), {}).setdefault(record.kind, []).append(packed_record)
     zone = _zone(config, config.zone.name)
-    names = _names(zone, sets, {wire_name(hostname): name for hostname, name in config.hosts.items()})
+    applications = {name: _steered(config, name, zone) for name in set(config.hosts.values())}
+    names = _names(zone, sets, {wire_name(hostname): applications[name] for hostname, name in config.hosts.items()})
     apex = names[zone.apex]
     servers = replace(apex.replies[TYPE_NS], extra=b"".join(glue), extras=len(glue))
     names[zone.apex] = replace(apex, replies={**apex.replies, TYPE_NS: servers})
@@ -78,7 +94,7 @@ def _soa(config: DnsConfig) -> SOA:
     return SOA(config.servers[0].hostname, config.zone.contact, numbers)
 
 
-def _names(zone: Zone, sets: RecordSets, steered: Mapping[bytes, str]) -> dict[bytes, Name]:
+def _names(zone: Zone, sets: RecordSets, steered: Mapping[bytes, Mapping[int, Steered]]) -> dict[bytes, Name]:
     existing = _with_parents({*sets, *steered}, zone.apex)
     names: dict[bytes, Name] = {}
     for owner in existing:
@@ -90,11 +106,11 @@ def _names(zone: Zone, sets: RecordSets, steered: Mapping[bytes, str]) -> dict[b
         if own or owner in steered:
             # RFC 8482 4.2: one small record instead of all that there is.
             replies[TYPE_ANY] = _reply([records.pack_data(TYPE_HINFO, STATIC_TTL, _HINFO_RFC8482)])
-        names[owner] = Name(zone, replies, application=steered.get(owner))
+        names[owner] = Name(zone, replies, steered=steered.get(owner, {}))
     return names
 
 
-def _alias(zone: Zone, owner: bytes, sets: RecordSets, steered: Mapping[bytes, str], existing: set[bytes]) -> Name:
+def _alias(zone: Zone, owner: bytes, sets: RecordSets, steered: Container[bytes], existing: Container[bytes]) -> Name:
     """The alias, and with it what stands at its end if that is the same for every client.
 
     An alias of a steered name is answered alone (RFC 7871 section 7.2.1): the client prefix for which the answer is
@@ -123,11 +139,20 @@ def _reply(packed: Iterable[bytes]) -> Reply:
     return Reply(b"".join(TO_QUESTION + record for record in packed), len(packed))
 
 
-def _vips(config: DnsConfig, ttl: int) -> dict[tuple[int, str], dict[int, Reply]]:
+def _steered(config: DnsConfig, application: str, zone: Zone) -> dict[int, Steered]:
+    vips, degraded = (_vips(config, application, ttl) for ttl in (config.zone.ttl, config.ttl_degraded))
     return {
-        key: {kind: _reply(packed) for kind, packed in records.pack_addresses(addresses, ttl).items()}
-        for key, addresses in config.vips.items()
+        kind: Steered(application, zone, label, vips[kind], degraded[kind], any(vips[kind]))
+        for kind, label in ((TYPE_A, "A"), (TYPE_AAAA, "AAAA"))
     }
+
+
+def _vips(config: DnsConfig, application: str, ttl: int) -> dict[int, tuple[Reply | None, ...]]:
+    """Type -> per edge."""
+    packed = [
+        records.pack_addresses(config.vips.get((edge, application), ()), ttl) for edge in range(len(config.edges))
+    ]
+    return {kind: tuple(_reply(own[kind]) if kind in own else None for own in packed) for kind in (TYPE_A, TYPE_AAAA)}
 
 
 def _first_hostnames(config: DnsConfig) -> dict[str, str]:

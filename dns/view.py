@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from dns.cells import Cell
     from dns.config import DnsConfig
+    from dns.frequent import Additional
     from dns.zone import Reply, Zones
 
 REMEMBERED = 65_536
@@ -64,6 +65,8 @@ class View:
     """Those that somebody has asked for; they depend on nothing but this view."""
     _preferred: dict[tuple[Order, int, int], int] = field(default_factory=dict)
     """Among equals: what clients of a prefix got; they depend on nothing but the configuration."""
+    additionals: dict[bytes, Additional] = field(default_factory=dict)
+    """Sections that queries came with; they depend on nothing but the settings."""
 
     def decide(self, version: int, client: int, application: str) -> Decision:
         """For a client's address as an integer. What ``braid dns explain`` shows is this decision."""

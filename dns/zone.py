@@ -5,12 +5,13 @@ RFC 1034 section 4.3.2, 2308, 4592 (wildcards), 8020 (empty non-terminals).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dns.frequent import Steered
     from dns.records import Records
 
 _WILDCARD = b"\x01*"
@@ -48,19 +49,19 @@ class Name:
     replies: Mapping[int, Reply]
     otherwise: Reply = NODATA
     """To every other type: for an alias the alias."""
-    application: str | None = None
-    """Whose A and AAAA are steered."""
+    steered: Mapping[int, Steered] = field(default_factory=dict)
+    """A and AAAA of an application's hostname."""
+
+    @property
+    def application(self) -> str | None:
+        return next((steered.application for steered in self.steered.values()), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Zones:
     names: Mapping[bytes, Name]
-    vips: Mapping[tuple[int, str], Mapping[int, Reply]]
-    """(edge, application) -> type -> its VIPs."""
-    vips_degraded: Mapping[tuple[int, str], Mapping[int, Reply]]
-    """The same with a TTL for times of trouble."""
-    kinds: Mapping[str, frozenset[int]]
-    """Application -> types of address that any of its VIPs has."""
+    steered: Mapping[bytes, Steered]
+    """The same of all names, by question: name, type and class, in lower case."""
 
     def find(self, name: bytes) -> tuple[Zone, Name | None] | None:
         """The zone, and the name that answers, which may be a wildcard; None outside every zone.

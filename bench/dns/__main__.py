@@ -48,7 +48,7 @@ def _loads(world: World, rounds: int, seconds: float, rate: int | None) -> list[
     loads: list[Load] = []
     with tempfile.TemporaryDirectory() as directory:
         questions = Path(directory) / "questions"
-        write_questions(questions, world.hostnames, world.seed)
+        write_questions(questions, world)
         for _ in range(rounds):
             for name, start in (("braid", braid), ("nsd", nsd)):
                 try:

@@ -15,17 +15,15 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from bench.dns.mutate import query, question
+from bench.dns.mutate import query, question, subnet
 from bench.dns.world import ZONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from bench.dns.world import World
 
 SERVER_CPU, CLIENT_CPU = "0", "1"
-_SUBNET = "8:0001180001020300"[:-2]
-"""EDNS option of every query: the client prefix 1.2.3.0/24."""
 
 
 class Unavailable(Exception):
@@ -49,7 +47,7 @@ def required(program: str, package: str) -> str:
 
 def measure(server: str, port: int, questions: Path, seconds: float, rate: int | None) -> Load:
     command = ["taskset", "-c", CLIENT_CPU, required("dnsperf", "dnsperf"), "-s", "127.0.0.1", "-p", str(port)]
-    command += ["-d", str(questions), "-l", str(seconds), "-c", "8", "-T", "1", "-q", "200", "-e", "-E", _SUBNET]
+    command += ["-d", str(questions), "-B", "-l", str(seconds), "-c", "8", "-T", "1", "-q", "200"]
     if rate is not None:
         command += ["-Q", str(rate)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
@@ -61,14 +59,15 @@ def measure(server: str, port: int, questions: Path, seconds: float, rate: int |
     )
 
 
-def write_questions(file: Path, hostnames: Sequence[str], seed: int) -> None:
-    """The letters' case at random, as resolvers ask (0x20)."""
-    rng = Random(seed)
-    names = [
-        "".join(letter.upper() if rng.random() < 0.5 else letter for letter in rng.choice(hostnames))
-        for _ in range(20_000)
-    ]
-    file.write_text("".join(f"{name} A\n" for name in names))
+def write_questions(file: Path, world: World) -> None:
+    """20,000 queries as resolvers send them: the letters' case at random (0x20), EDNS with a client's prefix; names and
+    prefixes are drawn independently of each other."""
+    rng, prefixes = Random(world.seed), world.client_prefixes
+    with file.open("wb") as out:
+        for _ in range(20_000):
+            name = "".join(letter.upper() if rng.random() < 0.5 else letter for letter in rng.choice(world.hostnames))
+            data = query(question(name), subnet(rng.choice(prefixes)))
+            out.write(len(data).to_bytes(2, "big") + data)
 
 
 @contextmanager

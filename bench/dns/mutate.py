@@ -24,12 +24,17 @@ def query(body: bytes, options: bytes | None = None, *, ident: int = 7, flags: i
     return head + body + struct.pack("!xHHIH", 41, 1232, ttl, len(options)) + options
 
 
+def subnet(prefix: bytes) -> bytes:
+    """The option for the client's prefix of 24 bits."""
+    return struct.pack("!HHHBB3s", 8, 7, 1, 24, 0, prefix)
+
+
 def sound_queries(names: Sequence[str]) -> list[bytes]:
     """Of every kind that is worth breaking."""
-    subnet = struct.pack("!HHHBB3s", 8, 7, 1, 24, 0, b"\x01\x02\x03")
+    client = subnet(b"\x01\x02\x03")
     cookie = struct.pack("!HH8s", 10, 8, b"abcdefgh")
     found = [query(question(name, kind)) for name in names for kind in (1, 28, 255, 65)]
-    found += [query(question(name), options) for name in names for options in (b"", subnet, cookie, subnet + cookie)]
+    found += [query(question(name), options) for name in names for options in (b"", client, cookie, client + cookie)]
     found += [
         query(b"\x01a" * 127 + b"\x00\x00\x01\x00\x01"),
         query(question(names[0]), bytes(1200)),

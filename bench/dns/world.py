@@ -33,16 +33,27 @@ class World:
     def hostnames(self) -> list[str]:
         return [f"app{number}.{ZONE}" for number in range(self.names)]
 
+    @property
+    def serves(self) -> list[set[IPNetwork]]:
+        """Per edge the prefixes of its clients."""
+        rng = Random(self.seed)
+        serves: list[set[IPNetwork]] = [set() for _ in range(self.edges)]
+        for _ in range(self.prefixes):
+            length = rng.choice((16, 18, 20, 22, 24))
+            network = ip_network((rng.getrandbits(32) >> (32 - length) << (32 - length), length))
+            rng.choice(serves).add(network)
+        return serves
+
+    @property
+    def client_prefixes(self) -> list[bytes]:
+        """The first 24 bits of an address in each of them."""
+        return sorted({prefix.network_address.packed[:3] for own in self.serves for prefix in own})
+
 
 def config_of(world: World, port: int) -> DnsConfig:
     """Without a rate limit: the load comes from one address."""
-    rng = Random(world.seed)
-    serves: list[set[IPNetwork]] = [set() for _ in range(world.edges)]
-    for _ in range(world.prefixes):
-        length = rng.choice((16, 18, 20, 22, 24))
-        network = ip_network((rng.getrandbits(32) >> (32 - length) << (32 - length), length))
-        rng.choice(serves).add(network)
-    edges = tuple(Edge(f"edge-{n}", n + 1, tuple(sorted(own, key=str))) for n, own in enumerate(serves))
+    serves = enumerate(world.serves)
+    edges = tuple(Edge(f"edge-{n}", n + 1, tuple(sorted(own, key=str))) for n, own in serves)
     vips = {
         (edge, f"app{number}"): (ip_address((10 << 24) + (edge << 16) + number),)
         for edge in range(world.edges)
