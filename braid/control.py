@@ -6,7 +6,7 @@ Everything here runs in one trio task at a time and never awaits, so a decision 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -15,6 +15,7 @@ from braid import log as logs
 from braid.desired import Desired, PathSet
 from braid.events import Control, CoreEvent, Established, Failed, Initiation
 from braid.identity import read_certificate
+from braid.measured import Reports, own_links, own_paths
 from braid.pathwatch import PathWatch, samples
 from braid.peers import PeerCertificates, own_problem, refusal, wanted
 from braid.plan import AppNumbers, PathPlanner, plan_neighbours, plan_shards, usable_by_number
@@ -68,6 +69,8 @@ class ControlPlane:
         self.reloaded = trio.Event()
         self.receive_summary: Callable[[Control], bool] = lambda _control: False
         """Takes what is a summary for the status page; the rest is the role's."""
+        self.reports: Callable[[], Reports] = Reports
+        """What others told of their links since the last call."""
         self._credentials = credentials
         self._clock = clock
         self._today = today
@@ -124,16 +127,19 @@ class ControlPlane:
                 self.look_at_paths()
 
     def look_at_paths(self) -> None:
-        before = {path for paths in self._path_sets() for path in paths.paths}
-        if not self._watch.observe(samples(self._ask(lambda: seam.read_snapshot(self.core), {})), self._clock()):
+        now = self._clock()
+        snapshot: dict[str, Any] = self._ask(lambda: seam.read_snapshot(self.core), {})
+        broken = self._watch.observe(samples(snapshot), now)
+        told = self.reports()
+        links = {**told.links, **own_links(self.topology, self.name, snapshot)}
+        paths = own_paths(self.topology, self.name, snapshot)
+        dearer = self._paths.observe(self.topology, self.name, links, paths, told.loads, now)
+        if not broken and not dearer:
             return
+        before = self._routes()
         self.replan()
-        if before != {path for paths in self._path_sets() for path in paths.paths}:
-            avoided = self._avoided()
-            if avoided:
-                log.warning("paths do not arrive, others are used", avoided=avoided)
-            else:
-                log.info("paths that did not arrive are tried again")
+        if before != self._routes():
+            self._log_change(broken)
             self.announce()
 
     def review_peers(self) -> None:
@@ -258,6 +264,22 @@ class ControlPlane:
         except RuntimeError as error:
             self._fail(str(error))
             return nothing
+
+    def _routes(self) -> dict[tuple[int, int], tuple[tuple[int, ...], ...]]:
+        return {(each.peer, each.copies): tuple(path.route for path in each.paths) for each in self._path_sets()}
+
+    def _log_change(self, broken: bool) -> None:
+        avoided = self._avoided()
+        if broken and avoided:
+            log.warning("paths do not arrive, others are used", avoided=avoided)
+        elif broken:
+            log.info("paths that did not arrive are tried again")
+        else:
+            log.info("other paths are used by what was measured")
+
+    def why(self, peer: str, copies: int) -> str:
+        """Why the paths to a peer were chosen, in words."""
+        return self._paths.why(self.name, peer, copies)
 
     def _avoided(self) -> dict[str, list[str]]:
         names = {int(node.number): node.name for node in self.topology.nodes.values()}

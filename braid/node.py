@@ -150,7 +150,7 @@ async def run(
                 nursery.start_soon(control.run_timers)
                 nursery.start_soon(control.watch_paths)
                 await reloader.capture_addresses()
-                view = View(control, loaded, rng, trio.current_time, time.time)
+                view = View(control, loaded, rng, trio.current_time, time.time, time.process_time)
                 handle = replace(control.handle(view.is_ready), topology_file=options.topology)
                 await nursery.start(role.serve, handle)
                 nursery.start_soon(follow, view.record)

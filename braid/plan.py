@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from braid.desired import MAX_PATH_ID, Neighbour, PathChoice, PathSet
 from topology.graph import neighbours
+from topology.health import Health
 from topology.model import NodeNumber, PortRange, Role, SocketAddress, Topology
 from topology.paths import node_routes
 from topology.planner import Planner
+from topology.why import why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from braid.desired import PortMatch
+    from topology.health import NodePair, Nodes
+    from topology.held import Measure
     from topology.paths import Route, Routes
 
+Wish = tuple[str, int]
+"""A peer's name, and a number of copies that go there."""
 OVERHEAD_IPV4 = 76
 """Outer IPv4 and UDP headers, hop header and AEAD tag; docs/wire.md."""
 OVERHEAD_IPV6 = 96
@@ -79,7 +86,7 @@ def _nothing(_peer: NodeNumber) -> frozenset[int]:
 
 
 class PathPlanner:
-    """Chooses paths from node to node, and keeps what it worked out, and the paths' numbers, from one time to the next.
+    """Chooses paths from node to node, by what was measured, and keeps what it worked out from one time to the next.
 
     ``overlaps`` says after each ``plan`` what paths share that should share nothing: peer name -> words.
     """
@@ -87,7 +94,47 @@ class PathPlanner:
     def __init__(self) -> None:
         self._ids = PathIds()
         self._planner: Planner | None = None
+        self._health: Health | None = None
+        self._kept: dict[Wish, tuple[tuple[str, ...], ...]] = {}
+        """Regions of the paths that were chosen last."""
+        self.chosen: dict[Wish, Routes] = {}
+        """What the last plan chose."""
+        self._reasons: dict[Wish, str] = {}
         self.overlaps: dict[str, tuple[str, ...]] = {}
+
+    def observe(
+        self, topology: Topology, name: str, links: Mapping[NodePair, Measure], paths: Mapping[Nodes, Measure],
+        loads: Mapping[str, float], now: float,
+    ) -> bool:  # fmt: skip
+        """Take in what was measured (``Health.observe``). True when it may change a choice."""
+        planner, health = self._of(topology, name)
+        loads_before = health.loads
+        changed = health.observe(links, paths, loads, now)
+        if changed.links or changed.regions:
+            planner.update(changed)
+            self._reasons.clear()
+        return bool(changed.links or changed.regions or health.loads != loads_before)
+
+    def why(self, name: str, peer: str, copies: int) -> str:
+        """The reason for the choice of this node, for people; empty where nothing was chosen."""
+        wish = (peer, copies)
+        chosen = self.chosen.get(wish)
+        if chosen is None or self._planner is None:
+            return ""
+        if wish not in self._reasons:
+            regions = [self._planner.topology.nodes[each].region for each in (name, peer)]
+            self._reasons[wish] = why(
+                self._planner, regions[0], regions[1], copies, without=chosen.without, kept=chosen.regions
+            )
+        return self._reasons[wish]
+
+    def _of(self, topology: Topology, name: str) -> tuple[Planner, Health]:
+        if self._planner is None or self._health is None or self._planner.topology is not topology:
+            before, self._planner, self._health = self._health, Planner(topology), Health(topology, name)
+            self._kept = {}
+            if before is not None:
+                self._planner.update(self._health.take_over(before))
+        return self._planner, self._health
 
     def plan(
         self,
@@ -103,21 +150,25 @@ class PathPlanner:
         to. ``avoid`` names, for a peer, nodes on paths that do not arrive: they are used only for want of as many
         others. Spare paths cross no region of their set.
         """
-        if self._planner is None or self._planner.topology is not topology:
-            self._planner = Planner(topology)
+        planner, health = self._of(topology, name)
         sets = []
-        self.overlaps = {}
+        self.overlaps, self.chosen = {}, {}
+        self._reasons.clear()
         for peer, wishes in sorted(peers.items()):
             number = topology.nodes[peer].number
             broken = {node.name for node in topology.nodes.values() if node.number in avoid(number)}
-            found = {copies: _routes(self._planner, name, peer, copies, usable, broken) for copies in sorted(wishes)}
+            found = {}
+            for copies in sorted(wishes):
+                choose = partial(
+                    node_routes, planner, name, peer, copies, health=health, kept=self._kept.get((peer, copies), ())
+                )
+                found[copies] = self.chosen[peer, copies] = _routes(choose, copies, usable, broken)
+                self._kept[peer, copies] = found[copies].regions
             overlap = dict.fromkeys(word for chosen in found.values() for word in chosen.overlap)
             if overlap:
                 self.overlaps[peer] = tuple(overlap)
             routes = {copies: tuple(_numbers(route) for route in chosen.routes) for copies, chosen in found.items()}
-            spares = {
-                copies: _spares(self._planner, name, peer, chosen.routes, usable) for copies, chosen in found.items()
-            }
+            spares = {copies: _spares(planner, name, peer, chosen.routes, usable) for copies, chosen in found.items()}
             distinct = tuple(
                 dict.fromkeys(route for each in (routes, spares) for chosen in each.values() for route in chosen)
             )
@@ -141,14 +192,12 @@ def _spares(
     return tuple(_numbers(route) for route in found.routes)
 
 
-def _routes(
-    planner: Planner, name: str, peer: str, copies: int, usable: Callable[[str], bool], broken: set[str]
-) -> Routes:
-    found = node_routes(planner, name, peer, copies, usable=lambda node: usable(node) and node not in broken)
+def _routes(choose: Callable[..., Routes], copies: int, usable: Callable[[str], bool], broken: set[str]) -> Routes:
+    found = choose(usable=lambda node: usable(node) and node not in broken)
     if broken and (len(found.routes) < copies or found.overlap):
-        more = node_routes(planner, name, peer, copies, usable=usable)
+        more = choose(usable=usable)
         found = more if _protection(more) > _protection(found) else found
-    return found if found.routes else node_routes(planner, name, peer, copies, usable=_anything)
+    return found if found.routes else choose(usable=_anything)
 
 
 def _protection(routes: Routes) -> tuple[int, int]:

@@ -41,8 +41,28 @@ class Loaded:
     error: str | None = None
 
 
+class Load:
+    """How busy the node is: CPU time over time and shards, smoothed over about ``OVER`` seconds."""
+
+    OVER = 10.0
+
+    def __init__(self, busy: Callable[[], float]) -> None:
+        self._busy = busy
+        self._last: tuple[float, float] | None = None
+        self.share: float | None = None
+
+    def look(self, now: float, shards: int) -> None:
+        used = self._busy()
+        if self._last is not None and now > self._last[0]:
+            seconds = now - self._last[0]
+            share = min(1.0, (used - self._last[1]) / seconds / shards)
+            weight = min(1.0, seconds / self.OVER)
+            self.share = share if self.share is None else self.share + weight * (share - self.share)
+        self._last = (now, used)
+
+
 class View:
-    """A ``NodeView``. ``clock`` gives monotonic seconds, ``wall`` Unix seconds."""
+    """A ``NodeView``. ``clock`` gives monotonic seconds, ``wall`` Unix seconds, ``busy`` the process's CPU seconds."""
 
     def __init__(
         self,
@@ -51,8 +71,10 @@ class View:
         rng: Random,
         clock: Callable[[], float],
         wall: Callable[[], float],
+        busy: Callable[[], float],
     ) -> None:
         self._control = control
+        self._load = Load(busy)
         self._loaded = loaded
         self._wall = wall
         self._started = wall()
@@ -60,6 +82,7 @@ class View:
         self.recorder = Recorder()
         self._exchange = Exchange(control, self.recorder, rng, clock, wall)
         control.receive_summary = self._exchange.receive
+        control.reports = self._exchange.reports
 
     def snapshot(self) -> NodeStatus:
         status = self.recorder.annotate(self._status(seam.read_snapshot(self._control.core)))
@@ -72,6 +95,8 @@ class View:
             counters = seam.read_snapshot(self._control.core)
         except RuntimeError:
             return
+        self._load.look(now, self._control.node.shards)
+        self.recorder.set_health(self._control.topology.health)
         status = self._status(counters)
         for change in self.recorder.receive_snapshot(status, now, self._wall()):
             tell = log.info if change.tone is Tone.GOOD else log.warning
@@ -107,6 +132,7 @@ class View:
                 targets=control.role.targets(control.topology, control.name),
                 applications=control.numbers.names,
                 dns=control.role.counters(),
+                load=self._load.share,
             ),
         )
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from topology.model import Role, Topology
-from topology.paths import why
 from topology.planner import Planner
+from topology.why import why
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""From chosen regions to nodes: through which node of each region a path goes, and why the paths were chosen."""
+"""From chosen regions to nodes: through which node of each region a path goes, and when paths in use are left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 LEAST_SHARE = 0.01
 """Of a node that is fully loaded; 0 would move all its routes away at once, and back at once."""
-COUNTED = {1: "path", 2: "pair", 3: "three", 4: "four"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,12 @@ class Routes:
     """Cheapest first; no two cross the same intermediate node."""
     overlap: tuple[str, ...] = ()
     """What they share all the same; empty when they are disjoint."""
+    without: frozenset[str] = frozenset()
+    """Intermediate nodes that could not be used."""
+
+    @property
+    def regions(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(route.regions for route in self.routes)
 
 
 def node_routes(
@@ -76,7 +81,7 @@ def node_routes(
             taken.add(picked.name)
             nodes.append(picked.number)
         routes.append(Route((*nodes, destination.number), path.regions, path.cost))
-    return Routes(tuple(routes), choice.overlap)
+    return Routes(tuple(routes), choice.overlap, without)
 
 
 def _clearly_better(planner: Planner, choice: Choice, staying: Choice) -> bool:
@@ -102,30 +107,6 @@ def _healthy(
 def _filled(costs: Mapping[str, float | None]) -> dict[str, float]:
     best = min((cost for cost in costs.values() if cost is not None), default=0.0)
     return {name: best if cost is None else cost for name, cost in costs.items()}
-
-
-def why(planner: Planner, source: str, destination: str, copies: int, *, without: frozenset[str] = frozenset()) -> str:
-    """The reason for a choice between two regions, for people: ``cheapest disjoint pair; runner-up via lon +4 ms``."""
-    chosen = planner.choose(source, destination, copies, without=without)
-    if not chosen.paths:
-        return "no path"
-    count = len(chosen.paths)
-    if chosen.overlap:
-        reason = f"least overlap: shares {', '.join(chosen.overlap)}"
-    else:
-        reason = f"cheapest {'disjoint ' if count > 1 else ''}{COUNTED.get(count, str(count))}"
-    if count < copies:
-        reason += f"; {copies} asked for, there are no more"
-    rival = planner.runner_up(source, destination, copies, without=without)
-    if not rival.paths:
-        return f"{reason}; no other choice"
-    return f"{reason}; runner-up via {_new(rival, chosen)} {rival.cost - chosen.cost:+.3g} ms"
-
-
-def _new(rival: Choice, chosen: Choice) -> str:
-    """The rival's paths that are not chosen."""
-    known = {path.regions for path in chosen.paths}
-    return ", ".join(">".join(path.regions) for path in rival.paths if path.regions not in known)
 
 
 def _pick(nodes: Sequence[Node], source: Node, destination: Node, load: Mapping[str, float]) -> Node:

@@ -65,6 +65,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         kernel=kernel_status(core),
         shards=tuple(ShardStatus(**entry) for entry in core.get("shards", ())),
         dns=dict(sorted(facts.dns.items())),
+        load=facts.load,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from braid.measured import Reports, told
 from braid.status.gossip import Gossip, Known
 from braid.status.overlay import overlay
 from braid.status.summary import Summary, summary_of
@@ -36,6 +37,8 @@ class Exchange:
         self._clock = clock
         self._wall = wall
         self._told = 0
+        self._reported: dict[int, int] = {}
+        """Sequence number of the summary of each node that ``reports`` took in last."""
         self.gossip = Gossip(int(control.node.number), rng)
 
     def receive(self, event: Control) -> bool:
@@ -61,6 +64,16 @@ class Exchange:
         now = self._clock()
         known = self.gossip.known(now) | {status.number: Known(self._summary(status), now, 0.0, 0)}
         return overlay(self._control.topology, status.name, known, now, self._wall())
+
+    def reports(self) -> Reports:
+        """What other nodes measured, as far as they told it since the last call."""
+        new = []
+        known = self.gossip.known(self._clock())
+        for number, entry in known.items():
+            if self._reported.get(number) != entry.sequence:
+                new.append(entry.summary)
+        self._reported = {number: entry.sequence for number, entry in known.items()}
+        return told(self._control.topology, new)
 
     def counts(self) -> dict[str, int]:
         return {**self.gossip.counts, "known": len(self.gossip.known(self._clock()))}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from braid.status.snapshot import NodeStatus, PathStatus
+    from topology.model import HealthSettings
 
 PathKey = tuple[str, tuple[str, ...]]
 """Peer and route."""
@@ -58,6 +59,10 @@ class Recorder:
         self._troubles = Troubles()
         self._last: tuple[NodeStatus, float] | None = None
         self._started = 0.0
+
+    def set_health(self, settings: HealthSettings) -> None:
+        """From when on something counts as bad, by the topology in force."""
+        self._troubles.settings = settings
 
     def receive_snapshot(self, status: NodeStatus, now: float, wall: float) -> list[Change]:
         """Take in a snapshot; ``now`` is monotonic, ``wall`` Unix time. Returns what deserves a line in the log: that

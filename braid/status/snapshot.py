@@ -283,6 +283,8 @@ class NodeStatus:
     """DNS nodes: answers by outcome (queries, noerror, nxdomain, refused, dropped, ...)."""
     change_counts: dict[str, int] = field(default_factory=dict)
     """Changes since the start, by ``kind/tone``."""
+    load: float | None = None
+    """0..1: how busy it is, of the cores that its shards may use. None: not measured yet."""
     summaries: dict[str, int] = field(default_factory=dict)
     """Messages with news of nodes by what became of them; ``known``: other nodes heard of lately."""
 
@@ -318,6 +320,7 @@ class Facts:
     applications: tuple[str, ...] = ()
     """Names by the core's application index. Empty: the order of the topology."""
     dns: Mapping[str, int] = field(default_factory=dict)
+    load: float | None = None
 
 
 class NodeView(Protocol):

@@ -1,6 +1,7 @@
 """What a node tells the others of itself, so that any of them can show the whole overlay. Values; numbers, not names.
 
-It is for people to look at. No node decides anything by it, for a member could say what it likes of others.
+It is for people to look at, and says what links elsewhere cost. A member could say what it likes of others: so it makes
+no path unusable, and what a node measures itself counts for more.
 """
 
 from __future__ import annotations
@@ -104,6 +105,13 @@ class Summary:
     arrivals: tuple[ArrivalReport, ...] = ()
     applications: tuple[ApplicationSummary, ...] = ()
     changes: tuple[ChangeReport, ...] = ()
+    load_permille: int | None = None
+    """Of the node's cores that its shards may use, how much it is busy; None: it did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    permille: int
 
 
 def summary_of(status: NodeStatus, topology: Topology, changes: tuple[Change, ...], wall: float) -> Summary:
@@ -157,6 +165,7 @@ def summary_of(status: NodeStatus, topology: Topology, changes: tuple[Change, ..
                          plain(change.cause))
             for change in changes[:TOLD_CHANGES]
         ),
+        load_permille=None if status.load is None else round(status.load * 1000),
     )  # fmt: skip
 
 

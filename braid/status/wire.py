@@ -25,6 +25,7 @@ from braid.status.summary import (
     ArrivalReport,
     ChangeReport,
     LinkReport,
+    LoadReport,
     PathReport,
     Summary,
 )
@@ -38,17 +39,18 @@ MAX_SEQUENCE = (1 << 63) - 1
 """So that a node can always tell something newer than what was told in its name."""
 _HEAD = struct.Struct("!BBHHBBQHB6sI")
 _READY, _DRAINING, _TRUNCATED = 1, 2, 4
-_LINK, _PATH, _ARRIVAL, _APPLICATION, _CHANGE, _PROBLEM = 1, 2, 3, 4, 5, 6
+_LINK, _PATH, _ARRIVAL, _APPLICATION, _CHANGE, _PROBLEM, _LOAD = 1, 2, 3, 4, 5, 6, 7
 _LINK_BODY = struct.Struct("!HBIIII")
 _PATH_BODY = struct.Struct("!HBBIQIIIIB")
 _ARRIVAL_BODY = struct.Struct("!HBHQQH")
 _APPLICATION_BODY = struct.Struct("!BBHIIBB")
 _CHANGE_BODY = struct.Struct("!IBB")
+_LOAD_BODY = struct.Struct("!H")
 _NONE, _NO_SHARE = 0xFFFFFFFF, 0xFFFF
 _KINDS, _TONES = tuple(Kind), tuple(Tone)
 _MAX_HOPS = 8
 
-Record = LinkReport | PathReport | ArrivalReport | ApplicationSummary | ChangeReport | str
+Record = LinkReport | PathReport | ArrivalReport | ApplicationSummary | ChangeReport | LoadReport | str
 """A bare text is the reason why the node is not ready."""
 
 
@@ -117,6 +119,7 @@ def assemble(head: Summary, records: Sequence[Record]) -> Summary:
         arrivals=tuple(record for record in records if isinstance(record, ArrivalReport)),
         applications=tuple(record for record in records if isinstance(record, ApplicationSummary)),
         changes=tuple(record for record in records if isinstance(record, ChangeReport)),
+        load_permille=next((record.permille for record in records if isinstance(record, LoadReport)), None),
     )
 
 
@@ -136,7 +139,8 @@ def _head(message: bytes) -> tuple[int, int, int, int, int, int, int, int, int, 
 def _records(summary: Summary) -> list[Record]:
     """In the order of what matters most."""
     problem = [summary.problem] if summary.problem else []
-    return [*problem, *summary.applications, *summary.paths, *summary.links, *summary.changes, *summary.arrivals]
+    load = [] if summary.load_permille is None else [LoadReport(summary.load_permille)]
+    return [*problem, *load, *summary.applications, *summary.paths, *summary.links, *summary.changes, *summary.arrivals]
 
 
 def _encode_record(record: Record) -> bytes:
@@ -164,6 +168,8 @@ def _encode_record(record: Record) -> bytes:
             which, tone = _KINDS.index(Kind(record.kind)), _TONES.index(Tone(record.tone))
             fixed = _CHANGE_BODY.pack(_number(record.age_s), which, tone)
             kind, body = _CHANGE, fixed + _text(record.text, 120) + _text(record.cause, 120)
+        case LoadReport():
+            kind, body = _LOAD, _LOAD_BODY.pack(record.permille)
         case _:
             kind, body = _PROBLEM, _text(record, 200)
     return bytes((kind, len(body))) + body
@@ -212,6 +218,11 @@ def _decode_record(kind: int, body: bytes) -> Record | None:
                 return ChangeReport(age, _KINDS[which], _TONES[tone], text, cause)
             case 6:
                 return _read_text(body, 0)[0]
+            case 7:
+                (permille,) = _LOAD_BODY.unpack_from(body)
+                if permille > 1000:
+                    raise BadPacket(BAD_FIELD)
+                return LoadReport(permille)
     except struct.error as error:
         raise BadPacket(SHORT) from error
     return None

@@ -15,10 +15,12 @@ from braid import pki
 from braid.control import ControlPlane
 from braid.core import pump_events
 from braid.credentials import load_credentials
+from braid.measured import Reports
 from braid.messages import decode
 from braid.plan import inner_mtu
 from braid.roles import role_runtime
 from tests.braid.fake_core import Fabric, FakeCore
+from topology.held import Measure
 from topology.source import load
 
 if TYPE_CHECKING:
@@ -349,6 +351,30 @@ async def test_a_path_broken_behind_its_first_hop_is_gone_round_within_three_sec
     assert len(hops) == 2
     assert edge.usable_paths("gw-sto-1") == 2
     assert broken in {route[0] for route in routes(core, braid.number("gw-mil-1"))}
+
+
+async def test_what_others_tell_and_what_is_measured_moves_paths_and_a_reload_keeps_it(
+    braid: Braid, autojump_clock: trio.testing.MockClock
+) -> None:
+    braid.start_all()
+    await settle(1)
+    edge, core, gateway = braid.nodes["edge-fra-1"], braid.cores["edge-fra-1"], braid.number("gw-sto-1")
+    hops = {route[0] for route in routes(core, gateway)}
+    assert hops == {braid.number("mid-ams-1"), braid.number("mid-par-1")}
+    link = ("mid-ams-1", "gw-sto-1")
+    edge.reports = lambda: Reports({link: Measure(11.0, 0.1)})
+    braid.nursery.start_soon(edge.watch_paths)
+    await settle(1.2)
+    better = {braid.number("mid-lon-1"), braid.number("mid-par-1")}
+    assert {route[0] for route in routes(core, gateway)} == better
+    assert edge.why("gw-sto-1", 2).endswith("not mid-ams: 122 ms measured, 17 declared")
+    edge.set_topology(replace(braid.topology))
+    assert {route[0] for route in routes(core, gateway)} == better
+    edge.reports = lambda: Reports({link: Measure(11.0, 0.0)})
+    await settle(29)
+    assert {route[0] for route in routes(core, gateway)} == better
+    await settle(2)
+    assert {route[0] for route in routes(core, gateway)} == hops
 
 
 async def test_a_data_thread_that_does_not_answer_ends_the_node(braid: Braid) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,12 @@ from hypothesis import strategies as st
 from braid.desired import Desired
 from braid.plan import AppNumbers, PathIds, PathPlanner, plan_neighbours, plan_shards
 from tests.topology.base import changed
+from topology.held import Measure
+from topology.model import NodeNumber
 from topology.source import load, parse
+
+if TYPE_CHECKING:
+    from topology.model import Topology
 
 TOPOLOGY = load(Path("lab/demo.yaml"))
 EDGE = "edge-fra-1"
@@ -121,6 +127,62 @@ def test_what_paths_share_for_want_of_disjoint_ones_is_named() -> None:
     assert planner.overlaps == {"g-1": ("provider telia",)}
     planner.plan(TOPOLOGY, EDGE, PEERS, _any)
     assert planner.overlaps == {}
+
+
+BAD = {("mid-ams-1", "gw-sto-1"): Measure(11.0, 0.1)}
+
+
+def first_hops(planner: PathPlanner, topology: Topology = TOPOLOGY) -> set[int]:
+    (paths,) = planner.plan(topology, EDGE, PEERS, _any)
+    return {path.route[0] for path in paths.paths}
+
+
+def test_paths_follow_what_is_measured_and_say_why() -> None:
+    planner = PathPlanner()
+    assert first_hops(planner) == numbers("mid-ams-1", "mid-par-1")
+    assert planner.why(EDGE, "gw-sto-1", 2) == "cheapest disjoint pair; runner-up via mid-lon +2 ms"
+    assert not planner.observe(TOPOLOGY, EDGE, BAD, {}, {}, 0.0)
+    assert planner.observe(TOPOLOGY, EDGE, BAD, {}, {}, 0.5)
+    assert first_hops(planner) == numbers("mid-lon-1", "mid-par-1")
+    assert planner.why(EDGE, "gw-sto-1", 2) == (
+        "cheapest disjoint pair; runner-up via mid-ams +95.4 ms; not mid-ams: 122 ms measured, 17 declared"
+    )
+    assert planner.why(EDGE, "gw-sto-1", 3) == planner.why(EDGE, "nobody", 2) == ""
+
+
+def test_paths_in_use_stay_where_others_gain_little_and_say_so() -> None:
+    planner = PathPlanner()
+    first_hops(planner)
+    # On par 3.5 ms more than declared: lon would be cheaper by 1.5 ms.
+    for now in range(40):
+        planner.observe(TOPOLOGY, EDGE, {("mid-par-1", "gw-sto-1"): Measure(19.5, 0.0)}, {}, {}, float(now))
+        assert first_hops(planner) == numbers("mid-ams-1", "mid-par-1")
+    assert planner.why(EDGE, "gw-sto-1", 2) == "kept: via mid-lon -1.5 ms is too little to change"
+
+
+def test_another_topology_takes_over_what_was_measured_and_forgets_what_it_does_not_have() -> None:
+    planner = PathPlanner()
+    for now in (0.0, 0.5):
+        planner.observe(TOPOLOGY, EDGE, BAD, {(EDGE, "mid-ams-1", "gw-mil-1"): Measure(20.0, 0.0)}, {}, now)
+    assert first_hops(planner) == numbers("mid-lon-1", "mid-par-1")
+    assert first_hops(planner, replace(TOPOLOGY)) == numbers("mid-lon-1", "mid-par-1")
+    smaller = {name: node for name, node in TOPOLOGY.nodes.items() if name not in ("gw-mil-1", "edge-nyc-1")}
+    assert first_hops(planner, replace(TOPOLOGY, nodes=smaller)) == numbers("mid-lon-1", "mid-par-1")
+
+
+def test_a_node_that_fails_is_replaced_inside_its_region() -> None:
+    other = replace(TOPOLOGY.nodes["mid-ams-1"], name="mid-ams-2", number=NodeNumber(4242))
+    topology = replace(TOPOLOGY, nodes={**TOPOLOGY.nodes, other.name: other})
+    regions = {int(node.number): node.region for node in topology.nodes.values()}
+    planner = PathPlanner()
+    before = first_hops(planner, topology)
+    (failed,) = (hop for hop in before if regions[hop] == "mid-ams")
+    (paths,) = planner.plan(topology, EDGE, PEERS, lambda name: topology.nodes[name].number != failed)
+    after = {path.route[0] for path in paths.paths}
+    assert {regions[hop] for hop in after} == {regions[hop] for hop in before} == {"mid-ams", "mid-par"}
+    assert failed not in after
+    assert len(before & after) == 1
+    assert first_hops(planner, topology) == before
 
 
 def _any(_node: str) -> bool:

@@ -21,7 +21,9 @@ WALL = 1_700_000_000.0
 
 def views_of(braid: Braid) -> dict[str, View]:
     return {
-        name: View(control, Loaded("abc", WALL), Random(1), trio.current_time, lambda: WALL + trio.current_time())
+        name: View(
+            control, Loaded("abc", WALL), Random(1), trio.current_time, lambda: WALL + trio.current_time(), lambda: 0.0
+        )
         for name, control in braid.nodes.items()
     }
 

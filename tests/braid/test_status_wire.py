@@ -51,7 +51,7 @@ changes = st.builds(
 summaries = st.builds(
     Summary, numbers, st.booleans(), st.booleans(), st.just(False), st.from_regex(r"[0-9a-f]{12}", fullmatch=True),
     st.integers(0, 0xFFFFFFFF), texts, *(st.lists(kind, max_size=30).map(tuple)
-    for kind in (links, paths, arrivals, applications, changes)),
+    for kind in (links, paths, arrivals, applications, changes)), st.none() | st.integers(0, 1000),
 )  # fmt: skip
 
 

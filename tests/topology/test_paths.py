@@ -5,10 +5,12 @@ from pathlib import Path as File
 import pytest
 
 from tests.topology.reference import graph, plain
-from topology.health import Health, Measure
-from topology.paths import node_routes, why
+from topology.health import Health
+from topology.held import Measure
+from topology.paths import node_routes
 from topology.planner import Planner
 from topology.source import load, parse
+from topology.why import why
 
 DEMO = File(__file__).parents[2] / "lab" / "demo.yaml"
 
