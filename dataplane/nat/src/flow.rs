@@ -191,7 +191,7 @@ impl Details {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slab::Slab;
+    use braid_packet::Slab;
 
     #[test]
     fn a_flow_costs_at_most_128_bytes() {

@@ -19,7 +19,6 @@ mod reverse;
 mod rewrite;
 mod rules;
 mod shares;
-mod slab;
 mod table;
 #[cfg(test)]
 mod tests;

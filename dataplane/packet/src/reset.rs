@@ -1,8 +1,7 @@
 //! A TCP reset in the name of the packet's destination (RFC 9293 3.10.7.1).
 
-use crate::icmp::write_ip;
-use crate::ip::TCP;
-use crate::{checksum, Ip, Tcp, Transport};
+use crate::{Ip, Segment, Tcp, Transport};
+use std::net::SocketAddr;
 
 /// Writes the reset that a host without this connection would send. None if `packet` is no TCP or a reset itself.
 pub fn tcp_reset(out: &mut Vec<u8>, packet: &[u8]) -> Option<()> {
@@ -20,21 +19,15 @@ pub fn tcp_reset(out: &mut Vec<u8>, packet: &[u8]) -> Option<()> {
         let length = u32::try_from(tcp.payload).ok()? + phantom;
         (0, tcp.sequence.wrapping_add(length), Tcp::RST | Tcp::ACK)
     };
-    let start = write_ip(out, ip.destination, ip.source, TCP, 20)?;
-    out.extend_from_slice(&tcp.destination.to_be_bytes());
-    out.extend_from_slice(&tcp.source.to_be_bytes());
-    out.extend_from_slice(&sequence.to_be_bytes());
-    out.extend_from_slice(&acknowledgement.to_be_bytes());
-    out.extend_from_slice(&[5 << 4, flags, 0, 0, 0, 0, 0, 0]);
-    let pseudo = checksum::pseudo_header(&packet[ip.destination_at()], &packet[ip.source_at()], TCP, 20);
-    let complete = !checksum::sum(&out[start..], pseudo);
-    out[start + 16..start + 18].copy_from_slice(&complete.to_be_bytes());
-    Some(())
+    let from = SocketAddr::new(ip.destination, tcp.destination);
+    let to = SocketAddr::new(ip.source, tcp.source);
+    Segment { from, to, sequence, acknowledgement, flags, window: 0, options: &[] }.write(out)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checksum;
     use crate::ip::tests::{tcp_packet, udp_packet};
 
     fn reset_of(packet: &[u8]) -> Option<(Ip, Tcp)> {
@@ -42,7 +35,7 @@ mod tests {
         tcp_reset(&mut out, packet)?;
         let ip = Ip::parse(&out).unwrap();
         assert_eq!(ip.total_len, out.len());
-        let pseudo = checksum::pseudo_header(&out[ip.source_at()], &out[ip.destination_at()], TCP, 20);
+        let pseudo = checksum::pseudo_header(&out[ip.source_at()], &out[ip.destination_at()], crate::ip::TCP, 20);
         assert_eq!(checksum::sum(&out[ip.header_len..], pseudo), 0xffff);
         match ip.transport {
             Transport::Tcp(tcp) => Some((ip, tcp)),

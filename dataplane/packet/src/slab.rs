@@ -11,28 +11,37 @@ enum Slot<T> {
 /// Things by a number that stays while they live. Grows by chunks, so that growth never copies; never shrinks.
 /// Numbers depend only on the order of calls: two slabs that are always used alike give the same ones.
 #[derive(Debug)]
-pub(crate) struct Slab<T> {
+pub struct Slab<T> {
     chunks: Vec<Vec<Slot<T>>>,
     free: u32,
     used: usize,
     slots: u32,
 }
 
+impl<T> Default for Slab<T> {
+    fn default() -> Slab<T> {
+        Slab::new()
+    }
+}
+
 impl<T> Slab<T> {
     /// What a thing takes.
-    #[cfg(test)]
-    pub(crate) const EACH: usize = size_of::<Slot<T>>();
+    pub const EACH: usize = size_of::<Slot<T>>();
 
-    pub(crate) fn new() -> Slab<T> {
+    pub fn new() -> Slab<T> {
         Slab { chunks: Vec::new(), free: NONE, used: 0, slots: 0 }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.used
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
     /// Numbers ever given out are below this.
-    pub(crate) fn slots(&self) -> u32 {
+    pub fn slots(&self) -> u32 {
         self.slots
     }
 
@@ -40,21 +49,21 @@ impl<T> Slab<T> {
         self.chunks.get_mut(index as usize / CHUNK)?.get_mut(index as usize % CHUNK)
     }
 
-    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+    pub fn get(&self, index: u32) -> Option<&T> {
         match self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)? {
             Slot::Used(thing) => Some(thing),
             Slot::Free { .. } => None,
         }
     }
 
-    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         match self.slot_mut(index)? {
             Slot::Used(thing) => Some(thing),
             Slot::Free { .. } => None,
         }
     }
 
-    pub(crate) fn insert(&mut self, thing: T) -> u32 {
+    pub fn insert(&mut self, thing: T) -> u32 {
         self.used += 1;
         let index = self.free;
         if let Some(slot) = self.slot_mut(index) {
@@ -75,7 +84,7 @@ impl<T> Slab<T> {
         self.slots - 1
     }
 
-    pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
+    pub fn remove(&mut self, index: u32) -> Option<T> {
         let next = self.free;
         let slot = self.slot_mut(index)?;
         if matches!(slot, Slot::Free { .. }) {

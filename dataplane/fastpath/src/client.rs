@@ -1,0 +1,137 @@
+//! Packets of clients that have a connection.
+
+use crate::fast_path::{options, parse};
+use crate::hold::MOST_SEGMENTS;
+use crate::options::find_timestamps;
+use crate::records::{Session, State};
+use crate::stranger::ends;
+use crate::translate::to_server;
+use crate::verdict::Verdict;
+use crate::window::{admit, at_most, Span};
+use crate::{FastPath, Reason};
+use braid_packet::{tcp_checksum_is_good, FlowId, Ip, Segment, Tcp, Time};
+
+impl FastPath {
+    /// A client's packet, still in the client's addresses. On `Pass` the NAT carries it on to the server.
+    pub fn receive_from_client(&mut self, flow: FlowId, packet: &mut [u8], partial: bool, now: Time) -> Verdict {
+        let (ip, tcp) = match parse(packet) {
+            Ok(parsed) => parsed,
+            Err(reason) => return self.reject(reason),
+        };
+        let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
+        let decides = tcp.has(Tcp::SYN | Tcp::RST) || session.proxy.state != State::Open;
+        if decides && !partial && !tcp_checksum_is_good(packet, &ip) {
+            return self.reject(Reason::Checksum);
+        }
+        if tcp.has(Tcp::SYN) {
+            let session = *session;
+            return self.challenge(&session, &ip, &tcp, now);
+        }
+        if !session.is_open() {
+            return self.receive_while_opening(flow, packet, &ip, &tcp, partial);
+        }
+        let span = Span {
+            sequence: tcp.sequence,
+            length: tcp.payload as u32 + u32::from(tcp.has(Tcp::FIN)),
+            acknowledgement: tcp.has(Tcp::ACK).then(|| tcp.acknowledgement.wrapping_add(session.proxy.shift)),
+            window: session.client.scaled(tcp.window),
+            reset: tcp.has(Tcp::RST),
+        };
+        if let Err(reason) = admit(&mut session.client.sender, &mut session.proxy.sender, &span) {
+            return self.reject(reason);
+        }
+        note(session, packet, &ip, &tcp);
+        match to_server(session, packet, &ip, &tcp, partial) {
+            Ok(()) => Verdict::Pass,
+            Err(reason) => self.reject(reason),
+        }
+    }
+
+    /// The server has not answered: what carries something is kept, within bounds.
+    pub(crate) fn receive_while_opening(
+        &mut self,
+        flow: FlowId,
+        packet: &[u8],
+        ip: &Ip,
+        tcp: &Tcp,
+        partial: bool,
+    ) -> Verdict {
+        let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
+        let first = session.client.rcv_isn.wrapping_add(1);
+        let length = tcp.payload as u32 + u32::from(tcp.has(Tcp::FIN));
+        let end = tcp.sequence.wrapping_add(length);
+        if !at_most(first, tcp.sequence) || !at_most(end, session.client.sender.limit.wrapping_add(1)) {
+            return self.reject(Reason::Window);
+        }
+        if tcp.has(Tcp::RST) {
+            // The server is told when it answers: there is no flow for it then.
+            self.forget(flow);
+            self.counters.refuse(Reason::ClientReset);
+            return Verdict::End;
+        }
+        if !tcp.has(Tcp::ACK) || tcp.acknowledgement != session.client.snd_isn.wrapping_add(1) {
+            return self.reject(Reason::Acknowledgement);
+        }
+        note(session, packet, ip, tcp);
+        if length == 0 || self.hold.has(flow, tcp.sequence, ip.total_len) {
+            return Verdict::Taken;
+        }
+        let whole = packet.get(..ip.total_len).unwrap_or(packet);
+        if session.proxy.held >= MOST_SEGMENTS || !self.hold.keep(flow, tcp.sequence, whole, partial) {
+            return self.reject(Reason::HoldFull);
+        }
+        session.proxy.held += 1;
+        self.counters.held += 1;
+        Verdict::Taken
+    }
+
+    /// A SYN on a connection (RFC 5961 4): a client that has forgotten it resets it by the number that it is told.
+    fn challenge(&mut self, session: &Session, ip: &Ip, tcp: &Tcp, now: Time) -> Verdict {
+        self.counters.refuse(Reason::StraySyn);
+        let ends = ends(ip, tcp);
+        let first = session.client.rcv_isn.wrapping_add(1);
+        // Never more than the server has: what it lacks the client must be able to send again.
+        let (sent, acknowledged) = match session.is_open() {
+            true => (session.proxy.sender.end.wrapping_sub(session.proxy.shift), session.proxy.sender.acknowledged),
+            false => (session.client.snd_isn.wrapping_add(1), first),
+        };
+        let written = self.write_answer(&Segment {
+            from: ends.vip,
+            to: ends.client,
+            sequence: sent,
+            acknowledgement: acknowledged,
+            flags: Tcp::ACK,
+            window: 0,
+            options: &[],
+        });
+        match written && self.may_challenge(now) {
+            true => Verdict::Reply,
+            false => Verdict::Drop(Reason::StraySyn),
+        }
+    }
+
+    /// Drops the records of a connection and what is held of it.
+    pub(crate) fn forget(&mut self, flow: FlowId) {
+        if self.table.get(flow).is_some_and(|session| session.proxy.held > 0) {
+            self.hold.take(flow);
+        }
+        self.table.remove(flow);
+    }
+
+    pub(crate) fn reject(&mut self, reason: Reason) -> Verdict {
+        self.counters.refuse(reason);
+        Verdict::Drop(reason)
+    }
+}
+
+/// What acknowledgements of our own, and timestamps that the server does not have, are made from.
+fn note(session: &mut Session, packet: &[u8], ip: &Ip, tcp: &Tcp) {
+    session.client.window = tcp.window;
+    if session.client.timestamps && !session.proxy.timestamps {
+        if let Some((value, _)) = find_timestamps(options(packet, ip, tcp)) {
+            if at_most(session.client.ts_recent, value) {
+                session.client.ts_recent = value;
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! SYN cookies: the sequence number of a SYN-ACK says all that its ACK brings back (RFC 4987 3.6).
+//!
+//! ```text
+//! cookie = client's initial sequence number + (slot 2 | mss 3 | scale 4 | sack 1 | mac 22)      modulo 2^32
+//! mac    = the low bits of SipHash-2-4(key of the period; client 16 | VIP 16 | client port 2 | VIP port 2 | the ten bits above 2)
+//! ```
+//!
+//! An IPv4 address is hashed as `::ffff:a.b.c.d`, a number in network byte order. `slot` is the period modulo 4. Because the
+//! client's number is added and not hashed, a later segment of the same client is known as such, and how far it is ahead.
+//! What is negotiated is in the sequence number itself, so that clients without timestamps keep window scale and SACK. The
+//! timestamp of the SYN-ACK begins at a number of its own for each cookie (RFC 7323 7.1).
+
+use siphasher::sip::SipHasher24;
+use std::net::{IpAddr, SocketAddr};
+
+/// Segment sizes that a cookie can say; the client's is rounded down. Inner MTUs of overlays are just below 1500 or 9000.
+pub const MSS: [u16; 8] = [536, 1220, 1300, 1340, 1360, 1380, 1440, 8900];
+/// Largest window scale (RFC 7323 2.3).
+pub const MOST_SCALE: u8 = 14;
+/// Stands for no window scale.
+const NO_SCALE: u32 = 15;
+
+const SLOTS: usize = 4;
+const MAC_BITS: u32 = 22;
+const MAC: u32 = (1 << MAC_BITS) - 1;
+
+/// The two ends of a client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub client: SocketAddr,
+    pub vip: SocketAddr,
+}
+
+/// What a client negotiated, as far as a cookie says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Index into `MSS`.
+    pub mss: u8,
+    /// Window scale of the client.
+    pub scale: Option<u8>,
+    pub sack: bool,
+}
+
+impl Carried {
+    /// What remains of a SYN's options.
+    pub fn new(mss: u16, scale: Option<u8>, sack: bool) -> Carried {
+        let index = MSS.iter().rposition(|&known| known <= mss).unwrap_or(0);
+        Carried { mss: index as u8, scale: scale.map(|scale| scale.min(MOST_SCALE)), sack }
+    }
+
+    /// Bytes.
+    pub fn mss(&self) -> u16 {
+        MSS[usize::from(self.mss & 7)]
+    }
+
+    fn encode(self, slot: usize) -> u32 {
+        let scale = self.scale.map_or(NO_SCALE, u32::from);
+        (slot as u32) << 8 | u32::from(self.mss & 7) << 5 | scale << 1 | u32::from(self.sack)
+    }
+
+    fn decode(bits: u32) -> Carried {
+        let scale = bits >> 1 & 15;
+        Carried { mss: (bits >> 5 & 7) as u8, scale: (scale != NO_SCALE).then_some(scale as u8), sack: bits & 1 == 1 }
+    }
+}
+
+/// The key of one period. All gateways of a region have the same; how long a period lasts is its giver's matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeriodKey {
+    pub period: u64,
+    pub key: [u8; 16],
+}
+
+/// What a client's first acknowledgement is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// It is the answer to a SYN-ACK of ours.
+    Valid(Carried),
+    /// It acknowledges a SYN-ACK of ours, but bytes before it have not come.
+    Early,
+    Forged,
+}
+
+/// Keys of the periods whose cookies are good now.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    by_slot: [Option<SipHasher24>; SLOTS],
+    /// Whose cookies are made.
+    current: usize,
+}
+
+impl Keys {
+    /// Cookies are made with the key of `current`, and believed with any of `all`: the period before it, and for gateways
+    /// whose clocks are ahead the one after.
+    pub fn new(current: u64, all: &[PeriodKey]) -> Keys {
+        let mut by_slot = [const { None }; SLOTS];
+        for key in all.iter().filter(|key| key.period.abs_diff(current) <= 1) {
+            by_slot[slot(key.period)] = Some(SipHasher24::new_with_key(&key.key));
+        }
+        Keys { by_slot, current: slot(current) }
+    }
+
+    /// The sequence number of the SYN-ACK, and where its timestamps begin. None while there is no key.
+    pub fn make(&self, ends: &Ends, sequence: u32, carried: Carried) -> Option<(u32, u32)> {
+        let bits = carried.encode(self.current);
+        let hash = self.hash(ends, bits)?;
+        let cookie = bits << MAC_BITS | hash as u32 & MAC;
+        Some((cookie.wrapping_add(sequence), (hash >> 32) as u32))
+    }
+
+    /// Of a segment with ACK that belongs to no connection. It is `Early` up to `ahead` bytes behind the first one.
+    pub fn check(&self, ends: &Ends, sequence: u32, acknowledgement: u32, ahead: u32) -> Checked {
+        // Both numbers are one more than those of SYN and SYN-ACK.
+        let value = acknowledgement.wrapping_sub(sequence);
+        let bits = value >> MAC_BITS;
+        let missing = |bits: u32| {
+            let mac = self.hash(ends, bits)? as u32 & MAC;
+            Some((bits << MAC_BITS | mac).wrapping_sub(value))
+        };
+        match missing(bits) {
+            Some(0) => return Checked::Valid(Carried::decode(bits)),
+            Some(bytes) if bytes <= ahead => return Checked::Early,
+            _ => {}
+        }
+        // The bytes may have borrowed from the bits above the MAC; most values are too far below for that.
+        let may_borrow = MAC - (value & MAC) < ahead;
+        let above = (bits + 1) & 0x3ff;
+        match missing(above).filter(|_| may_borrow) {
+            Some(bytes) if bytes <= ahead => Checked::Early,
+            _ => Checked::Forged,
+        }
+    }
+
+    fn hash(&self, ends: &Ends, bits: u32) -> Option<u64> {
+        let hasher = self.by_slot[bits as usize >> 8 & (SLOTS - 1)].as_ref()?;
+        let mut bytes = [0; 38];
+        bytes[..16].copy_from_slice(&widen(ends.client.ip()));
+        bytes[16..32].copy_from_slice(&widen(ends.vip.ip()));
+        bytes[32..34].copy_from_slice(&ends.client.port().to_be_bytes());
+        bytes[34..36].copy_from_slice(&ends.vip.port().to_be_bytes());
+        bytes[36..].copy_from_slice(&(bits as u16).to_be_bytes());
+        Some(hasher.hash(&bytes))
+    }
+}
+
+fn slot(period: u64) -> usize {
+    (period % SLOTS as u64) as usize
+}
+
+fn widen(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const AHEAD: u32 = 16_384;
+
+    fn ends(port: u16) -> Ends {
+        let client = SocketAddr::new("192.0.2.7".parse().unwrap(), port);
+        Ends { client, vip: "203.0.113.1:80".parse().unwrap() }
+    }
+
+    fn key(period: u64) -> PeriodKey {
+        PeriodKey { period, key: [period as u8; 16] }
+    }
+
+    fn keys(current: u64) -> Keys {
+        Keys::new(current, &[key(current - 1), key(current), key(current + 1)])
+    }
+
+    fn any_carried() -> impl Strategy<Value = Carried> {
+        (0u8..8, proptest::option::of(0u8..=14), any::<bool>()).prop_map(|(mss, scale, sack)| Carried {
+            mss,
+            scale,
+            sack,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_says_what_was_negotiated(isn: u32, port: u16, carried in any_carried()) {
+            let (cookie, _) = keys(9).make(&ends(port), isn, carried).unwrap();
+            let checked = keys(9).check(&ends(port), isn.wrapping_add(1), cookie.wrapping_add(1), AHEAD);
+            prop_assert_eq!(checked, Checked::Valid(carried));
+        }
+
+        #[test]
+        fn a_later_segment_is_early_and_one_beyond_is_forged(isn: u32, port: u16, carried in any_carried(), by in 1..=AHEAD) {
+            let (cookie, _) = keys(9).make(&ends(port), isn, carried).unwrap();
+            let at = |by: u32| keys(9).check(&ends(port), isn.wrapping_add(1).wrapping_add(by), cookie.wrapping_add(1), AHEAD);
+            prop_assert_eq!(at(by), Checked::Early);
+            prop_assert_eq!(at(by + AHEAD), Checked::Forged);
+        }
+
+        #[test]
+        fn cookies_live_two_periods_and_clocks_may_differ_by_one(made in 5u64..9, checked in 5u64..9, isn: u32) {
+            let carried = Carried::new(1460, Some(7), true);
+            let (cookie, _) = keys(made).make(&ends(4000), isn, carried).unwrap();
+            let worth = keys(checked).check(&ends(4000), isn.wrapping_add(1), cookie.wrapping_add(1), AHEAD);
+            prop_assert_eq!(worth == Checked::Valid(carried), made.abs_diff(checked) <= 1);
+        }
+    }
+
+    #[test]
+    fn forgers_have_no_more_luck_than_the_mac_allows() {
+        let keys = keys(9);
+        let valid = (0..4_000_000_u32)
+            .filter(|n| {
+                let acknowledgement = n.wrapping_mul(2_654_435_761);
+                matches!(keys.check(&ends(4000), 1, acknowledgement, AHEAD), Checked::Valid(_))
+            })
+            .count();
+        // 0.72 are expected.
+        assert!(valid < 8, "{valid}");
+    }
+
+    #[test]
+    fn sizes_are_rounded_down_and_no_key_makes_no_cookie() {
+        for (size, said) in [(0, 536), (536, 536), (1219, 536), (1220, 1220), (1364, 1360), (1460, 1440), (9999, 8900)]
+        {
+            assert_eq!(Carried::new(size, None, false).mss(), said);
+        }
+        assert_eq!(Keys::default().make(&ends(1), 0, Carried::new(1460, None, true)), None);
+        assert_eq!(Keys::default().check(&ends(1), 1, 2, AHEAD), Checked::Forged);
+    }
+}

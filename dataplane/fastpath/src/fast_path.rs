@@ -1,0 +1,126 @@
+use crate::cookie::{Keys, PeriodKey};
+use crate::grow::Grown;
+use crate::hold::Hold;
+use crate::opening::Opening;
+use crate::table::Table;
+use crate::verdict::{Output, SessionInfo};
+use crate::{Counters, Reason};
+use braid_packet::{tcp_reset, FlowId, Ip, RateLimit, Segment, Tcp, Time, Transport, VnetHdr};
+use std::collections::BTreeMap;
+
+/// Connections whose clients are answered by cookie and whose packets are translated, not kept.
+pub struct FastPath {
+    pub(crate) keys: Keys,
+    pub(crate) table: Table,
+    pub(crate) hold: Hold,
+    pub(crate) opening: Opening,
+    pub(crate) grown: Grown,
+    pub(crate) counters: Counters,
+    pub(crate) answer: Vec<u8>,
+    pub(crate) outputs: Vec<Output>,
+    /// The smallest segment size that servers of an application have asked for, so that clients are told it.
+    pub(crate) server_mss: BTreeMap<u16, u16>,
+    /// Inner MTU.
+    pub(crate) mtu: u16,
+    resets: RateLimit,
+    challenges: RateLimit,
+}
+
+impl FastPath {
+    pub fn new(mtu: u16) -> FastPath {
+        FastPath {
+            keys: Keys::default(),
+            table: Table::default(),
+            hold: Hold::default(),
+            opening: Opening::default(),
+            grown: Grown::default(),
+            counters: Counters::default(),
+            answer: Vec::new(),
+            outputs: Vec::new(),
+            server_mss: BTreeMap::new(),
+            mtu,
+            resets: RateLimit::new(10_000, 2000),
+            challenges: RateLimit::new(1000, 200),
+        }
+    }
+
+    /// As `Keys::new`.
+    pub fn set_keys(&mut self, current: u64, all: &[PeriodKey]) {
+        self.keys = Keys::new(current, all);
+    }
+
+    /// The packet to send back after a `Reply`.
+    pub fn answer(&self) -> &[u8] {
+        &self.answer
+    }
+
+    /// What goes on after a `Grown`: one packet, or two where one would be too long for IP.
+    pub fn grown(&self) -> &[(VnetHdr, Vec<u8>)] {
+        self.grown.packets()
+    }
+
+    /// To be called after everything but `Pass`, `Grown`, `Reply` and `Drop`.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Connections, and ended ones that `sweep` has not come to yet.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn session(&self, flow: FlowId) -> Option<SessionInfo> {
+        self.table.get(flow).map(SessionInfo::from)
+    }
+
+    /// Looks at `budget` connections and forgets those whose flow has ended.
+    pub fn sweep(&mut self, budget: usize, is_live: impl Fn(FlowId) -> bool) {
+        self.table.sweep(budget, is_live);
+    }
+
+    /// A flow for a client whose cookie was good could not be had: the client gets a reset for this packet, in `answer`.
+    /// False if resets are at their limit.
+    pub fn turn_away(&mut self, packet: &[u8], now: Time) -> bool {
+        tcp_reset(&mut self.answer, packet).is_some() && self.may_reset(now)
+    }
+
+    pub(crate) fn may_reset(&mut self, now: Time) -> bool {
+        let may = self.resets.allow(now);
+        self.counters.replies_suppressed += u64::from(!may);
+        may
+    }
+
+    pub(crate) fn may_challenge(&mut self, now: Time) -> bool {
+        let may = self.challenges.allow(now);
+        self.counters.replies_suppressed += u64::from(!may);
+        may
+    }
+
+    /// False if the segment does not fit, which cannot be.
+    pub(crate) fn write_answer(&mut self, segment: &Segment<'_>) -> bool {
+        segment.write(&mut self.answer).is_some()
+    }
+}
+
+/// An unfragmented TCP packet.
+pub(crate) fn parse(packet: &[u8]) -> Result<(Ip, Tcp), Reason> {
+    match Ip::parse(packet) {
+        Ok(ip) if ip.is_fragment() => Err(Reason::Fragment),
+        Ok(Ip { transport: Transport::Tcp(tcp), .. }) if tcp.header_len < 20 => Err(Reason::Options),
+        Ok(ip @ Ip { transport: Transport::Tcp(tcp), .. }) => Ok((ip, tcp)),
+        _ => Err(Reason::Fragment),
+    }
+}
+
+/// The options of a TCP packet.
+pub(crate) fn options<'a>(packet: &'a [u8], ip: &Ip, tcp: &Tcp) -> &'a [u8] {
+    packet.get(ip.header_len + 20..ip.header_len + tcp.header_len).unwrap_or(&[])
+}

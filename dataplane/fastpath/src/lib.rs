@@ -1,0 +1,26 @@
+//! The fast path: TCP connections of clients answered by SYN cookies, and carried between client and server without
+//! buffers (US 9,386,088). Pure: bytes, keys and the time in, verdicts out.
+//!
+//! It sees packets in the client's addresses, client and VIP, and knows a connection by the flow that the NAT has for it.
+
+mod client;
+pub mod cookie;
+mod fast_path;
+mod grow;
+mod hold;
+mod opening;
+mod options;
+mod reason;
+mod records;
+mod server;
+mod stranger;
+mod table;
+mod translate;
+mod verdict;
+mod window;
+
+pub use cookie::{Ends, PeriodKey};
+pub use fast_path::FastPath;
+pub use reason::{Counters, Reason};
+pub use records::{ClientSession, ProxySession, State, OUR_SCALE, OUR_WINDOW};
+pub use verdict::{Admitted, Output, SessionInfo, Side, Stranger, Verdict};

@@ -1,0 +1,175 @@
+//! Packets of clients that have no flow: SYNs are answered by a cookie, and whoever brings one back is believed.
+
+use crate::cookie::{Carried, Checked, Ends};
+use crate::fast_path::{options, parse};
+use crate::options::{find_timestamps, Offer, TIMESTAMPS_ROOM};
+use crate::records::{clock, ClientSession, ProxySession, Session, State, OUR_SCALE, OUR_WINDOW};
+use crate::verdict::{Admitted, Output, Side, Stranger};
+use crate::window::Sender;
+use crate::{FastPath, Reason};
+use braid_packet::{tcp_checksum_is_good, tcp_reset, FlowId, Ip, Segment, Tcp, Time};
+use std::net::SocketAddr;
+
+/// Least segment size of IPv4 and IPv6 for who names none (RFC 9293 3.7.1).
+const DEFAULT_MSS: [u16; 2] = [536, 1220];
+
+impl FastPath {
+    /// A client's TCP packet that belongs to no flow, or a SYN to one that is over. `app` is the application of the VIP.
+    pub fn receive_stranger(&mut self, packet: &[u8], partial: bool, app: u16, now: Time) -> Stranger {
+        let (ip, tcp) = match parse(packet) {
+            Ok(parsed) => parsed,
+            Err(reason) => return self.drop(reason),
+        };
+        if !partial && !tcp_checksum_is_good(packet, &ip) {
+            return self.drop(Reason::Checksum);
+        }
+        let ends = ends(&ip, &tcp);
+        match (tcp.has(Tcp::SYN), tcp.has(Tcp::ACK)) {
+            (true, false) if !tcp.has(Tcp::RST | Tcp::FIN) => self.answer_syn(&ends, packet, &ip, &tcp, app, now),
+            (false, true) if !tcp.has(Tcp::RST) => self.check(&ends, packet, &ip, &tcp, now),
+            _ => self.refuse(packet, now),
+        }
+    }
+
+    fn answer_syn(&mut self, ends: &Ends, packet: &[u8], ip: &Ip, tcp: &Tcp, app: u16, now: Time) -> Stranger {
+        let Some(offer) = Offer::read(options(packet, ip, tcp)) else {
+            return self.drop(Reason::Options);
+        };
+        let most = self.mtu.saturating_sub(if ip.v6 { 60 } else { 40 });
+        let asked = offer.mss.unwrap_or(DEFAULT_MSS[usize::from(ip.v6)]);
+        let carried = Carried::new(asked.min(most), offer.scale, offer.sack);
+        let Some((cookie, begin)) = self.keys.make(ends, tcp.sequence, carried) else {
+            return self.drop(Reason::NoKey);
+        };
+        let mss = self.server_mss.get(&app).map_or(most, |&server| server.min(most));
+        let answer = Offer {
+            mss: Some(mss),
+            scale: offer.scale.map(|_| OUR_SCALE),
+            sack: offer.sack,
+            timestamps: offer.timestamps.map(|(value, _)| (begin.wrapping_add(clock(now)), value)),
+        };
+        let (options, length) = answer.write();
+        let written = self.write_answer(&Segment {
+            from: ends.vip,
+            to: ends.client,
+            sequence: cookie,
+            acknowledgement: tcp.sequence.wrapping_add(1),
+            flags: Tcp::SYN | Tcp::ACK,
+            window: OUR_WINDOW,
+            options: &options[..length],
+        });
+        if !written {
+            return self.drop(Reason::Options);
+        }
+        self.counters.cookies += 1;
+        Stranger::Reply
+    }
+
+    fn check(&mut self, ends: &Ends, packet: &[u8], ip: &Ip, tcp: &Tcp, now: Time) -> Stranger {
+        let checked = self.keys.check(ends, tcp.sequence, tcp.acknowledgement, u32::from(OUR_WINDOW));
+        let carried = match checked {
+            Checked::Valid(carried) => carried,
+            Checked::Early => return self.drop(Reason::CookieEarly),
+            Checked::Forged => return self.refuse(packet, now),
+        };
+        self.counters.valid += 1;
+        let timestamps = find_timestamps(options(packet, ip, tcp));
+        let (ts_recent, ts_echo) = timestamps.unwrap_or_default();
+        let scale = carried.scale.unwrap_or(0);
+        let first = tcp.sequence;
+        Stranger::Open(Admitted(ClientSession {
+            rcv_isn: first.wrapping_sub(1),
+            snd_isn: tcp.acknowledgement.wrapping_sub(1),
+            ts_recent,
+            ts_echo,
+            sender: Sender {
+                end: first,
+                limit: first.wrapping_add(u32::from(OUR_WINDOW)),
+                window: u32::from(tcp.window) << scale,
+                acknowledged: 0,
+            },
+            window: tcp.window,
+            mss: carried.mss,
+            scale: carried.scale,
+            timestamps: timestamps.is_some(),
+            sack: carried.sack,
+        }))
+    }
+
+    /// Makes both records for a client that has a flow now, and asks the server. The packet is the client's first one: what
+    /// it carries is held. Look at `take_outputs`. False if too many wait for servers: then turn the client away.
+    pub fn open(&mut self, flow: FlowId, admitted: Admitted, packet: &[u8], partial: bool, now: Time) -> bool {
+        let Ok((ip, tcp)) = parse(packet) else { return false };
+        let proxy = ProxySession {
+            server_isn: 0,
+            shift: 0,
+            ts_shift: 0,
+            sender: Sender::default(),
+            mss: 0,
+            scale: None,
+            timestamps: false,
+            sack: false,
+            held: 0,
+            state: State::Opening(1),
+        };
+        let session = Session { flow, client: admitted.0, proxy };
+        self.table.insert(session);
+        if !self.opening.add(flow, 1, now) {
+            self.counters.refuse(Reason::OpeningFull);
+            self.table.remove(flow);
+            return false;
+        }
+        self.ask_server(&ends(&ip, &tcp), &session);
+        self.receive_while_opening(flow, packet, &ip, &tcp, partial);
+        true
+    }
+
+    /// Our SYN: the client's own options as far as the cookie kept them, with room for timestamps in each segment.
+    pub(crate) fn ask_server(&mut self, ends: &Ends, session: &Session) {
+        let client = &session.client;
+        let room = if client.timestamps { TIMESTAMPS_ROOM as u16 } else { 0 };
+        let offer = Offer {
+            mss: Some(client.mss() - room),
+            scale: client.scale,
+            sack: client.sack,
+            timestamps: client.timestamps.then_some((client.ts_recent, 0)),
+        };
+        let (options, length) = offer.write();
+        let segment = Segment {
+            from: ends.client,
+            to: ends.vip,
+            sequence: client.rcv_isn,
+            acknowledgement: 0,
+            flags: Tcp::SYN,
+            window: u16::try_from(client.scaled(client.window)).unwrap_or(u16::MAX),
+            options: &options[..length],
+        };
+        self.output(session.flow, Side::Server, &segment);
+    }
+
+    pub(crate) fn output(&mut self, flow: FlowId, to: Side, segment: &Segment<'_>) {
+        let mut packet = Vec::new();
+        if segment.write(&mut packet).is_some() {
+            self.outputs.push(Output { flow, to, packet, partial: false });
+        }
+    }
+
+    fn drop(&mut self, reason: Reason) -> Stranger {
+        self.counters.refuse(reason);
+        Stranger::Drop(reason)
+    }
+
+    /// No connection of ours: whoever believes in it is told.
+    fn refuse(&mut self, packet: &[u8], now: Time) -> Stranger {
+        self.counters.refuse(Reason::CookieForged);
+        match tcp_reset(&mut self.answer, packet).is_some() && self.may_reset(now) {
+            true => Stranger::Reply,
+            false => Stranger::Drop(Reason::CookieForged),
+        }
+    }
+}
+
+/// Of a packet from the client.
+pub(crate) fn ends(ip: &Ip, tcp: &Tcp) -> Ends {
+    Ends { client: SocketAddr::new(ip.source, tcp.source), vip: SocketAddr::new(ip.destination, tcp.destination) }
+}

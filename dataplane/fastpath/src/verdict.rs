@@ -1,0 +1,73 @@
+use crate::records::{ClientSession, ProxySession, Session};
+use crate::Reason;
+use braid_packet::FlowId;
+
+/// What became of the first packet of something that has no flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// `FastPath::answer` goes back to the client. Nothing is remembered.
+    Reply,
+    Drop(Reason),
+    /// A cookie came back: give the connection a flow and call `FastPath::open`, or `FastPath::turn_away`.
+    Open(Admitted),
+}
+
+/// What is known of a client whose cookie came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted(pub(crate) ClientSession);
+
+/// What became of a packet of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Translated in place.
+    Pass,
+    /// Translated; `FastPath::grown` goes on instead.
+    Grown,
+    /// Noted or held. Look at `FastPath::take_outputs`.
+    Taken,
+    /// `FastPath::answer` goes back to the sender.
+    Reply,
+    Drop(Reason),
+    /// The connection is over: its flow ends after the outputs have gone out.
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+/// A packet beside the one that was given. In the client's addresses, as all that the fast path sees: one to the server
+/// goes from the client to the VIP and has yet to be translated by the NAT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    pub flow: FlowId,
+    pub to: Side,
+    pub packet: Vec<u8>,
+    /// Its transport checksum is only that of the pseudo-header.
+    pub partial: bool,
+}
+
+/// A connection, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionInfo {
+    pub client: ClientSession,
+    pub proxy: ProxySession,
+}
+
+impl SessionInfo {
+    /// `cookie`: the client is connected, its server has yet to answer. `fast`: both are.
+    pub fn mode(&self) -> &'static str {
+        match self.proxy.state {
+            crate::State::Opening(_) => "cookie",
+            crate::State::Open => "fast",
+        }
+    }
+}
+
+impl From<&Session> for SessionInfo {
+    fn from(session: &Session) -> SessionInfo {
+        SessionInfo { client: session.client, proxy: session.proxy }
+    }
+}

@@ -1,0 +1,91 @@
+//! Byte streams through the fast path are equal to those that went in, whatever the network does and the ends negotiate.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
+
+mod world;
+
+use proptest::prelude::*;
+use world::end::{bytes, Setting, State};
+use world::{Faults, World};
+
+fn setting(v6: bool) -> Setting {
+    Setting {
+        v6,
+        timestamps: true,
+        sack: true,
+        scale: Some(7),
+        mtu: 1500,
+        window: 200_000,
+        bytes: 30_000,
+        burst: 1,
+        segment: 0,
+    }
+}
+
+fn transfer(client: Setting, server: Setting, mtu: u16, faults: Faults, seed: u64) -> World {
+    let mut world = World::new(client, server, mtu, faults, seed);
+    world.run(60_000);
+    assert_eq!((world.client.state, world.server.state), (State::Established, State::Established));
+    assert!(world.client.received == bytes(2, server.bytes), "{} of {}", world.client.received.len(), server.bytes);
+    assert!(world.server.received == bytes(1, client.bytes), "{} of {}", world.server.received.len(), client.bytes);
+    world
+}
+
+#[test]
+fn every_pair_of_option_sets_works() {
+    for v6 in [false, true] {
+        for bits in 0..64_u32 {
+            let end = |bits: u32| Setting {
+                timestamps: bits & 1 == 0,
+                sack: bits & 2 == 0,
+                scale: (bits & 4 == 0).then_some(3 + (bits >> 3) as u8),
+                burst: 1,
+                ..setting(v6)
+            };
+            let server = Setting { burst: 8, bytes: 120_000, ..end(bits >> 3) };
+            let faults = Faults { lost: 2, doubled: 1, late: 5 };
+            transfer(end(bits & 7), server, 1404, faults, u64::from(bits) << 32 | 77);
+        }
+    }
+}
+
+#[test]
+fn a_perfect_network_needs_no_retransmission_and_nothing_is_refused() {
+    for timestamps in [true, false] {
+        let server = Setting { timestamps, burst: 40, bytes: 400_000, ..setting(false) };
+        let world = transfer(setting(false), server, 1404, Faults::default(), 5);
+        let refused: u64 = world.fast.counters().all_refused().map(|(_, count)| count).sum();
+        assert_eq!((refused, world.fast.counters().cookies, world.fast.counters().established), (0, 1, 1));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn streams_are_equal(
+        v6: bool,
+        bits in 0u32..64,
+        scales in (0u8..=14, 0u8..=14),
+        mtus in (prop::sample::select(vec![1280u16, 1400, 1500, 9000]), prop::sample::select(vec![1280u16, 1404, 1500, 9000])),
+        overlay in prop::sample::select(vec![1280u16, 1404, 1420, 8904]),
+        windows in (3_000u32..2_000_000, 3_000u32..2_000_000),
+        sizes in (0usize..40_000, 0usize..200_000),
+        segments in (prop::sample::select(vec![0usize, 0, 1, 7, 100]), prop::sample::select(vec![0usize, 0, 1, 90])),
+        burst in 1usize..45,
+        lost in 0u32..12, doubled in 0u32..10, late in 0u32..30,
+        seed: u64,
+    ) {
+        let client = Setting {
+            v6, timestamps: bits & 1 == 0, sack: bits & 2 == 0, scale: (bits & 4 == 0).then_some(scales.0),
+            mtu: mtus.0.min(overlay), window: windows.0, burst: 1, segment: segments.0,
+            bytes: if segments.0 == 1 { sizes.0 / 40 } else { sizes.0 },
+        };
+        let server = Setting {
+            v6, timestamps: bits & 8 == 0, sack: bits & 16 == 0, scale: (bits & 32 == 0).then_some(scales.1),
+            mtu: mtus.1, window: windows.1, burst: if segments.1 > 0 { 1 } else { burst }, segment: segments.1,
+            bytes: if segments.1 == 1 { sizes.1 / 100 } else { sizes.1 },
+        };
+        transfer(client, server, overlay, Faults { lost, doubled, late }, seed);
+    }
+}
