@@ -19,6 +19,7 @@ from braid.status.snapshot import (
     PathStatus,
     ReceivedStatus,
     Recovery,
+    RecoveryWindow,
     RelayStatus,
     SessionStatus,
     ShardStatus,
@@ -27,7 +28,7 @@ from braid.status.snapshot import (
 from topology.model import Application, Node, NodeNumber, Role, Topology
 
 Json = Mapping[str, Any]
-Counters = TypeVar("Counters", NatStatus, OffloadStatus, Recovery, RelayStatus)
+Counters = TypeVar("Counters", NatStatus, OffloadStatus, Recovery, RecoveryWindow, RelayStatus)
 
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6", 132: "sctp"}
 
@@ -155,6 +156,7 @@ def _session(entry: Json, names: _Names) -> SessionStatus:
         skew_ms=entry.get("skew_us", 0) / 1000,
         given_up=entry.get("given_up", 0),
         late=entry.get("late", 0),
+        window=None if entry.get("window") is None else _counters(RecoveryWindow, entry["window"]),
     )
 
 

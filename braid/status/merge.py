@@ -44,6 +44,10 @@ def _worst(values: Sequence[Any]) -> Any:
     return None if None in values else max(values)
 
 
+def _most(values: Sequence[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
 def _reaches(values: Sequence[bool | None]) -> bool | None:
     """A path that is deaf in one lane loses the packets of that lane; None while a shard does not know yet."""
     if False in values:
@@ -138,6 +142,7 @@ _RULES: dict[str, Rule] = {
             "skew_us": max,
             "given_up": sum,
             "late": sum,
+            "window": _nested({"packets": _most, "bytes": sum, "margin": min, "capped": any}),
             "recovery": _nested(
                 {
                     **dict.fromkeys(("passed", "discarded", "out_of_order", "rogue", "lost"), sum),

@@ -6,6 +6,7 @@ No client address is ever a label.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -167,6 +168,14 @@ def _sessions(status: NodeStatus) -> Iterator[Metric]:
     yield counter("braid_session_late_packets", "Delivered out of order", ("peer",), [(k, s.late) for k, s in ends])
     for name, (metric, text) in RECOVERY_COUNTERS.items():
         yield counter(metric, text, ("peer",), [(key, getattr(item, name)) for key, item in recoveries])
+    windows = [((s.peer,), s.window) for s in status.sessions if s.window is not None and s.window.packets is not None]
+    for name, text, value in (
+        ("packets", "Packets among which copies are told apart", attrgetter("packets")),
+        ("bytes", "Memory of the recovery window", attrgetter("bytes")),
+        ("margin_ratio", "Least share of the window that was free lately", attrgetter("margin")),
+        ("capped", "1 while the window should be larger than it may be", attrgetter("capped")),
+    ):
+        yield gauge(f"braid_sequence_recovery_window_{name}", text, ("peer",), [(k, value(w)) for k, w in windows])
 
 
 def _paths(status: NodeStatus) -> Iterator[Metric]:

@@ -76,6 +76,19 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveryWindow:
+    """How far back the sequence recovery function of a session can tell copies apart."""
+
+    packets: int | None = None
+    """Of the largest lane; None before the first packet."""
+    bytes: int = 0
+    margin: float = 1.0
+    """0..1: the share of the window that the oldest copy accepted in the last 10 to 20 s left free."""
+    capped: bool = False
+    """It should be larger than the memory for it allows: late first copies may be refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStatus:
     peer: str
     adjacent: bool
@@ -93,6 +106,8 @@ class SessionStatus:
     """Times that order was given up: a missing packet was not waited for any longer."""
     late: int = 0
     """Packets delivered after that, out of order."""
+    window: RecoveryWindow | None = None
+    """End-to-end sessions only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,7 @@ def edge_core() -> dict[str, Any]:
                 "skew_us": 5500,
                 "given_up": 1,
                 "late": 2,
+                "window": {"packets": 65472, "bytes": 8192, "margin": 0.75, "capped": False},
                 "usable": True,
                 "heard_ms_ago": 41,
                 "recovery": {

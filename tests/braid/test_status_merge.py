@@ -23,6 +23,7 @@ ONE: dict[str, Any] = {
         {
             "peer": 31, "adjacent": False, "epoch": 3, "age_s": 9, "usable": True, "heard_ms_ago": 4, "tx_packets": 100,
             "tx_bytes": 1000, "skew_us": 30, "given_up": 1, "late": 0,
+            "window": {"packets": 4032, "bytes": 512, "margin": 0.9, "capped": False},
             "recovery": {"passed": 50, "discarded": 40, "lost": 1, "resets": 1},
         }
     ],
@@ -65,6 +66,14 @@ def test_counters_are_added() -> None:
 def test_what_happens_once_for_all_shards_is_not_added() -> None:
     (session,) = merge([ONE, other(sessions__age_s=4, sessions__skew_us=90)])["sessions"]
     assert (session["epoch"], session["recovery"]["resets"], session["age_s"], session["skew_us"]) == (3, 1, 4, 90)
+
+
+def test_of_recovery_windows_the_worst_is_shown_and_their_memory_added() -> None:
+    window = {"packets": None, "bytes": 8192, "margin": 0.2, "capped": True}
+    (session,) = merge([ONE, other(sessions__window=window)])["sessions"]
+    assert session["window"] == {"packets": 4032, "bytes": 8704, "margin": 0.2, "capped": True}
+    (session,) = merge([other(sessions__window=None), other(sessions__window=None)])["sessions"]
+    assert session["window"] is None
 
 
 @pytest.mark.parametrize(

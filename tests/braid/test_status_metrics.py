@@ -70,6 +70,14 @@ def test_recovery_counters_have_their_standard_names() -> None:
                       "resets": 1, "latent_errors": 0}  # fmt: skip
 
 
+def test_the_recovery_window_and_its_margin() -> None:
+    found = samples(edge_status())
+    names = ("packets", "bytes", "margin_ratio", "capped")
+    window = {name: found.get(f"braid_sequence_recovery_window_{name}{{peer=gw-sto-1}}") for name in names}
+    assert window == {"packets": 65472, "bytes": 8192, "margin_ratio": 0.75, "capped": 0}
+    assert not [name for name in found if "recovery_window" in name and "gw-sto-1" not in name]
+
+
 def test_a_gateway() -> None:
     found = samples(gateway_status(reload_error="refused"))
     assert found["braid_nat_flows"] == 4

@@ -301,6 +301,7 @@ def test_the_snapshot_has_the_documented_keys(pair: tuple[Host, Host]) -> None:
     assert session.keys() >= SESSION
     assert (session["peer"], session["adjacent"], session["epoch"]) == (22, True, 1)
     assert session["recovery"].keys() == RECOVERY
+    assert session["window"] is None, "of a neighbour's session, which keeps its size"
     assert "nat" not in snapshot
 
 

@@ -84,9 +84,10 @@ async function own() {
   if (!answer.ok) return [];
   const status = await answer.json();
   const recovery = make("div", {}), drops = make("div", {});
-  table(recovery, "Sequence recovery", [["Peer"], ["Passed", true], ["Discarded", true], ["Lost", true], ["Out of order", true], ["Rogue", true]],
+  table(recovery, "Sequence recovery", [["Peer"], ["Passed", true], ["Discarded", true], ["Lost", true], ["Out of order", true], ["Rogue", true], ["Window", true], ["Free", true]],
     status.sessions.filter((each) => each.recovery && !each.adjacent).map((each) => ({cells: [each.peer,
-      ...["passed", "discarded", "lost", "out_of_order", "rogue"].map((key) => count(each.recovery[key]))]})), "No sessions that carry traffic.");
+      ...["passed", "discarded", "lost", "out_of_order", "rogue"].map((key) => count(each.recovery[key])),
+      each.window?.packets ? count(each.window.packets) : "", each.window ? Math.round(100 * each.window.margin) + " %" : ""]})), "No sessions that carry traffic.");
   table(drops, "Packets dropped", [["Reason"], ["Packets", true]], Object.entries(status.drops).filter(([, number]) => number > 0)
     .sort((x, y) => y[1] - x[1]).map(([reason, number]) => ({cells: [reason.replaceAll("_", " "), count(number)]})), "None since the node started.");
   return [make("h3", {}, "Sequence recovery"), recovery, make("h3", {}, "Packets dropped"), drops];

@@ -1,12 +1,18 @@
 //! What a receiver knows of one lane of a session: which packets came, in which order they go on, how far apart copies are.
 
 use crate::measure::{Inbound, Outbound};
-use crate::order::{Orderer, Skew};
+use crate::order::Orderer;
 use crate::sequence::Recovery;
+use crate::skew::Skew;
+use crate::window::{needed, Window, LEAST};
 use braid_packet::Time;
+
+/// Neighbours send nothing twice: there only what overtakes must be told apart.
+const WINDOW_ADJACENT: usize = 1024;
 
 pub struct Lane {
     pub recovery: Recovery,
+    pub window: Window,
     pub order: Orderer,
     pub skew: Skew,
     /// How long holes are kept open now, in nanoseconds.
@@ -14,25 +20,61 @@ pub struct Lane {
 }
 
 impl Lane {
-    fn new(window: usize) -> Lane {
-        Lane { recovery: Recovery::new(window), order: Orderer::default(), skew: Skew::default(), wait: 0 }
+    /// `bits`: the size of its recovery window to begin with; None with a neighbour.
+    fn new(bits: Option<usize>) -> Lane {
+        let recovery = Recovery::new(bits.unwrap_or(WINDOW_ADJACENT));
+        let window = if bits.is_some() { Window::new(&recovery) } else { Window::fixed() };
+        let skew = bits.map_or_else(Skew::unused, Skew::new);
+        Lane { recovery, window, order: Orderer::default(), skew, wait: 0 }
+    }
+
+    /// Marks an authenticated first copy. The window may grow for it by up to `spare` bytes.
+    #[inline]
+    pub fn commit(&mut self, position: u64, hearing: &mut Hearing, now: Time, spare: &mut usize) {
+        if self.window.is_due(position) {
+            self.turn(position, hearing, now, spare);
+        }
+        self.recovery.commit(position);
+        self.window.accepted(self.recovery.highest() - position);
+    }
+
+    #[cold]
+    fn turn(&mut self, position: u64, hearing: &mut Hearing, now: Time, spare: &mut usize) {
+        let needed = needed(hearing.inbound.skew(now));
+        if self.window.turn(&mut self.recovery, position, needed, now, spare) {
+            self.resized(hearing);
+        }
+    }
+
+    /// A later copy came.
+    #[inline]
+    pub fn discard(&mut self, position: u64) {
+        self.recovery.counters.discarded += 1;
+        self.window.accepted(self.recovery.highest() - position);
+    }
+
+    /// To be called at each tick of a session that is not replaced.
+    pub fn handle_timeout(&mut self, hearing: &mut Hearing, now: Time) {
+        if self.window.handle_timeout(&mut self.recovery, needed(hearing.inbound.skew(now)), now) {
+            self.resized(hearing);
+        }
+    }
+
+    fn resized(&mut self, hearing: &mut Hearing) {
+        hearing.window = self.recovery.bits();
+        self.skew.resize(self.recovery.bits(), self.recovery.highest());
     }
 }
 
 /// The lanes that one shard receives of a session, by slot. The first lane of a session is ready at once; memory for another
 /// is taken when the first packet of it has proved to be the peer's.
 pub struct Received {
-    window: usize,
     lanes: Box<[Option<Lane>]>,
 }
 
 impl Received {
-    pub fn new(window: usize, slots: usize, has_first: bool) -> Received {
-        let mut lanes: Box<[Option<Lane>]> = (0..slots).map(|_| None).collect();
-        if let Some(first) = lanes.first_mut().filter(|_| has_first) {
-            *first = Some(Lane::new(window));
-        }
-        Received { window, lanes }
+    pub fn new(slots: usize) -> Received {
+        Received { lanes: (0..slots).map(|_| None).collect() }
     }
 
     /// Outer None: the session has no such lane here. Inner None: nothing of it has come yet.
@@ -40,11 +82,10 @@ impl Received {
         self.lanes.get_mut(slot)
     }
 
-    /// Takes the memory for a lane, for the first authenticated packet of it.
+    /// Takes the memory for a lane. Its window begins as large as the one before it became; None: it is a neighbour's.
     #[cold]
-    pub fn begin(&mut self, slot: usize) -> Option<&mut Lane> {
-        let window = self.window;
-        Some(self.lanes.get_mut(slot)?.get_or_insert_with(|| Lane::new(window)))
+    pub fn begin(&mut self, slot: usize, bits: Option<usize>) -> Option<&mut Lane> {
+        Some(self.lanes.get_mut(slot)?.get_or_insert_with(|| Lane::new(bits)))
     }
 
     pub fn get(&self, slot: usize) -> Option<&Lane> {
@@ -59,8 +100,9 @@ impl Received {
         self.lanes.iter().flatten()
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
-        self.lanes.iter_mut().flatten()
+    /// With their slots.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Lane)> {
+        self.lanes.iter_mut().enumerate().filter_map(|(slot, lane)| Some((slot, lane.as_mut()?)))
     }
 
     /// The longest skew of all lanes.
@@ -88,8 +130,9 @@ impl Arrival {
 }
 
 /// What is heard of a peer in one lane. Sessions come and go, this stays.
-#[derive(Default)]
 pub struct Hearing {
+    /// Bits of the recovery window, as the newest lane's became: the next session needs as many.
+    pub window: usize,
     pub heard: Option<Time>,
     /// When the peer said last that it hears us.
     pub acknowledged: Option<Time>,
@@ -104,6 +147,23 @@ pub struct Hearing {
     pub told_fresh: u16,
     pub inbound: Inbound,
     pub outbound: Outbound,
+}
+
+impl Default for Hearing {
+    fn default() -> Hearing {
+        Hearing {
+            window: LEAST,
+            heard: None,
+            acknowledged: None,
+            arrivals: [None; 16],
+            clock: None,
+            reported: None,
+            fresh: None,
+            told_fresh: 0,
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+        }
+    }
 }
 
 impl Hearing {

@@ -16,6 +16,7 @@ use crate::shard::Place;
 use crate::steer::Pieces;
 use crate::transmit::{Net, Over};
 use crate::upkeep::{JITTER, TICK};
+use crate::window::MOST_OF_NODE;
 use crate::wire::Kind;
 use braid_offload::Coalescer;
 use braid_packet::{Datagrams, Engine, Handed, RateLimit, Sink, Time, VnetHdr};
@@ -99,6 +100,8 @@ pub struct Node<O: Outbox> {
     /// When a path may have been silent for too long.
     next_silence: Time,
     pub(crate) ticks: u64,
+    /// Bytes that recovery windows may grow by until the next tick.
+    pub(crate) window_spare: usize,
     /// Of a linear congruential generator (Knuth's MMIX): spreads the ticks, protects nothing.
     random: u64,
 }
@@ -125,6 +128,7 @@ impl<O: Outbox> Node<O> {
             next_tick: Time(0),
             next_silence: Time(0),
             ticks: 0,
+            window_spare: MOST_OF_NODE / usize::from(config.place.count()),
             random: config.seed,
             config,
         }

@@ -4,6 +4,7 @@
 //! all paths costs the packets behind it that much delay once; if waiting helps nobody again and again, holes are given up
 //! sooner. Bounded in packets; when full, the oldest hole is given up.
 
+use crate::skew::SHORTEST_WAIT;
 use braid_packet::Time;
 use std::collections::VecDeque;
 
@@ -144,77 +145,6 @@ impl Orderer {
     }
 }
 
-/// How far apart the copies of one packet arrive: the longest delay between a first copy and a later one, over the last
-/// one to two `MEMORY`. A time and not a number of packets: a stall of this node delivers many copies at once, and must not
-/// wipe out what is known of the paths.
-pub struct Skew {
-    stamps: Box<[Time]>,
-    /// The longest in this span of `MEMORY` and in the one before.
-    longest: [u64; 2],
-    span: Time,
-    last_copy: Option<Time>,
-}
-
-const STRIDE: u64 = 32;
-const MEMORY: u64 = Time::SECOND;
-const SHORTEST_WAIT: u64 = Time::MILLISECOND;
-const LONGEST_WAIT: u64 = 120 * Time::MILLISECOND;
-
-impl Default for Skew {
-    fn default() -> Self {
-        Skew {
-            stamps: vec![Time::default(); 2048].into_boxed_slice(),
-            longest: [0; 2],
-            span: Time::default(),
-            last_copy: None,
-        }
-    }
-}
-
-impl Skew {
-    fn slot(&self, sequence: u64) -> Option<usize> {
-        (sequence % STRIDE == 0).then(|| (sequence / STRIDE) as usize % self.stamps.len())
-    }
-
-    pub fn first(&mut self, sequence: u64, now: Time) {
-        if let Some(slot) = self.slot(sequence) {
-            self.stamps[slot] = now;
-        }
-    }
-
-    /// A later copy of a sequence number that the window still holds.
-    pub fn copy(&mut self, sequence: u64, now: Time) {
-        self.last_copy = Some(now);
-        if let Some(slot) = self.slot(sequence) {
-            if now.since(self.span) >= MEMORY {
-                let before = if now.since(self.span) < 2 * MEMORY { self.longest[0] } else { 0 };
-                self.longest = [0, before];
-                self.span = now;
-            }
-            let lag = now.since(self.stamps[slot]);
-            // Beyond what a hole waits for it is of no use; a replay must not make holes wait longer.
-            if lag <= LONGEST_WAIT {
-                self.longest[0] = self.longest[0].max(lag);
-            }
-        }
-    }
-
-    pub fn longest(&self) -> u64 {
-        self.longest[0].max(self.longest[1])
-    }
-
-    /// How long a hole may wait for a later copy, in nanoseconds; 0 when no second path delivers.
-    pub fn wait(&self, now: Time) -> u64 {
-        match self.last_copy {
-            Some(last) if now.since(last) < Time::SECOND => {
-                let longest = self.longest();
-                (longest + longest / 4 + SHORTEST_WAIT / 2).clamp(SHORTEST_WAIT, LONGEST_WAIT)
-            }
-            _ => 0,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,33 +229,5 @@ mod tests {
         assert_eq!(orderer.offer(2, wait), Offer::Late);
         orderer.hold(30, &[], false, now);
         assert_eq!(orderer.next_timeout(wait).unwrap().since(now), wait);
-    }
-
-    #[test]
-    fn the_wait_follows_the_skew_and_ends_with_the_second_path() {
-        let mut skew = Skew::default();
-        assert_eq!(skew.wait(Time(0)), 0);
-        skew.first(32, Time(0));
-        skew.copy(32, Time(20 * Time::MILLISECOND));
-        assert!(skew.wait(Time(20 * Time::MILLISECOND)) >= 25 * Time::MILLISECOND);
-        assert_eq!(skew.wait(Time(2 * Time::SECOND)), 0);
-    }
-
-    #[test]
-    fn a_burst_of_simultaneous_copies_does_not_wipe_out_the_skew() {
-        let mut skew = Skew::default();
-        let at = |ms: u64| Time(ms * Time::MILLISECOND);
-        skew.first(32, at(5000));
-        skew.copy(32, at(5020));
-        for sequence in 2..500 {
-            skew.first(sequence * 32, at(5050));
-            skew.copy(sequence * 32, at(5050));
-        }
-        assert_eq!(skew.longest(), 20 * Time::MILLISECOND);
-        for (sequence, ms) in [(501, 6100), (502, 7200)] {
-            skew.first(sequence * 32, at(ms));
-            skew.copy(sequence * 32, at(ms));
-        }
-        assert_eq!(skew.longest(), 0);
     }
 }

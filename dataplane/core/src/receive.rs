@@ -220,12 +220,17 @@ impl<O: Outbox> Node<O> {
             self.net.drops.count("wrong_shard");
             return;
         };
+        if position == 0 {
+            session.tagless += 1;
+            self.net.drops.count("tagless");
+            return;
+        }
         let arrival = hearing.arrivals[usize::from(header.path)].get_or_insert_default();
         if let Some(lane) = lane {
             match lane.recovery.seen(position) {
                 Seen::New => {}
                 Seen::Copy => {
-                    lane.recovery.counters.discarded += 1;
+                    lane.discard(position);
                     if adjacent {
                         // Neighbours send nothing twice.
                         self.net.drops.count("replay");
@@ -242,6 +247,11 @@ impl<O: Outbox> Node<O> {
                 Seen::TooOld => {
                     lane.recovery.counters.rogue += 1;
                     self.net.drops.count("too_old");
+                    if header.kind == Kind::Keepalive && hearing.inbound.awaits(header.sequence, header.path) {
+                        // Too slow for what the window was made for is a measurement too.
+                        note(arrival, via, false, now);
+                        hearing.probe_copy(header.sequence, header.path, now);
+                    }
                     return;
                 }
             }
@@ -252,14 +262,14 @@ impl<O: Outbox> Node<O> {
             return;
         };
         if session.received.get(slot).is_none() {
-            session.received.begin(slot);
+            session.received.begin(slot, (!adjacent).then_some(hearing.window));
         }
         let Some(lane) = session.received.get_mut(slot) else { return };
-        lane.recovery.commit(position);
+        note(arrival, via, true, now);
+        lane.commit(position, hearing, now, &mut self.window_spare);
         if hearing.inbound.uses(header.path) {
             lane.skew.first(position, now);
         }
-        note(arrival, via, true, now);
         hearing.heard = Some(now);
         let payload = &datagram[HEADER..HEADER + length];
         if header.kind == Kind::Control {

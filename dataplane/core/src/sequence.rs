@@ -1,16 +1,19 @@
 //! Sequence recovery (IEEE 802.1CB 7.4, vector algorithm): which copy is the first.
 //!
 //! A ring of bits as in RFC 6479. `seen` before decryption costs one load; `commit` after authentication is the only
-//! thing that moves the window, so a forgery cannot.
+//! thing that moves the window, so a forgery cannot. How large the window is, `window` decides.
 
 /// 802.1CB counters (9.x frerSeqRcvy...) plus what a snapshot derives from the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryCounters {
     pub passed: u64,
     pub discarded: u64,
+    /// Passed, and not next in sequence: after a gap, or behind a later one.
     pub out_of_order: u64,
     /// Too old for the window.
     pub rogue: u64,
+    /// Without a sequence number, which no sender leaves out: refused.
+    pub tagless: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +26,11 @@ pub enum Seen {
 }
 
 pub struct Recovery {
+    /// A set bit: came, or is older than what is known.
     words: Box<[u64]>,
     highest: u64,
+    /// The oldest sequence number of which it is known whether it came.
+    oldest: u64,
     /// Sequence numbers that left the window without having come.
     gone: u64,
     /// Highest at the last few marks, oldest first: what is older than the first is not expected any more.
@@ -32,33 +38,42 @@ pub struct Recovery {
     pub counters: RecoveryCounters,
 }
 
+fn words(bits: usize) -> usize {
+    (bits.max(128).next_power_of_two() / 64).max(2)
+}
+
 impl Recovery {
     /// A window of `bits`, which must be a power of two and at least 128; 64 of them are reserve. Sequences start at 1.
     pub fn new(bits: usize) -> Recovery {
-        let words = (bits.max(128).next_power_of_two() / 64).max(2);
-        Recovery {
-            words: vec![0; words].into_boxed_slice(),
-            highest: 0,
-            gone: 0,
-            marks: [0; 4],
-            counters: RecoveryCounters::default(),
-        }
+        let mut words = vec![0; words(bits)].into_boxed_slice();
+        // There is no sequence number 0.
+        words[0] = 1;
+        Recovery { words, highest: 0, oldest: 0, gone: 0, marks: [0; 4], counters: RecoveryCounters::default() }
     }
 
     fn word(&self, sequence: u64) -> usize {
         (sequence / 64) as usize & (self.words.len() - 1)
     }
 
-    /// Sequences that can still be told apart, the newest included.
+    /// Sequences that can be told apart, the newest included. After a resize it takes that many for it to be so.
     pub fn window(&self) -> u64 {
         (self.words.len() as u64 - 1) * 64
+    }
+
+    /// What it was made with, or resized to.
+    pub fn bits(&self) -> usize {
+        self.words.len() * 64
+    }
+
+    pub fn highest(&self) -> u64 {
+        self.highest
     }
 
     pub fn seen(&self, sequence: u64) -> Seen {
         if sequence > self.highest {
             return Seen::New;
         }
-        if self.highest - sequence >= self.window() {
+        if sequence < self.oldest {
             return Seen::TooOld;
         }
         if self.words[self.word(sequence)] >> (sequence % 64) & 1 == 0 {
@@ -70,16 +85,21 @@ impl Recovery {
 
     /// Marks an authenticated sequence number; `seen` must have said `New` for it.
     pub fn commit(&mut self, sequence: u64) {
+        self.counters.out_of_order += u64::from(sequence != self.highest + 1);
         if sequence > self.highest {
-            self.advance(sequence);
-        } else {
-            self.counters.out_of_order += 1;
+            if sequence / 64 != self.highest / 64 {
+                self.advance(sequence);
+            }
+            self.highest = sequence;
+            self.oldest = self.oldest.max((sequence + 1).saturating_sub(self.window()));
         }
         self.counters.passed += 1;
         let word = self.word(sequence);
         self.words[word] |= 1 << (sequence % 64);
     }
 
+    /// The highest number is about to be in another block: those up to it begin anew.
+    #[inline(never)]
     fn advance(&mut self, sequence: u64) {
         let (from, to) = (self.highest / 64, sequence / 64);
         let count = self.words.len() as u64;
@@ -87,10 +107,6 @@ impl Recovery {
             let word = block as usize & (self.words.len() - 1);
             if block >= count {
                 self.gone += u64::from(self.words[word].count_zeros());
-                // Sequence 0 does not exist and is no loss.
-                if block == count {
-                    self.gone -= 1;
-                }
             }
             self.words[word] = 0;
         }
@@ -98,7 +114,24 @@ impl Recovery {
             // The skipped blocks were never in the ring.
             self.gone += (to - from - count) * 64;
         }
-        self.highest = sequence;
+    }
+
+    /// Another size, as in `new`. What a larger window knows from before stays known, and what it did not know it does not
+    /// take for new; a smaller one forgets the oldest, and counts those of them as lost that have not come.
+    pub fn resize(&mut self, bits: usize) {
+        let (before, count) = (self.words.len() as u64, words(bits) as u64);
+        let end = self.highest / 64 + 1;
+        let mut resized = vec![u64::MAX; count as usize].into_boxed_slice();
+        for block in end.saturating_sub(before)..end {
+            let word = self.words[block as usize & (self.words.len() - 1)];
+            if block + count >= end {
+                resized[block as usize & (count as usize - 1)] = word;
+            } else {
+                self.gone += u64::from(word.count_zeros());
+            }
+        }
+        self.words = resized;
+        self.oldest = self.oldest.max((self.highest + 1).saturating_sub(self.window()));
     }
 
     /// To be called at regular intervals: what was highest three calls ago counts as settled.
@@ -114,82 +147,15 @@ impl Recovery {
         let mut missing = 0;
         for block in first_block..=settled / 64 {
             let mut expected = u64::MAX;
-            if block == 0 {
-                expected &= !1;
-            }
             if block == settled / 64 {
                 expected &= u64::MAX >> (63 - settled % 64);
             }
             let word = self.words[block as usize & (self.words.len() - 1)];
             missing += u64::from((expected & !word).count_ones());
         }
-        self.gone + if settled == 0 { 0 } else { missing }
+        self.gone + missing
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-
-    /// The window by its definition.
-    struct Model {
-        came: BTreeSet<u64>,
-        highest: u64,
-        window: u64,
-    }
-
-    impl Model {
-        fn seen(&self, sequence: u64) -> Seen {
-            if self.came.contains(&sequence) && self.highest - sequence < self.window {
-                Seen::Copy
-            } else if sequence <= self.highest && self.highest - sequence >= self.window {
-                Seen::TooOld
-            } else {
-                Seen::New
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn equals_the_model(steps in proptest::collection::vec((0u64..600, 0u8..8), 1..400), jumps in proptest::collection::vec(0u64..2000, 0..8)) {
-            let mut recovery = Recovery::new(256);
-            let mut model = Model { came: BTreeSet::new(), highest: 0, window: recovery.window() };
-            let mut base = 1;
-            let mut jumps = jumps.into_iter();
-            for (offset, action) in steps {
-                if action == 0 {
-                    base += jumps.next().unwrap_or(1);
-                }
-                let sequence = base + offset % 300;
-                prop_assert_eq!(recovery.seen(sequence), model.seen(sequence));
-                if model.seen(sequence) == Seen::New {
-                    recovery.commit(sequence);
-                    model.came.insert(sequence);
-                    model.highest = model.highest.max(sequence);
-                }
-            }
-            for _ in 0..4 {
-                recovery.mark();
-            }
-            prop_assert_eq!(recovery.lost(), model.highest - model.came.len() as u64);
-            prop_assert_eq!(recovery.counters.passed, model.came.len() as u64);
-        }
-    }
-
-    #[test]
-    fn not_yet_settled_is_not_lost() {
-        let mut recovery = Recovery::new(65536);
-        recovery.commit(1);
-        recovery.commit(5);
-        assert_eq!(recovery.lost(), 0);
-        for _ in 0..4 {
-            recovery.mark();
-        }
-        assert_eq!(recovery.lost(), 3);
-        recovery.commit(3);
-        assert_eq!(recovery.lost(), 2);
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ use crate::lane::{Hearing, Received};
 use crate::seal::{Opener, Sealer};
 use crate::sequence::RecoveryCounters;
 use crate::shard::{Lanes, Place};
+use crate::window::LEAST;
 use braid_packet::Time;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -17,8 +18,6 @@ use std::collections::BTreeMap;
 const LINGER: u64 = 30 * Time::SECOND;
 /// An unconfirmed session is forgotten after this.
 const CONFIRM_WITHIN: u64 = 10 * Time::SECOND;
-const WINDOW_END_TO_END: usize = 65_536;
-const WINDOW_ADJACENT: usize = 1024;
 
 /// A peer as seen from here: (number, adjacent).
 pub type PeerKey = (u16, bool);
@@ -33,8 +32,9 @@ pub struct Session {
     pub opener: Opener,
     pub lanes: Lanes,
     pub received: Received,
-    /// Datagrams of a generation of keys that this is not.
+    /// Datagrams of a generation of keys that this is not, and such without a sequence number.
     pub rogue: u64,
+    pub tagless: u64,
     pub hop_tx: Option<HopKey>,
     pub installed: Time,
     pub confirmed: bool,
@@ -68,6 +68,7 @@ impl Totals {
             self.late += lane.order.late;
         }
         self.received.rogue += session.rogue;
+        self.received.tagless += session.tagless;
         self.tx_packets += session.sealer.sealed();
         self.tx_bytes += session.tx_bytes;
     }
@@ -169,8 +170,12 @@ impl Sessions {
         if !new.initiator && self.by_index.values().filter(|s| waiting(s)).count() >= 3 {
             return Err(InstallError::Crowded);
         }
-        let window = if new.adjacent { WINDOW_ADJACENT } else { WINDOW_END_TO_END };
         let lanes = self.place.lanes(count(&self.shards, new.peer));
+        let mut received = Received::new(lanes.slots());
+        if self.place.index() == 0 {
+            let first = self.peers.get(&key).and_then(|peer| peer.lanes.first());
+            received.begin(0, (!new.adjacent).then(|| first.map_or(LEAST, |first| first.window)));
+        }
         let session = Session {
             key,
             initiator: new.initiator,
@@ -180,8 +185,9 @@ impl Sessions {
             sealer: Sealer::new(new.suite, &new.tx, lanes).ok_or(InstallError::Key)?,
             opener: Opener::new(new.suite, &new.rx).ok_or(InstallError::Key)?,
             lanes,
-            received: Received::new(window, lanes.slots(), self.place.index() == 0),
+            received,
             rogue: 0,
+            tagless: 0,
             hop_tx: new.adjacent.then(|| HopKey::new(&new.tx.hop)),
             installed: now,
             confirmed: new.initiator && self.place.is_alone(),
@@ -262,8 +268,10 @@ impl Sessions {
         self.peers.iter_mut()
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&u32, &mut Session)> {
-        self.by_index.iter_mut()
+    pub fn each(&mut self, mut visit: impl FnMut(&mut Session, &mut Peer)) {
+        for session in self.by_index.values_mut() {
+            visit(session, self.peers.entry(session.key).or_default());
+        }
     }
 
     /// Destroys all keys shared with a peer.

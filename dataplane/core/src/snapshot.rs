@@ -1,7 +1,7 @@
 //! A node's counters and states as JSON, copied out: nobody outside holds a live object. Shapes: `braid.status.build`.
 
 use crate::event::Outbox;
-use crate::lane::Arrival;
+use crate::lane::{Arrival, Lane, Received};
 use crate::node::Node;
 use crate::path::Health;
 use crate::session::Peer;
@@ -78,13 +78,14 @@ impl<O: Outbox> Node<O> {
                     "skew_us": session.received.longest_skew() / 1000,
                     "given_up": totals.given_up,
                     "late": totals.late,
+                    "window": if adjacent { Value::Null } else { window(&session.received) },
                     "recovery": {
                         "passed": counters.passed,
                         "discarded": counters.discarded,
                         "out_of_order": counters.out_of_order,
                         "rogue": counters.rogue,
                         "lost": totals.lost,
-                        "tagless": 0,
+                        "tagless": counters.tagless,
                         "resets": peer.sessions_made.saturating_sub(1),
                         "latent_errors": 0,
                     },
@@ -152,6 +153,18 @@ impl<O: Outbox> Node<O> {
             })
             .collect()
     }
+}
+
+/// The recovery windows of a session's lanes: the largest, all of them in memory, the least room that was left.
+fn window(received: &Received) -> Value {
+    let size = |lane: &Lane| lane.recovery.window();
+    let margin = |lane: &Lane| 1.0 - lane.window.furthest() as f64 / size(lane) as f64;
+    json!({
+        "packets": received.iter().map(size).max(),
+        "bytes": received.iter().map(|lane| lane.recovery.bits() / 8).sum::<usize>(),
+        "margin": received.iter().map(margin).fold(1.0, f64::min).max(0.0),
+        "capped": received.iter().any(|lane| lane.window.capped),
+    })
 }
 
 /// What is known of the way to a peer on one path, and back; empty before the first report. Counts are those of all lanes,

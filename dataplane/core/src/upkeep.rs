@@ -3,6 +3,7 @@
 use crate::event::{Event, Outbox};
 use crate::node::{silence, Node};
 use crate::receive::Delivery;
+use crate::window::MOST_OF_NODE;
 use braid_packet::{Sink, Time};
 
 /// Probes go out at every tick.
@@ -36,14 +37,22 @@ impl<O: Outbox> Node<O> {
                 neighbour.forget(epoch);
             }
         });
-        for (_, session) in self.net.sessions.iter_mut() {
-            session.received.iter_mut().for_each(|lane| lane.recovery.mark());
+        let (outbox, mut windows) = (&mut self.outbox, 0);
+        self.net.sessions.each(|session, peer| {
+            for (slot, lane) in session.received.iter_mut() {
+                lane.recovery.mark();
+                if let Some(hearing) = peer.lanes.get_mut(slot).filter(|_| session.retired.is_none()) {
+                    lane.handle_timeout(hearing, now);
+                }
+                windows += lane.recovery.bits() / 8;
+            }
             if session.sealer.is_worn() && !session.rekey_asked && session.retired.is_none() {
                 session.rekey_asked = true;
                 let (peer, adjacent) = session.key;
-                self.outbox.event(Event::Rekey { peer, adjacent });
+                outbox.event(Event::Rekey { peer, adjacent });
             }
-        }
+        });
+        self.window_spare = (MOST_OF_NODE / usize::from(self.place.count())).saturating_sub(windows);
         if let Some(edge) = self.edge.as_mut().filter(|_| self.ticks % 600 == 0) {
             edge.expire(now);
         }

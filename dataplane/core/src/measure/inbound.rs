@@ -1,6 +1,7 @@
 //! The receiver's half: on which paths each probe came and when, and how many copies came before it.
 
 use super::{Delay, REMEMBERED};
+use crate::peak::Peak;
 use crate::probe::{Probe, Report, OUTCOMES, PATHS};
 use braid_packet::Time;
 
@@ -8,12 +9,16 @@ use braid_packet::Time;
 const SETTLED_AFTER: u32 = 15;
 const _: () = assert!(SETTLED_AFTER as usize + OUTCOMES <= REMEMBERED, "what is reported must be remembered");
 const LATELY: u64 = 3 * Time::SECOND;
+/// The skew is the longest of the last one to two of these.
+const SKEW_OVER: u64 = 10 * Time::SECOND;
 
 #[derive(Clone, Copy, Default)]
 struct Came {
     number: u32,
     sequence: u64,
-    clock: u64,
+    /// When it was sent, by the sender's clock, and when the first copy came: microseconds modulo 2^32.
+    clock: u32,
+    at: u32,
     paths: u16,
 }
 
@@ -30,12 +35,19 @@ pub struct Inbound {
     highest: u32,
     /// Of the peer's last probe: the paths its data takes now.
     used: u16,
+    skew: Peak,
     paths: [Option<Box<Path>>; PATHS],
 }
 
 impl Default for Inbound {
     fn default() -> Inbound {
-        Inbound { came: [Came::default(); REMEMBERED], highest: 0, used: u16::MAX, paths: Default::default() }
+        Inbound {
+            came: [Came::default(); REMEMBERED],
+            highest: 0,
+            used: u16::MAX,
+            skew: Peak::default(),
+            paths: Default::default(),
+        }
     }
 }
 
@@ -58,21 +70,41 @@ impl Inbound {
             *self = Inbound { highest: probe.number, used: probe.used, ..Inbound::default() };
         }
         let slot = &mut self.came[probe.number as usize % REMEMBERED];
-        *slot = Came { number: probe.number, sequence, clock: probe.clock, paths: 0 };
+        let (clock, at) = ((probe.clock / 1000) as u32, (now.0 / 1000) as u32);
+        *slot = Came { number: probe.number, sequence, clock, at, paths: 0 };
         self.arrived(probe.number, path, received, now);
     }
 
     /// A later copy of something came; if it was a probe it counts for its path.
     pub fn copy(&mut self, sequence: u64, path: u8, received: u64, now: Time) {
-        if let Some(number) = self.came.iter().find(|c| c.sequence == sequence && c.number != 0).map(|c| c.number) {
+        if let Some(number) = self.probe(sequence).map(|came| came.number) {
             self.arrived(number, path, received, now);
         }
     }
 
+    fn probe(&self, sequence: u64) -> Option<&Came> {
+        self.came.iter().find(|came| came.sequence == sequence && came.number != 0)
+    }
+
+    /// Was this a probe that has not come on this path yet?
+    pub fn awaits(&self, sequence: u64, path: u8) -> bool {
+        self.probe(sequence).is_some_and(|came| came.paths >> (path & 15) & 1 == 0)
+    }
+
+    /// The longest lately, of all paths, that a later copy of a probe came behind the first, in nanoseconds. None: no probe
+    /// came on two paths lately.
+    pub fn skew(&self, now: Time) -> Option<u64> {
+        self.skew.now(SKEW_OVER, now)
+    }
+
     fn arrived(&mut self, number: u32, path: u8, received: u64, now: Time) {
         let came = &mut self.came[number as usize % REMEMBERED];
-        came.paths |= 1 << (path & 15);
-        let delay = (now.0 / 1000).wrapping_sub(came.clock / 1000) as u32;
+        let (at, bit) = ((now.0 / 1000) as u32, 1 << (path & 15));
+        if came.paths & !bit != 0 && came.paths & bit == 0 {
+            self.skew.add(u64::from(at.wrapping_sub(came.at)) * 1000, SKEW_OVER, now);
+        }
+        came.paths |= bit;
+        let delay = at.wrapping_sub(came.clock);
         let report = Report { number, delay, received: received as u32 };
         match &mut self.paths[usize::from(path & 15)] {
             Some(path) if path.report.number < number => {
