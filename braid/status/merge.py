@@ -145,9 +145,8 @@ _RULES: dict[str, Rule] = {
             "window": _nested({"packets": _most, "bytes": sum, "margin": min, "capped": any}),
             "recovery": _nested(
                 {
-                    **dict.fromkeys(("passed", "discarded", "out_of_order", "rogue", "lost"), sum),
-                    **dict.fromkeys(("tagless", "latent_errors"), sum),
-                    "resets": max,
+                    **dict.fromkeys(("passed", "discarded", "out_of_order", "rogue", "lost", "tagless"), sum),
+                    **dict.fromkeys(("resets", "latent_errors"), max),
                 }
             ),
         },

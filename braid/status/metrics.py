@@ -65,7 +65,7 @@ RECOVERY_COUNTERS = {
     "lost": ("braid_sequence_recovery_lost_packets", "Sequence numbers of which no copy came"),
     "tagless": ("braid_sequence_recovery_tagless_packets", "Packets without a sequence number"),
     "resets": ("braid_sequence_recovery_resets", "Resets of the recovery function"),
-    "latent_errors": ("braid_sequence_recovery_latent_errors", "Times that fewer copies came than were due"),
+    "latent_errors": ("braid_sequence_recovery_latent_errors", "Periods in which a path in use brought nothing"),
 }
 
 

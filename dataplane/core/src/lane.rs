@@ -1,5 +1,6 @@
 //! What a receiver knows of one lane of a session: which packets came, in which order they go on, how far apart copies are.
 
+use crate::latent::Latent;
 use crate::measure::{Inbound, Outbound};
 use crate::order::Orderer;
 use crate::sequence::Recovery;
@@ -147,6 +148,7 @@ pub struct Hearing {
     pub told_fresh: u16,
     pub inbound: Inbound,
     pub outbound: Outbound,
+    pub latent: Latent,
 }
 
 impl Default for Hearing {
@@ -162,6 +164,7 @@ impl Default for Hearing {
             told_fresh: 0,
             inbound: Inbound::default(),
             outbound: Outbound::default(),
+            latent: Latent::default(),
         }
     }
 }
@@ -174,9 +177,15 @@ impl Hearing {
         self.inbound.copy(sequence, path, received, now);
     }
 
+    /// To be called at each tick: looks whether a path that should bring copies brings none.
+    pub fn detect_latent_errors(&mut self, now: Time) {
+        let copies = |path| received_on(&self.arrivals, path);
+        self.latent.handle_timeout(self.inbound.used().unwrap_or(0), copies, now);
+    }
+
     /// Copies that came on a path of the peer.
     pub fn received_on(&self, path: u8) -> u64 {
-        self.arrivals[usize::from(path & 15)].map_or(0, |arrival| arrival.first + arrival.eliminated)
+        received_on(&self.arrivals, path)
     }
 
     /// The peer's paths that were heard in the last `within` nanoseconds, as bits.
@@ -184,4 +193,8 @@ impl Hearing {
         let heard = |arrival: &Option<Arrival>| arrival.is_some_and(|a| now.since(a.heard) < within);
         self.arrivals.iter().enumerate().filter(|(_, a)| heard(a)).fold(0, |bits, (id, _)| bits | 1 << id)
     }
+}
+
+fn received_on(arrivals: &[Option<Arrival>; 16], path: u8) -> u64 {
+    arrivals[usize::from(path & 15)].map_or(0, |arrival| arrival.first + arrival.eliminated)
 }

@@ -13,6 +13,7 @@ mod gate;
 pub mod handshake;
 pub mod hop;
 mod lane;
+mod latent;
 mod link;
 mod measure;
 pub mod merge;

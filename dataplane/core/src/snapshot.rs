@@ -87,7 +87,7 @@ impl<O: Outbox> Node<O> {
                         "lost": totals.lost,
                         "tagless": counters.tagless,
                         "resets": peer.sessions_made.saturating_sub(1),
-                        "latent_errors": 0,
+                        "latent_errors": peer.lanes.iter().map(|lane| lane.latent.errors).max().unwrap_or(0),
                     },
                 })
             })

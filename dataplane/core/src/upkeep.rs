@@ -17,6 +17,9 @@ impl<O: Outbox> Node<O> {
         let mut silent = Vec::new();
         let mut alive = Vec::new();
         for (&key, peer) in self.net.sessions.peers_mut() {
+            if !key.1 {
+                peer.lanes.iter_mut().for_each(|lane| lane.detect_latent_errors(now));
+            }
             if peer.up && peer.is_silent(now, silence(key.1)) {
                 peer.up = false;
                 silent.push(key);

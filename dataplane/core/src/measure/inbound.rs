@@ -57,6 +57,11 @@ impl Inbound {
         self.used >> (path & 15) & 1 == 1
     }
 
+    /// The same, None while it has not said so.
+    pub fn used(&self) -> Option<u16> {
+        (self.highest != 0).then_some(self.used)
+    }
+
     /// The first copy of a probe came, on `path` as the `received`-th copy.
     pub fn first(&mut self, probe: &Probe, sequence: u64, path: u8, received: u64, now: Time) {
         if probe.number > self.highest {
