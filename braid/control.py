@@ -16,7 +16,7 @@ from braid.desired import Desired, PathSet
 from braid.events import Control, CoreEvent, Established, Failed, Initiation
 from braid.identity import read_certificate
 from braid.measured import Reports, own_links, own_paths
-from braid.pathwatch import PathWatch, samples
+from braid.pathwatch import PathWatch, round_trips, samples
 from braid.peers import PeerCertificates, own_problem, refusal, wanted
 from braid.plan import AppNumbers, PathPlanner, plan_neighbours, plan_shards, usable_by_number
 from braid.role import NodeHandle, RoleRuntime, Situation
@@ -79,6 +79,8 @@ class ControlPlane:
         self._paths = PathPlanner()
         self._shared: dict[str, tuple[str, ...]] = {}
         self._watch = PathWatch()
+        self._round_trips: dict[int, float] = {}
+        self._traffic: dict[str, int] = {}
         self._desired: Desired | None = None
         self._names: dict[Relation, str] = {}
         self._wake = trio.Event()
@@ -129,6 +131,7 @@ class ControlPlane:
     def look_at_paths(self) -> None:
         now = self._clock()
         snapshot: dict[str, Any] = self._ask(lambda: seam.read_snapshot(self.core), {})
+        self._round_trips, self._traffic = round_trips(snapshot), snapshot.get("io", {})
         broken = self._watch.observe(samples(snapshot), now)
         told = self.reports()
         links = {**told.links, **own_links(self.topology, self.name, snapshot)}
@@ -229,6 +232,9 @@ class ControlPlane:
             return 0
         return max((self._working(paths) for paths in self._path_sets(node.number)), default=0)
 
+    def round_trips(self) -> dict[int, float]:
+        return self._round_trips
+
     def avoided(self) -> dict[int, frozenset[int]]:
         """Peer -> nodes that paths to it go round, because what went through them did not arrive. By number."""
         peers = {paths.peer for paths in self._path_sets()}
@@ -243,6 +249,7 @@ class ControlPlane:
             reloaded=lambda: self.reloaded,
             draining=lambda: self.draining,
             ready=ready,
+            traffic=lambda: self._traffic,
         )
 
     def send_control(self, name: str, message: bytes) -> bool:

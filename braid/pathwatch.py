@@ -7,6 +7,7 @@ into use. It is avoided for a while, longer each time, and then given another ch
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ def samples(snapshot: dict[str, Any]) -> list[PathSample]:
         for path in snapshot.get("paths", ())
         if path.get("in_use", True)
     ]
+
+
+def round_trips(snapshot: dict[str, Any]) -> dict[int, float]:
+    """Milliseconds to each peer on the quickest of the paths that packets take: the first copy counts."""
+    found: dict[int, float] = {}
+    for path in snapshot.get("paths", ()):
+        microseconds = path.get("rtt_us")
+        if microseconds is not None and path.get("active") and path.get("arrives") is not False:
+            found[path["peer"]] = min(found.get(path["peer"], inf), microseconds / 1000)
+    return found
 
 
 class PathWatch:

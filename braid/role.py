@@ -34,6 +34,11 @@ class Links(Protocol):
         """Paths to an end-to-end peer that are in use and whose first hop answers."""
         ...
 
+    def round_trips(self) -> Mapping[int, float]:
+        """Milliseconds to end-to-end peers, by node number, on the quickest path that packets take now; those that are
+        measured."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -59,6 +64,8 @@ class NodeHandle:
     """An event that is set when the topology is next replaced."""
     draining: Callable[[], bool]
     ready: Callable[[], bool]
+    traffic: Callable[[], Mapping[str, int]]
+    """What the data plane's IO has counted, as ``io`` of the status page; at most half a second old."""
     topology_file: Path | None = None
     """Where the topology comes from; a role may keep what its operator decides beside it."""
 

@@ -9,7 +9,7 @@ import trio
 
 from braid.readiness import neighbour_check, peer_check
 from edge.applications import edge_policy, peers_of
-from edge.report import send_reports
+from edge.report import Meters, send_reports
 from edge.vip import captured
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Edge:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
+        self._meters = Meters()
 
     def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
         return peers_of(topology, node)
@@ -49,9 +50,9 @@ class Edge:
         """Readiness is computed when it is asked for."""
 
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Report to the DNS nodes. Started at once; never returns."""
+        """Measure itself and report to the DNS nodes. Started at once; never returns."""
         task_status.started()
-        await send_reports(node, self._rng.getrandbits(32))
+        await send_reports(node, self._meters, self._rng.getrandbits(32))
 
     def targets(self, topology: Topology, node: str) -> tuple[TargetStatus, ...]:
         return ()

@@ -7,14 +7,30 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from braid.messages import ApplicationReport, EdgeReport, encode, split
+from braid.messages import (
+    MAX_DELAY,
+    ApplicationDelay,
+    ApplicationReport,
+    EdgeMeasures,
+    EdgeReport,
+    Message,
+    encode,
+    split,
+    split_measures,
+)
 from edge.applications import gateways_of
+from edge.delay import DelayMeter
+from edge.load import Carried, LoadMeter, Spill
+from edge.threads import busy_seconds
 from topology.graph import neighbours
 from topology.model import Role
 from topology.vips import vip_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from braid.role import NodeHandle, Situation
+    from topology.model import Application, Node
 
 INTERVAL = 0.5
 """Seconds between reports when nothing changes."""
@@ -22,33 +38,76 @@ SPACING = 0.02
 """Least time between two reports: many links that change together make one."""
 
 
-def edge_report(situation: Situation, *, ready: bool, draining: bool) -> EdgeReport:
-    """The state of every application this edge has a VIP for. Pure; the sequence number is the sender's."""
-    topology, links = situation.topology, situation.links
+class Meters:
+    """What the edge measures of itself. Pure."""
+
+    def __init__(self) -> None:
+        self.load = LoadMeter()
+        self.spill = Spill()
+        self.delays = DelayMeter()
+
+    def observe(self, situation: Situation, carried: Carried, now: float) -> None:
+        self.load.observe(carried, situation.topology.nodes[situation.node].capacity, now)
+        self.spill.follow(self.load.load, now)
+        self.delays.observe(situation.links.round_trips(), now)
+
+
+def carried(io: Mapping[str, int], busy: tuple[float, ...]) -> Carried:
+    return Carried(io.get("tun_rx_bytes", 0), io.get("tun_tx_bytes", 0), busy)
+
+
+def edge_report(situation: Situation, *, ready: bool, draining: bool, load: float = 0.0) -> EdgeReport:
+    """The state of every application this edge has a VIP for. ``load``: 1.0 is full. Pure; the sequence number is the
+    sender's."""
+    links = situation.links
     applications = []
-    for application in topology.applications.values():
-        if not vip_for(topology, situation.node, application.name):
-            continue
-        reachable = [node.name for node in gateways_of(topology, application) if links.peer_up(node.name)]
-        usable = links.usable_paths(reachable[0]) if reachable else 0
-        applications.append(ApplicationReport(application.name, min(usable, 4), 0))
+    for application, gateway in _served(situation):
+        usable = 0 if gateway is None else links.usable_paths(gateway.name)
+        applications.append(ApplicationReport(application.name, min(usable, 4), _octet(load)))
     return EdgeReport(0, ready, draining, tuple(applications))
 
 
-async def send_reports(node: NodeHandle, first_sequence: int) -> NoReturn:
-    """Send a report to every DNS neighbour each ``INTERVAL`` and at each change. A neighbour without a session is
-    left out; nothing is kept for it."""
-    sequence = first_sequence
+def edge_measures(situation: Situation, meters: Meters) -> EdgeMeasures:
+    """The delay behind the edge for every application of the report. Pure."""
+    applications = []
+    for application, gateway in _served(situation):
+        delay = None if gateway is None else meters.delays.delay(gateway.number)
+        tenths = None if delay is None else min(round(delay * 10), MAX_DELAY)
+        applications.append(ApplicationDelay(application.name, tenths))
+    return EdgeMeasures(0, _octet(meters.spill.share), tuple(applications))
+
+
+def _served(situation: Situation) -> Iterator[tuple[Application, Node | None]]:
+    """Each application with the gateway that new flows of it go to."""
+    topology, links = situation.topology, situation.links
+    for application in topology.applications.values():
+        if vip_for(topology, situation.node, application.name):
+            reachable = (node for node in gateways_of(topology, application) if links.peer_up(node.name))
+            yield application, next(reachable, None)
+
+
+def _octet(share: float) -> int:
+    return min(255, round(share * 255))
+
+
+async def send_reports(node: NodeHandle, meters: Meters, first_sequence: int) -> NoReturn:
+    """Send a report and measures to every DNS neighbour each ``INTERVAL`` and at each change. A neighbour without a
+    session is left out; nothing is kept for it."""
+    sequence = measures_sequence = first_sequence
     while True:
         changed = node.changed()
         situation = node.situation()
-        report = edge_report(situation, ready=node.ready(), draining=node.draining())
+        meters.observe(situation, carried(node.traffic(), busy_seconds()), trio.current_time())
+        report = edge_report(situation, ready=node.ready(), draining=node.draining(), load=meters.load.load)
         parts = split(replace(report, sequence=sequence))
         sequence = (sequence + len(parts)) % (1 << 32)
+        measures = split_measures(replace(edge_measures(situation, meters), sequence=measures_sequence))
+        measures_sequence = (measures_sequence + len(measures)) % (1 << 32)
         names = [near.name for near in neighbours(situation.topology, situation.node) if near.role is Role.DNS]
-        for message in map(encode, parts):
+        messages: tuple[Message, ...] = (*parts, *measures)
+        for data in [encode(message) for message in messages]:
             for name in names:
-                node.send_control(name, message)
+                node.send_control(name, data)
         await trio.sleep(SPACING)
         with trio.move_on_after(INTERVAL - SPACING):
             await changed.wait()

@@ -40,7 +40,15 @@ from topology.zonefile import parse_record
 def build(document: Document) -> Topology:
     """A topology without VIPs. The document's references and records must hold (``topology.rules``)."""
     regions = {
-        name: Region(name, shape.role, shape.place, frozenset(shape.shared_risk), shape.provider or "", shape.price)
+        name: Region(
+            name=name,
+            role=shape.role,
+            place=shape.place,
+            shared_risk=frozenset(shape.shared_risk),
+            provider=shape.provider or "",
+            price=shape.price,
+            location=shape.location,
+        )
         for name, shape in document.regions.items()
     }
     if document.links is None:
@@ -102,6 +110,7 @@ def _node(name: str, shape: NodeShape, role: Role) -> Node:
         mtu=shape.mtu,
         serves=shape.serves,
         weight=shape.weight or 1,
+        capacity=shape.capacity,
         vip_pools=shape.vip_pools,
         snat_pools=shape.snat_pools,
         dns_listen=shape.dns_listen,
@@ -147,6 +156,7 @@ def _dns(shape: DnsShape) -> DnsSettings:
         reverse=shape.reverse,
         responses_per_second=shape.responses_per_second,
         slip=shape.slip,
+        geo_database=shape.geo_database,
         cookie_secrets=shape.cookie_secrets,
     )
 

@@ -45,6 +45,7 @@ def as_json(topology: Topology) -> str:
 def tables(topology: Topology) -> tuple[Table, ...]:
     return (
         Table("nodes", ("node", "number", "role", "region", "underlay", "port", "status"), tuple(_nodes(topology))),
+        Table("edges", ("edge", "weight", "capacity", "location", "serves"), tuple(_edges(topology))),
         Table("vips", ("edge", "application", "address", "hostnames"), tuple(_vips(topology))),
         Table("disjoint paths", ("edge", "gateway", "path", "cost", "intermediates", "why"), tuple(_paths(topology))),
         Table("snat pools", ("gateway", "pool", "addresses"), tuple(_snat(topology))),
@@ -60,6 +61,10 @@ def warnings(topology: Topology) -> Iterator[str]:
     for node in topology.nodes.values():
         if node.status.host.is_unspecified:
             yield f"nodes.{node.name}.status: open on every address of the machine, and it has no login"
+    if topology.dns.geo_database:
+        for name in _regions(topology, Role.EDGE):
+            if topology.regions[name].location is None:
+                yield f"regions.{name}.location: missing; where its nodes are a choice, dns.geo_database does not count"
     planner = Planner(topology)
     for application in topology.applications.values():
         key = f"applications.{application.name}"
@@ -88,6 +93,15 @@ def _nodes(topology: Topology) -> Iterator[Row]:
     for node in topology.nodes.values():
         underlay = " ".join(str(address) for address in node.underlay)
         yield node.name, node.number, node.role, node.region, underlay, node.port, str(node.status)
+
+
+def _edges(topology: Topology) -> Iterator[Row]:
+    """How DNS names them."""
+    for node in topology.by_role(Role.EDGE):
+        capacity = "-" if node.capacity is None else f"{node.capacity} Mbit/s"
+        location = topology.regions[node.region].location
+        serves = " ".join(str(prefix) for prefix in node.serves) or "everybody"
+        yield node.name, node.weight, capacity, "-" if location is None else str(location), serves
 
 
 def _vips(topology: Topology) -> Iterator[Row]:

@@ -72,6 +72,19 @@ class SocketAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class Location:
+    """A point on the Earth, in degrees."""
+
+    latitude: float
+    """-90..90, north is positive."""
+    longitude: float
+    """-180..180, east is positive."""
+
+    def __str__(self) -> str:
+        return f"{self.latitude:g},{self.longitude:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class Region:
     """Nodes of one role in one place; a shared-risk unit."""
 
@@ -84,6 +97,8 @@ class Region:
     """Whose network it is in; empty when the file does not say."""
     price: float = 0.0
     """What passing the region costs besides its links, in the unit of their costs."""
+    location: Location | None = None
+    """Of an edge region: where DNS takes its nodes to be."""
 
     @property
     def risks(self) -> frozenset[str]:
@@ -109,6 +124,8 @@ class Node:
     """Edge: client prefixes that DNS sends here; the empty tuple serves everybody."""
     weight: int = 1
     """Edge: its share of the clients that it serves as well as others do."""
+    capacity: int | None = None
+    """Edge: Mbit/s of clients' packets that it can carry in one direction; None is not known."""
     vip_pools: tuple[IPNetwork, ...] = ()
     """Edge: where its VIPs are taken from."""
     snat_pools: tuple[IPNetwork, ...] = ()
@@ -217,6 +234,8 @@ class DnsSettings:
     """Per client prefix over UDP without a valid cookie; 0 is no limit."""
     slip: int = 2
     """Every which limited answer is sent truncated instead of not at all; 0 is none."""
+    geo_database: str = ""
+    """File in MaxMind DB format, relative to the topology file; empty without one."""
     cookie_secrets: tuple[bytes, ...] = ()
     """16 bytes each (RFC 9018): the first makes cookies, all are accepted; empty lets every node draw its own."""
 

@@ -24,6 +24,7 @@ dns:                          # how the DNS nodes answer; all of it may be left 
   client_subnet: public       # steer by the client prefixes that resolvers pass on: public ones, all, off
   reverse: true               # PTR records of the VIPs
   responses_per_second: 200   # UDP, per client prefix, without a valid cookie; 0 is no limit
+  # geo_database: cities.mmdb # where clients are (MaxMind DB format, with coordinates); needs braid[geo]
   slip: 2                     # every second limited answer says "ask over TCP", the others are not sent
   # cookie_secrets: ["..."]   # 32 hexadecimal digits, the same at every node that shares an address
 
@@ -42,7 +43,7 @@ health:                       # when links and paths count as bad, and when othe
 # A region is a set of nodes of one role in one place: what may fail together. Two paths of a packet do not share an
 # intermediate region, a provider or a shared_risk group (a cable, a building) as long as there are others.
 regions:
-  edge-west:  {role: edge, place: Dublin}
+  edge-west:  {role: edge, place: Dublin, location: [53.35, -6.26]}      # latitude, longitude: for geo_database
   mid-north:  {role: intermediate, place: Oslo, provider: nordnet}
   mid-south:  {role: intermediate, place: Milan, provider: southnet, shared_risk: [alps-cable]}
   mid-east:   {role: intermediate, place: Warsaw, provider: southnet, price: 2}   # price: added to its links' costs
@@ -61,6 +62,7 @@ nodes:
     vip_pools: [203.0.113.128/26, "2001:db8:0:aa::/112"]
     # DNS sends clients of these prefixes here; without this key it sends everybody.
     serves: [203.0.113.0/24, "2001:db8:0:a::/64"]
+    capacity: 1000            # Mbit/s of clients' packets in one direction; beyond 90 % DNS sends clients elsewhere
     # weight: 2                # twice the clients of an edge of weight 1 that serves them as well
   mid-north-1: {region: mid-north, underlay: [198.51.100.21, "2001:db8:0:1::21"]}
   mid-south-1: {region: mid-south, underlay: [198.51.100.22, "2001:db8:0:1::22"]}

@@ -19,6 +19,7 @@ from topology.model import (
     Fallback,
     IPAddress,
     IPNetwork,
+    Location,
     PortRange,
     Protocol,
     Role,
@@ -159,6 +160,17 @@ def _ports(value: Any) -> PortRange:
     return PortRange(protocol, low, high)
 
 
+def _location(value: Any) -> Location:
+    remedy = "write [LATITUDE, LONGITUDE] in degrees, for instance [50.11, 8.68]"
+    numbers = value if isinstance(value, tuple) else ()
+    if len(numbers) != 2 or any(type(number) not in (int, float) for number in numbers):
+        raise _wrong(f"{shown(value)} is no location", remedy)
+    latitude, longitude = (float(number) for number in numbers)
+    if abs(latitude) > 90 or abs(longitude) > 180:
+        raise _wrong(f"[{latitude:g}, {longitude:g}] is nowhere on the Earth", remedy)
+    return Location(latitude, longitude)
+
+
 def _record(value: Any) -> str:
     text = _text(value, "www CNAME shop")
     if 0 < len(text) <= 4096 and text.isascii() and text.isprintable():
@@ -177,6 +189,7 @@ def _secret(value: Any) -> bytes:
 Name = Annotated[str, PlainValidator(_name)]
 Hostname = Annotated[str, PlainValidator(_hostname)]
 Label = Annotated[str, PlainValidator(_label)]
+Place = Annotated[Location, PlainValidator(_location)]
 UrlPath = Annotated[str, PlainValidator(_path)]
 Address = Annotated[IPAddress, PlainValidator(_address)]
 Prefix = Annotated[IPNetwork, PlainValidator(_prefix)]
@@ -214,6 +227,7 @@ class DnsShape(Shape):
     reverse: bool = True
     responses_per_second: int = Field(default=200, ge=0, le=1_000_000)
     slip: int = Field(default=2, ge=0, le=10)
+    geo_database: Label = ""
     cookie_secrets: tuple[Secret, ...] = Field(default=(), max_length=4)
 
 
@@ -236,6 +250,7 @@ class RegionShape(Shape):
     provider: Name | None = None
     shared_risk: tuple[Name, ...] = ()
     price: Cost = 0.0
+    location: Place | None = None
 
 
 class NodeShape(Shape):
@@ -248,6 +263,7 @@ class NodeShape(Shape):
     mtu: int = Field(default=1500, ge=MIN_MTU, le=65535)
     serves: tuple[Prefix, ...] = ()
     weight: int | None = Field(default=None, ge=1, le=65535)
+    capacity: int | None = Field(default=None, ge=1, le=10_000_000)
     vip_pools: tuple[Prefix, ...] = ()
     snat_pools: tuple[Prefix, ...] = ()
     dns_listen: tuple[DnsAddress, ...] = ()

@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braid.errors import BadPacket
-from braid.messages import MAX_MESSAGE, ApplicationReport, EdgeReport, decode, encode, split
+from braid.messages import (
+    MAX_DELAY,
+    MAX_MESSAGE,
+    ApplicationDelay,
+    ApplicationReport,
+    EdgeMeasures,
+    EdgeReport,
+    Message,
+    decode,
+    encode,
+    split,
+    split_measures,
+)
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "control.txt"
 REASONS = {"control_short", "control_version", "control_kind", "control_length", "control_field"}
@@ -18,6 +30,8 @@ MEANINGS = (
     EdgeReport(0xFFFFFFFE, True, False, (ApplicationReport("shop", 2, 17),)),
     EdgeReport(1, True, True, (ApplicationReport("shop", 0, 255), ApplicationReport("lab", 4, 0))),
     EdgeReport(7, True, False, (ApplicationReport("a", 1, 1),)),
+    EdgeMeasures(3, 128, (ApplicationDelay("shop", 123), ApplicationDelay("lab", None))),
+    EdgeMeasures(0, 0, ()),
 )
 
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
@@ -28,6 +42,13 @@ reports = st.builds(
     st.booleans(),
     st.booleans(),
     st.lists(applications, max_size=300, unique_by=lambda a: a.name).map(tuple),
+)
+delays = st.builds(ApplicationDelay, names, st.none() | st.integers(0, MAX_DELAY))
+measures = st.builds(
+    EdgeMeasures,
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 255),
+    st.lists(delays, max_size=300, unique_by=lambda a: a.name).map(tuple),
 )
 
 
@@ -60,6 +81,16 @@ def test_round_trip_in_parts(report: EdgeReport) -> None:
     assert {(part.ready, part.draining) for part in parts} == {(report.ready, report.draining)}
 
 
+@given(measures)
+def test_measures_in_parts(said: EdgeMeasures) -> None:
+    parts = split_measures(said)
+    assert [decode(encode(part)) for part in parts] == list(parts)
+    assert tuple(application for part in parts for application in part.applications) == said.applications
+    assert [(part.sequence, part.spill) for part in parts] == [
+        ((said.sequence + i) % 2**32, said.spill) for i in range(len(parts))
+    ]
+
+
 def check(data: bytes) -> None:
     try:
         message = decode(data)
@@ -75,7 +106,12 @@ def test_any_bytes_decode_or_are_bad(data: bytes) -> None:
     check(data)
 
 
-@given(reports.map(lambda report: encode(split(report)[0])), st.data())
+@given(
+    st.one_of(
+        reports.map(lambda report: encode(split(report)[0])), measures.map(lambda said: encode(split_measures(said)[0]))
+    ),
+    st.data(),
+)
 def test_mutated_messages_decode_or_are_bad(data: bytes, draw: st.DataObject) -> None:
     at = draw.draw(st.integers(0, len(data) - 1))
     check(data[:at] + draw.draw(st.binary(max_size=4)) + data[at + draw.draw(st.integers(0, 4)) :])
@@ -84,6 +120,9 @@ def test_mutated_messages_decode_or_are_bad(data: bytes, draw: st.DataObject) ->
 @pytest.mark.parametrize(
     "report",
     [
+        EdgeMeasures(0, 256, ()),
+        EdgeMeasures(0, 0, (ApplicationDelay("shop", MAX_DELAY + 1),)),
+        EdgeMeasures(0, 0, (ApplicationDelay("Shop", 1),)),
         EdgeReport(2**32, True, False, ()),
         EdgeReport(0, True, False, (ApplicationReport("Shop", 1, 1),)),
         EdgeReport(0, True, False, (ApplicationReport("café", 1, 1),)),
@@ -91,8 +130,8 @@ def test_mutated_messages_decode_or_are_bad(data: bytes, draw: st.DataObject) ->
         EdgeReport(0, True, False, tuple(ApplicationReport(f"{'a' * 50}{i}", 1, 1) for i in range(30))),
     ],
 )
-def test_what_cannot_be_said_is_a_programming_error(report: EdgeReport) -> None:
-    with pytest.raises(ValueError, match=r"edge report|ApplicationReport"):
+def test_what_cannot_be_said_is_a_programming_error(report: Message) -> None:
+    with pytest.raises(ValueError, match=r"edge report|ApplicationReport|ApplicationDelay"):
         encode(report)
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 from random import Random
 
 from braid.desired import Desired
+from braid.messages import MAX_DELAY, ApplicationDelay
 from braid.plan import AppNumbers
 from braid.role import Situation
 from edge.applications import edge_policy, peers_of
+from edge.load import Carried
 from edge.node import Edge
-from edge.report import edge_report
+from edge.report import Meters, carried, edge_measures, edge_report
 from edge.vip import captured
 from topology.source import load
 from topology.vips import vip_for
@@ -22,6 +24,7 @@ EDGE = "edge-fra-1"
 class FakeLinks:
     neighbours: set[str] = field(default_factory=set)
     paths: dict[str, int] = field(default_factory=dict)
+    delays: dict[int, float] = field(default_factory=dict)
 
     def neighbour_up(self, name: str) -> bool:
         return name in self.neighbours
@@ -31,6 +34,9 @@ class FakeLinks:
 
     def usable_paths(self, name: str) -> int:
         return self.paths.get(name, 0)
+
+    def round_trips(self) -> dict[int, float]:
+        return self.delays
 
 
 def test_applications_carry_their_vips_ports_and_gateways_in_order() -> None:
@@ -80,6 +86,29 @@ def test_a_report_counts_the_paths_to_the_best_reachable_gateway() -> None:
     none = edge_report(Situation(TOPOLOGY, EDGE, FakeLinks()), ready=False, draining=True)
     assert [application.usable for application in none.applications] == [0, 0]
     assert none.draining
+
+
+def test_measures_are_those_of_the_gateway_that_new_flows_go_to() -> None:
+    stockholm, milan = (int(TOPOLOGY.nodes[name].number) for name in ("gw-sto-1", "gw-mil-1"))
+    delays = {stockholm: 20.04, milan: 99_999.0}
+    situation = Situation(TOPOLOGY, EDGE, FakeLinks({"mid-ams-1"}, {"gw-sto-1": 2, "gw-mil-1": 2}, delays))
+    meters = Meters()
+    assert edge_measures(situation, meters).applications == (
+        ApplicationDelay("shop", None),
+        ApplicationDelay("lab", None),
+    )
+    for step in range(20):
+        meters.observe(situation, Carried(0, 0, (step * 1.0,)), float(step))
+    assert edge_measures(situation, meters).applications == (
+        ApplicationDelay("shop", 200),
+        ApplicationDelay("lab", MAX_DELAY),
+    )
+    assert edge_measures(situation, meters).spill > 0, "its data thread does nothing but work"
+    alone = Situation(TOPOLOGY, EDGE, FakeLinks({"mid-ams-1"}, {"gw-sto-1": 2}, delays))
+    assert [each.delay for each in edge_measures(alone, meters).applications] == [200, 200]
+    report = edge_report(situation, ready=True, draining=False, load=meters.load.load)
+    assert {application.load for application in report.applications} == {255}
+    assert carried({"tun_rx_bytes": 5, "tun_tx_bytes": 7}, (0.5,)) == Carried(5, 7, (0.5,))
 
 
 def test_the_edge_adds_its_own_part_alone() -> None:

@@ -25,6 +25,9 @@ class OneLink:
     def usable_paths(self, name: str) -> int:
         return 0
 
+    def round_trips(self) -> dict[int, float]:
+        return {}
+
 
 def test_an_intermediate_knows_neighbours_and_nothing_else() -> None:
     role = Intermediate()

@@ -154,7 +154,11 @@ def test_effective_text_of_the_demo() -> None:
 
 def test_effective_json_of_the_demo() -> None:
     document = json.loads(effective.as_json(load(ROOT / "lab" / "demo.yaml")))
-    assert set(document) == {"name", "zone", "nodes", "vips", "disjoint_paths", "snat_pools", "warnings"}
+    assert set(document) == {"name", "zone", "nodes", "edges", "vips", "disjoint_paths", "snat_pools", "warnings"}
+    assert document["edges"][0] == {
+        "edge": "edge-fra-1", "weight": 1, "capacity": "-", "location": "50.11,8.68",
+        "serves": "10.91.1.0/24 fd91:1::/64",
+    }  # fmt: skip
     assert document["disjoint_paths"][0] == {
         "edge": "edge-fra", "gateway": "gw-sto", "path": 0, "cost": 17, "intermediates": "mid-ams",
         "why": "cheapest disjoint pair; runner-up via mid-lon +2 ms",

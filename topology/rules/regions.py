@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from topology.shape import Draft
 
 _KEYS_OF_ROLE = {
-    Role.EDGE: ("serves", "vip_pools", "weight"),
+    Role.EDGE: ("serves", "vip_pools", "weight", "capacity"),
     Role.INTERMEDIATE: (),
     Role.GATEWAY: ("snat_pools",),
     Role.DNS: ("dns_listen",),
