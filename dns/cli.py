@@ -89,11 +89,19 @@ def as_text(told: dict[str, Any]) -> str:
         return f"{told['name']} {told['error']}"
     lines = [f"{head}: application {told['application']}, decided by {told['node']}"]
     equals = sum(each["equal"] for each in told["candidates"])
+    if told["place"]:
+        lines.append(f"  the client is at {told['place']}")
     for place, each in enumerate(told["candidates"], 1):
         equal = "" if not each["equal"] else ", best" if equals == 1 else f", one of the {equals} best"
-        lines.append(
-            f"  {place}. {each['edge']}: {each['standing']}, serves {each['serves']}{equal}, weight {each['weight']}"
-        )
+        lost = "" if each["equal"] or not each["top"] else ", clearly slower" if not each["fast"] else ", further away"
+        words = [f"{each['standing']}, serves {each['serves']}{equal}{lost}, weight {each['weight']}"]
+        if each["behind_ms"] is not None:
+            words.append(f"{each['behind_ms']:.1f} ms behind it")
+        if each["distance_km"] is not None:
+            words.append(f"{each['distance_km']} km away")
+        if each["spill"]:
+            words.append(f"spills {each['spill']:.0%}")
+        lines.append(f"  {place}. {each['edge']}: {', '.join(words)}")
     lines += [f"answer: {', '.join(each['vips'])} of {each['edge']}" for each in told["answer"]]
     if not told["answer"]:
         lines.append("answer: no address")
@@ -104,6 +112,8 @@ def as_text(told: dict[str, Any]) -> str:
 
 _REASONS = {
     "best": "best, the only one of its rank",
+    "fastest": "fastest, the only one of its rank that none is clearly sooner than",
+    "nearest": "nearest, the only one of its rank and speed near the client",
     "sticky": "sticky, one of several of equal rank by the client's prefix",
     "fail_open": "fail_open, no edge is in working order: every VIP",
     "fail_closed": "fail_closed, no edge is in working order, and `fallback` is none",

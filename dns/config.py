@@ -11,7 +11,7 @@ from topology.rules.records import server_names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from topology.model import DnsZone, IPAddress, IPNetwork, Node, SocketAddress, Topology
+    from topology.model import DnsZone, IPAddress, IPNetwork, Location, Node, SocketAddress, Topology
 
 
 TTL_DEGRADED = 10
@@ -31,6 +31,7 @@ class Edge:
     number: int
     serves: tuple[IPNetwork, ...]
     weight: int = 1
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,10 @@ def dns_config(topology: Topology, node: str) -> DnsConfig:
     for application in topology.applications.values():
         for hostname in application.hostnames:
             hosts.setdefault(hostname, application.name)
-    edges = tuple(Edge(edge.name, edge.number, edge.serves, edge.weight) for edge in topology.by_role(Role.EDGE))
+    edges = tuple(
+        Edge(edge.name, edge.number, edge.serves, edge.weight, topology.regions[edge.region].location)
+        for edge in topology.by_role(Role.EDGE)
+    )
     index = {edge.name: position for position, edge in enumerate(edges)}
     vips: dict[tuple[int, str], tuple[IPAddress, ...]] = {}
     for vip in topology.vips:

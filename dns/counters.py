@@ -31,15 +31,17 @@ class Counters:
     """(application, edge): whose VIP was given."""
     decisions: Counter[str] = field(default_factory=Counter)
     """Steered answers, by why this edge: best, sticky, fail_open (every VIP), fail_closed (none)."""
+    switches: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(application, reason): changes that move clients. A reason is what an edge can do from now on, as standings are
+    called, ``delay`` or ``spill``."""
     connections: int = 0
     """TCP connections open now."""
-    switches: int = 0
-    """Changes of what edges can do."""
 
     def flat(self) -> dict[str, int]:
         """One level of names, label values joined by '/': ``queries/udp/A/NOERROR``."""
         named = {f"queries/{'/'.join(labels)}": n for labels, n in self.queries.items()}
         named |= {f"answers/{'/'.join(labels)}": n for labels, n in self.answers.items()}
+        named |= {f"switches/{'/'.join(labels)}": n for labels, n in self.switches.items()}
         named |= {f"faults/{reason}": n for reason, n in self.faults.items()}
         named |= {f"drops/{reason}": n for reason, n in self.drops.items()}
         for family in ("decisions", "limited", "cookies"):
@@ -48,6 +50,5 @@ class Counters:
         single = {
             "truncated": self.truncated,
             "connections": self.connections,
-            "switches": self.switches,
         }
         return dict(sorted(named.items())) | single

@@ -10,11 +10,13 @@ import json
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
+from dns.distance import counted
 from dns.records import TO_QUESTION, pack_chaos, wire_name
 from dns.zone import Reply
 
 if TYPE_CHECKING:
     from dns.client import Client
+    from dns.policy import Ranking
     from dns.view import View
 
 SUFFIX = wire_name("explain.braid")
@@ -42,11 +44,15 @@ def explain(view: View, hostname: bytes, client: Client) -> dict[str, Any]:
         missing = "is outside every zone" if found is None else "does not exist" if found[1] is None else ""
         return told | {"error": missing or "is no hostname of an application: its answer is the same for every client"}
     decision = view.decide(client.version, client.number, application)
+    place = None if view.geo is None else view.geo.find(client.version, client.number)[0]
+    ranking = decision.ranking
     troubled = application in view.troubled
     return told | {
         "application": application,
         "reason": decision.reason.value,
         "scope": decision.scope,
+        "place": None if place is None else str(place),
+        "counted": _counted(ranking),
         "ttl": config.ttl_degraded if troubled else config.zone.ttl,
         "answer": [
             {"edge": config.edges[edge].name, "vips": [str(vip) for vip in config.vips[edge, application]]}
@@ -57,12 +63,25 @@ def explain(view: View, hostname: bytes, client: Client) -> dict[str, Any]:
                 "edge": config.edges[each.edge].name,
                 "standing": each.standing.name.lower(),
                 "serves": _serves(view, each.edge, client) if each.group is not None else "others",
-                "equal": each.edge in decision.ranking.best,
+                "top": each.edge in ranking.top,
+                "fast": each.edge in ranking.fast,
+                "equal": each.edge in ranking.best,
+                "behind_ms": each.way.behind_ms,
+                "distance_km": None if each.way.distance_km is None else round(each.way.distance_km),
+                "spill": view.spill.get(each.edge, 0.0),
                 "weight": config.edges[each.edge].weight,
             }
-            for each in decision.ranking.candidates
+            for each in ranking.candidates
         ],
     }
+
+
+def _counted(ranking: Ranking) -> list[str]:
+    """Which delays told the edges at the top apart."""
+    ways = [each.way for each in ranking.candidates if each.edge in ranking.top]
+    if len(ways) < 2:
+        return []
+    return [name for name, counts in zip(("behind", "distance"), counted(ways), strict=True) if counts]
 
 
 def _serves(view: View, edge: int, client: Client) -> str:

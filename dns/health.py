@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dns.policy import Standing
 
 if TYPE_CHECKING:
-    from braid.messages import ApplicationReport, EdgeReport
+    from braid.messages import ApplicationReport, EdgeMeasures, EdgeReport
 
 REPORT_LIFETIME = 3.0
 """Seconds after which a report is worth nothing: six of them have failed to come."""
 DOWN_PATIENCE = 1.5
-"""Seconds a neighbour session may be down before its edge is: a rekey or a restart is shorter."""
+"""The same, in seconds, while the neighbour session is down: three reports have failed to come, and nothing else came
+for a second."""
 START_PATIENCE = 3.0
 """Seconds after the first report of any edge in which another one that has said nothing yet counts as up."""
 REORDERING = 8
 """A report this much behind the last one is late; further behind, the edge has been restarted."""
-FULL_LOAD = 230
-"""Of 255: a load from which on an edge should get no more clients."""
+ALL_SPILLED = 255
+"""The share of its clients (of 255) with which an edge asks for no more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,15 @@ class _Edge:
     applications: dict[str, tuple[ApplicationReport, float]]
 
 
+@dataclass(slots=True)
+class _Measures:
+    sequence: int
+    heard: float
+    spill: int = 0
+    delays: dict[str, float] = field(default_factory=dict)
+    """Application -> milliseconds; the last that was measured."""
+
+
 class HealthTable:
     """Edges by node number. Until the first report of any of them all count as up, so that answers follow the
     configured order: a DNS node that hears nobody knows no better."""
@@ -49,14 +59,15 @@ class HealthTable:
     def __init__(self) -> None:
         self._first_report: float | None = None
         self._edges: dict[int, _Edge] = {}
-        self._down_since: dict[int, float] = {}
+        self._measures: dict[int, _Measures] = {}
+        self._down: set[int] = set()
         self.revision = 0
         """Grows with everything that is news: a report that says the same again is none."""
 
     def receive_report(self, edge: int, report: EdgeReport, now: float) -> bool:
         """Returns False for a report that is older than one already seen."""
         known = self._edges.get(edge)
-        if known is not None and (known.sequence - report.sequence) % (1 << 32) < REORDERING:
+        if known is not None and _is_late(report.sequence, known.sequence):
             return False
         self.neighbour_up(edge)
         if self._first_report is None:
@@ -71,19 +82,36 @@ class HealthTable:
         self.revision += news
         return True
 
-    def neighbour_down(self, edge: int, now: float) -> None:
+    def receive_measures(self, edge: int, measures: EdgeMeasures, now: float) -> bool:
+        """Returns False for measures that are older than some already seen. Delays are no news: they change all the
+        time."""
+        known = self._measures.get(edge)
+        if known is None:
+            known = self._measures[edge] = _Measures(measures.sequence, now)
+        elif _is_late(measures.sequence, known.sequence):
+            return False
+        self.revision += known.spill != measures.spill
+        known.sequence, known.heard, known.spill = measures.sequence, now, measures.spill
+        for application in measures.applications:
+            if application.delay is not None:
+                known.delays[application.name] = application.delay / 10
+        return True
+
+    def neighbour_down(self, edge: int) -> None:
         """The session with the edge has fallen silent or was closed."""
-        self._down_since.setdefault(edge, now)
+        self._down.add(edge)
         self.revision += 1
 
     def neighbour_up(self, edge: int) -> None:
-        if self._down_since.pop(edge, None) is not None:
+        if edge in self._down:
+            self._down.remove(edge)
             self.revision += 1
 
     def keep(self, edges: frozenset[int]) -> None:
         """Forgets every other edge, after a reload."""
         self._edges = {number: edge for number, edge in self._edges.items() if number in edges}
-        self._down_since = {number: since for number, since in self._down_since.items() if number in edges}
+        self._measures = {number: measures for number, measures in self._measures.items() if number in edges}
+        self._down &= edges
 
     def standing(self, edge: int, application: str, now: float, wanted: int = 1) -> Standing:
         """``wanted``: disjoint paths that the application asks for; with fewer the edge is DEGRADED. DOWN also for an
@@ -99,18 +127,33 @@ class HealthTable:
             return general
         if report.usable < wanted:
             return Standing.DEGRADED
-        return Standing.FULL if report.load >= FULL_LOAD else Standing.UP
+        return Standing.FULL if self._spill(edge) == ALL_SPILLED else Standing.UP
 
     def silent(self, edge: int, now: float) -> bool:
         """Whether an edge that was heard once is heard no more."""
         known = self._edges.get(edge)
-        return known is not None and (
-            now - known.heard > REPORT_LIFETIME or now - self._down_since.get(edge, now) > DOWN_PATIENCE
-        )
+        if known is None:
+            return False
+        return now - known.heard > (DOWN_PATIENCE if edge in self._down else REPORT_LIFETIME)
 
     def cut_off(self, now: float) -> bool:
         """Whether every edge that was ever heard has fallen silent: then it is rather us who are cut off."""
         return bool(self._edges) and all(self.silent(edge, now) for edge in self._edges)
+
+    def delay(self, edge: int, application: str) -> float | None:
+        """Milliseconds of the round trip behind the edge, the last that was measured, whatever its age."""
+        known = self._measures.get(edge)
+        return None if known is None else known.delays.get(application)
+
+    def spill(self, edge: int) -> float:
+        """0..1: the share of its clients that the edge wants to be named another one."""
+        return self._spill(edge) / ALL_SPILLED
+
+    def load(self, edge: int) -> float | None:
+        """1.0 is full; the last that was reported."""
+        known = self._edges.get(edge)
+        reports = () if known is None else known.applications.values()
+        return max((report.load / 255 for report, _ in reports), default=None)
 
     def report(self, edge: int, application: str) -> ApplicationReport | None:
         """The last one, whatever its age."""
@@ -120,7 +163,11 @@ class HealthTable:
     def edge_health(self, edge: int, now: float) -> EdgeHealth:
         known = self._edges.get(edge)
         ago = None if known is None else now - known.heard
-        return EdgeHealth(edge, self._edge_standing(edge, now), ago, edge not in self._down_since)
+        return EdgeHealth(edge, self._edge_standing(edge, now), ago, edge not in self._down)
+
+    def _spill(self, edge: int) -> int:
+        known = self._measures.get(edge)
+        return 0 if known is None else known.spill
 
     def _edge_standing(self, edge: int, now: float) -> Standing:
         known = self._edges.get(edge)
@@ -132,3 +179,7 @@ class HealthTable:
         if known.draining:
             return Standing.DRAINING
         return Standing.UP if known.ready else Standing.DOWN
+
+
+def _is_late(sequence: int, newest: int) -> bool:
+    return (newest - sequence) % (1 << 32) < REORDERING

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import secrets
 import socket
+import time
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from braid import log as logs
 from dns.answer import Responder
+from dns.changes import REMEMBERED, Change, changes
 from dns.cookies import Cookies
 from dns.counters import Counters
 from dns.limit import RateLimiter
@@ -16,18 +20,23 @@ from dns.sockets import bind
 from dns.status import steering_document
 from dns.tcp import IDLE_LIMIT, TcpService
 from dns.udp import serve_udp
-from dns.view import make_view, with_standings
+from dns.view import make_view, with_outlook
 from dns.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dns.config import DnsConfig
+    from dns.geo import GeoDatabase
     from dns.health import EdgeHealth, HealthTable
     from dns.view import Standings, View
 
 RESTLESS_LOOK, CALM_LOOK = 0.5, 5.0
 """Seconds between looks at everything without news: while an edge is on its way back or down, and otherwise."""
+log = logs.get(__name__)
+
+DELAY_LOOK = 1.0
+"""Seconds between looks at what edges measure."""
 REFRESH_INTERVAL = 0.1
 """Seconds between looks at the health table: what a change waits at most before answers show it."""
 
@@ -41,16 +50,20 @@ class DnsService:
         health: HealthTable,
         clock: Callable[[], float],
         drained: Callable[[], frozenset[str]] = frozenset,
+        geo: GeoDatabase | None = None,
     ) -> None:
         self._health = health
         self._clock = clock
         self._drained = drained
         self._watch = Watch()
         self._glance: object = None
+        self._beat = -1
+        self._changes: deque[Change] = deque(maxlen=REMEMBERED)
+        self._generation, self._made = 1, clock()
         self._own_secret = secrets.token_bytes(16)
         self.counters = Counters()
         self.responder = Responder(
-            make_view(config, self._standings(config)),
+            self._make_view(config, geo),
             self._cookies(config),
             _limiter(config),
             self.counters,
@@ -71,19 +84,29 @@ class DnsService:
         edges = tuple(self._health.edge_health(edge.number, now).standing for edge in config.edges)
         pace = RESTLESS_LOOK if self._watch.restless(now) else CALM_LOOK
         glance = (self._health.revision, self._drained(), edges, int(now / pace))
-        if glance == self._glance:
+        beat = int(now / DELAY_LOOK)
+        if glance == self._glance and beat == self._beat:
             return
-        self._glance = glance
-        current = self._standings(config)
-        if current != self.view.standings:
-            self.counters.switches += sum(current[pair] != self.view.standings.get(pair) for pair in current)
-            self.responder.view = with_standings(self.view, current)
+        before = self.view
+        standings, delays, spill = before.standings, before.delays, before.spill
+        if glance != self._glance:
+            standings, spill = self._standings(config), self._spill(config)
+        if beat != self._beat and self._watch.stale_since is None:
+            delays = self._watch.delays(config, self._health, now)
+        self._glance, self._beat = glance, beat
+        if (standings, delays, spill) != (before.standings, before.delays, before.spill):
+            self._replace(with_outlook(before, standings, delays, spill))
+            self._tell(tuple(changes(before, self.view, time.time())))
+
+    def set_geo(self, geo: GeoDatabase | None) -> None:
+        """Goes over to another geo database, or none, between two queries."""
+        self._replace(make_view(self.view.config, self.view.standings, self.view.delays, self.view.spill, geo))
 
     def reload(self, config: DnsConfig) -> bool:
         """Replaces zone and steering between two queries. False when ``listen`` differs: sockets need a restart."""
         self._health.keep(frozenset(edge.number for edge in config.edges))
         before = self.view.config
-        self.responder.view = make_view(config, self._standings(config))
+        self._replace(self._make_view(config, self.view.geo))
         if config.settings != before.settings:
             self.responder.cookies, self.responder.limiter = self._cookies(config), _limiter(config)
         return config.listen == before.listen
@@ -92,23 +115,56 @@ class DnsService:
         now = self._clock()
         return tuple(self._health.edge_health(edge.number, now) for edge in self.view.config.edges)
 
+    def _tell(self, happened: tuple[Change, ...]) -> None:
+        for change in happened:
+            self.counters.switches[change.application, change.reason] += 1
+            self._changes.appendleft(change)
+        # One line for an edge, however many applications it has.
+        for (edge, reason), count in Counter((change.edge, change.reason) for change in happened).items():
+            first = next(change for change in happened if (change.edge, change.reason) == (edge, reason))
+            words = {"application": first.application, "before": first.before, "after": first.after}
+            log.info("steering changed", edge=edge, reason=reason, applications=count, **words)
+
+    def _replace(self, view: View) -> None:
+        self.responder.view = view
+        self._generation, self._made = self._generation + 1, self._clock()
+
+    def _make_view(self, config: DnsConfig, geo: GeoDatabase | None) -> View:
+        standings = self._standings(config)
+        delays = self._watch.delays(config, self._health, self._clock())
+        return make_view(config, standings, delays, self._spill(config), geo)
+
+    def _spill(self, config: DnsConfig) -> dict[int, float]:
+        shares = {edge: self._health.spill(each.number) for edge, each in enumerate(config.edges)}
+        return {edge: share for edge, share in shares.items() if share > 0}
+
     def _standings(self, config: DnsConfig) -> Standings:
         return self._watch.standings(config, self._health, self._drained(), self._clock())
 
     def standings(self) -> dict[str, int]:
-        """What edges can do now, as counters are named; and whether that is only what we last knew."""
-        edges = self.view.config.edges
-        named = {
-            f"standings/{application}/{edges[edge].name}": int(standing)
-            for (edge, application), standing in self.view.standings.items()
-        }
+        """What edges can do now, as counters are named, delays in microseconds and shares in thousandths; and whether
+        that is only what we last knew."""
+        view, drained = self.view, self._drained()
+        names = view.edge_names
+        named = {f"standings/{app}/{names[edge]}": int(standing) for (edge, app), standing in view.standings.items()}
+        named |= {f"delays/{app}/{names[edge]}": round(delay * 1000) for (edge, app), delay in view.delays.items()}
+        for edge in view.config.edges:
+            load = self._health.load(edge.number)
+            if load is not None:
+                named[f"loads/{edge.name}"] = round(load * 1000)
+            named[f"spills/{edge.name}"] = round(self._health.spill(edge.number) * 1000)
+            named[f"drained/{edge.name}"] = int(edge.name in drained)
+        named["view_generation"] = self._generation
+        named["view_age"] = int(self._clock() - self._made)
         return named | {"stale": int(self._watch.stale_since is not None)}
 
     def document(self) -> dict[str, Any]:
         """For ``/dns``."""
         now, since = self._clock(), self._watch.stale_since
         stale = None if since is None else now - since
-        return steering_document(self.view, self._health, self._drained(), stale, now)
+        return steering_document(self.view, self._health, self._drained(), stale, now) | {
+            "changes": [change.document() for change in self._changes]
+        }
 
     def _cookies(self, config: DnsConfig) -> Cookies:
         return Cookies(config.settings.cookie_secrets or (self._own_secret,))
@@ -124,6 +180,7 @@ async def serve(
     *,
     clock: Callable[[], float] = trio.current_time,
     drained: Callable[[], frozenset[str]] = frozenset,
+    geo: GeoDatabase | None = None,
     task_status: trio.TaskStatus[DnsService] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answers DNS over UDP and TCP on every ``config.listen`` address until cancelled.
@@ -133,7 +190,7 @@ async def serve(
     asked at every look and must not raise. Raises ``DnsBindError`` for an address that cannot be
     had; survives everything a client sends. Cancelling closes sockets and connections at once: resolvers ask again.
     """
-    service = DnsService(config, health, clock, drained)
+    service = DnsService(config, health, clock, drained, geo)
     tcp = TcpService(service.responder)
     datagrams: list[socket.socket] = []
     listeners: list[socket.socket] = []

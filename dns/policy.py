@@ -5,8 +5,10 @@
 3. Edges that are meant for other clients, in the same two steps.
 4. Edges that drain. 5. Nobody: the application's fallback.
 
-Among equals rendezvous hashing decides: a client keeps its edge as long as that is among the best, and an edge that
-comes or goes moves only its own share (Thaler and Ravishankar 1998; with weights as in Resch 2015).
+Of the equals at the top those come first through which the client is clearly sooner at the application, then those
+that are near it (``dns.distance``). Among what is left rendezvous hashing decides: a client keeps its edge as long as
+that is among the best, and an edge that comes or goes moves only its own share (Thaler and Ravishankar 1998; with
+weights as in Resch 2015).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from math import log
 from typing import TYPE_CHECKING
 
 from dns.cells import BITS
+from dns.distance import UNKNOWN, Way, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +57,7 @@ class Candidate:
     standing: Standing
     group: int | None
     """Position among the groups that serve the client, from 0; None for an edge that is meant for others."""
+    way: Way = UNKNOWN
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -69,23 +73,31 @@ class Candidate:
 class Ranking:
     candidates: tuple[Candidate, ...]
     """Every edge that has the application, best first; equals in the order of the topology file."""
+    top: Order
+    """The equals at the top by standing and prefix; empty when nobody is in working order."""
+    fast: Order
+    """Those of them that no other one is clearly faster than."""
     best: Order
-    """The equals at the top; empty when nobody is in working order."""
+    """Those of them that are near the client: one is named."""
 
 
-def rank(cell: Cell, standing: Callable[[int], Standing | None]) -> Ranking:
+def rank(
+    cell: Cell, standing: Callable[[int], Standing | None], way: Callable[[int], Way] = lambda _edge: UNKNOWN
+) -> Ranking:
     """``standing`` is None for an edge without the application."""
     candidates = [
-        Candidate(edge, found, group)
+        Candidate(edge, found, group, way(edge))
         for group, edges in (*enumerate(cell.serving), (None, cell.others))
         for edge in edges
         if (found := standing(edge)) is not None
     ]
     candidates.sort(key=lambda candidate: (candidate.rank, candidate.edge))
     if not candidates or candidates[0].standing is Standing.DOWN:
-        return Ranking(tuple(candidates), ())
-    top = candidates[0].rank
-    return Ranking(tuple(candidates), tuple(each.edge for each in candidates if each.rank == top))
+        return Ranking(tuple(candidates), (), (), ())
+    highest = candidates[0].rank
+    top = tuple(each.edge for each in candidates if each.rank == highest)
+    fast, best = nearest(top, {each.edge: each.way for each in candidates}.__getitem__)
+    return Ranking(tuple(candidates), top, fast, best)
 
 
 def sticky_prefix(version: int, client: int) -> int:
@@ -97,6 +109,15 @@ def prefer(equals: Order, names: Sequence[str], weights: Sequence[int], version:
     same at every DNS node and after every start. ``names`` and ``weights`` are those of all edges."""
     key = prefix.to_bytes(8, "big") + bytes([version])
     return min(equals, key=lambda edge: _distance(key, names[edge].encode()) / weights[edge])
+
+
+def spilled(share: float, name: str, version: int, prefix: int) -> bool:
+    """Whether clients of a ``sticky_prefix`` are among the ``share`` that an edge wants named another one. Of a larger
+    share the smaller one is a part, so that few are moved when it changes."""
+    key = prefix.to_bytes(8, "big") + bytes([version])
+    return int.from_bytes(blake2b(key, key=name.encode()[:64], digest_size=8, person=b"spill").digest(), "big") < (
+        share * (1 << 64)
+    )
 
 
 def _distance(prefix: bytes, name: bytes) -> float:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 
 from braid import log as logs
 from braid.errors import BadPacket
-from braid.messages import decode
+from braid.messages import EdgeReport, decode
 from braid.readiness import neighbour_check
+from braid.role import StartError
 from braid.status.snapshot import Check
 from dns.config import dns_config
 from dns.drain import DrainFollower, drain_file
+from dns.geo import GeoError, GeoFollower, database_file
 from dns.health import HealthTable
 from dns.node import DnsService, serve
 from dns.policy import Standing
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from topology.model import IPNetwork, Topology
 
 log = logs.get(__name__)
+
+GEO_LOOK = 5.0
+"""Seconds between looks at the file of the geo database."""
 
 
 class Dns:
@@ -61,32 +66,42 @@ class Dns:
         return (listening, neighbour_check(situation, (Role.EDGE,)), edges)
 
     def receive_control(self, control: Control, now: float) -> None:
-        """Takes an edge's report; counts what is none."""
+        """Takes an edge's report or measures; counts what is neither."""
         try:
-            report = decode(control.message)
+            message = decode(control.message)
         except BadPacket:
             self._bad_messages += 1
             return
-        if control.adjacent:
-            self._health.receive_report(control.peer, report, now)
+        if not control.adjacent:
+            return
+        if isinstance(message, EdgeReport):
+            self._health.receive_report(control.peer, message, now)
+        else:
+            self._health.receive_measures(control.peer, message, now)
 
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
         if up:
             self._health.neighbour_up(number)
         else:
-            self._health.neighbour_down(number, now)
+            self._health.neighbour_down(number)
 
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answers DNS until cancelled, on trio's clock. Started when every listen address is bound; starts
-        ``dns.node.serve`` and follows reloads. Survives what clients and edges send; ``DnsBindError`` and bugs
-        propagate."""
+        ``dns.node.serve`` and follows reloads and the geo database. Survives what clients and edges send;
+        ``DnsBindError``, ``StartError`` for a geo database that is not there, and bugs propagate."""
         situation = node.situation()
         config = dns_config(situation.topology, situation.node)
+        geo = GeoFollower()
+        try:
+            await trio.to_thread.run_sync(geo.look, database_file(situation.topology, node.topology_file))
+        except GeoError as error:
+            raise StartError(str(error)) from None
         async with trio.open_nursery() as nursery:
             drained = DrainFollower(None if node.topology_file is None else drain_file(node.topology_file))
             self._service = await nursery.start(
-                partial(serve, config, self._health, clock=trio.current_time, drained=drained.names)
+                partial(serve, config, self._health, clock=trio.current_time, drained=drained.names, geo=geo.database)
             )
+            nursery.start_soon(_follow_geo, node, geo, self._service)
             log.info("dns answers", zone=config.zone.name, addresses=[str(address) for address in config.listen])
             task_status.started()
             while True:
@@ -115,3 +130,19 @@ class Dns:
         if service is None:
             return {"bad_messages": self._bad_messages}
         return {"bad_messages": self._bad_messages} | service.counters.flat() | service.standings()
+
+
+async def _follow_geo(node: NodeHandle, geo: GeoFollower, service: DnsService) -> NoReturn:
+    """A file that is no good changes nothing, and is told of once."""
+    while True:
+        await trio.sleep(GEO_LOOK)
+        file = database_file(node.situation().topology, node.topology_file)
+        try:
+            changed = await trio.to_thread.run_sync(geo.look, file)
+        except GeoError as error:
+            log.error("geo database is not taken over", problem=str(error))
+            continue
+        if changed:
+            service.set_geo(geo.database)
+            built = None if geo.database is None else geo.database.built
+            log.info("geo database", file=str(file), built=built)

@@ -30,6 +30,9 @@ def steering_document(
                 "heard_ms_ago": None if state.heard_ago is None else round(state.heard_ago * 1000),
                 "session_up": state.session_up,
                 "weight": edge.weight,
+                "load": health.load(edge.number),
+                "spill": health.spill(edge.number),
+                "location": None if edge.location is None else str(edge.location),
                 "serves": [str(prefix) for prefix in edge.serves],
             }
         )
@@ -40,6 +43,7 @@ def steering_document(
         "name": config.node,
         "zone": config.zone.name,
         "stale_s": None if stale_s is None else round(stale_s, 1),
+        "geo_database_built": None if view.geo is None else view.geo.built,
         "edges": edges,
         "applications": list(applications.values()),
     }
@@ -68,7 +72,8 @@ def _application(view: View, health: HealthTable, application: str) -> dict[str,
                 "vips": [str(vip) for vip in config.vips[edge, application]],
                 "standing": standing.name.lower(),
                 "usable_paths": None if report is None else report.usable,
-                "load": None if report is None else report.load,
+                "delay_ms": view.delays.get((edge, application)),
+                "measured_delay_ms": health.delay(config.edges[edge].number, application),
             }
         )
     return {

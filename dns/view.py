@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from dns.cells import ClientMap
 from dns.chaos import chaos_replies, nsid
-from dns.policy import STICKY_BITS, Order, Ranking, Standing, prefer, rank, sticky_prefix
+from dns.distance import Way, great_circle_km
+from dns.policy import STICKY_BITS, Order, Ranking, Standing, prefer, rank, spilled, sticky_prefix
 from dns.publish import make_zones
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dns.cells import Cell
     from dns.config import DnsConfig
     from dns.frequent import Additional
+    from dns.geo import GeoDatabase
     from dns.zone import Reply, Zones
+    from topology.model import Location
 
 REMEMBERED = 65_536
 """Choices among equals that are kept: a hash for every edge costs more than the rest of an answer."""
@@ -25,13 +27,19 @@ REMEMBERED = 65_536
 REMEMBERED_RANKINGS = 8_192
 """Some kilobytes each where edges are many; asking for every name from everywhere must not fill the memory."""
 
-Standings = dict[tuple[int, str], Standing]
+Standings = Mapping[tuple[int, str], Standing]
 """(edge, application) -> standing, for every pair that has a VIP."""
+Edges = frozenset[int]
+NO_EDGES: Edges = frozenset()
 
 
 class Reason(StrEnum):
     BEST = "best"
     """The only one at the top."""
+    FASTEST = "fastest"
+    """Of several equals the one through which the client is clearly sooner at the application."""
+    NEAREST = "nearest"
+    """Of several equals the one nearest to the client."""
     STICKY = "sticky"
     """One of several equals, by the client's prefix."""
     FAIL_OPEN = "fail_open"
@@ -55,14 +63,21 @@ class View:
     chaos: Mapping[bytes, Reply]
     nsid: bytes | None
     edge_names: tuple[str, ...]
-    standings: Mapping[tuple[int, str], Standing]
+    standings: Standings
     troubled: frozenset[str]
     """Applications of which not every edge is well: their answers have a short TTL, more may change soon."""
+    delays: Mapping[tuple[int, str], float] = field(default_factory=dict)
+    """(edge, application) -> milliseconds of the round trip behind the edge, settled."""
+    spill: Mapping[int, float] = field(default_factory=dict)
+    """Edge -> share of its clients that get another one, above 0."""
+    geo: GeoDatabase | None = None
     _alike: dict[str, int] = field(default_factory=dict)
-    """Application -> number of its row of standings; those with equal ones share their rankings."""
-    _rows: dict[tuple[Standing | None, ...], int] = field(default_factory=dict)
-    _rankings: dict[tuple[Cell, int], Ranking] = field(default_factory=dict)
+    """Application -> number of its row of standings and delays; those with equal ones share their rankings."""
+    _rows: dict[tuple[tuple[Standing | None, float | None], ...], int] = field(default_factory=dict)
+    _rankings: dict[tuple[Cell, int, Location | None, Edges], Ranking] = field(default_factory=dict)
     """Those that somebody has asked for; they depend on nothing but this view."""
+    _spilled: dict[tuple[int, int], Edges] = field(default_factory=dict)
+    """Clients' prefixes -> the edges that spill them."""
     _preferred: dict[tuple[Order, int, int], int] = field(default_factory=dict)
     """Among equals: what clients of a prefix got; they depend on nothing but the configuration."""
     additionals: dict[bytes, Additional] = field(default_factory=dict)
@@ -74,29 +89,81 @@ class View:
         row = self._alike.get(application)
         if row is None:
             row = self._row(application)
-        key = (cell, row)
-        ranking = self._rankings.get(key)
+        ranking = self._rankings.get((cell, row, None, NO_EDGES))
         if ranking is None:
-            if len(self._rankings) >= REMEMBERED_RANKINGS:
-                self._rankings.clear()
-            ranking = self._rankings[key] = rank(cell, lambda edge: self.standings.get((edge, application)))
+            ranking = self._rank(cell, application, row)
+        if self.spill or self.geo is not None:
+            ranking, scope = self._narrowed(cell, application, row, version, client, ranking, scope)
         best = ranking.best
         if len(best) == 1:
-            return Decision(best, scope, Reason.BEST, ranking)
+            return Decision(best, scope, _why(ranking), ranking)
         if best:
-            place = (best, version, sticky_prefix(version, client))
-            chosen = self._preferred.get(place)
+            where = (best, version, sticky_prefix(version, client))
+            chosen = self._preferred.get(where)
             if chosen is None:
-                chosen = self._prefer(*place)
+                chosen = self._prefer(*where)
             return Decision((chosen,), max(scope, STICKY_BITS[version]), Reason.STICKY, ranking)
         if application in self.config.fail_closed:
             return Decision((), scope, Reason.FAIL_CLOSED, ranking)
         return Decision(tuple(each.edge for each in ranking.candidates), scope, Reason.FAIL_OPEN, ranking)
 
     def _row(self, application: str) -> int:
-        standings = tuple(self.standings.get((edge, application)) for edge in range(len(self.edge_names)))
-        row = self._alike[application] = self._rows.setdefault(standings, len(self._rows))
+        pairs = [(edge, application) for edge in range(len(self.edge_names))]
+        known = tuple((self.standings.get(pair), self.delays.get(pair)) for pair in pairs)
+        row = self._alike[application] = self._rows.setdefault(known, len(self._rows))
         return row
+
+    def _narrowed(
+        self, cell: Cell, application: str, row: int, version: int, client: int, ranking: Ranking, scope: int
+    ) -> tuple[Ranking, int]:
+        """What spilling edges and the place of the client make of a ranking, and of the scope.
+
+        Whether either counts is the same in all of a cell, and the prefixes of both only divide it: so all clients of
+        the longest of the prefixes get the same answer, and scopes do not overlap.
+        """
+        full = NO_EDGES
+        if any(edge in self.spill for edge in ranking.top):
+            scope = max(scope, STICKY_BITS[version])
+            full = self._spilled_for(version, sticky_prefix(version, client))
+            ranking = self._rank(cell, application, row, None, full)
+        if self.geo is not None and len(ranking.top) > 1:
+            place, length = self.geo.find(version, client)
+            scope = max(scope, length)
+            ranking = self._rank(cell, application, row, place, full)
+        return ranking, scope
+
+    def _rank(
+        self, cell: Cell, application: str, row: int, place: Location | None = None, full: Edges = NO_EDGES
+    ) -> Ranking:
+        key = (cell, row, place, full)
+        ranking = self._rankings.get(key)
+        if ranking is None:
+            if len(self._rankings) >= REMEMBERED_RANKINGS:
+                self._rankings.clear()
+            ranking = self._rankings[key] = self._make_ranking(cell, application, place, full)
+        return ranking
+
+    def _make_ranking(self, cell: Cell, application: str, place: Location | None, full: Edges) -> Ranking:
+        def standing(edge: int) -> Standing | None:
+            known = self.standings.get((edge, application))
+            return Standing.FULL if known is not None and known.works and edge in full else known
+
+        def way(edge: int) -> Way:
+            location = self.config.edges[edge].location
+            distance = None if place is None or location is None else great_circle_km(place, location)
+            return Way(self.delays.get((edge, application)), distance)
+
+        return rank(cell, standing, way)
+
+    def _spilled_for(self, version: int, prefix: int) -> Edges:
+        found = self._spilled.get((version, prefix))
+        if found is None:
+            if len(self._spilled) >= REMEMBERED:
+                self._spilled.clear()
+            names, shares = self.edge_names, self.spill
+            found = frozenset(edge for edge in shares if spilled(shares[edge], names[edge], version, prefix))
+            self._spilled[version, prefix] = found
+        return found
 
     def _prefer(self, best: Order, version: int, prefix: int) -> int:
         weights = [edge.weight for edge in self.config.edges]
@@ -106,7 +173,19 @@ class View:
         return chosen
 
 
-def make_view(config: DnsConfig, standings: Standings) -> View:
+def _why(ranking: Ranking) -> Reason:
+    if len(ranking.top) == 1:
+        return Reason.BEST
+    return Reason.FASTEST if len(ranking.fast) == 1 else Reason.NEAREST
+
+
+def make_view(
+    config: DnsConfig,
+    standings: Standings,
+    delays: Mapping[tuple[int, str], float] | None = None,
+    spill: Mapping[int, float] | None = None,
+    geo: GeoDatabase | None = None,
+) -> View:
     """``standings`` has every pair of ``config.vips``."""
     clients = ClientMap([edge.serves for edge in config.edges])
     return View(
@@ -117,13 +196,33 @@ def make_view(config: DnsConfig, standings: Standings) -> View:
         nsid=nsid(config),
         edge_names=tuple(edge.name for edge in config.edges),
         standings=standings,
-        troubled=_troubled(standings),
+        troubled=_troubled(standings, spill or {}),
+        delays=delays or {},
+        spill=spill or {},
+        geo=geo,
     )
 
 
-def with_standings(view: View, standings: Standings) -> View:
-    return replace(view, standings=standings, troubled=_troubled(standings), _alike={}, _rows={}, _rankings={})
+def with_outlook(
+    view: View, standings: Standings, delays: Mapping[tuple[int, str], float], spill: Mapping[int, float]
+) -> View:
+    """The same configuration in another state of the edges."""
+    return replace(
+        view,
+        standings=standings,
+        troubled=_troubled(standings, spill),
+        delays=delays,
+        spill=spill,
+        _alike={},
+        _rows={},
+        _rankings={},
+        _spilled={},
+    )
 
 
-def _troubled(standings: Standings) -> frozenset[str]:
-    return frozenset(application for (_, application), standing in standings.items() if standing is not Standing.UP)
+def _troubled(standings: Standings, spill: Mapping[int, float]) -> frozenset[str]:
+    return frozenset(
+        application
+        for (edge, application), standing in standings.items()
+        if standing is not Standing.UP or edge in spill
+    )

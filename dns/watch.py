@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from dns.damper import Damper
+from dns.delays import Settler
 from dns.health import REPORT_LIFETIME
 from dns.policy import Standing
 
@@ -24,6 +25,7 @@ class Watch:
         self._past: deque[tuple[float, dict[tuple[str, str], Standing]]] = deque()
         self._frozen: dict[tuple[str, str], Standing] = {}
         self._frozen_until = 0.0
+        self._settler = Settler()
         self.stale_since: float | None = None
         """When we found ourselves cut off from every edge; None while we hear one."""
 
@@ -56,6 +58,20 @@ class Watch:
             settled = self._damper.settle(reported, now)
             self._remember(settled, now)
         return {pair: _with_drain(settled.get(name, Standing.UP), name[0] in drained) for pair, name in names.items()}
+
+    def delays(self, config: DnsConfig, health: HealthTable, now: float) -> dict[tuple[int, str], float]:
+        """Milliseconds behind the edges that answers are to follow now, by pair; those that were ever measured. To be
+        asked about once per second, and not while cut off: then the last ones hold."""
+        measured: dict[str, dict[str, float | None]] = {}
+        for edge, application in config.vips:
+            found = health.delay(config.edges[edge].number, application)
+            measured.setdefault(application, {})[config.edges[edge].name] = found
+        settled = self._settler.settle(measured, now)
+        return {
+            (edge, application): delay
+            for edge, application in config.vips
+            if (delay := settled[application].get(config.edges[edge].name)) is not None
+        }
 
     def _remember(self, settled: dict[tuple[str, str], Standing], now: float) -> None:
         if not self._past or self._past[-1][1] != settled:

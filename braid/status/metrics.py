@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from braid.status.families import counter, gauge
+from braid.status.metrics_dns import dns
 from braid.status.metrics_health import health
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from braid.status.families import Sample
     from braid.status.snapshot import NodeStatus
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -42,18 +42,6 @@ IO_COUNTERS = {
     "udp_tx_batches": ("braid_udp_sent_batches", "Send calls or segmented batches to the underlay"),
     "udp_tx_errors": ("braid_udp_send_errors", "Failed sends to the underlay"),
     "rxq_overflow": ("braid_udp_receive_queue_overflows", "Datagrams the kernel dropped before the node read them"),
-}
-
-# First part of the DNS node's counter -> (metric without "_total", help, labels)
-DNS_COUNTERS = {
-    "queries": ("braid_dns_queries", "Queries answered", ("transport", "type", "rcode")),
-    "answers": ("braid_dns_answers", "VIPs given, by the edge that holds them", ("application", "edge")),
-    "faults": ("braid_dns_faulty_queries", "Queries answered with an error of the gate", ("reason",)),
-    "drops": ("braid_dns_dropped_queries", "Queries not answered", ("reason",)),
-    "decisions": ("braid_dns_decisions", "Steered answers, by why this edge", ("reason",)),
-    "limited": ("braid_dns_limited_answers", "Answers held back by the rate limit", ("action",)),
-    "subnets": ("braid_dns_client_subnet_queries", "Queries with a client prefix", ("family",)),
-    "cookies": ("braid_dns_cookie_queries", "Queries with a DNS cookie, by what it was worth", ("result",)),
 }
 
 # IEEE 802.1CB name -> (metric without "_total", help)
@@ -97,7 +85,7 @@ class StatusCollector(Collector):
         yield from _applications(status)
         yield from _gateway(status)
         if status.role == "dns":
-            yield from _dns(status)
+            yield from dns(status)
         yield from _io(status)
         yield from health(status)
 
@@ -257,29 +245,6 @@ def _gateway(status: NodeStatus) -> Iterator[Metric]:
     if status.relay is not None:
         yield counter("braid_relay_forwarded_datagrams", "Datagrams handed on", (), [((), status.relay.forwarded)])
         yield gauge("braid_relay_streams", "Replay windows kept", (), [((), status.relay.streams)])
-
-
-def _dns(status: NodeStatus) -> Iterator[Metric]:
-    """A DNS node's counters are named ``family/label/label`` or by one word."""
-    named: dict[str, list[Sample]] = {}
-    for name, value in status.dns.items():
-        family, *parts = name.split("/")
-        named.setdefault(family if parts else "", []).append((tuple(parts or [family]), value))
-    single = {labels[0]: value for labels, value in named.get("", ())}
-    for family, (metric, text, labels) in DNS_COUNTERS.items():
-        yield counter(metric, text, labels, [item for item in named.get(family, ()) if len(item[0]) == len(labels)])
-    standings = [item for item in named.get("standings", ()) if len(item[0]) == 2]
-    yield gauge(
-        "braid_dns_edge_standing",
-        "0 well, 1 well again, 2 too few paths, 3 full, 4 draining, 5 down",
-        ("application", "edge"),
-        standings,
-    )
-    if "stale" in single:
-        yield gauge("braid_dns_stale", "1 while no edge is heard", (), [((), single.pop("stale"))])
-    if "connections" in single:
-        yield gauge("braid_dns_tcp_connections", "TCP connections open", (), [((), single.pop("connections"))])
-    yield counter("braid_dns_events", "What else happened", ("event",), [((k,), v) for k, v in single.items()])
 
 
 def _io(status: NodeStatus) -> Iterator[Metric]:

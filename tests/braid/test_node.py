@@ -16,7 +16,7 @@ from braid.control import ControlPlane
 from braid.core import pump_events
 from braid.credentials import load_credentials
 from braid.measured import Reports
-from braid.messages import decode
+from braid.messages import EdgeReport, decode
 from braid.plan import inner_mtu
 from braid.roles import role_runtime
 from tests.braid.fake_core import Fabric, FakeCore
@@ -285,9 +285,13 @@ async def test_edges_report_to_the_dns_node_at_once_and_twice_a_second(
     braid: Braid, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[tuple[float, int, bool, bool, int]] = []
+    measured: list[int] = []
 
     def record(_self: object, control: Control, now: float) -> None:
         report = decode(control.message)
+        if not isinstance(report, EdgeReport):
+            measured.append(control.peer)
+            return
         heard.append((now, control.peer, report.ready, report.draining, report.applications[0].usable))
 
     monkeypatch.setattr("dns.role.Dns.receive_control", record)
@@ -296,6 +300,7 @@ async def test_edges_report_to_the_dns_node_at_once_and_twice_a_second(
     number = braid.number("edge-fra-1")
     mine = [entry for entry in heard if entry[1] == number]
     assert 9 <= len(mine) <= 30
+    assert measured.count(number) == len(mine)
     assert mine[-1][2:] == (True, False, 2)
     count = len(mine)
     braid.nodes["edge-fra-1"].drain()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from braid.status.metrics import IO_COUNTERS, RECOVERY_COUNTERS, exposition, registry
@@ -28,6 +29,13 @@ DNS = {
     "subnets/family1": 9,
     "cookies/valid": 10,
     "stale": 1,
+    "switches/shop/delay": 11,
+    "delays/shop/edge-fra-1": 12300,
+    "loads/edge-fra-1": 950,
+    "spills/edge-fra-1": 250,
+    "drained/edge-fra-1": 1,
+    "view_generation": 12,
+    "view_age": 13,
 }
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -95,6 +103,11 @@ def test_a_dns_node() -> None:
     assert found["braid_dns_tcp_connections"] == 3
     assert found["braid_dns_events_total{event=truncated}"] == 5
     assert found["braid_dns_edge_standing{application=shop,edge=edge-fra-1}"] == 2
+    assert found["braid_dns_switches_total{application=shop,reason=delay}"] == 11
+    assert found["braid_dns_edge_delay_seconds{application=shop,edge=edge-fra-1}"] == pytest.approx(0.0123)
+    assert found["braid_dns_edge_load_ratio{edge=edge-fra-1}"] == pytest.approx(0.95)
+    assert found["braid_dns_edge_spill_ratio{edge=edge-fra-1}"] == pytest.approx(0.25)
+    assert (found["braid_dns_view_generation"], found["braid_dns_view_age_seconds"]) == (12, 13)
     assert found["braid_dns_decisions_total{reason=sticky}"] == 7
     assert found["braid_dns_stale"] == 1
 

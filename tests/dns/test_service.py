@@ -278,7 +278,8 @@ async def test_answers_follow_the_health_of_the_edges() -> None:
         dns.health.receive_report(FRA, report(2, draining=True), trio.current_time())
         await trio.sleep(0.25)
         assert addresses(await ask()) == ["10.91.2.130"]
-        assert dns.service.counters.switches > 0
+        assert dns.service.counters.switches["shop", "draining"] == 1
+        assert dns.service.document()["changes"][0]["edge"] in ("edge-fra-1", "edge-nyc-1")
 
 
 async def test_reload_replaces_the_zone_between_two_queries() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from braid.messages import ApplicationReport, EdgeReport
+from braid.messages import ApplicationReport, EdgeMeasures, EdgeReport
 from dns.drain import DrainFollower, drain_file, read_drained, write_drained
 from dns.health import HealthTable
 from dns.policy import Standing
@@ -29,14 +29,15 @@ class Scene:
         self.sequence = 0
         self.drained = NOBODY
 
-    def run(self, seconds: float, *speaking: int, usable: int = 2, load: int = 0) -> list[Standing]:
+    def run(self, seconds: float, *speaking: int, usable: int = 2, spill: int = 0) -> list[Standing]:
         """Lets time pass with reports every half second; returns the standings for shop."""
         for _ in range(round(seconds / 0.5)):
             self.now += 0.5
             self.sequence += 1
             for edge in speaking:
-                said = EdgeReport(self.sequence, True, False, (ApplicationReport("shop", usable, load),))
+                said = EdgeReport(self.sequence, True, False, (ApplicationReport("shop", usable, 0),))
                 self.health.receive_report(edge, said, self.now)
+                self.health.receive_measures(edge, EdgeMeasures(self.sequence, spill, ()), self.now)
             self.look()
         return self.look()
 
@@ -61,8 +62,8 @@ def test_an_edge_without_two_disjoint_paths_is_degraded() -> None:
 def test_an_edge_that_is_full() -> None:
     scene = Scene()
     scene.run(5, *EDGES)
-    assert scene.run(5, *EDGES, load=230) == [FULL] * 3
-    assert scene.run(15, *EDGES, load=229) == [UP] * 3
+    assert scene.run(5, *EDGES, spill=255) == [FULL] * 3
+    assert scene.run(15, *EDGES, spill=254) == [UP] * 3, "a share of the clients is not a standing"
 
 
 def test_a_drained_edge_drains_at_once_and_comes_back_at_once() -> None:
@@ -104,7 +105,7 @@ def test_sessions_that_break_all_at_once_are_a_cut_too() -> None:
     scene = Scene()
     scene.run(20, *EDGES)
     for edge in EDGES:
-        scene.health.neighbour_down(edge, scene.now)
+        scene.health.neighbour_down(edge)
     scene.now += 1.6
     assert scene.look() == [UP, UP, UP]
     assert scene.watch.stale_since == scene.now
