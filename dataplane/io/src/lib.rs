@@ -12,6 +12,7 @@ mod output;
 mod probe;
 mod receiver;
 mod refusals;
+mod schedule;
 mod shard;
 mod socket;
 mod sys;

@@ -5,6 +5,7 @@ use crate::handover::{Handover, Packet};
 use crate::outbox::Outbox;
 use crate::output::Output;
 use crate::receiver::Receiver;
+use crate::schedule;
 use crate::socket::{Sender, Socket};
 use crate::sys::{self, Epoll, EventFd, SignalsBlocked};
 use crate::tun::{Device, Tun, TunReader, TunWriter};
@@ -247,6 +248,7 @@ impl<'a, E: Engine> Shard<'a, E> {
     }
 
     fn run(mut self) -> io::Result<()> {
+        schedule::prefer();
         while !self.shared.stop.load(Ordering::Acquire) {
             let ready = self.epoll.wait(self.patience())?;
             if ready & (1 << WAKE) != 0 {
@@ -263,6 +265,9 @@ impl<'a, E: Engine> Shard<'a, E> {
             // Last: what waited in the sockets while this thread did not run may be what a timeout is about.
             self.handle_timeout();
             self.shared.heartbeat.store(sys::boottime(), Ordering::Relaxed);
+            if ready != 0 {
+                schedule::give_way();
+            }
         }
         Ok(())
     }

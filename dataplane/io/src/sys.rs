@@ -42,6 +42,26 @@ fn clock(which: libc::clockid_t) -> u64 {
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
+/// The calling thread's nice value.
+pub(crate) fn nice() -> io::Result<i32> {
+    // SAFETY: takes integers only; 0 is the calling thread. The system call itself, unlike libc, gives 20 less nice.
+    let raised = check(unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, 0) } as libc::c_int)?;
+    Ok(20 - raised)
+}
+
+/// The calling thread's nice value and the time, in nanoseconds, for which it wants the processor at a stretch.
+/// Kernels before 6.12 take no notice of the latter. EPERM or EACCES: it may not become less nice.
+pub(crate) fn set_scheduling(nice: i32, slice: u64) -> io::Result<()> {
+    // SAFETY: all-zero is a valid `sched_attr`: SCHED_OTHER, no flags.
+    let mut wanted: libc::sched_attr = unsafe { mem::zeroed() };
+    wanted.size = mem::size_of::<libc::sched_attr>() as u32;
+    wanted.sched_nice = nice;
+    wanted.sched_runtime = slice;
+    // SAFETY: the kernel reads `size` bytes of `wanted`; 0 is the calling thread, and there are no flags.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, ptr::from_ref(&wanted), 0) } as libc::c_int)?;
+    Ok(())
+}
+
 /// A second descriptor for whatever `fd` is, closed on exec. EBADF if it is none.
 pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: takes integers only; an invalid descriptor is an error, not undefined.
