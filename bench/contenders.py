@@ -5,9 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from bench import figures, nebula, wireguard
 from bench.routes import route
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     from lab.running import RunningLab
 
-DEMO = Path(__file__).parent.parent / "lab" / "demo.yaml"
+LAB = Path(__file__).with_name("lab.yaml")
 CLIENT, ORIGIN = "client", "origin-1"
 PLAIN = ("edge-fra-1", "mid-ams-1", "gw-mil-1")
 """Nodes that forward for the kernel: the cheaper one of Braid's two paths."""
@@ -43,22 +41,13 @@ class Contender:
 
 @contextmanager
 def lab_of_contenders(directory: Path) -> Iterator[tuple[RunningLab, tuple[Contender, ...], tuple[str, ...]]]:
-    """The demo's topology on plain veth pairs, removed at the end. All contenders work at the same time.
+    """The topology of ``LAB`` on plain veth pairs, removed at the end. All contenders work at the same time.
 
     Also gives, one line each, why others are left out. ``directory`` is for files.
     """
-    document: dict[str, Any] = yaml.safe_load(DEMO.read_text())
-    document["name"] = "bench"
-    for copies in (1, 2):
-        document["applications"][f"copies-{copies}"] = {
-            "hostnames": [f"copies-{copies}.apps.example"],
-            "ports": ["any"],
-            "targets": [{"address": "10.93.0.10"}],
-            "gateways": ["gw-mil"],
-            "copies": copies,
-        }
-    file = directory / "bench.yaml"
-    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    # A copy, since the lab's credentials are put beside the file.
+    file = directory / LAB.name
+    file.write_text(LAB.read_text())
     take_down("bench")
     with up(file, direct=True) as lab, ExitStack() as stack:
         _forward_plainly(lab)
