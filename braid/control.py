@@ -6,21 +6,26 @@ Everything here runs in one trio task at a time and never awaits, so a decision 
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from braid import core as seam
 from braid import log as logs
-from braid.desired import Desired, PathSet
-from braid.events import Control, CoreEvent, Established, Failed, Initiation
+from braid.candidates import set_number
+from braid.desired import TARGETS, Desired, PathSet
+from braid.events import Control, CoreEvent, Established, Failed, Initiation, Losses
 from braid.identity import read_certificate
 from braid.measured import Reports, own_links, own_paths
 from braid.pathwatch import PathWatch, round_trips, samples
 from braid.peers import PeerCertificates, own_problem, refusal, wanted
 from braid.plan import AppNumbers, PathPlanner, plan_neighbours, plan_shards, usable_by_number
+from braid.redundancy.application import Mode
+from braid.redundancy.node import Redundancy
 from braid.role import NodeHandle, RoleRuntime, Situation
 from braid.session import Accept, Close, Command, Initiate, Log, Refuse, Relation, SessionManager
+from topology.policy import TargetLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 
     from braid.core import CoreApi
     from braid.identity import Credentials
+    from braid.redundancy.node import Change
     from braid.status.snapshot import Check
     from topology.model import Node, Topology
 
@@ -77,6 +83,8 @@ class ControlPlane:
         self._fail = fail
         self._certificates = PeerCertificates()
         self._paths = PathPlanner()
+        self.redundancy = Redundancy()
+        """The paths of applications with a target loss."""
         self._shared: dict[str, tuple[str, ...]] = {}
         self._watch = PathWatch()
         self._round_trips: dict[int, float] = {}
@@ -104,6 +112,8 @@ class ControlPlane:
                     self.role.receive_control(event, now)
             case Initiation():
                 self._receive_initiation(event, now)
+            case Losses():
+                self._follow(self.redundancy.receive(event, now))
             case _:
                 if isinstance(event, Established):
                     self._certificates.established(Relation(event.peer, event.adjacent), event.initiator)
@@ -113,12 +123,13 @@ class ControlPlane:
         self._wake.set()
 
     async def run_timers(self) -> None:
-        """Send handshakes when they are due. Never returns."""
+        """Send handshakes, and decide about copies, when it is due. Never returns."""
         while True:
             self._wake = trio.Event()
             self._carry_out(self.sessions.handle_timeout(self._clock()))
-            due = self.sessions.next_timeout()
-            with trio.move_on_at(due) if due is not None else trio.CancelScope():
+            self._follow(self.redundancy.handle_timeout(self._clock()))
+            due = min(self.sessions.next_timeout() or inf, self.redundancy.next_timeout())
+            with trio.move_on_at(due):
                 await self._wake.wait()
 
     async def watch_paths(self) -> None:
@@ -193,10 +204,12 @@ class ControlPlane:
         topology = self.topology
         usable = usable_by_number(topology, lambda number: self.sessions.is_up(number, True), self.name)
         peers = self.role.peers(topology, self.name)
+        fixed = self._paths.plan(topology, self.name, peers, usable, self._watch.avoid, self._targets())
+        self.redundancy.configure(self._paths.selections, self._clock())
         desired = self.role.complete(
             Desired(
                 plan_neighbours(topology, self.name),
-                self._paths.plan(topology, self.name, peers, usable, self._watch.avoid),
+                fixed + self.redundancy.path_sets(),
                 plan_shards(topology, self.name, peers),
             ),
             topology,
@@ -212,6 +225,34 @@ class ControlPlane:
                 log.warning("paths share what one failure can take, for want of disjoint ones", shared=self._shared)
             else:
                 log.info("all paths are disjoint")
+
+    def _targets(self) -> dict[str, dict[int, TargetLoss]]:
+        """Policies by peer and number of the set."""
+        applications = self.topology.applications
+        return {
+            peer: {
+                set_number(applications[name], self.numbers): policy
+                for name in names
+                if isinstance(policy := applications[name].redundancy, TargetLoss)
+            }
+            for peer, names in self.role.targets_of(self.topology, self.name).items()
+        }
+
+    def _follow(self, changes: list[Change]) -> None:
+        if not changes:
+            return
+        self.replan()
+        for change in changes:
+            peer = self.topology.by_number(change.peer)
+            tell = log.warning if change.mode is Mode.SURGE else log.info
+            tell(
+                "copies take other paths",
+                application=self.numbers.names[change.set - TARGETS],
+                peer=peer.name if peer else f"#{change.peer}",
+                mode=change.mode.value,
+                copies=len(change.paths),
+                cause=change.cause,
+            )
 
     def situation(self) -> Situation:
         return Situation(self.topology, self.name, self)
@@ -273,7 +314,7 @@ class ControlPlane:
             return nothing
 
     def _routes(self) -> dict[tuple[int, int], tuple[tuple[int, ...], ...]]:
-        return {(each.peer, each.copies): tuple(path.route for path in each.paths) for each in self._path_sets()}
+        return {(each.peer, each.set): tuple(path.route for path in each.paths) for each in self._path_sets()}
 
     def _log_change(self, broken: bool) -> None:
         avoided = self._avoided()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, assert_never
 
 import trio
 
-from braid.events import Control, CoreEvent, Down, Established, Failed, Initiation, Rekey, Up
+from braid.desired import MAX_PATH_ID
+from braid.events import Control, CoreEvent, Down, Established, Failed, Initiation, Losses, Rekey, SentOn, Stream, Up
 from braid.status.merge import merge
 
 if TYPE_CHECKING:
@@ -97,10 +98,24 @@ def typed_event(raw: _native.Event) -> CoreEvent:
             return Rekey(peer, adjacent)
         case ("control", peer, adjacent, message):
             return Control(peer, adjacent, message)
+        case ("losses", peer, seconds, streams, lost, both, sent, delays):
+            return Losses(
+                peer,
+                seconds,
+                tuple(Stream(number, _paths(on), *counts) for number, on, *counts in streams),
+                dict(lost),
+                {(one, other): count for one, other, count in both},
+                tuple(SentOn(*counts) for counts in sent),
+                {path: microseconds / 1e6 for path, microseconds in delays},
+            )
         case ("failed", message):
             return Failed(message)
         case _:
             assert_never(raw)
+
+
+def _paths(bits: int) -> frozenset[int]:
+    return frozenset(path for path in range(MAX_PATH_ID + 1) if bits >> path & 1)
 
 
 def read_snapshot(core: CoreApi) -> dict[str, Any]:

@@ -12,6 +12,9 @@ PortMatch = tuple[str, int, int]
 """Protocol name ("tcp", "udp", "icmp", "any"), first and last port."""
 
 MAX_PATH_ID = 15
+TARGETS = 16
+"""Sets of applications with a target have numbers from here on; below it a set's number is that of its copies."""
+MAX_SET = 254
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,13 @@ class PathChoice:
 @dataclass(frozen=True, slots=True)
 class PathSet:
     peer: int
-    copies: int
+    set: int
+    """Names it to applications: the number of copies, or ``TARGETS`` + the number of an application with a target."""
     paths: tuple[PathChoice, ...]
     spares: tuple[PathChoice, ...] = ()
     """Probed, and used at once when one of ``paths`` does not arrive; the preferred one first."""
+    measured: bool = False
+    """The core tells what became of each packet to the peer (``braid.events.Losses``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class EdgeApplication:
     app: int
     vips: tuple[str, ...]
     ports: tuple[PortMatch, ...]
-    copies: int
+    set: int
     gateways: tuple[int, ...]
     """In order of preference; the first usable one gets new flows."""
 
@@ -73,7 +79,7 @@ class GatewayApplication:
     app: int
     vips: tuple[GatewayVip, ...]
     ports: tuple[PortMatch, ...]
-    copies: int
+    set: int
     targets: tuple[TargetChoice, ...]
 
 

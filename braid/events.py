@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,47 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """Packets that went out on the same paths."""
+
+    set: int | None
+    """Of the application; None for probes."""
+    on: frozenset[int]
+    packets: int
+    repaired: int
+    """Of which a copy was lost, but not all."""
+    all_lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class SentOn:
+    set: int
+    packets: int
+    copies: int
+    copied_bytes: int
+    """Of all copies but the first of each packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What became of the packets to a peer, in one shard: soon after a loss, else once a second. Paths go by id."""
+
+    peer: int
+    seconds: float
+    streams: tuple[Stream, ...]
+    lost: dict[int, int]
+    both: dict[tuple[int, int], int]
+    """Packets that came on neither of two paths, the lower id first."""
+    sent: tuple[SentOn, ...] = ()
+    delays: dict[int, float] = field(default_factory=dict)
+    """Seconds one way, close to the longest."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The data thread ended with this message; the node must exit."""
 
     message: str
 
 
-CoreEvent = Initiation | Established | Up | Down | Rekey | Control | Failed
+CoreEvent = Initiation | Established | Up | Down | Rekey | Control | Losses | Failed

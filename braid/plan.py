@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from braid.candidates import as_candidate, candidate_routes
 from braid.desired import MAX_PATH_ID, Neighbour, PathChoice, PathSet
+from braid.redundancy.node import Selection
 from topology.graph import neighbours
 from topology.health import Health
 from topology.model import NodeNumber, PortRange, Role, SocketAddress, Topology
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from topology.health import NodePair, Nodes
     from topology.held import Measure
     from topology.paths import Route, Routes
+    from topology.policy import TargetLoss
 
 Wish = tuple[str, int]
 """A peer's name, and a number of copies that go there."""
@@ -81,6 +84,9 @@ class PathIds:
         return tuple(PathChoice(known[route], route) for route in routes)
 
 
+NO_TARGETS: Mapping[str, Mapping[int, TargetLoss]] = {}
+
+
 def _nothing(_peer: NodeNumber) -> frozenset[int]:
     return frozenset()
 
@@ -88,7 +94,8 @@ def _nothing(_peer: NodeNumber) -> frozenset[int]:
 class PathPlanner:
     """Chooses paths from node to node, by what was measured, and keeps what it worked out from one time to the next.
 
-    ``overlaps`` says after each ``plan`` what paths share that should share nothing: peer name -> words.
+    After each ``plan``, ``overlaps`` says what paths share that should share nothing: peer name -> words, and
+    ``selections`` what applications with a target have to choose from: peer number -> policies and paths.
     """
 
     def __init__(self) -> None:
@@ -101,6 +108,9 @@ class PathPlanner:
         """What the last plan chose."""
         self._reasons: dict[Wish, str] = {}
         self.overlaps: dict[str, tuple[str, ...]] = {}
+        self.selections: dict[int, Selection] = {}
+        self._candidates: dict[str, tuple[tuple[str, ...], ...]] = {}
+        """Regions of the paths that were to choose from, by peer."""
 
     def observe(
         self, topology: Topology, name: str, links: Mapping[NodePair, Measure], paths: Mapping[Nodes, Measure],
@@ -143,16 +153,18 @@ class PathPlanner:
         peers: Mapping[str, frozenset[int]],
         usable: Callable[[str], bool],
         avoid: Callable[[NodeNumber], frozenset[int]] = _nothing,
+        targets: Mapping[str, Mapping[int, TargetLoss]] = NO_TARGETS,
     ) -> tuple[PathSet, ...]:
         """One set of paths per peer and number of copies.
 
         ``usable`` says which neighbours answer: paths over others are used only towards a peer that nothing else leads
         to. ``avoid`` names, for a peer, nodes on paths that do not arrive: they are used only for want of as many
-        others. Spare paths cross no region of their set.
+        others. Spare paths cross no region of their set. ``targets`` are the policies of sets to a peer whose paths are
+        chosen by what they lose.
         """
         planner, health = self._of(topology, name)
         sets = []
-        self.overlaps, self.chosen = {}, {}
+        self.overlaps, self.selections, self.chosen = {}, {}, {}
         self._reasons.clear()
         for peer, wishes in sorted(peers.items()):
             number = topology.nodes[peer].number
@@ -169,8 +181,13 @@ class PathPlanner:
                 self.overlaps[peer] = tuple(overlap)
             routes = {copies: tuple(_numbers(route) for route in chosen.routes) for copies, chosen in found.items()}
             spares = {copies: _spares(planner, name, peer, chosen.routes, usable) for copies, chosen in found.items()}
+            policies = targets.get(peer, {})
+            open_to = self._open_to(planner, health, name, peer, policies, usable) if policies else ()
+            candidates = {0: tuple(_numbers(route) for route in open_to)}
             distinct = tuple(
-                dict.fromkeys(route for each in (routes, spares) for chosen in each.values() for route in chosen)
+                dict.fromkeys(
+                    route for each in (routes, candidates, spares) for chosen in each.values() for route in chosen
+                )
             )
             choices = {choice.route: choice for choice in self._ids.assign(number, distinct[: MAX_PATH_ID + 1])}
             for copies, chosen in routes.items():
@@ -178,7 +195,22 @@ class PathPlanner:
                 if members:
                     standing_by = tuple(choices[route] for route in spares[copies] if route in choices)
                     sets.append(PathSet(number, copies, members, standing_by))
+            if open_to:
+                paths = [(choices[_numbers(route)], route) for route in open_to if _numbers(route) in choices]
+                known = tuple(as_candidate(topology, choice, route) for choice, route in paths)
+                self.selections[int(number)] = Selection(policies, tuple(choice for choice, _ in paths), known)
         return tuple(sets)
+
+    def _open_to(
+        self, planner: Planner, health: Health, name: str, peer: str, policies: Mapping[int, TargetLoss],
+        usable: Callable[[str], bool],
+    ) -> tuple[Route, ...]:  # fmt: skip
+        copies = max(policy.max_copies for policy in policies.values())
+        kept = self._candidates.get(peer, ())
+        found = candidate_routes(planner, name, peer, copies, usable, health, kept)
+        found = found or candidate_routes(planner, name, peer, copies, _anything, health)
+        self._candidates[peer] = tuple(route.regions for route in found)
+        return found
 
 
 def _spares(

@@ -84,7 +84,11 @@ class RoleRuntime(Protocol):
     has_tun: bool
 
     def peers(self, topology: Topology, node: str) -> Mapping[str, frozenset[int]]:
-        """End-to-end peers by name, with every number of copies that some application sends there."""
+        """End-to-end peers by name, with every fixed number of copies that some application sends there."""
+        ...
+
+    def targets_of(self, topology: Topology, node: str) -> Mapping[str, tuple[str, ...]]:
+        """Of these peers, those to which applications with a target loss send, and the applications' names."""
         ...
 
     def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:

@@ -19,7 +19,22 @@ Control = tuple[Literal["control"], int, bool, bytes]
 """peer, adjacent, one control message, authenticated and never seen before."""
 Failed = tuple[Literal["failed"], str]
 """The data thread ended with this panic message; the node must exit."""
-Event = Initiation | Established | Up | Down | Rekey | Control | Failed
+Stream = tuple[int | None, int, int, int, int]
+"""set (None: probes), paths that its packets went out on as bits, packets, of them repaired, of them wholly lost."""
+Losses = tuple[
+    Literal["losses"],
+    int,
+    float,
+    list[Stream],
+    list[tuple[int, int]],
+    list[tuple[int, int, int]],
+    list[tuple[int, int, int, int]],
+    list[tuple[int, int]],
+]
+"""peer, seconds that were counted, streams; path and packets lost on it; two paths and packets lost on both; set,
+packets, copies sent and bytes of all copies but the first; path and microseconds one way with four times the jitter.
+From one shard, soon after a loss, else once a second."""
+Event = Initiation | Established | Up | Down | Rekey | Control | Losses | Failed
 
 class Core:
     """One node's data plane: its sockets, its data threads, one for each shard, its Noise state.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from braid.candidates import fixed_copies, has_target, set_number
 from braid.desired import EdgeApplication, EdgePolicy
 from braid.plan import port_matches
 from topology.vips import vip_for
@@ -19,13 +20,23 @@ def gateways_of(topology: Topology, application: Application) -> tuple[Node, ...
 
 
 def peers_of(topology: Topology, edge: str) -> dict[str, frozenset[int]]:
-    """Every gateway node the edge needs a session with, and the numbers of copies its applications send there."""
+    """Every gateway node the edge needs a session with, and the fixed numbers of copies applications send there."""
     peers: dict[str, frozenset[int]] = {}
     for application in topology.applications.values():
         if vip_for(topology, edge, application.name):
             for gateway in gateways_of(topology, application):
-                peers[gateway.name] = peers.get(gateway.name, frozenset()) | {application.copies}
+                peers[gateway.name] = peers.get(gateway.name, frozenset()) | fixed_copies(application)
     return peers
+
+
+def targets_of(topology: Topology, edge: str) -> dict[str, tuple[str, ...]]:
+    """Gateway nodes to which applications with a target loss send, and those applications."""
+    targets: dict[str, tuple[str, ...]] = {}
+    for application in topology.applications.values():
+        if has_target(application) and vip_for(topology, edge, application.name):
+            for gateway in gateways_of(topology, application):
+                targets[gateway.name] = (*targets.get(gateway.name, ()), application.name)
+    return targets
 
 
 def edge_policy(topology: Topology, edge: str, numbers: AppNumbers) -> EdgePolicy:
@@ -35,7 +46,7 @@ def edge_policy(topology: Topology, edge: str, numbers: AppNumbers) -> EdgePolic
                 app=numbers.number(application.name),
                 vips=tuple(str(vip.address) for vip in vips),
                 ports=port_matches(application.ports),
-                copies=application.copies,
+                set=set_number(application, numbers),
                 gateways=tuple(gateway.number for gateway in gateways_of(topology, application)),
             )
             for application in topology.applications.values()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from braid.readiness import neighbour_check, peer_check
-from edge.applications import edge_policy, peers_of
+from edge.applications import edge_policy, peers_of, targets_of
 from edge.report import Meters, send_reports
 from edge.vip import captured
 
@@ -33,6 +33,9 @@ class Edge:
 
     def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
         return peers_of(topology, node)
+
+    def targets_of(self, topology: Topology, node: str) -> dict[str, tuple[str, ...]]:
+        return targets_of(topology, node)
 
     def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
         return captured(topology, node)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from braid.candidates import fixed_copies, has_target, set_number
 from braid.desired import GatewayApplication, GatewayPolicy, GatewayVip, TargetChoice
 from braid.plan import port_matches
 
@@ -25,13 +26,22 @@ def served(topology: Topology, gateway: str) -> tuple[Application, ...]:
 
 
 def peers_of(topology: Topology, gateway: str) -> dict[str, frozenset[int]]:
-    """Every edge node with a VIP of an application served here, and the numbers of copies sent to it."""
+    """Every edge node with a VIP of an application served here, and the fixed numbers of copies sent to it."""
     peers: dict[str, frozenset[int]] = {}
-    copies = {application.name: application.copies for application in served(topology, gateway)}
+    copies = {application.name: fixed_copies(application) for application in served(topology, gateway)}
     for vip in topology.vips:
         if vip.application in copies:
-            peers[vip.edge] = peers.get(vip.edge, frozenset()) | {copies[vip.application]}
+            peers[vip.edge] = peers.get(vip.edge, frozenset()) | copies[vip.application]
     return peers
+
+
+def targets_of(topology: Topology, gateway: str) -> dict[str, tuple[str, ...]]:
+    """Edge nodes to which applications with a target loss send, and those applications."""
+    targets: dict[str, tuple[str, ...]] = {}
+    names = {application.name for application in served(topology, gateway) if has_target(application)}
+    for edge, name in dict.fromkeys((vip.edge, vip.application) for vip in topology.vips if vip.application in names):
+        targets[edge] = (*targets.get(edge, ()), name)
+    return targets
 
 
 def captured(topology: Topology, gateway: str) -> tuple[IPNetwork, ...]:
@@ -52,7 +62,7 @@ def gateway_policy(
                     if vip.application == application.name
                 ),
                 ports=port_matches(application.ports),
-                copies=application.copies,
+                set=set_number(application, numbers),
                 targets=tuple(
                     TargetChoice(
                         str(target.address), target.port, target.weight, healthy((application.name, target.address))

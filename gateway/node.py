@@ -10,7 +10,7 @@ import trio
 from braid.readiness import neighbour_check
 from braid.status.snapshot import TargetStatus
 from gateway.health import HealthService
-from gateway.nat import captured, gateway_policy, peers_of, served
+from gateway.nat import captured, gateway_policy, peers_of, served, targets_of
 from gateway.targets import TargetTable
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class Gateway:
 
     def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
         return peers_of(topology, node)
+
+    def targets_of(self, topology: Topology, node: str) -> dict[str, tuple[str, ...]]:
+        return targets_of(topology, node)
 
     def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
         return captured(topology, node)

@@ -26,6 +26,9 @@ class Intermediate:
     def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
         return {}
 
+    def targets_of(self, topology: Topology, node: str) -> dict[str, tuple[str, ...]]:
+        return {}
+
     def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
         return ()
 

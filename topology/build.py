@@ -24,6 +24,7 @@ from topology.model import (
     Topology,
 )
 from topology.numbers import node_number
+from topology.policy import POLICY_KEYS, FixedCopies, Policy, read_policy
 from topology.schema import (
     STATUS_PORT,
     ApplicationShape,
@@ -79,6 +80,12 @@ def gateway_regions(document: Document, application: ApplicationShape) -> tuple[
     return tuple(name for name, region in document.regions.items() if region.role is Role.GATEWAY)
 
 
+def redundancy(application: ApplicationShape) -> Policy:
+    """As the file says, else two copies. ``PolicyError``."""
+    written = {key: getattr(application, key) for key in POLICY_KEYS if key in application.model_fields_set}
+    return read_policy(written) if written else FixedCopies()
+
+
 def status_address(node: NodeShape) -> SocketAddress:
     return node.status or SocketAddress(node.underlay[0], STATUS_PORT)
 
@@ -124,7 +131,7 @@ def _application(name: str, shape: ApplicationShape, gateways: tuple[str, ...]) 
         ports=shape.ports,
         targets=tuple(Target(target.address, target.port, target.weight) for target in shape.targets),
         gateways=gateways,
-        copies=shape.copies,
+        redundancy=redundancy(shape),
         mode=shape.mode,
         fallback=shape.fallback,
         check=_check(shape.check, check_port(shape)),

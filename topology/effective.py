@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from topology.model import Role, Topology
 from topology.planner import Planner
+from topology.policy import TargetLoss, in_words, paths_wanted
 from topology.why import why
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 
 Row = tuple[str | int | float, ...]
+
+HARD_TARGET = 1e-5
+PROOF = 5e-3
+"""Packets per second times target loss: with less, counts fade before they are enough to prove it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ def tables(topology: Topology) -> tuple[Table, ...]:
         Table("edges", ("edge", "weight", "capacity", "location", "serves"), tuple(_edges(topology))),
         Table("vips", ("edge", "application", "address", "hostnames"), tuple(_vips(topology))),
         Table("disjoint paths", ("edge", "gateway", "path", "cost", "intermediates", "why"), tuple(_paths(topology))),
+        Table("redundancy", ("application", "policy", "disjoint paths"), tuple(_redundancy(topology))),
         Table("snat pools", ("gateway", "pool", "addresses"), tuple(_snat(topology))),
     )
 
@@ -68,13 +74,18 @@ def warnings(topology: Topology) -> Iterator[str]:
     planner = Planner(topology)
     for application in topology.applications.values():
         key = f"applications.{application.name}"
+        policy = application.redundancy
+        name = "min_copies" if isinstance(policy, TargetLoss) else "copies"
+        if isinstance(policy, TargetLoss) and policy.target <= HARD_TARGET:
+            least = PROOF / policy.target
+            yield f"{key}.target_loss: {policy.target:g} cannot be proved with less than {least:.0f} packets per second"
         if application.copies == 1:
-            yield f"{key}.copies: 1 copy, so every loss and failure of a path is felt"
+            yield f"{key}.{name}: 1 copy, so every loss and failure of a path is felt"
             continue
         for edge in _regions(topology, Role.EDGE):
             for gateway in application.gateways:
                 chosen = planner.choose(edge, gateway, application.copies)
-                asked = f"{key}.copies: {application.copies} are asked for, {edge} to {gateway} has"
+                asked = f"{key}.{name}: {application.copies} are asked for, {edge} to {gateway} has"
                 if chosen.overlap:
                     yield f"{asked} only paths that share {', '.join(chosen.overlap)}"
                 elif (possible := len(chosen.paths)) < application.copies:
@@ -118,6 +129,24 @@ def _paths(topology: Topology) -> Iterator[Row]:
             for position, path in enumerate(planner.choose(edge, gateway, copies).paths):
                 reason = why(planner, edge, gateway, copies) if position == 0 else ""
                 yield edge, gateway, position, path.cost, " ".join(path.regions), reason
+
+
+def _redundancy(topology: Topology) -> Iterator[Row]:
+    """How many paths without anything in common the worst pair of ends has, of those that are asked for at most."""
+    planner = Planner(topology)
+    for application in topology.applications.values():
+        most = paths_wanted(application.redundancy)
+        ends = [(edge, gateway) for edge in _regions(topology, Role.EDGE) for gateway in application.gateways]
+        least = min((_disjoint(planner, edge, gateway, most) for edge, gateway in ends), default=0)
+        yield application.name, in_words(application.redundancy), f"{least} of {most}"
+
+
+def _disjoint(planner: Planner, edge: str, gateway: str, most: int) -> int:
+    for count in range(most, 1, -1):
+        chosen = planner.choose(edge, gateway, count)
+        if len(chosen.paths) == count and not chosen.overlap:
+            return count
+    return len(planner.choose(edge, gateway, 1).paths)
 
 
 def _snat(topology: Topology) -> Iterator[Row]:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import NewType
 
+from topology.policy import Policy, copies_wanted
+
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 IPInterface = IPv4Interface | IPv6Interface
@@ -180,10 +182,15 @@ class Application:
     targets: tuple[Target, ...]
     gateways: tuple[str, ...]
     """Gateway regions in order of preference."""
-    copies: int
+    redundancy: Policy
     mode: ServiceMode
     check: HealthCheck
     fallback: Fallback = Fallback.ALL
+
+    @property
+    def copies(self) -> int:
+        """Of each packet, when nothing is wrong."""
+        return copies_wanted(self.redundancy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ applications:
       - {address: 192.0.2.11}
       - {address: "2001:db8:0:d::10"}
     gateways: [gw-central]                          # in order of preference; without this key all of them
-    copies: 2                                       # disjoint paths that each packet takes
+    copies: 2                                       # disjoint paths that each packet takes, always
     mode: nat
     fallback: all                                   # DNS while no edge can carry it: all VIPs, or none
     check: {kind: http, port: 80, path: /health, interval: 2, timeout: 1, rise: 2, fall: 2}
@@ -107,4 +107,11 @@ applications:
     hostnames: [backup.apps.example]
     ports: [any]
     targets: [{address: 192.0.2.20}]
+    # Instead of `copies`: the cheapest paths whose joint loss is below a target, and more of them in trouble.
+    target_loss: 1e-4           # share of packets of which every copy is lost: at most this, with 95 % confidence
+    min_copies: 2               # also when nothing is wrong
+    max_copies: 5               # in trouble, up to 8
+    budget: 1.05                # mean copies of a day, as a multiple of min_copies
+    # deadline: 65              # milliseconds one way: a path that is slower is not used
+    # diverse: true             # you vouch that paths declared disjoint are: targets are proved sooner
 """

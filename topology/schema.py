@@ -30,7 +30,6 @@ from topology.model import (
 UDP_PORT = 7400
 STATUS_PORT = 7480
 DNS_PORT = 53
-MAX_COPIES = 4
 MIN_MTU = 1376
 """1280 bytes, IPv6's least MTU, inside a datagram with 96 bytes of our headers."""
 
@@ -295,7 +294,15 @@ class ApplicationShape(Shape):
     ports: tuple[Ports, ...] = Field(min_length=1)
     targets: tuple[TargetShape, ...] = Field(min_length=1)
     gateways: tuple[Name, ...] | None = Field(default=None, min_length=1)
-    copies: int = Field(default=2, ge=1, le=MAX_COPIES)
+    copies: Any = None
+    """This and the next ones are read by ``topology.policy``."""
+    target_loss: Any = None
+    min_copies: Any = None
+    max_copies: Any = None
+    budget: Any = None
+    deadline: Any = None
+    spread: Any = None
+    diverse: Any = None
     mode: ModeName = ServiceMode.NAT
     fallback: FallbackName = Fallback.ALL
     check: CheckShape = CheckShape()

@@ -25,8 +25,8 @@ from bench.redundancy.quiet import quiet_day
 from bench.redundancy.summary import lines, table
 from bench.redundancy.trial import play, trial
 from bench.redundancy.world import from_topology
-from braid.redundancy.policy import FixedCopies, PolicyError, TargetLoss, read_policy
 from topology.check import TopologyError
+from topology.policy import FixedCopies, PolicyError, TargetLoss, read_policy
 from topology.source import load
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _policy(text: str) -> TargetLoss:
     mapping: Mapping[str, Any] = dict(_setting(part) for part in text.split(",") if part)
     policy = read_policy(mapping)
     if isinstance(policy, FixedCopies):
-        raise PolicyError("copies: nothing to simulate, static pairs are in the table; write target_loss=1e-4")
+        raise PolicyError("copies", "nothing to simulate, static pairs are in the table", "write target_loss=1e-4")
     return policy
 
 

@@ -13,7 +13,7 @@ from braid.redundancy.losses import TICK, Candidate
 if TYPE_CHECKING:
     from random import Random
 
-    from braid.redundancy.policy import TargetLoss
+    from topology.policy import TargetLoss
 
 PATHS = 8
 LOSS = 1.5e-3

@@ -12,7 +12,7 @@ from braid.redundancy.losses import TICK, Losses, Report
 if TYPE_CHECKING:
     from bench.redundancy.channel import Ticks
     from bench.redundancy.world import Flow
-    from braid.redundancy.policy import TargetLoss
+    from topology.policy import TargetLoss
 
 REACTION_TICKS = 1
 """Ticks from the end of the one in which something happens to when the sender has heard of it: with the tick itself
@@ -85,6 +85,7 @@ class ClosedLoop:
             _, heard = self._on_its_way.pop(0)
             now = end * TICK
             self.application.receive(heard, self.losses.receive(heard, now), now)
+            self.application.ledger.add_sent(heard.packets, heard.packets * len(heard.on), 0)
         if self.application.next_timeout() <= end * TICK:
             self.application.handle_timeout(end * TICK)
         self.sent_on = self.application.sent_on

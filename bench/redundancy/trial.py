@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bench.redundancy.events import Regime, Spell
     from bench.redundancy.schemes import Scheme
-    from braid.redundancy.policy import TargetLoss
+    from topology.policy import TargetLoss
 
 BACKGROUND = (1e-5, 1.5e-4)
 """Loss of a link outside of trouble."""

@@ -10,6 +10,8 @@ LOSS = log(BAD / GOOD)
 ARRIVAL = log((1 - BAD) / (1 - GOOD))
 MOST_LOSSES = 2
 """That count in one tick: a burst of a few milliseconds is no alarm."""
+MOST_OF_MANY, MANY, MUCH = 3, 50, 0.3
+"""So many count where this share of so many packets is lost: two such ticks in a row are an alarm, one is not."""
 THRESHOLD, THRESHOLD_PROBES = 12.0, 9.0
 """With data, and on probes alone, which are few."""
 HOLD, LONGEST_HOLD = 10.0, 120.0
@@ -36,7 +38,8 @@ class Alarm:
     def observe(self, sent: float, lost: float, now: float, *, data: bool) -> bool:
         """Counts of a tick, or of a longer time without losses. True when the alarm is new."""
         threshold = THRESHOLD if data else THRESHOLD_PROBES
-        score = self.score + min(lost, MOST_LOSSES) * LOSS + (sent - lost) * ARRIVAL
+        most = MOST_OF_MANY if sent >= MANY and lost >= MUCH * sent else MOST_LOSSES
+        score = self.score + min(lost, most) * LOSS + (sent - lost) * ARRIVAL
         self.score = min(max(score, 0.0), 2 * threshold)
         if lost and self.score >= threshold:
             self.evidence = now

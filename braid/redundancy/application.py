@@ -18,7 +18,7 @@ from braid.redundancy.verdict import Verdict, judge, trouble
 
 if TYPE_CHECKING:
     from braid.redundancy.losses import Losses, Report
-    from braid.redundancy.policy import TargetLoss
+    from topology.policy import TargetLoss
 
 NONE: frozenset[int] = frozenset()
 DECIDE_EVERY = 1.0
@@ -66,11 +66,9 @@ class ApplicationRedundancy:
         self._drop_at = inf
         self._limited = False
 
-    def receive(
-        self, report: Report, new_alarms: frozenset[int], now: float, *, packet_size: int = 0
-    ) -> list[UsePaths]:
+    def receive(self, report: Report, new_alarms: frozenset[int], now: float) -> list[UsePaths]:
         """A report that ``losses`` has taken in, and what this said of it."""
-        self.ledger.add(report.packets, len(report.on), packet_size, report.repaired, report.all_lost)
+        self.ledger.add_settled(report.packets, report.repaired, report.all_lost)
         self._budget.spend(len(report.on) - self.policy.min_copies, report.seconds)
         if self.mode is Mode.SURGE:
             self.ledger.surge_seconds += report.seconds
@@ -90,6 +88,16 @@ class ApplicationRedundancy:
             self.losses.refresh()
             commands += self._decide(now)
         return commands
+
+    def follow_candidates(self, now: float) -> None:
+        """``losses`` has other candidates: paths that are none any more are given up, and replaced, at once."""
+        known = frozenset(self.losses.candidates)
+        self.using &= known
+        missing = self.policy.min_copies - len(self.using)
+        if missing > 0:
+            self.using |= frozenset(cheapest_apart(self.losses, set(self._usable()) - self.using, missing))
+        self.sent_on = (self.sent_on & known) | self.using
+        self._decide_at = now
 
     def next_timeout(self) -> float:
         """When there is something to do although no report comes."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from braid.redundancy.policy import MOST_STEADY
+from topology.policy import MOST_STEADY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

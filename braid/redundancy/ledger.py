@@ -20,6 +20,8 @@ class Ledger:
     """Sent, the first one of each packet included."""
     bytes_of_copies: int = 0
     """Of all but the first of each packet."""
+    settled: int = 0
+    """Packets of which it is known what came: those that ``repaired`` and ``all_lost`` are a part of."""
     repaired: int = 0
     """Packets of which a copy was lost and another arrived."""
     all_lost: int = 0
@@ -27,11 +29,13 @@ class Ledger:
     surge_seconds: float = 0.0
     longest_surge: float = 0.0
 
-    def add(self, packets: int, copies: int, size: int, repaired: int, all_lost: int) -> None:
-        """``size`` of a packet in bytes, on the wire."""
+    def add_sent(self, packets: int, copies: int, bytes_of_copies: int) -> None:
         self.packets += packets
-        self.copies += packets * copies
-        self.bytes_of_copies += packets * (copies - 1) * size
+        self.copies += copies
+        self.bytes_of_copies += bytes_of_copies
+
+    def add_settled(self, packets: int, repaired: int, all_lost: int) -> None:
+        self.settled += packets
         self.repaired += repaired
         self.all_lost += all_lost
 

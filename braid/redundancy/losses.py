@@ -1,12 +1,14 @@
 """What is known of the losses of all candidate paths in one direction between two nodes, and of each two of them.
 
 Shared by all applications between the two: loss belongs to the paths. Counts of a path are frozen while its alarm is
-on, so that trouble neither poisons what is believed of the path in quiet times nor is calmed by it.
+on, so that trouble neither poisons what is believed of the path in quiet times nor is calmed by it. For the same reason
+losses count only after a second: by then an alarm has told those that trouble began with.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ Pair = tuple[int, int]
 RECENT = 0.9
 """What the counts of the last second weigh after another tick."""
 TICK = 0.1
+DOUBT = 1.0
+"""Seconds after which a loss counts, unless an alarm has come of it."""
 LEAST_TROUBLE = 0.05
 """Loss that a path with an alarm is credited with at least."""
 LEAST_SEEN = 0.5
@@ -58,6 +62,17 @@ class Report:
     repaired: int = 0
     """Packets of which some copy was lost, but not all."""
     all_lost: int = 0
+    others: tuple[tuple[frozenset[int], int], ...] = ()
+    """Sets of paths, and packets that went out on them beside ``packets``: of other applications, before a change."""
+
+
+@dataclass(slots=True)
+class _Doubtful:
+    """Losses that may be the beginning of trouble."""
+
+    at: float
+    lost: dict[int, int]
+    both: dict[Pair, int]
 
 
 @dataclass(slots=True)
@@ -78,30 +93,84 @@ class Losses:
         self._waiting: dict[frozenset[int], tuple[float, float]] = {}
         """Packets and probes on a set of paths that are not yet in the counts of pairs."""
         self._waited = 0.0
+        self._doubtful: deque[_Doubtful] = deque()
+        self._known: dict[int, _PathState] = {}
+        """Of paths that are no candidates now."""
+        self._known_pairs: dict[Pair, Counts] = {}
 
     def receive(self, report: Report, now: float) -> frozenset[int]:
         """Take in a report; paths whose alarm is new."""
         new = set()
-        on, probes, data = report.on, report.probes, report.probes + report.packets
+        data: dict[int, int] = {}
+        for on, packets in ((report.on, report.packets), *report.others):
+            for path in on if packets else ():
+                data[path] = data.get(path, 0) + packets
+            waiting, probed = self._waiting.get(on, (0.0, 0.0))
+            self._waiting[on] = (waiting + packets, probed)
         faded = RECENT ** max(1.0, report.seconds / TICK)
         for path, state in self._paths.items():
-            sent = data if path in on else probes
+            sent = report.probes + data.get(path, 0)
             lost = report.lost.get(path, 0)
             state.recent_sent = state.recent_sent * faded + sent
             state.recent_lost = state.recent_lost * faded + lost
-            if (lost or state.alarm.score or state.alarm.on) and state.alarm.observe(sent, lost, now, data=path in on):
+            if (lost or state.alarm.score or state.alarm.on) and state.alarm.observe(
+                sent, lost, now, data=path in data
+            ):
                 new.add(path)
             if not state.alarm.on:
-                state.long.add(sent, lost, now)
-        packets, probed = self._waiting.get(on, (0.0, 0.0))
-        self._waiting[on] = (packets + report.packets, probed + probes)
+                state.long.add(sent, 0, now)
+        waiting, probed = self._waiting.get(report.on, (0.0, 0.0))
+        self._waiting[report.on] = (waiting, probed + report.probes)
         self._waited += report.seconds
-        if report.both or new:
+        if report.lost:
+            self._doubtful.append(_Doubtful(now, dict(report.lost), dict(report.both)))
+        if new:
             self._settle()
-            for (one, other), lost in report.both.items():
-                if not (self._paths[one].alarm.on or self._paths[other].alarm.on):
-                    self._pairs[one, other].add(0, lost, now)
+        self._believe(now)
         return frozenset(new)
+
+    def _believe(self, now: float) -> None:
+        """Count losses that are old enough, and none of paths in trouble."""
+        alarmed = self.alarmed
+        for doubtful in self._doubtful if alarmed else ():
+            doubtful.lost = {path: count for path, count in doubtful.lost.items() if path not in alarmed}
+            doubtful.both = {pair: count for pair, count in doubtful.both.items() if alarmed.isdisjoint(pair)}
+        while self._doubtful and now - self._doubtful[0].at >= DOUBT:
+            doubtful = self._doubtful.popleft()
+            for path, count in doubtful.lost.items():
+                if path in self._paths:
+                    self._paths[path].long.add(0, count, doubtful.at)
+            if doubtful.both:
+                self._settle()
+            for pair, count in doubtful.both.items():
+                if pair in self._pairs:
+                    self._pairs[pair].add(0, count, doubtful.at)
+
+    def set_candidates(self, candidates: Iterable[Candidate]) -> None:
+        """Others may be used from now on. What is known of a path waits for its return; ``forget`` ends that."""
+        self._settle()
+        self.candidates = {candidate.path: candidate for candidate in candidates}
+        self._known |= self._paths
+        self._known_pairs |= self._pairs
+        self._paths = {path: self._known.pop(path, _PathState()) for path in self.candidates}
+        pairs = combinations(sorted(self.candidates), 2)
+        self._pairs = {pair: self._known_pairs.pop(pair, Counts()) for pair in pairs}
+        self._fresh.clear()
+
+    def forget(self, path: int) -> None:
+        """The number stands for another path from now on."""
+        self._known.pop(path, None)
+        self._doubtful.clear()
+        if path in self._paths:
+            self._paths[path] = _PathState()
+        for pairs in (self._pairs, self._known_pairs):
+            for pair in pairs:
+                if path in pair:
+                    pairs[pair] = Counts()
+
+    def set_delay(self, path: int, delay: float) -> None:
+        if path in self.candidates:
+            self.candidates[path] = replace(self.candidates[path], delay=delay)
 
     def refresh(self) -> None:
         """Bring what is believed up to date; to be called before a decision, once a second or so."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from braid.redundancy.losses import Losses
-    from braid.redundancy.policy import TargetLoss
+    from topology.policy import TargetLoss
 
 TOGETHER = 0.3
 """P(both lost | one lost) above which two paths are not diverse."""
@@ -54,7 +54,7 @@ def judge(
     if bound <= policy.target and not losses.alarmed.intersection(using):
         return verdict(Word.MET)
     if together:
-        return verdict(Word.NOT_DIVERSE, f"shared: {together}; try another path or spread: 20")
+        return verdict(Word.NOT_DIVERSE, f"shared: {together}; try another path")
     if losses.alarmed.intersection(using) or (seen and estimate > policy.target):
         return verdict(Word.BEST_EFFORT, trouble(losses))
     if needed == inf or packets_per_second <= 0:

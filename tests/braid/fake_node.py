@@ -31,6 +31,7 @@ from topology.model import (
     Topology,
     Vip,
 )
+from topology.policy import FixedCopies
 
 if TYPE_CHECKING:
     from braid.status.changes import Change
@@ -68,7 +69,7 @@ def small_topology() -> Topology:
         ports=(PortRange(Protocol.TCP, 80, 80),),
         targets=(Target(ip_address("10.93.0.10"), None, 1), Target(ip_address("10.93.0.11"), None, 1)),
         gateways=("gw-sto",),
-        copies=2,
+        redundancy=FixedCopies(2),
         mode=ServiceMode.NAT,
         check=HealthCheck(CheckKind.TCP, 80, "/", 2.0, 1.0, 2, 3),
     )

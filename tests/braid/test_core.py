@@ -20,7 +20,7 @@ from braid.desired import (
     PathSet,
     TargetChoice,
 )
-from braid.events import Control, CoreEvent, Down, Established, Failed, Initiation, Rekey, Up
+from braid.events import Control, CoreEvent, Down, Established, Failed, Initiation, Losses, Rekey, SentOn, Stream, Up
 from tests.braid.fake_core import Fabric, FakeCore
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ def test_desired_state_of_an_edge_has_the_shape_the_core_takes() -> None:
         "path_sets": [
             {
                 "peer": 31,
-                "copies": 1,
+                "set": 1,
                 "paths": [{"id": 0, "route": [21, 31]}],
                 "spares": [{"id": 1, "route": [22, 31]}],
+                "measured": False,
             }
         ],
         "edge": {
@@ -48,7 +49,7 @@ def test_desired_state_of_an_edge_has_the_shape_the_core_takes() -> None:
                     "app": 0,
                     "vips": ["10.91.1.130"],
                     "ports": [["tcp", 80, 80], ["icmp", 0, 65535]],
-                    "copies": 2,
+                    "set": 2,
                     "gateways": [31, 32],
                 }
             ]
@@ -74,7 +75,7 @@ def test_desired_state_of_a_gateway_has_the_shape_the_core_takes() -> None:
                     "app": 0,
                     "vips": [{"address": "10.91.1.130", "edge": 11}],
                     "ports": [["any", 0, 65535]],
-                    "copies": 2,
+                    "set": 2,
                     "targets": [{"address": "10.93.0.10", "port": None, "weight": 1, "healthy": True}],
                 }
             ],
@@ -88,6 +89,27 @@ def test_desired_state_of_a_gateway_has_the_shape_the_core_takes() -> None:
     [
         (("initiation", 7, 21, True, b"k", b"c"), Initiation(7, 21, True, b"k", b"c")),
         (("established", 21, False, 3, True), Established(21, False, 3, True)),
+        (
+            (
+                "losses",
+                31,
+                0.1,
+                [(16, 0b11, 100, 6, 4), (None, 0b111, 1, 0, 0)],
+                [(1, 10)],
+                [(0, 1, 4)],
+                [(16, 100, 200, 5000)],
+                [(0, 12_500)],
+            ),
+            Losses(
+                31,
+                0.1,
+                (Stream(16, frozenset({0, 1}), 100, 6, 4), Stream(None, frozenset({0, 1, 2}), 1, 0, 0)),
+                {1: 10},
+                {(0, 1): 4},
+                (SentOn(16, 100, 200, 5000),),
+                {0: 0.0125},
+            ),
+        ),
         (("up", 21, True), Up(21, True)),
         (("down", 21, True), Down(21, True)),
         (("rekey", 21, False), Rekey(21, False)),

@@ -80,7 +80,7 @@ def test_shards_are_told_of_neighbours_and_peers_that_have_several() -> None:
 
 def test_one_set_per_peer_and_number_of_copies() -> None:
     sets = PathPlanner().plan(TOPOLOGY, EDGE, {"gw-sto-1": frozenset({1, 2, 3})}, lambda _node: True)
-    assert [(paths.copies, len(paths.paths)) for paths in sets] == [(1, 1), (2, 2), (3, 3)]
+    assert [(paths.set, len(paths.paths)) for paths in sets] == [(1, 1), (2, 2), (3, 3)]
     by_route = {(path.route, path.id) for paths in sets for path in paths.paths}
     assert len(by_route) == len({route for route, _ in by_route})
 

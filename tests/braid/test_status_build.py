@@ -12,6 +12,7 @@ from braid.status.build import flow_statuses, node_status, protection
 from braid.status.merge import merge
 from braid.status.snapshot import Check, NatStatus, OffloadStatus, Recovery, RelayStatus
 from tests.braid.fake_node import FLOWS, edge_core, edge_status, facts, gateway_status, measured, small_topology
+from topology.policy import FixedCopies
 
 
 def test_who_the_node_is() -> None:
@@ -150,7 +151,7 @@ def test_protection_in_words(usable: int, wanted: int, text: str) -> None:
 @given(st.lists(st.booleans(), min_size=2, max_size=2), st.integers(1, 4))
 def test_usable_copies_are_the_paths_that_are_up(ups: list[bool], copies: int) -> None:
     topology = small_topology()
-    shop = replace(topology.applications["shop"], copies=copies)
+    shop = replace(topology.applications["shop"], redundancy=FixedCopies(copies))
     topology = replace(topology, applications={"shop": shop})
     health = {(31, index): measured(up) for index, up in enumerate(ups)}
     status = node_status(topology, topology.nodes["edge-fra-1"], edge_core(), facts(path_health=health))

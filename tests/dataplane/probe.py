@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 
 FIXED, REPORT, PATHS, OUTCOMES = 56, 12, 16, 8
+RECORD, COPIES, MOST_RUNS = 3, 9, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,17 @@ class Report:
     number: int
     delay: int
     received: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    epoch: int
+    first: int
+    runs: tuple[tuple[int, int], ...]
+    """Packets in a row, and the paths on which their copies came."""
+
+    def encode(self) -> bytes:
+        return struct.pack(">BQ", self.epoch, self.first) + b"".join(struct.pack(">HH", *run) for run in self.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +40,22 @@ class Probe:
     outcomes: tuple[int, ...] = (0,) * OUTCOMES
     reports: tuple[tuple[int, Report], ...] = ()
     """Path id and what is reported of it, lowest first."""
+    ask: bool = False
+    copies: CopyReport | None = None
 
     def encode(self) -> bytes:
         heard = sum(1 << path for path, _ in self.reports)
         clocks = struct.pack(">QQQ", self.clock, self.echo, self.kept)
         paths = struct.pack(">IHHHHI", self.number, self.sent, self.used, heard, self.fresh, self.settled)
         reports = b"".join(struct.pack(">III", one.number, one.delay, one.received) for _, one in self.reports)
-        return clocks + paths + struct.pack(">8H", *self.outcomes) + reports
+        return clocks + paths + struct.pack(">8H", *self.outcomes) + reports + self._records()
+
+    def _records(self) -> bytes:
+        found = struct.pack(">BH", 1, 0) if self.ask else b""
+        if self.copies is None:
+            return found
+        body = self.copies.encode()
+        return found + struct.pack(">BH", 2, len(body)) + body
 
 
 def decode_probe(payload: bytes) -> Probe | None:
@@ -43,9 +64,30 @@ def decode_probe(payload: bytes) -> Probe | None:
         return None
     clock, echo, kept, number, sent, used, heard, fresh, settled = struct.unpack_from(">QQQIHHHHI", payload)
     ids = [path for path in range(PATHS) if heard >> path & 1]
-    if len(payload) != FIXED + REPORT * len(ids):
+    end = FIXED + REPORT * len(ids)
+    if len(payload) < end:
+        return None
+    records = _records(payload[end:])
+    if records is None:
         return None
     outcomes = struct.unpack_from(">8H", payload, 40)
-    found = (Report(*fields) for fields in struct.iter_unpack(">III", payload[FIXED:]))
+    found = (Report(*fields) for fields in struct.iter_unpack(">III", payload[FIXED:end]))
     reports = tuple(zip(ids, found, strict=True))
-    return Probe(clock, echo, kept, number, sent, used, fresh, settled, outcomes, reports)
+    return Probe(clock, echo, kept, number, sent, used, fresh, settled, outcomes, reports, *records)
+
+
+def _records(rest: bytes) -> tuple[bool, CopyReport | None] | None:
+    ask, copies = False, None
+    while rest:
+        if len(rest) < RECORD:
+            return None
+        kind, length = struct.unpack_from(">BH", rest)
+        body, rest = rest[RECORD : RECORD + length], rest[RECORD + length :]
+        if len(body) < length:
+            return None
+        ask |= kind == 1
+        if kind == 2:
+            if length < COPIES or (length - COPIES) % 4 or (length - COPIES) // 4 > MOST_RUNS:
+                return None
+            copies = CopyReport(*struct.unpack_from(">BQ", body), tuple(struct.iter_unpack(">HH", body[COPIES:])))
+    return ask, copies

@@ -95,7 +95,7 @@ def neighbour(**fields: object) -> dict[str, object]:
 
 
 def path(**fields: object) -> dict[str, object]:
-    return {"peer": 31, "copies": 2, "paths": [{"id": 0, "route": [22, 31], **fields}]}
+    return {"peer": 31, "set": 2, "paths": [{"id": 0, "route": [22, 31], **fields}]}
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,15 @@ def test_probe(case: Case) -> None:
     assert decode_probe(case["payload"]) == probe
 
 
+@each("hop.txt", "probe_records")
+def test_records_of_probes(case: Case) -> None:
+    probe = decode_probe(case["payload"])
+    assert probe is not None
+    assert (probe.ask, probe.copies.encode() if probe.copies else b"") == (case.number("ask") == 1, case["copies"])
+    again = probe.encode()
+    assert again == case["payload"] or (len(again) < len(case["payload"]) and decode_probe(again) == probe)
+
+
 @each("hop.txt", "probe_refused")
 def test_probe_refused(case: Case) -> None:
     assert decode_probe(case["payload"]) is None

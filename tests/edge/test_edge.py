@@ -13,6 +13,7 @@ from edge.load import Carried
 from edge.node import Edge
 from edge.report import Meters, carried, edge_measures, edge_report
 from edge.vip import captured
+from topology.policy import FixedCopies
 from topology.source import load
 from topology.vips import vip_for
 
@@ -61,7 +62,7 @@ def test_only_vips_of_this_edge_are_captured() -> None:
 
 
 def test_peers_are_the_gateways_with_every_number_of_copies() -> None:
-    three = replace(TOPOLOGY.applications["lab"], copies=3, gateways=("gw-mil",))
+    three = replace(TOPOLOGY.applications["lab"], redundancy=FixedCopies(3), gateways=("gw-mil",))
     topology = replace(TOPOLOGY, applications=TOPOLOGY.applications | {"lab": three})
     assert peers_of(topology, EDGE) == {"gw-sto-1": frozenset({2}), "gw-mil-1": frozenset({2, 3})}
 

@@ -25,6 +25,7 @@ from topology.model import (
     Target,
     Topology,
 )
+from topology.policy import FixedCopies
 
 ROLES = {
     "edge-1": Role.EDGE,
@@ -79,7 +80,7 @@ def small(name: str = "small", *, edge: str = "edge-1", mtu: int = 1500) -> Topo
         ports=(PortRange(Protocol.TCP, 8080, 8080), PortRange(Protocol.TCP, 9000, 9100)),
         targets=(Target(ip_address("10.83.0.10"), None, 1), Target(ip_address("fd83::10"), 81, 1)),
         gateways=("r-gw-1",),
-        copies=2,
+        redundancy=FixedCopies(2),
         mode=ServiceMode.NAT,
         check=HealthCheck(CheckKind.NONE, 80, "/", 1.0, 1.0, 1, 1),
     )

@@ -154,7 +154,17 @@ def test_effective_text_of_the_demo() -> None:
 
 def test_effective_json_of_the_demo() -> None:
     document = json.loads(effective.as_json(load(ROOT / "lab" / "demo.yaml")))
-    assert set(document) == {"name", "zone", "nodes", "edges", "vips", "disjoint_paths", "snat_pools", "warnings"}
+    assert set(document) == {
+        "name",
+        "zone",
+        "nodes",
+        "edges",
+        "vips",
+        "disjoint_paths",
+        "redundancy",
+        "snat_pools",
+        "warnings",
+    }
     assert document["edges"][0] == {
         "edge": "edge-fra-1", "weight": 1, "capacity": "-", "location": "50.11,8.68",
         "serves": "10.91.1.0/24 fd91:1::/64",
@@ -163,6 +173,20 @@ def test_effective_json_of_the_demo() -> None:
         "edge": "edge-fra", "gateway": "gw-sto", "path": 0, "cost": 17, "intermediates": "mid-ams",
         "why": "cheapest disjoint pair; runner-up via mid-lon +2 ms",
     }  # fmt: skip
+
+
+def test_the_redundancy_of_each_application_is_shown_with_the_paths_there_are() -> None:
+    text = changed(
+        ("    gateways: [g]", "    target_loss: 1e-5\n    max_copies: 4\n    deadline: 65\n    gateways: [g]")
+    )
+    topology = parse(text, "net.yaml")
+    rows = next(table.rows for table in effective.tables(topology) if table.title == "redundancy")
+    policy = "loss at most 1e-05, 2 to 4 copies, at most 2.1 in the mean of a day, within 65 ms"
+    assert rows == (("shop", policy, "2 of 4"),)
+    assert any("1e-05 cannot be proved with less than 500 packets" in line for line in effective.warnings(topology))
+    assert next(table.rows for table in effective.tables(parse(TEXT, "net.yaml")) if table.title == "redundancy") == (
+        ("shop", "2 copies", "2 of 2"),
+    )
 
 
 def test_warnings() -> None:

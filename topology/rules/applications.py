@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topology.build import check_port, gateway_regions
+from topology.build import check_port, gateway_regions, redundancy
 from topology.egress import forbidden_target
 from topology.model import CheckKind, Role
+from topology.policy import PolicyError, TargetLoss
 from topology.rules.spans import Spans
 
 if TYPE_CHECKING:
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
     from topology.shape import Draft
 
 
+MOST_TARGETS = 200
+"""Applications with a target loss: each has a set of paths of its own at the nodes."""
+
+
 def check(draft: Draft) -> None:
     _hostnames(draft)
+    with_target = [name for name, shape in draft.document.applications.items() if shape.target_loss is not None]
+    if len(with_target) > MOST_TARGETS:
+        first = ("applications", with_target[MOST_TARGETS], "target_loss")
+        draft.report.add(first, f"more than {MOST_TARGETS} applications with a target", "give some `copies:`")
     pools = _pools(draft)
     nodes = {address: name for name, node in draft.document.nodes.items() for address in node.underlay}
     for name, application in draft.document.applications.items():
@@ -28,6 +37,7 @@ def check(draft: Draft) -> None:
         _gateways(draft, key, application)
         _families(draft, key, application)
         _health_check(draft, key, application)
+        _redundancy(draft, key, application)
 
 
 def _hostnames(draft: Draft) -> None:
@@ -131,3 +141,13 @@ def _health_check(draft: Draft, key: Key, application: ApplicationShape) -> None
             f"{check.timeout:g} s is longer than the interval of {check.interval:g} s",
             "make it shorter or the interval longer",
         )
+
+
+def _redundancy(draft: Draft, key: Key, application: ApplicationShape) -> None:
+    try:
+        policy = redundancy(application)
+    except PolicyError as error:
+        draft.report.add((*key, error.key), error.message, error.remedy)
+        return
+    if isinstance(policy, TargetLoss) and policy.spread:
+        draft.report.add((*key, "spread"), "nodes do not send copies later than others yet", "remove it")

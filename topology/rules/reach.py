@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from topology.graph import neighbour_regions
 from topology.model import Application, Role, Topology
 from topology.planner import Planner
+from topology.policy import TargetLoss
 from topology.vips import families_of, pool_size
 
 if TYPE_CHECKING:
@@ -69,10 +70,11 @@ def _paths_suffice(planner: Planner, application: Application, report: Report) -
                 best = (possible, edge, gateway)
     if best is not None:
         possible, edge, gateway = best
+        key = "min_copies" if isinstance(application.redundancy, TargetLoss) else "copies"
         report.add(
-            ("applications", application.name, "copies"),
+            ("applications", application.name, key),
             f"{application.copies} paths are asked for; the best pair, {edge} to {gateway}, has {possible}",
-            f"add intermediate regions or links, or set `copies: {possible}`"
+            f"add intermediate regions or links, or set `{key}: {possible}`"
             if possible
             else "link both regions to common intermediate regions",
         )

@@ -64,9 +64,9 @@ fn knowing(flows: usize) -> Braid {
     let at = |n: u16| format!(r#"{{"node": {n}, "addresses": ["{}"]}}"#, address(n));
     let desired = format!(
         r#"{{"neighbours": [{}, {}],
-            "path_sets": [{{"peer": {EDGE}, "copies": 2, "paths": [{{"id": 0, "route": [21, {EDGE}]}}, {{"id": 1, "route": [22, {EDGE}]}}]}}],
+            "path_sets": [{{"peer": {EDGE}, "set": 2, "paths": [{{"id": 0, "route": [21, {EDGE}]}}, {{"id": 1, "route": [22, {EDGE}]}}]}}],
             "gateway": {{"applications": [{{"app": 0, "vips": [{{"address": "{VIP}", "edge": {EDGE}}}],
-                "ports": [["any", 0, 65535]], "copies": 2,
+                "ports": [["any", 0, 65535]], "set": 2,
                 "targets": [{{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}}]}}], "snat": ["10.94.0.0/24"]}}}}"#,
         at(RELAYS[0]),
         at(RELAYS[1])

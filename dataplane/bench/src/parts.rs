@@ -35,7 +35,7 @@ pub fn nat(max_flows: usize) -> Nat {
             vips: vec![(VIP.parse().unwrap(), EDGE)],
             ports: vec![(Proto::Any, 0, 65_535)],
             targets: vec![target],
-            copies: 2,
+            set: 2,
         }],
         snat: vec!["10.94.0.0/24".parse().unwrap()],
         ..Policy::default()

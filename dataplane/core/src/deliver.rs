@@ -119,9 +119,9 @@ impl<O: Outbox> Node<O> {
         };
         let sessions = &self.net.sessions;
         let why = match edge.choose(&ip, now, |gateway| sessions.usable((gateway, false))) {
-            Choice::Send { gateway, copies } => {
+            Choice::Send { gateway, set } => {
                 clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
-                match self.net.send_packet(gateway, copies, flow, vnet, packet, sink) {
+                match self.net.send_packet(gateway, set, flow, vnet, packet, sink) {
                     Ok(()) | Err(SegmentError::Malformed) => {}
                     Err(SegmentError::TooBig { mtu }) => {
                         self.net.drops.count("too_big");
@@ -156,10 +156,10 @@ impl<O: Outbox> Node<O> {
     pub(crate) fn receive_from_server(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
         let Some(gateway) = &mut self.gateway else { return };
         match gateway.nat.reverse(packet, vnet.needs_csum, now) {
-            Reverse::Pass { edge, copies, .. } => {
+            Reverse::Pass { edge, set, .. } => {
                 clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
                 let flow = self.flow_towards_client(packet, now);
-                if self.net.send_packet(edge, copies, flow, vnet, packet, sink).is_err() {
+                if self.net.send_packet(edge, set, flow, vnet, packet, sink).is_err() {
                     self.net.drops.count("too_big");
                 }
             }
@@ -169,9 +169,9 @@ impl<O: Outbox> Node<O> {
         let Some(gateway) = &mut self.gateway else { return };
         let released: Vec<Released> = gateway.nat.take_released().collect();
         for released in released {
-            if let Direction::Reverse { edge, copies, .. } = released.direction {
+            if let Direction::Reverse { edge, set, .. } = released.direction {
                 let (flow, vnet) = (self.flow_towards_client(&released.packet, now), VnetHdr::default());
-                if self.net.send_packet(edge, copies, flow, vnet, &released.packet, sink).is_err() {
+                if self.net.send_packet(edge, set, flow, vnet, &released.packet, sink).is_err() {
                     self.net.drops.count("too_big");
                 }
             }

@@ -27,12 +27,16 @@ pub struct NeighbourSpec {
     pub addresses: Vec<SocketAddr>,
 }
 
-/// The paths that packets with this number of copies take to a peer.
+/// The paths that some applications' packets take to a peer; the applications name it by its number.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PathSet {
     pub peer: u16,
-    pub copies: u8,
+    /// Below 255, and used once for the peer.
+    pub set: u8,
+    /// The peer is asked what came of each packet, and `Event::Losses` tells.
+    #[serde(default)]
+    pub measured: bool,
     pub paths: Vec<PathSpec>,
     /// Probed, and used when one of `paths` does not arrive; the preferred one first.
     #[serde(default)]
@@ -60,7 +64,7 @@ pub struct EdgeApplication {
     pub app: u16,
     pub vips: Vec<IpAddr>,
     pub ports: Vec<PortRange>,
-    pub copies: u8,
+    pub set: u8,
     /// Gateway nodes in order of preference.
     pub gateways: Vec<u16>,
 }
@@ -92,7 +96,7 @@ pub struct GatewayApplication {
     pub app: u16,
     pub vips: Vec<VipSpec>,
     pub ports: Vec<PortRange>,
-    pub copies: u8,
+    pub set: u8,
     pub targets: Vec<TargetSpec>,
 }
 
@@ -127,6 +131,10 @@ impl Desired {
             }
         }
         for set in &desired.path_sets {
+            let same = |other: &&PathSet| (other.peer, other.set) == (set.peer, set.set);
+            if set.set == u8::MAX || desired.path_sets.iter().filter(same).count() > 1 {
+                return Err(format!("set {} to {}: needs a number below 255, used once", set.set, set.peer));
+            }
             for path in set.paths.iter().chain(&set.spares) {
                 let route_fits =
                     path.route.split_first().is_some_and(|(_, rest)| crate::wire::Route::new(rest).is_some());

@@ -2,6 +2,8 @@
 
 use crate::desired::Desired;
 use crate::handshake::{Message, NewSession};
+use crate::measure::Stream;
+use crate::path::SentOn;
 use crate::wire::Kind;
 use braid_nat::FlowInfo;
 use serde_json::Value;
@@ -42,6 +44,23 @@ pub enum Event {
         adjacent: bool,
         message: Vec<u8>,
     },
+    /// What became of packets on measured sets: about 100 ms after a loss, once a second in quiet times.
+    Losses(Box<Losses>),
+}
+
+/// Of the packets to one peer, in one lane, since the last time. Paths go by id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Losses {
+    pub peer: u16,
+    pub nanoseconds: u64,
+    pub streams: Vec<Stream>,
+    /// Packets that did not come on a path.
+    pub lost: Vec<(u8, u32)>,
+    /// Packets that came on neither of two paths, the lower id first.
+    pub both: Vec<(u8, u8, u32)>,
+    pub sent: Vec<SentOn>,
+    /// Microseconds one way, four times the jitter included.
+    pub delays: Vec<(u8, u32)>,
 }
 
 /// Where events go. Bounded by its owner, who counts what does not fit.

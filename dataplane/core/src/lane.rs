@@ -1,7 +1,7 @@
 //! What a receiver knows of one lane of a session: which packets came, in which order they go on, how far apart copies are.
 
 use crate::latent::Latent;
-use crate::measure::{Inbound, Outbound};
+use crate::measure::{Copies, Inbound, Outbound, Tally};
 use crate::order::Orderer;
 use crate::sequence::Recovery;
 use crate::skew::Skew;
@@ -18,6 +18,8 @@ pub struct Lane {
     pub skew: Skew,
     /// How long holes are kept open now, in nanoseconds.
     pub wait: u64,
+    /// While the peer asks what came of its packets.
+    pub copies: Option<Copies>,
 }
 
 impl Lane {
@@ -26,7 +28,7 @@ impl Lane {
         let recovery = Recovery::new(bits.unwrap_or(WINDOW_ADJACENT));
         let window = if bits.is_some() { Window::new(&recovery) } else { Window::fixed() };
         let skew = bits.map_or_else(Skew::unused, Skew::new);
-        Lane { recovery, window, order: Orderer::default(), skew, wait: 0 }
+        Lane { recovery, window, order: Orderer::default(), skew, wait: 0, copies: None }
     }
 
     /// Marks an authenticated first copy. The window may grow for it by up to `spare` bytes.
@@ -149,6 +151,10 @@ pub struct Hearing {
     pub inbound: Inbound,
     pub outbound: Outbound,
     pub latent: Latent,
+    /// When the peer asked last what came of its packets.
+    pub asked: Option<Time>,
+    /// What came of ours, while the control side wants to know.
+    pub tally: Option<Box<Tally>>,
 }
 
 impl Default for Hearing {
@@ -165,6 +171,8 @@ impl Default for Hearing {
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             latent: Latent::default(),
+            asked: None,
+            tally: None,
         }
     }
 }

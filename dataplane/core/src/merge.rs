@@ -61,7 +61,7 @@ impl Merger {
                     told[0] = Some(event);
                 }
             }
-            Event::Handshake { .. } | Event::Control { .. } => told[0] = Some(event),
+            Event::Handshake { .. } | Event::Control { .. } | Event::Losses(_) => told[0] = Some(event),
         }
         told.into_iter().flatten()
     }

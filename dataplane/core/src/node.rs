@@ -146,6 +146,7 @@ impl<O: Outbox> Node<O> {
             for lane in &mut sessions.peer_mut((peer, false)).lanes {
                 lane.outbound.forget(usize::from(id));
             }
+            sessions.forget_sent((peer, false));
         });
         if let (Some(edge), Some(spec)) = (&mut self.edge, &desired.edge) {
             edge.configure(spec);

@@ -1,4 +1,4 @@
-//! Paths to end-to-end peers, in sets by number of copies: which of them packets take now, and which stand by.
+//! Paths to end-to-end peers, in sets that applications name by number: which paths packets take now, and which stand by.
 //!
 //! The peer says in each probe which of our paths it heard in the last 230 ms. A path that it does not hear is replaced at
 //! once by a spare one, or by nothing better; it comes back when it has been heard without a break for `HOLD`.
@@ -7,7 +7,7 @@ use crate::desired::{PathSet, PathSpec};
 use crate::link::LANES;
 use crate::wire::Route;
 use braid_packet::Time;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 /// Time for a path's first probe to arrive and be reported.
 const GRACE: u64 = 500 * Time::MILLISECOND;
@@ -75,11 +75,21 @@ impl Path {
 /// Which paths to a peer something goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
-    /// Those that packets with this number of copies take now.
+    /// Those that packets on the set with this number take now.
     Set(u8),
     Widest,
     /// Spare ones too.
     Candidates,
+}
+
+/// What was sent on a set since it was last asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SentOn {
+    pub set: u8,
+    pub packets: u64,
+    pub copies: u64,
+    /// Of all copies but the first of each packet.
+    pub copied_bytes: u64,
 }
 
 #[derive(Default)]
@@ -88,22 +98,27 @@ struct Set {
     spares: Vec<usize>,
     /// As many as members, those that pass first.
     active: Vec<usize>,
+    measured: bool,
+    sent: SentOn,
 }
 
 #[derive(Default)]
 pub struct Paths {
     paths: Vec<Path>,
     sets: HashMap<(u16, u8), Set>,
-    /// Number of copies of the peer's widest set.
+    /// Number of the peer's set with the most paths.
     widest: HashMap<u16, u8>,
+    /// Peers to which some set is measured.
+    measured: HashSet<u16>,
 }
 
 impl Paths {
     /// Counters and health of a (peer, id, route) that was known before are kept, also while it is in no set.
     /// Calls `renamed` for each (peer, id) that stands for another route than before.
     pub fn configure(&mut self, sets: &[PathSet], mut renamed: impl FnMut(u16, u8)) {
-        self.sets.clear();
+        let known = std::mem::take(&mut self.sets);
         self.widest.clear();
+        self.measured = sets.iter().filter(|set| set.measured).map(|set| set.peer).collect();
         let before: Vec<(u16, u8, Vec<u16>)> =
             self.paths.iter().filter(|p| p.in_use || p.spare).map(|p| (p.peer, p.id, p.nodes.clone())).collect();
         for path in &mut self.paths {
@@ -114,11 +129,13 @@ impl Paths {
             let spares: Vec<usize> = set.spares.iter().filter_map(|spec| self.find_or_add(set.peer, spec)).collect();
             members.iter().for_each(|&index| self.paths[index].in_use = true);
             spares.iter().for_each(|&index| self.paths[index].spare = true);
-            let most = self.widest.get(&set.peer).and_then(|&copies| self.sets.get(&(set.peer, copies)));
+            let most = self.widest.get(&set.peer).and_then(|&number| self.sets.get(&(set.peer, number)));
             if most.is_none_or(|most| members.len() > most.members.len()) {
-                self.widest.insert(set.peer, set.copies);
+                self.widest.insert(set.peer, set.set);
             }
-            self.sets.insert((set.peer, set.copies), Set { members, spares, active: Vec::new() });
+            let sent = known.get(&(set.peer, set.set)).map_or(SentOn { set: set.set, ..SentOn::default() }, |s| s.sent);
+            let set_of = Set { members, spares, active: Vec::new(), measured: set.measured, sent };
+            self.sets.insert((set.peer, set.set), set_of);
         }
         for path in self.paths.iter_mut().filter(|p| !p.in_use && !p.spare) {
             (path.health, path.since) = (Health::Passing, None);
@@ -159,7 +176,7 @@ impl Paths {
     /// configured.
     pub fn each(&mut self, peer: u16, over: Over, mut each: impl FnMut(&mut Path)) -> usize {
         let set = match over {
-            Over::Set(copies) => self.sets.get(&(peer, copies)),
+            Over::Set(number) => self.sets.get(&(peer, number)),
             Over::Widest => None,
             Over::Candidates => return self.candidates(peer).map(each).count(),
         };
@@ -168,6 +185,29 @@ impl Paths {
             each(&mut self.paths[index]);
         }
         set.active.len()
+    }
+
+    /// Packets went out on a set in so many copies.
+    pub fn count_sent(&mut self, peer: u16, set: u8, packets: u64, bytes: u64, copies: u32) {
+        if let Some(set) = self.sets.get_mut(&(peer, set)).filter(|set| set.measured) {
+            set.sent.packets += packets;
+            set.sent.copies += packets * u64::from(copies);
+            set.sent.copied_bytes += bytes * u64::from(copies.saturating_sub(1));
+        }
+    }
+
+    /// Does the control side want to know what comes of each packet to the peer?
+    pub fn is_measured(&self, peer: u16) -> bool {
+        self.measured.contains(&peer)
+    }
+
+    /// What was sent on each measured set of the peer since the last call.
+    pub fn take_sent(&mut self, peer: u16) -> impl Iterator<Item = SentOn> + '_ {
+        let sets = self.sets.iter_mut().filter(move |((to, _), set)| *to == peer && set.measured);
+        sets.map(|(_, set)| {
+            let anew = SentOn { set: set.sent.set, ..SentOn::default() };
+            std::mem::replace(&mut set.sent, anew)
+        })
     }
 
     /// Every path that is in a set or stands by: those that are probed.
@@ -216,21 +256,21 @@ mod tests {
 
     const MS: u64 = Time::MILLISECOND;
 
-    fn paths(copies: u8, members: &[u8], spares: &[u8]) -> Paths {
+    fn paths(number: u8, members: &[u8], spares: &[u8]) -> Paths {
         let mut paths = Paths::default();
-        paths.configure(&[set(copies, members, spares)], |_, _| ());
+        paths.configure(&[set(number, members, spares)], |_, _| ());
         paths.candidates(9).for_each(|path| path.since = Some(Time(0)));
         paths
     }
 
-    fn set(copies: u8, members: &[u8], spares: &[u8]) -> PathSet {
+    fn set(number: u8, members: &[u8], spares: &[u8]) -> PathSet {
         let specs = |ids: &[u8]| ids.iter().map(|&id| PathSpec { id, route: vec![20 + u16::from(id), 9] }).collect();
-        PathSet { peer: 9, copies, paths: specs(members), spares: specs(spares) }
+        PathSet { peer: 9, set: number, measured: true, paths: specs(members), spares: specs(spares) }
     }
 
-    fn taken(paths: &mut Paths, copies: u8) -> Vec<u8> {
+    fn taken(paths: &mut Paths, number: u8) -> Vec<u8> {
         let mut ids = Vec::new();
-        paths.each(9, Over::Set(copies), |path| ids.push(path.id));
+        paths.each(9, Over::Set(number), |path| ids.push(path.id));
         ids
     }
 

@@ -7,6 +7,10 @@
 //! 36 settled 4 (a number of the receiver's probes) | 40 outcomes 8 x 2 (paths on which settled - 7 ..= settled came)
 //! 56 report 12 for each path of `heard`, lowest first:
 //!     number 4 (of the last probe on it) | delay 4 (its arrival less its clock, us modulo 2^32) | received 4 (copies until then)
+//! then records: kind 1 | length 2 (of the body) | body. Unknown kinds are passed over.
+//!     kind 1 ask       nothing: tell which copies of each packet came
+//!     kind 2 copies    epoch 1 (of the session) | first 8 (a packet's number in its lane) | runs of 4:
+//!                      packets 2 (in a row, from first on) | came 2 (paths on which their copies came)
 //! ```
 //! Sets of paths are bits, bit 0 for path 0. A neighbour's probe knows one path, number 0. Big-endian throughout.
 
@@ -16,7 +20,37 @@ pub const OUTCOMES: usize = 8;
 const FIXED: usize = 56;
 const REPORT: usize = 12;
 /// Most bytes of one probe.
-pub const MOST: usize = FIXED + PATHS * REPORT;
+pub const MOST: usize = FIXED + PATHS * REPORT + 2 * RECORD + COPIES + MOST_RUNS * RUN;
+
+const RECORD: usize = 3;
+const ASK: u8 = 1;
+const COPIES_KIND: u8 = 2;
+/// Of the record's body before the runs.
+const COPIES: usize = 9;
+const RUN: usize = 4;
+pub const MOST_RUNS: usize = 64;
+
+/// Packets in a row whose copies came on the same paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    pub packets: u16,
+    pub came: u16,
+}
+
+/// On which paths the copies of packets came, of one lane of a session. Each packet is told of once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyReport {
+    pub epoch: u8,
+    pub first: u64,
+    pub count: usize,
+    pub runs: [Run; MOST_RUNS],
+}
+
+impl Default for CopyReport {
+    fn default() -> CopyReport {
+        CopyReport { epoch: 0, first: 0, count: 0, runs: [Run::default(); MOST_RUNS] }
+    }
+}
 
 /// What came on one path of the probe's receiver. Counts and times are modulo 2^32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +75,9 @@ pub struct Probe {
     pub outcomes: [u16; OUTCOMES],
     /// By path id; those of `heard` count.
     pub reports: [Report; PATHS],
+    /// The sender wants to know which copies of each packet came.
+    pub ask: bool,
+    pub copies: Option<CopyReport>,
 }
 
 impl Probe {
@@ -67,15 +104,20 @@ impl Probe {
             }
             end += REPORT;
         }
+        if self.ask {
+            out[end..end + RECORD].copy_from_slice(&[ASK, 0, 0]);
+            end += RECORD;
+        }
+        if let Some(copies) = &self.copies {
+            end = copies.encode(out, end);
+        }
         end
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Probe> {
         let (fixed, reports) = bytes.split_first_chunk::<FIXED>()?;
         let heard = half(&fixed[32..]);
-        if reports.len() != heard.count_ones() as usize * REPORT {
-            return None;
-        }
+        let (reports, records) = reports.split_at_checked(heard.count_ones() as usize * REPORT)?;
         let mut probe = Probe {
             clock: long(&fixed[0..]),
             echo: long(&fixed[8..]),
@@ -94,12 +136,56 @@ impl Probe {
         for (path, bytes) in paths(heard).zip(reports.chunks_exact(REPORT)) {
             probe.reports[path] = Report { number: word(bytes), delay: word(&bytes[4..]), received: word(&bytes[8..]) };
         }
+        probe.decode_records(records)?;
         Some(probe)
+    }
+
+    fn decode_records(&mut self, mut records: &[u8]) -> Option<()> {
+        while !records.is_empty() {
+            let (head, rest) = records.split_first_chunk::<RECORD>()?;
+            let (body, rest) = rest.split_at_checked(usize::from(half(&head[1..])))?;
+            match head[0] {
+                ASK => self.ask = true,
+                COPIES_KIND => self.copies = Some(CopyReport::decode(body)?),
+                _ => {}
+            }
+            records = rest;
+        }
+        Some(())
     }
 
     /// Round-trip time in nanoseconds, if the sender has seen a probe of ours.
     pub fn round_trip(&self, now: u64) -> Option<u64> {
         (self.echo != 0).then(|| now.saturating_sub(self.echo).saturating_sub(self.kept))
+    }
+}
+
+impl CopyReport {
+    fn encode(&self, out: &mut [u8; MOST], start: usize) -> usize {
+        let body = COPIES + self.count * RUN;
+        out[start] = COPIES_KIND;
+        out[start + 1..start + RECORD].copy_from_slice(&(body as u16).to_be_bytes());
+        let at = start + RECORD;
+        out[at] = self.epoch;
+        out[at + 1..at + COPIES].copy_from_slice(&self.first.to_be_bytes());
+        for (slot, run) in out[at + COPIES..].chunks_exact_mut(RUN).zip(&self.runs[..self.count]) {
+            slot[..2].copy_from_slice(&run.packets.to_be_bytes());
+            slot[2..].copy_from_slice(&run.came.to_be_bytes());
+        }
+        at + body
+    }
+
+    fn decode(body: &[u8]) -> Option<CopyReport> {
+        let (fixed, runs) = body.split_first_chunk::<COPIES>()?;
+        let count = runs.len() / RUN;
+        if runs.len() % RUN != 0 || count > MOST_RUNS {
+            return None;
+        }
+        let mut report = CopyReport { epoch: fixed[0], first: long(&fixed[1..]), count, ..CopyReport::default() };
+        for (run, bytes) in report.runs.iter_mut().zip(runs.chunks_exact(RUN)) {
+            *run = Run { packets: half(bytes), came: half(&bytes[2..]) };
+        }
+        Some(report)
     }
 }
 
@@ -132,7 +218,9 @@ mod tests {
     fn any_probe() -> impl Strategy<Value = Probe> {
         let clocks = any::<(u64, u64, u64)>();
         let fields = any::<(u32, u16, u16, u16, u16, u32, [u16; OUTCOMES])>();
-        (clocks, fields, any::<[(u32, u32, u32); PATHS]>()).prop_map(|(clocks, fields, reports)| {
+        let runs = proptest::collection::vec(any::<(u16, u16)>(), 0..=MOST_RUNS);
+        let records = (any::<bool>(), proptest::option::of((any::<(u8, u64)>(), runs)));
+        (clocks, fields, any::<[(u32, u32, u32); PATHS]>(), records).prop_map(|(clocks, fields, reports, records)| {
             let (number, sent, used, heard, fresh, settled, outcomes) = fields;
             let mut probe = Probe { clock: clocks.0, echo: clocks.1, kept: clocks.2, ..Probe::default() };
             probe = Probe { number, sent, used, heard, fresh, settled, outcomes, ..probe };
@@ -140,6 +228,14 @@ mod tests {
                 let (number, delay, received) = reports[path];
                 probe.reports[path] = Report { number, delay, received };
             }
+            probe.ask = records.0;
+            probe.copies = records.1.map(|((epoch, first), runs)| {
+                let mut copies = CopyReport { epoch, first, count: runs.len(), ..CopyReport::default() };
+                for (slot, (packets, came)) in copies.runs.iter_mut().zip(runs) {
+                    *slot = Run { packets, came };
+                }
+                copies
+            });
             probe
         })
     }
@@ -158,7 +254,8 @@ mod tests {
             if let Some(probe) = Probe::decode(&bytes) {
                 let mut out = [0; MOST];
                 let length = probe.encode(&mut out);
-                prop_assert_eq!(&out[..length], &bytes[..]);
+                prop_assert!(length <= bytes.len(), "only records that are not known are left out");
+                prop_assert_eq!(Probe::decode(&out[..length]), Some(probe));
             }
         }
     }

@@ -36,6 +36,9 @@ impl<O: Outbox> Node<O> {
         lane.told_fresh = probe.fresh;
         lane.inbound.report(&mut probe);
         probe.number = lane.outbound.send(probe.sent, |path| copies[path]);
+        if !key.1 {
+            self.tell_copies(key, slot, now, &mut probe);
+        }
         let mut bytes = [0; MOST];
         let length = probe.encode(&mut bytes);
         self.net.send_sealed(key, slot, Kind::Keepalive, Over::Candidates, &bytes[..length], sink);
@@ -97,6 +100,11 @@ impl<O: Outbox> Node<O> {
         let Some(lane) = peer.lanes.get_mut(slot) else { return };
         let received = if adjacent { u64::from(through_link) } else { lane.received_on(header.path) };
         lane.inbound.first(&probe, header.sequence, header.path, received, now);
+        if probe.ask || probe.copies.is_some() {
+            self.receive_copies(key, slot, header.receiver, &probe, now);
+        }
+        let peer = self.net.sessions.peer_mut(key);
+        let Some(lane) = peer.lanes.get_mut(slot) else { return };
         if lane.clock.is_some_and(|(newest, _)| probe.clock < newest) {
             return;
         }

@@ -239,6 +239,9 @@ impl<O: Outbox> Node<O> {
                         lane.skew.copy(position, now);
                     }
                     note(arrival, via, false, now);
+                    if let Some(copies) = &mut lane.copies {
+                        copies.note(position, header.path);
+                    }
                     if header.kind == Kind::Keepalive {
                         hearing.probe_copy(header.sequence, header.path, now);
                     }
@@ -267,6 +270,9 @@ impl<O: Outbox> Node<O> {
         let Some(lane) = session.received.get_mut(slot) else { return };
         note(arrival, via, true, now);
         lane.commit(position, hearing, now, &mut self.window_spare);
+        if let Some(copies) = &mut lane.copies {
+            copies.note(position, header.path);
+        }
         if hearing.inbound.uses(header.path) {
             lane.skew.first(position, now);
         }

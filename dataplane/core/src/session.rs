@@ -6,6 +6,7 @@
 use crate::handshake::NewSession;
 use crate::hop::HopKey;
 use crate::lane::{Hearing, Received};
+use crate::measure::SentLog;
 use crate::seal::{Opener, Sealer};
 use crate::sequence::RecoveryCounters;
 use crate::shard::{Lanes, Place};
@@ -32,6 +33,8 @@ pub struct Session {
     pub opener: Opener,
     pub lanes: Lanes,
     pub received: Received,
+    /// By slot: what was sent on which paths, while the peer is measured.
+    pub sent: Box<[SentLog]>,
     /// Datagrams of a generation of keys that this is not, and such without a sequence number.
     pub rogue: u64,
     pub tagless: u64,
@@ -42,6 +45,15 @@ pub struct Session {
     pub tx_bytes: u64,
     pub aead_failures: u64,
     pub rekey_asked: bool,
+}
+
+impl Session {
+    /// Notes on which paths packets went out; `measure::SentLog::add` says what the arguments are.
+    pub fn log(&mut self, slot: usize, first: u64, packets: u64, set: Option<u8>, on: u16) {
+        if let Some(log) = self.sent.get_mut(slot) {
+            log.add(first, packets, set, on);
+        }
+    }
 }
 
 /// What went through the keys shared with a peer, those that are gone included.
@@ -186,6 +198,7 @@ impl Sessions {
             opener: Opener::new(new.suite, &new.rx).ok_or(InstallError::Key)?,
             lanes,
             received,
+            sent: (0..lanes.slots()).map(|_| SentLog::default()).collect(),
             rogue: 0,
             tagless: 0,
             hop_tx: new.adjacent.then(|| HopKey::new(&new.tx.hop)),
@@ -258,6 +271,27 @@ impl Sessions {
         let session = self.by_index.get_mut(&index)?;
         let peer = self.peers.entry(session.key).or_default();
         Some((session, peer))
+    }
+
+    /// All sessions with a peer: the current one, and those that it replaces.
+    pub fn with_peer(&mut self, key: PeerKey) -> impl Iterator<Item = &mut Session> {
+        self.by_index.values_mut().filter(move |session| session.key == key)
+    }
+
+    /// The session of ours whose packets the peer receives under this epoch.
+    pub fn sent_under(&mut self, key: PeerKey, epoch: u8) -> Option<(&Session, &mut Peer)> {
+        let sessions = self.by_index.values().filter(|session| (session.key, session.remote_epoch) == (key, epoch));
+        Some((sessions.max_by_key(|session| session.installed)?, self.peers.get_mut(&key)?))
+    }
+
+    /// What was sent on which paths is of no use any more.
+    pub fn forget_sent(&mut self, key: PeerKey) {
+        for session in self.with_peer(key) {
+            session.sent.iter_mut().for_each(|log| *log = SentLog::default());
+        }
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.lanes.iter_mut().for_each(|lane| lane.tally = None);
+        }
     }
 
     pub fn peers(&self) -> impl Iterator<Item = (&PeerKey, &Peer)> {

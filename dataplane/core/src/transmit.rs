@@ -8,7 +8,7 @@ use crate::path::Paths;
 use crate::seal::{SealError, Sealer};
 use crate::session::{PeerKey, Sessions};
 use crate::shard::Place;
-use crate::wire::{Header, Kind, Route, HEADER, OVERHEAD, TTL};
+use crate::wire::{position, Header, Kind, Route, HEADER, OVERHEAD, TTL};
 use braid_offload::{SegmentError, Segments};
 use braid_packet::{Sink, VnetHdr};
 
@@ -36,7 +36,10 @@ pub struct Net {
 /// Sealed datagrams of one drain that lie in the slab, back to back, to be sent together.
 struct Pending {
     peer: u16,
-    copies: u8,
+    set: u8,
+    /// Of the session whose keys sealed them, and the first one's number in its lane.
+    session: u32,
+    first: u64,
     slot: usize,
     lane: u8,
     segment: usize,
@@ -44,9 +47,9 @@ struct Pending {
 }
 
 impl Pending {
-    /// May a datagram of `length` for this peer's lane follow? All are as long as the first, only the last may be shorter.
-    fn takes(&self, peer: u16, copies: u8, slot: usize, length: usize) -> bool {
-        (self.peer, self.copies, self.slot) == (peer, copies, slot)
+    /// May a datagram of `length` in this session's lane follow? All are as long as the first, only the last may be shorter.
+    fn takes(&self, set: u8, session: u32, slot: usize, length: usize) -> bool {
+        (self.set, self.session, self.slot) == (set, session, slot)
             && length <= self.segment
             && self.used % self.segment == 0
             && self.used + length <= MOST_BYTES
@@ -73,13 +76,13 @@ impl Net {
     pub fn send_packet(
         &mut self,
         peer: u16,
-        copies: u8,
+        set: u8,
         flow: u32,
         vnet: VnetHdr,
         packet: &[u8],
         sink: &mut impl Sink,
     ) -> Result<(), SegmentError> {
-        let Some((_, session)) = self.sessions.current((peer, false)) else {
+        let Some((index, session)) = self.sessions.current((peer, false)) else {
             self.drops.count("no_session");
             return Ok(());
         };
@@ -97,17 +100,21 @@ impl Net {
         let lane = session.lanes.lane(slot);
         for i in 0..plan.count() {
             let length = plan.length(i) + OVERHEAD;
-            if self.pending.as_ref().is_some_and(|pending| !pending.takes(peer, copies, slot, length)) {
+            if self.pending.as_ref().is_some_and(|pending| !pending.takes(set, index, slot, length)) {
                 self.flush(sink);
             }
-            let Some((_, session)) = self.sessions.current((peer, false)) else { break };
-            let pending = self.pending.get_or_insert(Pending { peer, copies, slot, lane, segment: length, used: 0 });
+            let Some(session) = self.sessions.get_mut(index) else { break };
+            let anew = Pending { peer, set, session: index, first: 0, slot, lane, segment: length, used: 0 };
+            let pending = self.pending.get_or_insert(anew);
             let Some(datagram) = self.slab.get_mut(pending.used..pending.used + length) else { break };
             let written = plan.write(packet, i, &mut datagram[HEADER..length - 16]);
             debug_assert_eq!(written + OVERHEAD, length);
-            if seal(&mut session.sealer, slot, header, datagram).is_err() {
+            let Ok(sequence) = seal(&mut session.sealer, slot, header, datagram) else {
                 self.drops.count("seal");
                 break;
+            };
+            if pending.used == 0 {
+                pending.first = position(sequence);
             }
             pending.used += length;
             session.tx_bytes += length as u64;
@@ -118,9 +125,16 @@ impl Net {
     /// Sends what is pending, once per path.
     pub fn flush(&mut self, sink: &mut impl Sink) {
         let Some(pending) = self.pending.take().filter(|p| p.used > 0) else { return };
-        let Pending { peer, copies, lane, segment, used, .. } = pending;
+        let Pending { peer, set, lane, segment, used, .. } = pending;
         let (links, paths, drops) = (&mut self.links, &mut self.paths, &mut self.drops);
-        fan_out(links, paths, drops, peer, Over::Set(copies), lane, &mut self.slab[..used], segment, sink);
+        let on = fan_out(links, paths, drops, peer, Over::Set(set), lane, &mut self.slab[..used], segment, sink);
+        if self.paths.is_measured(peer) {
+            let packets = used.div_ceil(segment) as u64;
+            self.paths.count_sent(peer, set, packets, used as u64, on.count_ones());
+            if let Some(session) = self.sessions.get_mut(pending.session) {
+                session.log(pending.slot, pending.first, packets, Some(set), on);
+            }
+        }
     }
 
     /// One small sealed message in a lane: to the neighbour, or along paths to the peer. False without a session.
@@ -137,28 +151,31 @@ impl Net {
         if message.len() > MOST_CONTROL {
             return false;
         }
-        let Some((_, session)) = self.sessions.current(key) else { return false };
+        if self.pending.is_some() {
+            // What is sealed leaves first, so that the numbers of a batch follow each other.
+            self.flush(sink);
+        }
+        let Some((index, session)) = self.sessions.current(key) else { return false };
         let datagram = &mut self.small[..length];
         datagram[HEADER..length - 16].copy_from_slice(message);
         let header = session_header(kind, session.remote_epoch, session.remote_index);
-        if seal(&mut session.sealer, slot, header, datagram).is_err() {
+        let Ok(sequence) = seal(&mut session.sealer, slot, header, datagram) else {
             self.drops.count("seal");
             return false;
-        }
+        };
         session.tx_bytes += length as u64;
         let lane = session.lanes.lane(slot);
         match key {
-            (peer, false) => fan_out(
-                &mut self.links,
-                &mut self.paths,
-                &mut self.drops,
-                peer,
-                over,
-                lane,
-                &mut self.small[..length],
-                length,
-                sink,
-            ),
+            (peer, false) => {
+                let (links, paths, drops) = (&mut self.links, &mut self.paths, &mut self.drops);
+                let on = fan_out(links, paths, drops, peer, over, lane, &mut self.small[..length], length, sink);
+                if over == Over::Candidates && self.paths.is_measured(peer) {
+                    if let Some(session) = self.sessions.get_mut(index) {
+                        session.log(slot, position(sequence), 1, None, on);
+                    }
+                }
+                on != 0
+            }
             (peer, true) => {
                 let Some(neighbour) = self.links.numbered(peer) else { return false };
                 dispatch(neighbour, lane, 0, Route::default(), &mut self.small[..length], length, sink)
@@ -217,15 +234,17 @@ fn session_header(kind: Kind, epoch: u8, receiver: u32) -> Header {
     }
 }
 
-fn seal(sealer: &mut Sealer, slot: usize, header: Header, datagram: &mut [u8]) -> Result<(), SealError> {
+/// Returns the sequence.
+fn seal(sealer: &mut Sealer, slot: usize, header: Header, datagram: &mut [u8]) -> Result<u64, SealError> {
     let sequence = sealer.reserve(slot)?;
     if let Some(out) = datagram.first_chunk_mut() {
         Header { sequence, ..header }.encode(out);
     }
-    sealer.seal(datagram, sequence)
+    sealer.seal(datagram, sequence)?;
+    Ok(sequence)
 }
 
-/// Sends the same sealed datagrams along every path of a set. False when none took them.
+/// Sends the same sealed datagrams along every path of a set. Returns those that took them, as bits.
 #[allow(clippy::too_many_arguments)]
 fn fan_out(
     links: &mut Links,
@@ -237,9 +256,9 @@ fn fan_out(
     datagrams: &mut [u8],
     segment: usize,
     sink: &mut impl Sink,
-) -> bool {
+) -> u16 {
     let count = datagrams.len().div_ceil(segment) as u64;
-    let mut sent = false;
+    let mut sent = 0;
     let members = paths.each(peer, over, |path| {
         let taken = links
             .numbered(path.first_hop)
@@ -250,9 +269,9 @@ fn fan_out(
         } else {
             path.unsent += count;
         }
-        sent |= taken;
+        sent |= u16::from(taken) << path.id;
     });
-    if !sent {
+    if sent == 0 {
         drops.add(if members == 0 { "no_path" } else { "no_hop_session" }, count);
     }
     sent

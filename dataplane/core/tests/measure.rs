@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
-use braid_core::{Command, Desired};
+use braid_core::{Command, Desired, Event, Losses, Stream};
 use braid_packet::Time;
 use braid_testbed::{address, payload, udp, Braid, Sent, EDGE, GATEWAY, RELAYS, VIP};
 use serde_json::{json, Value};
@@ -17,16 +17,16 @@ fn one_copy_and_a_spare() -> Braid {
     for (number, peer) in [(EDGE, GATEWAY), (GATEWAY, EDGE)] {
         let neighbours: Vec<Value> =
             RELAYS.iter().map(|n| json!({"node": n, "addresses": [address(*n).to_string()]})).collect();
-        let set = json!({"peer": peer, "copies": 1,
+        let set = json!({"peer": peer, "set": 1,
             "paths": [{"id": 0, "route": [21, peer]}], "spares": [{"id": 1, "route": [22, peer]}]});
         let mut desired = json!({"neighbours": neighbours, "path_sets": [set]});
         let ports = json!([["any", 0, 65535]]);
         if number == EDGE {
             desired["edge"] = json!({"applications":
-                [{"app": 0, "vips": [VIP], "ports": ports, "copies": 1, "gateways": [GATEWAY]}]});
+                [{"app": 0, "vips": [VIP], "ports": ports, "set": 1, "gateways": [GATEWAY]}]});
         } else {
             desired["gateway"] = json!({"applications": [{"app": 0, "vips": [{"address": VIP, "edge": EDGE}],
-                "ports": ports, "copies": 1,
+                "ports": ports, "set": 1,
                 "targets": [{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}]}],
                 "snat": ["10.93.0.128/30"]});
         }
@@ -123,4 +123,123 @@ fn a_path_that_is_cut_in_one_direction_is_left_in_that_direction_only() {
     let active = |snapshot: &Value| [0, 1].map(|id| path(snapshot, id)["active"].as_bool().unwrap());
     assert_eq!(active(&braid.snapshot(EDGE)), [false, true]);
     assert_eq!(active(&braid.snapshot(GATEWAY)), [true, false]);
+}
+
+/// As `Braid::up`, with sets whose packets' fate is to be told.
+fn measured() -> Braid {
+    let mut braid = Braid::up();
+    for (number, peer) in [(EDGE, GATEWAY), (GATEWAY, EDGE)] {
+        let neighbours: Vec<Value> =
+            RELAYS.iter().map(|n| json!({"node": n, "addresses": [address(*n).to_string()]})).collect();
+        let set = json!({"peer": peer, "set": 16, "measured": true,
+            "paths": [{"id": 0, "route": [21, peer]}, {"id": 1, "route": [22, peer]}]});
+        let mut desired = json!({"neighbours": neighbours, "path_sets": [set]});
+        let ports = json!([["any", 0, 65535]]);
+        if number == EDGE {
+            desired["edge"] = json!({"applications":
+                [{"app": 0, "vips": [VIP], "ports": ports, "set": 16, "gateways": [GATEWAY]}]});
+        } else {
+            desired["gateway"] = json!({"applications": [{"app": 0, "vips": [{"address": VIP, "edge": EDGE}],
+                "ports": ports, "set": 16,
+                "targets": [{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}]}],
+                "snat": ["10.93.0.128/30"]});
+        }
+        let desired = Desired::parse(&desired.to_string()).unwrap();
+        braid.command(number, Command::Configure(Box::new(desired)));
+    }
+    braid.advance(Time::SECOND);
+    braid
+}
+
+fn told(braid: &mut Braid, number: u16) -> Vec<Losses> {
+    let events = std::mem::take(&mut braid.hosts.get_mut(&number).unwrap().seen);
+    let losses = events.into_iter().filter_map(|event| match event {
+        Event::Losses(losses) => Some(*losses),
+        _ => None,
+    });
+    losses.collect()
+}
+
+#[test]
+fn what_became_of_each_packet_is_told_exactly_and_soon() {
+    let mut braid = measured();
+    told(&mut braid, EDGE);
+    let (mut sent, mut lost, mut both) = (0u64, [0u64; 2], 0u64);
+    let mut first_loss = None;
+    let mut heard = Vec::new();
+    let mut delay = None;
+    for round in 0..3000u32 {
+        braid.client(&request(round));
+        sent += 1;
+        let gone = [round % 10 == 3, round % 30 == 3].map(|gone| gone && round >= 1000);
+        (0..2).for_each(|relay| lost[relay] += u64::from(gone[relay]));
+        both += u64::from(gone[0] && gone[1]);
+        if gone[0] {
+            first_loss.get_or_insert(braid.now);
+        }
+        // Of the batches at this very moment only those that carry the request are lost, probes are not.
+        braid.settle_with(|batch| {
+            let relay = RELAYS.iter().position(|relay| batch.from == EDGE && batch.to == *relay);
+            if relay.is_some_and(|relay| gone[relay]) {
+                return vec![];
+            }
+            vec![batch]
+        });
+        braid.advance(2 * Time::MILLISECOND);
+        heard.extend(told(&mut braid, EDGE));
+        if delay.is_none() && heard.iter().any(|losses| !losses.lost.is_empty()) {
+            delay = Some(braid.now.since(first_loss.unwrap()));
+        }
+    }
+    braid.advance(2 * Time::SECOND);
+    heard.extend(told(&mut braid, EDGE));
+    let of_data = |count: fn(&Stream) -> u64| -> u64 {
+        heard.iter().flat_map(|losses| &losses.streams).filter(|s| s.set == Some(16)).map(count).sum()
+    };
+    assert_eq!(of_data(|stream| stream.packets), sent);
+    assert_eq!(of_data(|stream| stream.repaired), lost[0] - both, "the second path's losses are all joint ones");
+    assert_eq!(of_data(|stream| stream.all_lost), both);
+    let on = |path| {
+        heard.iter().flat_map(|l| &l.lost).filter(|(id, _)| *id == path).map(|(_, n)| u64::from(*n)).sum::<u64>()
+    };
+    assert_eq!([on(0), on(1)], lost);
+    assert_eq!(heard.iter().flat_map(|l| &l.both).map(|(_, _, n)| u64::from(*n)).sum::<u64>(), both);
+    let counted: Vec<_> = heard.iter().flat_map(|losses| &losses.sent).collect();
+    assert_eq!(
+        counted.iter().map(|s| (s.packets, s.copies)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1)),
+        (sent, 2 * sent)
+    );
+    assert!(delay.unwrap() <= 250 * Time::MILLISECOND, "{} ms", delay.unwrap() / Time::MILLISECOND);
+    assert!(heard.last().unwrap().delays.len() == 2);
+}
+
+#[test]
+fn a_rekey_hides_no_loss_for_long_and_makes_none_up() {
+    let mut braid = measured();
+    told(&mut braid, EDGE);
+    let (mut sent, mut heard) = (0u64, Vec::new());
+    for round in 0..2000u32 {
+        if round == 1000 {
+            braid.initiate(EDGE, GATEWAY, false);
+        }
+        braid.client(&request(round));
+        sent += 1;
+        braid.advance(2 * Time::MILLISECOND);
+        heard.extend(told(&mut braid, EDGE));
+    }
+    braid.advance(2 * Time::SECOND);
+    heard.extend(told(&mut braid, EDGE));
+    let packets: u64 = heard.iter().flat_map(|l| &l.streams).filter(|s| s.set == Some(16)).map(|s| s.packets).sum();
+    assert!(packets <= sent && packets > sent - 120, "{packets} of {sent}");
+    assert!(heard.iter().all(|losses| losses.lost.is_empty()));
+}
+
+#[test]
+fn nothing_is_told_of_sets_that_are_not_measured() {
+    let mut braid = Braid::up();
+    for round in 0..1000 {
+        braid.client(&request(round));
+        braid.advance(2 * Time::MILLISECOND);
+    }
+    assert!(told(&mut braid, EDGE).is_empty());
 }

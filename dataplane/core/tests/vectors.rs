@@ -5,7 +5,7 @@
 use braid_core::cookie;
 use braid_core::handshake::{derive, mac1_is_good, mac2_is_good, macs, public_key, Handshaker};
 use braid_core::hop::HopKey;
-use braid_core::probe::{paths, Probe, Report, MOST};
+use braid_core::probe::{paths, CopyReport, Probe, Report, Run, MOST};
 use braid_core::rewrite;
 use braid_core::seal::{DirectionKeys, Opener, Sealer, Suite};
 use braid_core::shard::{Lanes, Place};
@@ -146,6 +146,29 @@ fn probes() {
     }
     for case in cases(HOP, "probe_refused") {
         assert_eq!(Probe::decode(&case.bytes("payload")), None, "{}", case.comment);
+    }
+}
+
+#[test]
+fn records_of_probes() {
+    for case in cases(HOP, "probe_records") {
+        let payload = case.bytes("payload");
+        let probe = Probe::decode(&payload).unwrap();
+        let mut expected = Probe { clock: 0x1c_be99_1a14, number: 1, sent: 1, used: 1, ..Probe::default() };
+        expected.ask = case.number("ask") == 1;
+        expected.copies = case.bytes("copies").split_first_chunk::<9>().map(|(fixed, runs)| {
+            let mut copies = CopyReport { epoch: fixed[0], count: runs.len() / 4, ..CopyReport::default() };
+            copies.first = u64::from_be_bytes(fixed[1..].try_into().unwrap());
+            for (slot, run) in copies.runs.iter_mut().zip(runs.chunks(4)) {
+                let half = |at: usize| u16::from_be_bytes([run[at], run[at + 1]]);
+                *slot = Run { packets: half(0), came: half(2) };
+            }
+            copies
+        });
+        assert_eq!(probe, expected, "{}", case.comment);
+        let mut out = [0; MOST];
+        let length = probe.encode(&mut out);
+        assert!(case.comment.contains("not known") || out[..length] == payload, "{}", case.comment);
     }
 }
 

@@ -71,7 +71,7 @@ impl Nat {
         }
         let Some(flow) = self.table.get_mut(index) else { return false };
         flow.edge = vip.edge;
-        flow.copies = rule.copies;
+        flow.set = rule.set;
         flow.generation = self.generation;
         true
     }

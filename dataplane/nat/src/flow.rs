@@ -26,13 +26,13 @@ pub(crate) struct Opening {
     /// near = target, far = SNAT address.
     pub(crate) reverse: Key,
     pub(crate) now: Time,
-    /// Of the policy that `app`, `edge` and `copies` were taken from.
+    /// Of the policy that `app`, `edge` and `set` were taken from.
     pub(crate) generation: u32,
     /// Tells this flow from earlier ones under the same number.
     pub(crate) serial: u32,
     pub(crate) app: u16,
     pub(crate) edge: u16,
-    pub(crate) copies: u8,
+    pub(crate) set: u8,
 }
 
 /// Where the addresses are, each side's near and far one.
@@ -59,7 +59,7 @@ pub(crate) struct Flow {
     pub(crate) serial: u32,
     pub(crate) app: u16,
     pub(crate) edge: u16,
-    pub(crate) copies: u8,
+    pub(crate) set: u8,
     pub(crate) protocol: u8,
     kind: Addresses,
     /// TCP: established. Others: the server has answered.
@@ -77,7 +77,7 @@ pub(crate) struct Details {
 impl Flow {
     /// `elsewhere` keeps IPv6 addresses and returns their number.
     pub(crate) fn new(opening: &Opening, elsewhere: impl FnOnce([Wide; 4]) -> u32) -> Flow {
-        let Opening { forward, reverse, now, generation, serial, app, edge, copies } = *opening;
+        let Opening { forward, reverse, now, generation, serial, app, edge, set } = *opening;
         let (kind, addresses) = match (forward.narrow(), reverse.narrow()) {
             (Some([client, vip]), Some([target, snat])) => (Addresses::V4, [client, vip, target, snat]),
             _ => {
@@ -95,7 +95,7 @@ impl Flow {
             serial,
             app,
             edge,
-            copies,
+            set,
             protocol: forward.protocol,
             kind,
             settled: false,
@@ -205,7 +205,7 @@ mod tests {
     fn counters_go_on_beyond_32_bits() {
         let key = Key { near: 1, far: 2, near_port: 3, far_port: 4, protocol: UDP };
         let (now, generation, serial) = (Time(0), 0, 0);
-        let opening = Opening { forward: key, reverse: key, now, generation, serial, app: 0, edge: 0, copies: 1 };
+        let opening = Opening { forward: key, reverse: key, now, generation, serial, app: 0, edge: 0, set: 1 };
         let (mut flow, mut details) = (Flow::new(&opening, |_| 0), Details::default());
         flow.packets = [u32::MAX - 2; 2];
         for n in 1..=10_u64 {

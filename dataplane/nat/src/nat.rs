@@ -78,7 +78,7 @@ impl Nat {
     /// A (super-)packet from a server. Rewritten in place on `Pass`, otherwise left as it is.
     pub fn reverse(&mut self, packet: &mut [u8], partial: bool, now: Time) -> crate::Reverse {
         match self.try_reverse(packet, partial, now) {
-            Ok(way) => crate::Reverse::Pass { edge: way.edge, copies: way.copies, app: way.app },
+            Ok(way) => crate::Reverse::Pass { edge: way.edge, set: way.set, app: way.app },
             Err(Refusal::Hold) => crate::Reverse::Held,
             Err(refusal) => match self.refuse(packet, refusal, now) {
                 None => crate::Reverse::Reply,

@@ -49,7 +49,7 @@ impl Nat {
                 return Err(Refusal::Answer(Reason::NoFlow, Answer::Reset));
             }
         }
-        let (app, copies) = (rule.id, rule.copies);
+        let (app, set) = (rule.id, rule.set);
         let target = rule.target(key.near, ip.v6).copied().ok_or(unreachable(Reason::NoTarget, Unreachable::Host))?;
         self.make_room(key.near, now)?;
         let near_port = match key.protocol {
@@ -72,7 +72,7 @@ impl Nat {
             serial: self.serial,
             app,
             edge: from_edge,
-            copies,
+            set,
         }))
     }
 

@@ -45,8 +45,8 @@ pub struct Application {
     /// Protocol, first and last destination port. Ports mean nothing for ICMP echo and `Any`.
     pub ports: Vec<(Proto, u16, u16)>,
     pub targets: Vec<Target>,
-    /// Of each packet towards the client; handed back by `reverse`.
-    pub copies: u8,
+    /// Which set of paths packets towards the client take; handed back by `reverse`.
+    pub set: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

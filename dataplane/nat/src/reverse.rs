@@ -46,11 +46,11 @@ impl Nat {
         };
         rewrite(packet, &ip, partial, &ends, Some(id));
         let held = self.reverse_fragments.learn(datagram, Known { index, serial, id }, now);
-        let Way { edge, copies, app } = way;
+        let Way { edge, set, app } = way;
         for mut packet in held {
             if rewrite_later(&mut packet, source, destination, id) {
                 self.table.count(index, Side::Server, packet.len(), now);
-                let direction = Direction::Reverse { edge, copies, app };
+                let direction = Direction::Reverse { edge, set, app };
                 self.released.push(Released { packet, direction });
             }
         }
@@ -95,5 +95,5 @@ impl Nat {
 }
 
 pub(crate) fn way(flow: &Flow) -> Way {
-    Way { edge: flow.edge, copies: flow.copies, app: flow.app }
+    Way { edge: flow.edge, set: flow.set, app: flow.app }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Vip {
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) id: u16,
-    pub(crate) copies: u8,
+    pub(crate) set: u8,
     ports: Vec<(Proto, u16, u16)>,
     targets: Vec<Target>,
 }
@@ -63,7 +63,7 @@ impl Rules {
             rules.targets_refused += refused.len() as u64;
             rules.applications.push(Rule {
                 id: application.id,
-                copies: application.copies,
+                set: application.set,
                 ports: application.ports,
                 targets: usable,
             });

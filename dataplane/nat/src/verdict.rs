@@ -15,10 +15,10 @@ pub enum Forward {
 /// What became of a packet from a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reverse {
-    /// Translated in place: to this edge, in so many copies.
+    /// Translated in place: to this edge, on this set of paths.
     Pass {
         edge: u16,
-        copies: u8,
+        set: u8,
         app: u16,
     },
     /// Refused; `Nat::reply` holds the reset for the server, to go to the TUN.
@@ -38,7 +38,7 @@ pub struct Released {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     Forward,
-    Reverse { edge: u16, copies: u8, app: u16 },
+    Reverse { edge: u16, set: u8, app: u16 },
 }
 
 /// Why a packet was not carried. `as_str` is its metric label.
@@ -130,6 +130,6 @@ pub(crate) enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Way {
     pub(crate) edge: u16,
-    pub(crate) copies: u8,
+    pub(crate) set: u8,
     pub(crate) app: u16,
 }

@@ -3,7 +3,7 @@
 use crate::Core;
 use braid_core::handshake::HandshakeError;
 use braid_core::wire::Kind;
-use braid_core::{Command, Event};
+use braid_core::{Command, Event, Losses, Stream};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -28,6 +28,14 @@ impl Core {
             Event::Rekey { peer, adjacent } => ("rekey", peer, adjacent).into_pyobject(py)?.into_any(),
             Event::Control { peer, adjacent, message } => {
                 ("control", peer, adjacent, PyBytes::new(py, &message)).into_pyobject(py)?.into_any()
+            }
+            Event::Losses(losses) => {
+                let Losses { peer, nanoseconds, streams, lost, both, sent, delays } = *losses;
+                let of = |s: &Stream| (s.set, s.on, s.packets, s.repaired, s.all_lost);
+                let streams: Vec<_> = streams.iter().map(of).collect();
+                let sent: Vec<_> = sent.iter().map(|s| (s.set, s.packets, s.copies, s.copied_bytes)).collect();
+                let seconds = nanoseconds as f64 / 1e9;
+                ("losses", peer, seconds, streams, lost, both, sent, delays).into_pyobject(py)?.into_any()
             }
         };
         Ok(Some(object.unbind()))

@@ -37,16 +37,16 @@ pub(crate) fn desired(number: u16, shards: &Shards) -> String {
         String::new()
     } else {
         format!(
-            r#"{{"peer": {peer}, "copies": 2, "paths": [{{"id": 0, "route": [21, {peer}]}}, {{"id": 1, "route": [22, {peer}]}}]}}"#
+            r#"{{"peer": {peer}, "set": 2, "paths": [{{"id": 0, "route": [21, {peer}]}}, {{"id": 1, "route": [22, {peer}]}}]}}"#
         )
     };
     let role = match number {
         EDGE => format!(
-            r#", "edge": {{"applications": [{{"app": 0, "vips": ["{VIP}"], "ports": [["any", 0, 65535]], "copies": 2, "gateways": [{GATEWAY}]}}]}}"#
+            r#", "edge": {{"applications": [{{"app": 0, "vips": ["{VIP}"], "ports": [["any", 0, 65535]], "set": 2, "gateways": [{GATEWAY}]}}]}}"#
         ),
         GATEWAY => format!(
             r#", "gateway": {{"applications": [{{"app": 0, "vips": [{{"address": "{VIP}", "edge": {EDGE}}}],
-                "ports": [["any", 0, 65535]], "copies": 2,
+                "ports": [["any", 0, 65535]], "set": 2,
                 "targets": [{{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}}]}}], "snat": ["10.93.0.128/30"]}}"#
         ),
         _ => String::new(),

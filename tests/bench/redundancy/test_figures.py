@@ -9,7 +9,7 @@ import pytest
 from bench.redundancy import __main__ as command
 from bench.redundancy.calibration import calibrate
 from bench.redundancy.quiet import quiet_day
-from braid.redundancy.policy import TargetLoss
+from topology.policy import TargetLoss
 
 
 def test_the_bound_covers_the_truth_and_the_product_of_estimates_does_not() -> None:

@@ -14,7 +14,7 @@ from bench.redundancy.schemes import all_lost, report
 from bench.redundancy.summary import lines
 from bench.redundancy.trial import DYNAMIC, FLOOD, PAIR, SINGLE, play, trial
 from bench.redundancy.world import World, country, from_topology
-from braid.redundancy.policy import TargetLoss
+from topology.policy import TargetLoss
 from topology.source import load
 
 DEMO = Path(__file__).parents[3] / "lab" / "demo.yaml"

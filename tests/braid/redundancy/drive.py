@@ -12,7 +12,7 @@ from braid.redundancy.losses import TICK, Candidate, Losses, Report
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from braid.redundancy.policy import TargetLoss
+    from topology.policy import TargetLoss
 
 
 def candidates(count: int, shared: Mapping[int, str] | None = None) -> list[Candidate]:
@@ -76,6 +76,8 @@ class Driver:
         self._heard.append(report)
         while len(self._heard) > 1:
             heard = self._heard.pop(0)
-            self.application.receive(heard, self.losses.receive(heard, self.now), self.now, packet_size=100)
+            self.application.receive(heard, self.losses.receive(heard, self.now), self.now)
+            copies = heard.packets * len(heard.on)
+            self.application.ledger.add_sent(heard.packets, copies, (copies - heard.packets) * 100)
         if self.application.next_timeout() <= self.now:
             self.application.handle_timeout(self.now)

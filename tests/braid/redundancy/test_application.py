@@ -4,9 +4,9 @@ import pytest
 
 from braid.redundancy.application import Mode
 from braid.redundancy.ledger import Budget
-from braid.redundancy.policy import TargetLoss
 from braid.redundancy.verdict import Word, trouble
 from tests.braid.redundancy.drive import Driver, candidates
+from topology.policy import TargetLoss
 
 POLICY = TargetLoss(1e-4)
 PPS = 100.0

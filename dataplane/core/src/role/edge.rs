@@ -20,7 +20,7 @@ const SWEEP_EVERY: u64 = 10 * Time::SECOND;
 pub enum Choice {
     Send {
         gateway: u16,
-        copies: u8,
+        set: u8,
     },
     /// No application has this address.
     UnknownVip,
@@ -71,12 +71,12 @@ impl Edge {
         if !application.ports.iter().any(|range| admits(range, ip)) {
             return Choice::Refused;
         }
-        let copies = application.copies;
+        let set = application.set;
         let pin = (ip.source, ip.destination);
         if let Some((gateway, used)) = self.pins.get_mut(&pin) {
             if usable(*gateway) && application.gateways.contains(gateway) {
                 *used = now;
-                return Choice::Send { gateway: *gateway, copies };
+                return Choice::Send { gateway: *gateway, set };
             }
         }
         self.pin(pin, now, usable)
@@ -88,7 +88,7 @@ impl Edge {
         let Some(application) = self.by_vip.get(&pin.1).map(|&i| &self.applications[i]) else {
             return Choice::UnknownVip;
         };
-        let copies = application.copies;
+        let set = application.set;
         let Some(&first) = application.gateways.iter().find(|&&g| usable(g)) else { return Choice::NoGateway };
         let serves = |gateway: u16| usable(gateway) && application.gateways.contains(&gateway);
         let gateway = match &self.shared {
@@ -102,7 +102,7 @@ impl Edge {
         if self.pins.len() < MOST_PINS {
             self.pins.insert(pin, (gateway, now));
         }
-        Choice::Send { gateway, copies }
+        Choice::Send { gateway, set }
     }
 
     /// May a packet from the overlay leave towards a client? Its source must be a VIP of ours, unless it is an ICMP error,
@@ -164,7 +164,7 @@ mod tests {
                 app: 0,
                 vips: vec!["10.0.0.9".parse().unwrap()],
                 ports: vec![PortRange(Protocol::Udp, 53, 53)],
-                copies: 2,
+                set: 2,
                 gateways: vec![31, 32],
             }],
         });
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_client_stays_with_its_gateway_until_that_is_gone() {
         let mut edge = edge();
-        let to = |gateway| Choice::Send { gateway, copies: 2 };
+        let to = |gateway| Choice::Send { gateway, set: 2 };
         assert_eq!(edge.choose(&udp(53), Time(0), |g| g == 32), to(32));
         assert_eq!(edge.choose(&udp(53), Time(1), |_| true), to(32));
         assert_eq!(edge.choose(&udp(53), Time(2), |g| g == 31), to(31));
@@ -191,7 +191,7 @@ mod tests {
         for i in 0..MOST_PINS as u32 {
             edge.choose(&client(i), second(100), |_| true);
         }
-        let to = Choice::Send { gateway: 31, copies: 2 };
+        let to = Choice::Send { gateway: 31, set: 2 };
         let quiet = PIN_LIFETIME / 64 / Time::SECOND;
         assert_eq!(edge.choose(&client(1 << 20), second(100), |_| true), to);
         assert_eq!((edge.pins(), edge.swept), (MOST_PINS, second(100)));
@@ -211,7 +211,7 @@ mod tests {
             shard
         };
         let (mut one, mut other) = (shard(), shard());
-        let to = |gateway| Choice::Send { gateway, copies: 2 };
+        let to = |gateway| Choice::Send { gateway, set: 2 };
         assert_eq!(one.choose(&udp(53), Time(0), |g| g == 32), to(32));
         assert_eq!(other.choose(&udp(53), Time(1), |_| true), to(32), "chosen while the first was away");
         // Only one shard's flows of the client stay in use; the pin lives for both.

@@ -36,7 +36,7 @@ impl Gateway {
                     .iter()
                     .map(|t| Target { address: t.address, port: t.port, weight: t.weight, healthy: t.healthy })
                     .collect(),
-                copies: application.copies,
+                set: application.set,
             })
             .collect();
         let snat = spec.snat.iter().filter_map(|pool| pool.parse().ok()).collect();

@@ -18,7 +18,7 @@ fn send(nat: &mut Nat, fragments: &[Vec<u8>], order: &[usize], forward: bool) ->
             }
         } else {
             match nat.reverse(&mut packet, false, START) {
-                Reverse::Pass { edge: EDGE, copies: 2, app: 0 } => true,
+                Reverse::Pass { edge: EDGE, set: 2, app: 0 } => true,
                 Reverse::Held => false,
                 other => panic!("{other:?}"),
             }
@@ -27,8 +27,7 @@ fn send(nat: &mut Nat, fragments: &[Vec<u8>], order: &[usize], forward: bool) ->
             out.push(packet);
         }
         for Released { packet, direction } in nat.take_released() {
-            let expected =
-                if forward { Direction::Forward } else { Direction::Reverse { edge: EDGE, copies: 2, app: 0 } };
+            let expected = if forward { Direction::Forward } else { Direction::Reverse { edge: EDGE, set: 2, app: 0 } };
             assert_eq!(direction, expected);
             out.push(packet);
         }

@@ -11,7 +11,7 @@ fn flows_survive_a_change_of_targets() {
     let before = pass(&mut nat, &udp(client(false, 4000), vip(false, 80), b""), START);
     let mut changed = policy();
     changed.applications[0].targets = vec![target("10.93.0.11")];
-    changed.applications[0].copies = 1;
+    changed.applications[0].set = 1;
     changed.applications[0].vips[0].1 = OTHER_EDGE;
     nat.set_policy(changed);
     let mut packet = udp(client(false, 4000), vip(false, 80), b"");
@@ -20,7 +20,7 @@ fn flows_survive_a_change_of_targets() {
     assert_eq!(super::bytes::ends(&packet), before);
     let mut answer = udp(before.1, before.0, b"");
     let verdict = nat.reverse(&mut answer, false, START);
-    assert_eq!(verdict, Reverse::Pass { edge: OTHER_EDGE, copies: 1, app: 0 });
+    assert_eq!(verdict, Reverse::Pass { edge: OTHER_EDGE, set: 1, app: 0 });
     // A new flow goes to the new target.
     let mut packet = udp(client(false, 4001), vip(false, 80), b"");
     assert_eq!(nat.forward(&mut packet, false, OTHER_EDGE, START), Forward::Pass);

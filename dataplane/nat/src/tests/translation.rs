@@ -20,7 +20,7 @@ fn udp_and_tcp_there_and_back() {
 }
 
 #[test]
-fn the_verdict_names_edge_copies_and_application() {
+fn the_verdict_names_edge_set_and_application() {
     let mut nat = nat();
     let to = SocketAddr::new(address("10.91.2.131"), 80);
     let syn = Segment { flags: Tcp::SYN, ..Segment::default() };
@@ -31,7 +31,7 @@ fn the_verdict_names_edge_copies_and_application() {
     let flags = Tcp::SYN | Tcp::ACK;
     let mut back = tcp(target, snat, &Segment { flags, acknowledgement: 1, ..Segment::default() });
     let verdict = nat.reverse(&mut back, false, START);
-    assert_eq!(verdict, Reverse::Pass { edge: OTHER_EDGE, copies: 3, app: 1 });
+    assert_eq!(verdict, Reverse::Pass { edge: OTHER_EDGE, set: 3, app: 1 });
     assert_eq!(ends(&back), (to, client(false, 4000)));
     assert_eq!(nat.flows_by_app(), [(1, 1)]);
     let flow = &nat.flows(10, START)[0];

@@ -33,7 +33,7 @@ pub(super) fn policy() -> Policy {
                 vips: vips(&VIPS, EDGE),
                 ports: vec![(Proto::Any, 0, 65_535)],
                 targets: SERVERS.map(target).to_vec(),
-                copies: 2,
+                set: 2,
             },
             Application {
                 id: 1,
@@ -43,7 +43,7 @@ pub(super) fn policy() -> Policy {
                     Target { port: Some(8080), ..target("10.93.0.20") },
                     Target { port: Some(8080), ..target("fd93::20") },
                 ],
-                copies: 3,
+                set: 3,
             },
         ],
         snat: vec![prefix("10.93.0.128/30"), prefix("fd93::1:0/126")],

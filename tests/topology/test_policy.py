@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from braid.redundancy.policy import FixedCopies, PolicyError, TargetLoss, read_policy
+from topology.policy import FixedCopies, PolicyError, TargetLoss, read_policy
 
 
 def test_policies_are_read() -> None:

@@ -19,6 +19,10 @@ LEAST_TARGET = 1e-6
 """Below that no realistic number of packets proves anything."""
 
 
+_TARGET_KEYS = {"target_loss", "min_copies", "max_copies", "budget", "deadline", "spread", "diverse"}
+POLICY_KEYS = ("copies", *sorted(_TARGET_KEYS))
+
+
 @dataclass(frozen=True, slots=True)
 class FixedCopies:
     """Exactly so many disjoint paths, always: nothing is estimated, the cost is predictable."""
@@ -52,8 +56,35 @@ class TargetLoss:
 Policy = FixedCopies | TargetLoss
 
 
+def copies_wanted(policy: Policy) -> int:
+    """Paths that packets take when nothing is wrong."""
+    return policy.copies if isinstance(policy, FixedCopies) else policy.min_copies
+
+
+def paths_wanted(policy: Policy) -> int:
+    """Paths that packets take at most."""
+    return policy.copies if isinstance(policy, FixedCopies) else policy.max_copies
+
+
 class PolicyError(ValueError):
-    """The message names the key and the remedy."""
+    """Names the key, what is wrong with it, and the remedy."""
+
+    def __init__(self, key: str, message: str, remedy: str) -> None:
+        super().__init__(f"{key}: {message}; {remedy}")
+        self.key, self.message, self.remedy = key, message, remedy
+
+
+def in_words(policy: Policy) -> str:
+    """``2 copies``, ``loss at most 1e-04, 2 to 5 copies``, with what is not the default."""
+    if isinstance(policy, FixedCopies):
+        return f"{policy.copies} {'copy' if policy.copies == 1 else 'copies'}"
+    words = [f"loss at most {policy.target:.2g}", f"{policy.min_copies} to {policy.max_copies} copies"]
+    words.append(f"at most {policy.budget * policy.min_copies:.3g} in the mean of a day")
+    if policy.deadline is not None:
+        words.append(f"within {1000 * policy.deadline:g} ms")
+    if policy.diverse:
+        words.append("vouched for as diverse")
+    return ", ".join(words)
 
 
 def read_policy(mapping: Mapping[str, Any]) -> Policy:
@@ -61,13 +92,13 @@ def read_policy(mapping: Mapping[str, Any]) -> Policy:
     known = {"copies"} if "copies" in mapping else _TARGET_KEYS
     for key in mapping:
         if key == "target_loss" and "copies" in mapping:
-            raise PolicyError("target_loss: excludes copies; keep one of the two")
+            raise PolicyError(key, "excludes copies", "keep one of the two")
         if key not in known:
-            raise PolicyError(f"{key}: unknown key; known here: {', '.join(sorted(known))}")
+            raise PolicyError(key, "unknown key", f"known here: {', '.join(sorted(known))}")
     if "copies" in mapping:
         return FixedCopies(_whole(mapping, "copies", 2, 1, MOST_STEADY))
     if "target_loss" not in mapping:
-        raise PolicyError("target_loss: missing; write copies: 2 or target_loss: 1e-4")
+        raise PolicyError("target_loss", "missing", "write copies: 2 or target_loss: 1e-4")
     low = _whole(mapping, "min_copies", 2, 1, MOST_STEADY)
     deadline = _number(mapping, "deadline", 0.0, 1.0, 60_000) if "deadline" in mapping else 0.0
     return TargetLoss(
@@ -81,25 +112,22 @@ def read_policy(mapping: Mapping[str, Any]) -> Policy:
     )
 
 
-_TARGET_KEYS = {"target_loss", "min_copies", "max_copies", "budget", "deadline", "spread", "diverse"}
-
-
 def _whole(mapping: Mapping[str, Any], key: str, default: int, low: int, high: int) -> int:
     value = mapping.get(key, default)
     if type(value) is not int or not low <= value <= high:
-        raise PolicyError(f"{key}: {value!r} is out of range; write a whole number from {low} to {high}")
+        raise PolicyError(key, f"{value!r:.40} is out of range", f"write a whole number from {low} to {high}")
     return value
 
 
 def _number(mapping: Mapping[str, Any], key: str, default: float, low: float, high: float) -> float:
     value = mapping.get(key, default)
     if type(value) not in (int, float) or not low <= value <= high:
-        raise PolicyError(f"{key}: {value!r} is out of range; write a number from {low:g} to {high:g}")
+        raise PolicyError(key, f"{value!r:.40} is out of range", f"write a number from {low:g} to {high:g}")
     return float(value)
 
 
 def _flag(mapping: Mapping[str, Any], key: str) -> bool:
     value = mapping.get(key, False)
     if type(value) is not bool:
-        raise PolicyError(f"{key}: {value!r} is not accepted; write true or false")
+        raise PolicyError(key, f"{value!r:.40} is not accepted", "write true or false")
     return value
