@@ -77,7 +77,7 @@ impl<O: Outbox> Node<O> {
 
     /// Checks and translates one packet that came out of the overlay from `peer`.
     fn admit(&mut self, packet: &mut [u8], partial: bool, peer: u16, now: Time, sink: &mut impl Sink) -> bool {
-        match (&mut self.gateway, &self.edge) {
+        match (&mut self.gateway, &mut self.edge) {
             (Some(gateway), _) => match gateway.nat.forward(packet, partial, peer, now) {
                 Forward::Pass => true,
                 Forward::Reply => {
@@ -91,7 +91,8 @@ impl<O: Outbox> Node<O> {
                 Forward::Drop(_) | Forward::Held => false,
             },
             (None, Some(edge)) => {
-                let admitted = edge.is_gateway(peer) && Ip::parse(packet).is_ok_and(|ip| edge.admits_reply(&ip));
+                let admitted =
+                    edge.is_gateway(peer) && Ip::parse(packet).is_ok_and(|ip| edge.admits_reply(&ip, peer, now));
                 if !admitted {
                     self.net.drops.count("not_a_reply");
                 }

@@ -86,7 +86,7 @@ pub struct Node<O: Outbox> {
     pub(crate) edge: Option<Edge>,
     pub(crate) gateway: Option<Gateway>,
     pub(crate) coalescer: Coalescer,
-    /// For the ICMP errors that an edge makes, and their rate.
+    /// For the packets that an edge makes itself, and the rate of ICMP errors.
     pub(crate) icmp: Vec<u8>,
     pub(crate) icmp_rate: RateLimit,
     /// Lanes (session, slot) whose packets wait behind a hole.

@@ -4,12 +4,14 @@ use crate::event::{Event, Outbox};
 use crate::node::{silence, Node};
 use crate::receive::Delivery;
 use crate::window::MOST_OF_NODE;
-use braid_packet::{Sink, Time};
+use braid_packet::{Sink, Time, VnetHdr};
 
 /// Probes go out at every tick.
 pub(crate) const TICK: u64 = 100 * Time::MILLISECOND;
 /// A tick comes up to this much early or late, so that the probes of many nodes do not beat in time.
 pub(crate) const JITTER: u64 = 10 * Time::MILLISECOND;
+/// Clients of lost connections that are asked at a tick; a gateway resets no more than 10,000 a second.
+const MOST_ASKED: usize = 1000;
 
 impl<O: Outbox> Node<O> {
     pub(crate) fn tick(&mut self, now: Time, sink: &mut impl Sink) {
@@ -56,8 +58,18 @@ impl<O: Outbox> Node<O> {
             }
         });
         self.window_spare = (MOST_OF_NODE / usize::from(self.place.count())).saturating_sub(windows);
-        if let Some(edge) = self.edge.as_mut().filter(|_| self.ticks % 600 == 0) {
-            edge.expire(now);
+        if let Some(edge) = &mut self.edge {
+            let sessions = &self.net.sessions;
+            edge.handle_timeout(now, |gateway| sessions.usable((gateway, false)));
+            for _ in 0..MOST_ASKED {
+                match edge.ask(&mut self.icmp) {
+                    Some(()) => sink.tun(VnetHdr::default(), &[&self.icmp]),
+                    None => break,
+                }
+            }
+            if self.ticks % 600 == 0 {
+                edge.expire(now);
+            }
         }
         match self.pieces.expire(now) {
             0 => {}

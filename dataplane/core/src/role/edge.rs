@@ -4,6 +4,7 @@
 //! the flows' state lives there.
 
 use crate::desired::{EdgeApplication, EdgeSpec, PortRange, Protocol};
+use crate::role::connections::Connections;
 use crate::role::pins::{Client, Pin, SharedPins};
 use braid_packet::{Ip, Time, Transport};
 use hashbrown::{HashMap, HashSet};
@@ -38,6 +39,7 @@ pub struct Edge {
     /// Of all shards, where there are several.
     shared: Option<Arc<SharedPins>>,
     gateways: HashSet<u16>,
+    connections: Connections,
     /// When the full table was last searched for pins to drop.
     swept: Time,
 }
@@ -105,10 +107,26 @@ impl Edge {
         Choice::Send { gateway, set }
     }
 
-    /// May a packet from the overlay leave towards a client? Its source must be a VIP of ours, unless it is an ICMP error,
+    /// May a packet from this gateway leave towards a client? Its source must be a VIP of ours, unless it is an ICMP error,
     /// which any router may send.
-    pub fn admits_reply(&self, ip: &Ip) -> bool {
-        self.by_vip.contains_key(&ip.source) || matches!(ip.transport, Transport::Icmp(icmp) if icmp.is_error())
+    pub fn admits_reply(&mut self, ip: &Ip, gateway: u16, now: Time) -> bool {
+        let ours = self.by_vip.contains_key(&ip.source);
+        if ours {
+            self.connections.receive_reply(ip, gateway, now);
+        }
+        ours || matches!(ip.transport, Transport::Icmp(icmp) if icmp.is_error())
+    }
+
+    /// To be called at each tick: looks for gateways that are gone, whose connections have to end.
+    pub fn handle_timeout(&mut self, now: Time, usable: impl Fn(u16) -> bool) {
+        let application = |vip: IpAddr| Some(&self.applications[*self.by_vip.get(&vip)?]);
+        let served = |vip| application(vip).is_some_and(|a| a.gateways.iter().any(|&gateway| usable(gateway)));
+        self.connections.handle_timeout(now, &usable, served);
+    }
+
+    /// Writes the next packet that asks a client whether its connection lives; None: no more.
+    pub fn ask(&mut self, out: &mut Vec<u8>) -> Option<()> {
+        self.connections.ask(out)
     }
 
     pub fn is_gateway(&self, node: u16) -> bool {
@@ -120,6 +138,7 @@ impl Edge {
             shared.refresh(self.pins.iter(), now, PIN_LIFETIME);
         }
         self.pins.retain(|_, (_, used)| now.since(*used) < PIN_LIFETIME);
+        self.connections.expire(now);
     }
 
     #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What each role does with a packet; everything they share is in `node`.
 
+mod connections;
 pub mod edge;
 pub mod gateway;
 pub mod intermediate;

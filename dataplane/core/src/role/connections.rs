@@ -1,0 +1,211 @@
+//! TCP connections at an edge, and which gateway has their state: what is needed to end them when that gateway is gone.
+//!
+//! A client that sends is told by the next gateway, which does not know the connection and resets it. One that only receives
+//! would wait for ever. So it gets a keep-alive segment in the server's name: it has to answer that (RFC 9293 3.8.4), and its
+//! answer goes the way of all that it sends. Where the gateway has the connection after all, nothing comes of it.
+//!
+//! Only what opens or ends a connection is looked at. Bounded; a connection beyond that waits for its client to send.
+
+use braid_packet::{Ip, Segment, Tcp, Time, Transport};
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+const MOST: usize = 131_072;
+/// As long as a gateway remembers an idle connection (RFC 5382: 2 h 4 min), and a little.
+const LIFETIME: u64 = 7500 * Time::SECOND;
+/// A gateway that is back sooner may still have its state.
+const GONE_AFTER: u64 = 2 * Time::SECOND;
+/// Between two questions to the same client, which has to be asked again if a packet is lost.
+const AGAIN: u64 = Time::SECOND;
+const MOST_TRIES: u8 = 3;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Ends {
+    client: IpAddr,
+    vip: IpAddr,
+    client_port: u16,
+    port: u16,
+}
+
+struct Connection {
+    gateway: u16,
+    tries: u8,
+    /// The server's initial sequence number and the client's next one: what a keep-alive before any data says.
+    sequence: u32,
+    acknowledgement: u32,
+    opened: Time,
+}
+
+#[derive(Default)]
+pub struct Connections {
+    by_ends: HashMap<Ends, Connection>,
+    /// Gateways that are not usable: when to ask (again).
+    lost: BTreeMap<u16, Time>,
+    /// Gateways that had a connection.
+    seen: Vec<u16>,
+    to_ask: VecDeque<Ends>,
+}
+
+impl Connections {
+    /// A packet that comes from a gateway for a client.
+    #[inline]
+    pub fn receive_reply(&mut self, ip: &Ip, gateway: u16, now: Time) {
+        if let Transport::Tcp(tcp) = ip.transport {
+            if tcp.has(Tcp::SYN | Tcp::FIN | Tcp::RST) {
+                self.follow(ip, &tcp, gateway, now);
+            }
+        }
+    }
+
+    #[cold]
+    fn follow(&mut self, ip: &Ip, tcp: &Tcp, gateway: u16, now: Time) {
+        let ends = Ends { client: ip.destination, vip: ip.source, client_port: tcp.destination, port: tcp.source };
+        if tcp.has(Tcp::FIN | Tcp::RST) {
+            // The client has nothing more to wait for.
+            self.by_ends.remove(&ends);
+        } else if tcp.has(Tcp::ACK) && (self.by_ends.len() < MOST || self.by_ends.contains_key(&ends)) {
+            let (sequence, acknowledgement) = (tcp.sequence, tcp.acknowledgement);
+            self.by_ends.insert(ends, Connection { gateway, tries: 0, sequence, acknowledgement, opened: now });
+            if !self.seen.contains(&gateway) {
+                self.seen.push(gateway);
+            }
+        }
+    }
+
+    /// To be called at each tick. `usable` is asked about gateways, `served` whether any serves the VIP now.
+    pub fn handle_timeout(&mut self, now: Time, usable: impl Fn(u16) -> bool, served: impl Fn(IpAddr) -> bool) {
+        for &gateway in &self.seen {
+            let (is_back, ask) = match (usable(gateway), self.lost.get_mut(&gateway)) {
+                (true, None) => (false, false),
+                // It may be another process, without the state of the one before.
+                (true, Some(_)) => (self.lost.remove(&gateway).is_some(), true),
+                (false, None) => (false, self.lost.insert(gateway, now.after(GONE_AFTER)).is_some()),
+                (false, Some(due)) if *due <= now => {
+                    *due = now.after(AGAIN);
+                    (false, true)
+                }
+                (false, Some(_)) => (false, false),
+            };
+            if !ask {
+                continue;
+            }
+            let to_ask = &mut self.to_ask;
+            self.by_ends.retain(|ends, connection| {
+                if connection.gateway != gateway || !served(ends.vip) {
+                    return true;
+                }
+                let asked = connection.tries < MOST_TRIES;
+                if asked {
+                    to_ask.push_back(*ends);
+                    connection.tries += u8::from(!is_back);
+                }
+                asked
+            });
+        }
+    }
+
+    /// Writes the next keep-alive that is due, from a VIP to a client; None: no more.
+    pub fn ask(&mut self, out: &mut Vec<u8>) -> Option<()> {
+        loop {
+            let ends = self.to_ask.pop_front()?;
+            // It may have ended since.
+            if let Some(&Connection { sequence, acknowledgement, .. }) = self.by_ends.get(&ends) {
+                let from = SocketAddr::new(ends.vip, ends.port);
+                let to = SocketAddr::new(ends.client, ends.client_port);
+                let (flags, window) = (Tcp::ACK, u16::MAX);
+                return Segment { from, to, sequence, acknowledgement, flags, window, options: &[] }.write(out);
+            }
+        }
+    }
+
+    pub fn expire(&mut self, now: Time) {
+        self.by_ends.retain(|_, connection| now.since(connection.opened) < LIFETIME);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIP: &str = "10.91.1.130";
+
+    /// As if from the server: flags, and the client's port.
+    fn reply(flags: u8, port: u16) -> Ip {
+        let mut packet = vec![0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 91, 1, 130, 10, 91, 1, 10, 0, 80];
+        packet.extend_from_slice(&port.to_be_bytes());
+        packet.extend_from_slice(&[0, 0, 0, 7, 0, 0, 0, 9, 0x50, flags, 0, 1, 0, 0, 0, 0]);
+        Ip::parse(&packet).unwrap()
+    }
+
+    fn opened(ports: std::ops::Range<u16>) -> Connections {
+        let mut connections = Connections::default();
+        ports.for_each(|port| connections.receive_reply(&reply(Tcp::SYN | Tcp::ACK, port), 31, Time(0)));
+        connections
+    }
+
+    /// Ports of clients that are asked at this tick.
+    fn asked(connections: &mut Connections, ms: u64, usable: bool, served: bool) -> Vec<u16> {
+        connections.handle_timeout(Time(ms * Time::MILLISECOND), |_| usable, |_| served);
+        drained(connections)
+    }
+
+    fn drained(connections: &mut Connections) -> Vec<u16> {
+        let (mut out, mut ports) = (Vec::new(), Vec::new());
+        while connections.ask(&mut out).is_some() {
+            let ip = Ip::parse(&out).unwrap();
+            assert_eq!(ip.source, VIP.parse::<IpAddr>().unwrap());
+            let Transport::Tcp(tcp) = ip.transport else { panic!("no TCP") };
+            assert_eq!((tcp.sequence, tcp.acknowledgement, tcp.flags), (7, 9, Tcp::ACK));
+            ports.push(tcp.destination);
+        }
+        ports.sort_unstable();
+        ports
+    }
+
+    #[test]
+    fn clients_of_a_lost_gateway_are_asked_until_their_connection_ends_and_not_for_ever() {
+        let mut connections = opened(1..4);
+        assert_eq!(asked(&mut connections, 0, true, true), [0u16; 0]);
+        connections.receive_reply(&reply(Tcp::FIN | Tcp::ACK, 3), 31, Time(0));
+        connections.receive_reply(&reply(Tcp::ACK, 2), 31, Time(0));
+        assert_eq!(asked(&mut connections, 1000, false, true), [0u16; 0], "it may come back");
+        assert_eq!(asked(&mut connections, 2900, false, true), [0u16; 0]);
+        assert_eq!(asked(&mut connections, 3000, false, true), [1, 2]);
+        assert_eq!(asked(&mut connections, 3900, false, true), [0u16; 0]);
+        connections.receive_reply(&reply(Tcp::RST, 1), 32, Time(0));
+        let later = (40..100).flat_map(|tenth| asked(&mut connections, tenth * 100, false, true));
+        assert_eq!(later.collect::<Vec<_>>(), [2, 2], "three times in all");
+        assert!(connections.by_ends.is_empty());
+    }
+
+    #[test]
+    fn where_nobody_serves_them_connections_are_kept_for_a_gateway_that_comes_back() {
+        let mut connections = opened(1..3);
+        for tenth in 0..100 {
+            assert_eq!(asked(&mut connections, tenth * 100, false, false), [0u16; 0]);
+        }
+        assert_eq!(asked(&mut connections, 10_000, true, true), [1, 2], "it may have forgotten them");
+        assert_eq!(asked(&mut connections, 10_100, true, true), [0u16; 0]);
+    }
+
+    #[test]
+    fn connections_through_other_gateways_are_left_alone_and_all_are_bounded() {
+        let mut connections = opened(1..2);
+        connections.receive_reply(&reply(Tcp::SYN | Tcp::ACK, 2), 32, Time(0));
+        for (tenth, expected) in [(0, vec![]), (30, vec![1])] {
+            connections.handle_timeout(Time(tenth * 100 * Time::MILLISECOND), |gateway| gateway == 32, |_| true);
+            assert_eq!(drained(&mut connections), expected);
+        }
+        let mut connections = opened(0..u16::MAX);
+        for client in 0..4u8 {
+            for port in 0..u16::MAX {
+                let ip = Ip { destination: IpAddr::from([10, 0, 0, client]), ..reply(Tcp::SYN | Tcp::ACK, port) };
+                connections.receive_reply(&ip, 31, Time(0));
+            }
+        }
+        assert_eq!(connections.by_ends.len(), MOST);
+        connections.expire(Time(LIFETIME));
+        assert!(connections.by_ends.is_empty());
+    }
+}
