@@ -19,7 +19,7 @@ class Counters:
     faults: Counter[str] = field(default_factory=Counter)
     """By what was wrong with a query that got an error from the gate."""
     drops: Counter[str] = field(default_factory=Counter)
-    """By reason: what got no answer, and connections closed early."""
+    """By reason: what got no answer."""
     truncated: int = 0
     limited: Counter[str] = field(default_factory=Counter)
     """Answers that the rate limit held back: dropped, or sent truncated (slip)."""
@@ -36,6 +36,9 @@ class Counters:
     called, ``delay`` or ``spill``."""
     connections: int = 0
     """TCP connections open now."""
+    closed: Counter[str] = field(default_factory=Counter)
+    """TCP connections that are not: the client has ended them (``client``), they were idle, not the most useful among
+    too many (``crowded``), broken, or carried what is no query (``unsound``)."""
 
     def flat(self) -> dict[str, int]:
         """One level of names, label values joined by '/': ``queries/udp/A/NOERROR``."""
@@ -44,7 +47,7 @@ class Counters:
         named |= {f"switches/{'/'.join(labels)}": n for labels, n in self.switches.items()}
         named |= {f"faults/{reason}": n for reason, n in self.faults.items()}
         named |= {f"drops/{reason}": n for reason, n in self.drops.items()}
-        for family in ("decisions", "limited", "cookies"):
+        for family in ("decisions", "limited", "cookies", "closed"):
             named |= {f"{family}/{label}": n for label, n in getattr(self, family).items()}
         named |= {f"subnets/family{family}": n for family, n in self.subnets.items()}
         single = {

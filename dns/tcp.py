@@ -28,6 +28,8 @@ _SHORTEST = 12
 @dataclass(slots=True, eq=False)
 class _Connection:
     scope: trio.CancelScope
+    end: str = "idle"
+    """Why it is closed, as it is counted."""
 
 
 class TcpService:
@@ -47,23 +49,25 @@ class TcpService:
     async def _handle(self, stream: trio.SocketStream) -> None:
         if len(self._open) >= MAX_CONNECTIONS:
             idlest, _ = self._open.popitem(last=False)
+            idlest.end = "crowded"
             idlest.scope.cancel()
-            self._counters.drops["tcp_crowded"] += 1
         with trio.CancelScope(deadline=trio.current_time() + IDLE_LIMIT) as scope:
             connection = _Connection(scope)
             self._open[connection] = None
             self._counters.connections += 1
             try:
-                await self._converse(stream, connection)
+                connection.end = await self._converse(stream, connection)
             except (trio.BrokenResourceError, OSError):
-                self._counters.drops["tcp_broken"] += 1
+                connection.end = "broken"
             finally:
                 self._counters.connections -= 1
+                self._counters.closed[connection.end] += 1
                 self._open.pop(connection, None)
                 # aclose in a cancelled scope still closes the socket.
                 await trio.aclose_forcefully(stream)
 
-    async def _converse(self, stream: trio.SocketStream, connection: _Connection) -> None:
+    async def _converse(self, stream: trio.SocketStream, connection: _Connection) -> str:
+        """Returns why it ended."""
         client = packed_address(stream.socket.getpeername()[0])
         # A handshake with one of our own addresses at the other end cannot have come from another host.
         local = client == packed_address(stream.socket.getsockname()[0])
@@ -78,9 +82,10 @@ class TcpService:
                     if connection in self._open:
                         self._open.move_to_end(connection)
                 if not sound:
-                    return
+                    return "unsound"
                 if not answers:
                     break
+        return "client"
 
     def turn(self, received: bytearray, client: bytes, local: bool) -> tuple[bytes, bool]:
         """Takes up to ``TURN_ANSWERS`` complete messages off ``received``; False ends the connection after sending."""
@@ -89,7 +94,6 @@ class TcpService:
         while len(answers) < TURN_ANSWERS and len(received) >= 2:
             length = int.from_bytes(received[:2], "big")
             if not _SHORTEST <= length <= MAX_QUERY:
-                self._counters.drops["tcp_length"] += 1
                 return b"".join(answers), False
             if len(received) < 2 + length:
                 break

@@ -24,6 +24,7 @@ DNS_COUNTERS = {
     "decisions": ("braid_dns_decisions", "Steered answers, by why this edge", ("reason",)),
     "limited": ("braid_dns_limited_answers", "Answers held back by the rate limit", ("action",)),
     "subnets": ("braid_dns_client_subnet_queries", "Queries with a client prefix", ("family",)),
+    "closed": ("braid_dns_tcp_connections_closed", "TCP connections ended", ("reason",)),
     "cookies": ("braid_dns_cookie_queries", "Queries with a DNS cookie, by what it was worth", ("result",)),
 }
 

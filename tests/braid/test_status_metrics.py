@@ -20,7 +20,8 @@ DNS = {
     "queries/udp/A/NOERROR": 2,
     "answers/shop/edge-fra-1": 4,
     "faults/name": 6,
-    "drops/tcp_length": 1,
+    "drops/short": 1,
+    "closed/idle": 2,
     "connections": 3,
     "truncated": 5,
     "standings/shop/edge-fra-1": 2,
@@ -99,8 +100,9 @@ def test_a_dns_node() -> None:
     found = samples(replace(edge_status(), role="dns", dns=DNS))
     assert found["braid_dns_queries_total{rcode=NOERROR,transport=udp,type=A}"] == 2
     assert found["braid_dns_answers_total{application=shop,edge=edge-fra-1}"] == 4
-    assert found["braid_dns_dropped_queries_total{reason=tcp_length}"] == 1
+    assert found["braid_dns_dropped_queries_total{reason=short}"] == 1
     assert found["braid_dns_tcp_connections"] == 3
+    assert found["braid_dns_tcp_connections_closed_total{reason=idle}"] == 2
     assert found["braid_dns_events_total{event=truncated}"] == 5
     assert found["braid_dns_edge_standing{application=shop,edge=edge-fra-1}"] == 2
     assert found["braid_dns_switches_total{application=shop,reason=delay}"] == 11

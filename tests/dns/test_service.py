@@ -193,7 +193,7 @@ async def test_crowds_of_idle_connections_do_not_lock_anybody_out() -> None:
             await stream.send_all(framed(query("shop.apps.example")))
             assert addresses(await message(stream)) == ["10.91.3.130"]
         assert dns.service.counters.connections <= tcp.MAX_CONNECTIONS
-        assert dns.service.counters.drops["tcp_crowded"] >= 20
+        assert dns.service.counters.closed["crowded"] >= 20
         for stream in idle:
             nursery.start_soon(trio.aclose_forcefully, stream)
 
@@ -209,7 +209,7 @@ async def test_three_hundred_slow_clients_cost_little_and_a_new_one_is_served() 
             assert addresses(await message(stream)) == ["10.91.3.130"]
         assert addresses(await dns.udp(query("shop.apps.example"))) == ["10.91.3.130"]
         assert dns.service.counters.connections <= tcp.MAX_CONNECTIONS
-        assert dns.service.counters.drops["tcp_crowded"] >= 300 - tcp.MAX_CONNECTIONS
+        assert dns.service.counters.closed["crowded"] >= 300 - tcp.MAX_CONNECTIONS
         for stream in slow:
             nursery.start_soon(trio.aclose_forcefully, stream)
 
