@@ -1,4 +1,4 @@
-"""The payload of a keepalive, from docs/wire.md: the second implementation's half of `dataplane/core/src/probe.rs`."""
+"""The payloads of probes, from docs/wire.md: the second half of `probe.rs` and `size_probe.rs` in the core."""
 
 from __future__ import annotations
 
@@ -91,3 +91,26 @@ def _records(rest: bytes) -> tuple[bool, CopyReport | None] | None:
                 return None
             copies = CopyReport(*struct.unpack_from(">BQ", body), tuple(struct.iter_unpack(">HH", body[COPIES:])))
     return ask, copies
+
+
+@dataclass(frozen=True, slots=True)
+class SizeProbe:
+    """The payload of kind 8."""
+
+    what: int
+    path: int
+    size: int
+    number: int
+
+    def encode(self) -> bytes:
+        head = struct.pack(">BBHI", self.what, self.path, self.size, self.number)
+        return head.ljust(self.size, b"\0") if self.what == 1 else head
+
+
+def decode_size_probe(payload: bytes) -> SizeProbe | None:
+    """None when it is malformed."""
+    if len(payload) < 8:
+        return None
+    probe = SizeProbe(*struct.unpack_from(">BBHI", payload))
+    good = probe.what in (1, 2) and probe.path < 16 and probe.size >= 8
+    return probe if good and probe.encode() == payload else None

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-INITIATION, RESPONSE, COOKIE, DATA, DATA_PARTIAL, CONTROL, KEEPALIVE = range(1, 8)
+INITIATION, RESPONSE, COOKIE, DATA, DATA_PARTIAL, CONTROL, KEEPALIVE, SIZE = range(1, 9)
 HANDSHAKES = (INITIATION, RESPONSE, COOKIE)
 HEADER, TAG, OVERHEAD = 32, 16, 48
 TTL = 8
@@ -52,7 +52,12 @@ class Header:
 
     @property
     def position(self) -> int:
-        return self.sequence & (1 << 56) - 1
+        """Within the lane, or aside of it."""
+        return self.sequence & (1 << 55) - 1
+
+    @property
+    def aside(self) -> bool:
+        return bool(self.sequence >> 55 & 1)
 
     def encode(self) -> bytes:
         flags = self.path << 4 | self.hop_epoch << 2 | self.tagged
@@ -69,7 +74,7 @@ def decode(datagram: bytes) -> Header:
     kind, tagged = first & 15, bool(flags & 1)
     if first >> 4 != 1:
         raise Refused("version")
-    if not INITIATION <= kind <= KEEPALIVE:
+    if not INITIATION <= kind <= SIZE:
         raise Refused("kind")
     if flags & 2 or not (tagged or kind in HANDSHAKES):
         raise Refused("flags")

@@ -9,7 +9,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tests.dataplane.probe import Probe, Report, decode_probe
+from tests.dataplane.probe import Probe, Report, SizeProbe, decode_probe, decode_size_probe
 from tests.dataplane.reference import (
     HEADER,
     INITIATION,
@@ -134,6 +134,18 @@ def test_records_of_probes(case: Case) -> None:
 @each("hop.txt", "probe_refused")
 def test_probe_refused(case: Case) -> None:
     assert decode_probe(case["payload"]) is None
+
+
+@each("hop.txt", "size")
+def test_size_probe(case: Case) -> None:
+    probe = SizeProbe(*(case.number(name) for name in ("what", "path", "size", "number")))
+    assert probe.encode() == case["payload"]
+    assert decode_size_probe(case["payload"]) == probe
+
+
+@each("hop.txt", "size_refused")
+def test_size_probe_refused(case: Case) -> None:
+    assert decode_size_probe(case["payload"]) is None
 
 
 @each("handshake.txt", "initiation_payload")

@@ -2,10 +2,11 @@
 
 use crate::event::Outbox;
 use crate::node::Node;
+use crate::oversized::Destination;
 use crate::receive::Delivery;
 use crate::role::edge::Choice;
 use braid_nat::{Direction, Forward, Released, Reverse};
-use braid_offload::{Delivered, Limits, SegmentError};
+use braid_offload::{Delivered, Limits};
 use braid_packet::affinity::flow_hash;
 use braid_packet::{clamp_mss, icmp, Datagrams, Ip, Sink, Time, Unreachable, VnetHdr};
 
@@ -79,7 +80,10 @@ impl<O: Outbox> Node<O> {
     fn admit(&mut self, packet: &mut [u8], partial: bool, peer: u16, now: Time, sink: &mut impl Sink) -> bool {
         match (&mut self.gateway, &mut self.edge) {
             (Some(gateway), _) => match gateway.nat.forward(packet, partial, peer, now) {
-                Forward::Pass => true,
+                Forward::Pass => {
+                    self.net.clamp_answers(peer, packet, partial);
+                    true
+                }
                 Forward::Reply => {
                     let reply = gateway.nat.reply();
                     let flow = Ip::parse(reply).map_or(0, |ip| flow_hash(&ip, reply));
@@ -93,7 +97,9 @@ impl<O: Outbox> Node<O> {
             (None, Some(edge)) => {
                 let admitted =
                     edge.is_gateway(peer) && Ip::parse(packet).is_ok_and(|ip| edge.admits_reply(&ip, peer, now));
-                if !admitted {
+                if admitted {
+                    self.net.clamp_answers(peer, packet, partial);
+                } else {
                     self.net.drops.count("not_a_reply");
                 }
                 admitted
@@ -122,15 +128,8 @@ impl<O: Outbox> Node<O> {
         let why = match edge.choose(&ip, now, |gateway| sessions.usable((gateway, false))) {
             Choice::Send { gateway, set } => {
                 clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
-                match self.net.send_packet(gateway, set, flow, vnet, packet, sink) {
-                    Ok(()) | Err(SegmentError::Malformed) => {}
-                    Err(SegmentError::TooBig { mtu }) => {
-                        self.net.drops.count("too_big");
-                        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-                        if icmp::too_big(&mut self.icmp, packet, ip.destination, mtu).is_some() {
-                            self.answer(now, sink);
-                        }
-                    }
+                if self.net.send_packet(gateway, set, flow, vnet, packet, sink).is_err() {
+                    self.send_in_pieces(Destination { peer: gateway, set, flow }, vnet, packet, packet, now, sink);
                 }
                 return;
             }
@@ -145,7 +144,7 @@ impl<O: Outbox> Node<O> {
         }
     }
 
-    fn answer(&mut self, now: Time, sink: &mut impl Sink) {
+    pub(crate) fn answer(&mut self, now: Time, sink: &mut impl Sink) {
         if self.icmp_rate.allow(now) {
             sink.tun(VnetHdr::default(), &[&self.icmp]);
         } else {
@@ -155,25 +154,28 @@ impl<O: Outbox> Node<O> {
 
     /// A packet that the gateway's host routed to a SNAT address.
     pub(crate) fn receive_from_server(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
+        let before = self.remember(packet);
         let Some(gateway) = &mut self.gateway else { return };
         match gateway.nat.reverse(packet, vnet.needs_csum, now) {
             Reverse::Pass { edge, set, .. } => {
                 clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
                 let flow = self.flow_towards_client(packet, now);
                 if self.net.send_packet(edge, set, flow, vnet, packet, sink).is_err() {
-                    self.net.drops.count("too_big");
+                    self.send_in_pieces(Destination { peer: edge, set, flow }, vnet, packet, &before, now, sink);
                 }
             }
             Reverse::Reply => sink.tun(VnetHdr::default(), &[gateway.nat.reply()]),
             Reverse::Drop(_) | Reverse::Held => {}
         }
+        self.before = before;
         let Some(gateway) = &mut self.gateway else { return };
         let released: Vec<Released> = gateway.nat.take_released().collect();
         for released in released {
             if let Direction::Reverse { edge, set, .. } = released.direction {
                 let (flow, vnet) = (self.flow_towards_client(&released.packet, now), VnetHdr::default());
                 if self.net.send_packet(edge, set, flow, vnet, &released.packet, sink).is_err() {
-                    self.net.drops.count("too_big");
+                    let to = Destination { peer: edge, set, flow };
+                    self.send_in_pieces(to, vnet, &released.packet, &[], now, sink);
                 }
             }
         }

@@ -10,10 +10,13 @@ use braid_packet::Time;
 
 /// Neighbours send nothing twice: there only what overtakes must be told apart.
 const WINDOW_ADJACENT: usize = 1024;
+const WINDOW_ASIDE: usize = 256;
 
 pub struct Lane {
     pub recovery: Recovery,
     pub window: Window,
+    /// Of what is numbered aside.
+    pub aside: Recovery,
     pub order: Orderer,
     pub skew: Skew,
     /// How long holes are kept open now, in nanoseconds.
@@ -28,7 +31,8 @@ impl Lane {
         let recovery = Recovery::new(bits.unwrap_or(WINDOW_ADJACENT));
         let window = if bits.is_some() { Window::new(&recovery) } else { Window::fixed() };
         let skew = bits.map_or_else(Skew::unused, Skew::new);
-        Lane { recovery, window, order: Orderer::default(), skew, wait: 0, copies: None }
+        let aside = Recovery::new(WINDOW_ASIDE);
+        Lane { recovery, window, aside, order: Orderer::default(), skew, wait: 0, copies: None }
     }
 
     /// Marks an authenticated first copy. The window may grow for it by up to `spare` bytes.

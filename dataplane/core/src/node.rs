@@ -20,6 +20,7 @@ use crate::window::MOST_OF_NODE;
 use crate::wire::Kind;
 use braid_offload::Coalescer;
 use braid_packet::{Datagrams, Engine, Handed, RateLimit, Sink, Time, VnetHdr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Ten missed probes of a neighbour, eight of an end-to-end peer on each of its paths.
@@ -86,9 +87,13 @@ pub struct Node<O: Outbox> {
     pub(crate) edge: Option<Edge>,
     pub(crate) gateway: Option<Gateway>,
     pub(crate) coalescer: Coalescer,
-    /// For the packets that an edge makes itself, and the rate of ICMP errors.
+    /// For the packets that a node makes itself, and the rate of ICMP errors.
     pub(crate) icmp: Vec<u8>,
     pub(crate) icmp_rate: RateLimit,
+    /// The beginning of a packet as its sender sent it, for such an error; and a packet that is cut.
+    pub(crate) before: Vec<u8>,
+    pub(crate) whole: Vec<u8>,
+    pub(crate) fragmented: u64,
     /// Lanes (session, slot) whose packets wait behind a hole.
     pub(crate) holding: Vec<(u32, usize)>,
     pub(crate) pieces: Pieces,
@@ -99,6 +104,8 @@ pub struct Node<O: Outbox> {
     next_tick: Time,
     /// When a path may have been silent for too long.
     next_silence: Time,
+    /// When a search for a path's MTU has something to do.
+    pub(crate) next_sizing: Time,
     pub(crate) ticks: u64,
     /// Bytes that recovery windows may grow by until the next tick.
     pub(crate) window_spare: usize,
@@ -119,6 +126,9 @@ impl<O: Outbox> Node<O> {
                 .then(|| Gateway::new(config.seed, config.max_flows, config.mtu, config.place)),
             coalescer: Coalescer::new(),
             icmp: Vec::new(),
+            before: Vec::new(),
+            whole: Vec::new(),
+            fragmented: 0,
             icmp_rate: RateLimit::new(200 / u32::from(config.place.count()), 50),
             holding: Vec::new(),
             questions: Questions::default(),
@@ -127,6 +137,7 @@ impl<O: Outbox> Node<O> {
             deliveries: Vec::new(),
             next_tick: Time(0),
             next_silence: Time(0),
+            next_sizing: Time(0),
             ticks: 0,
             window_spare: MOST_OF_NODE / usize::from(config.place.count()),
             random: config.seed,
@@ -281,6 +292,10 @@ where
         self.take_over(handed, vnet, packet, now, sink);
     }
 
+    fn receive_refusal(&mut self, to: SocketAddr, length: usize, now: Time) {
+        self.refused_by_host(to, length, now);
+    }
+
     fn handle_command(&mut self, command: Command, now: Time, sink: &mut impl Sink) {
         match command {
             Command::Configure(desired) => self.configure(&desired),
@@ -327,6 +342,10 @@ where
             self.random = self.random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
             self.next_tick = now.after(TICK - JITTER + (self.random >> 32) % (2 * JITTER));
             self.tick(now, sink);
+            self.next_sizing = now;
+        }
+        if now >= self.next_sizing {
+            self.next_sizing = self.probe_sizes(now, sink);
         }
         if now >= self.next_silence {
             self.next_silence = self.report_silence(now, sink);
@@ -342,7 +361,11 @@ where
             let lane = self.net.sessions.get(index)?.received.get(slot)?;
             lane.order.next_timeout(lane.wait)
         };
-        let tick = if self.questions.are_open() { Time(0) } else { self.next_tick.min(self.next_silence) };
+        let tick = if self.questions.are_open() {
+            Time(0)
+        } else {
+            self.next_tick.min(self.next_silence).min(self.next_sizing)
+        };
         Some(self.holding.iter().filter_map(due).fold(tick, Time::min))
     }
 

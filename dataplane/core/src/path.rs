@@ -5,9 +5,11 @@
 
 use crate::desired::{PathSet, PathSpec};
 use crate::link::LANES;
+use crate::mtu::{Search, BASE};
 use crate::wire::Route;
 use braid_packet::Time;
 use hashbrown::{HashMap, HashSet};
+use std::cmp::Reverse;
 
 /// Time for a path's first probe to arrive and be reported.
 const GRACE: u64 = 500 * Time::MILLISECOND;
@@ -44,6 +46,9 @@ pub struct Path {
     pub health: Health,
     /// Since its last change, or since it is probed.
     pub since: Option<Time>,
+    pub search: Search,
+    /// Bytes of the longest datagram since the search was told last.
+    pub longest_sent: usize,
 }
 
 impl Path {
@@ -51,6 +56,11 @@ impl Path {
         self.copies_sent += copies;
         let sent = &mut self.lane_sent[usize::from(lane) % LANES];
         *sent = sent.wrapping_add(copies as u32);
+    }
+
+    /// Of what may be sent on it, the largest; nothing while it carries small packets only.
+    fn mtu(&self) -> Option<u16> {
+        self.search.carries().then(|| self.search.mtu())
     }
 
     /// Takes in what the peer says. True if its health changed.
@@ -98,12 +108,17 @@ struct Set {
     spares: Vec<usize>,
     /// As many as members, those that pass first.
     active: Vec<usize>,
+    /// The largest packet that all active ones carry.
+    mtu: u16,
     measured: bool,
     sent: SentOn,
 }
 
-#[derive(Default)]
 pub struct Paths {
+    /// The configured inner MTU.
+    most: u16,
+    /// Of the narrowest set.
+    least: u16,
     paths: Vec<Path>,
     sets: HashMap<(u16, u8), Set>,
     /// Number of the peer's set with the most paths.
@@ -113,6 +128,17 @@ pub struct Paths {
 }
 
 impl Paths {
+    pub fn new(most: u16) -> Paths {
+        Paths {
+            most,
+            least: most,
+            paths: Vec::new(),
+            sets: HashMap::new(),
+            widest: HashMap::new(),
+            measured: HashSet::new(),
+        }
+    }
+
     /// Counters and health of a (peer, id, route) that was known before are kept, also while it is in no set.
     /// Calls `renamed` for each (peer, id) that stands for another route than before.
     pub fn configure(&mut self, sets: &[PathSet], mut renamed: impl FnMut(u16, u8)) {
@@ -134,18 +160,26 @@ impl Paths {
                 self.widest.insert(set.peer, set.set);
             }
             let sent = known.get(&(set.peer, set.set)).map_or(SentOn { set: set.set, ..SentOn::default() }, |s| s.sent);
-            let set_of = Set { members, spares, active: Vec::new(), measured: set.measured, sent };
+            let set_of = Set { members, spares, active: Vec::new(), mtu: self.most, measured: set.measured, sent };
             self.sets.insert((set.peer, set.set), set_of);
         }
         for path in self.paths.iter_mut().filter(|p| !p.in_use && !p.spare) {
             (path.health, path.since) = (Health::Passing, None);
+            path.search = Search::new(self.most);
         }
         for (peer, id, nodes) in before {
             if self.paths.iter().any(|p| (p.peer, p.id) == (peer, id) && (p.in_use || p.spare) && p.nodes != nodes) {
                 renamed(peer, id);
             }
         }
-        self.sets.values_mut().for_each(|set| activate(&self.paths, set));
+        self.activate(|_| true);
+    }
+
+    /// Chooses the active paths of the sets to some peers anew.
+    fn activate(&mut self, to: impl Fn(u16) -> bool) {
+        let (paths, most) = (&self.paths, self.most);
+        self.sets.iter_mut().filter(|((peer, _), _)| to(*peer)).for_each(|(_, set)| activate(paths, set, most));
+        self.least = self.sets.values().map(|set| set.mtu).fold(most, u16::min);
     }
 
     fn find_or_add(&mut self, peer: u16, spec: &PathSpec) -> Option<usize> {
@@ -167,6 +201,8 @@ impl Paths {
                 spare: false,
                 health: Health::Passing,
                 since: None,
+                search: Search::new(self.most),
+                longest_sent: 0,
             });
             self.paths.len() - 1
         }))
@@ -228,9 +264,57 @@ impl Paths {
             changed |= path.judge(heard >> path.id & 1 == 1, now);
         }
         if changed {
-            let paths = &self.paths;
-            self.sets.iter_mut().filter(|((to, _), _)| *to == peer).for_each(|(_, set)| activate(paths, set));
+            self.activate(|to| to == peer);
         }
+    }
+
+    /// What a set carries: the MTU of the narrowest of its active paths.
+    pub fn mtu(&self, peer: u16, set: u8) -> usize {
+        let set = self.sets.get(&(peer, set)).or_else(|| self.sets.get(&(peer, *self.widest.get(&peer)?)));
+        usize::from(set.map_or(self.most, |set| set.mtu))
+    }
+
+    /// What all sets to a peer carry.
+    pub fn mtu_to(&self, peer: u16) -> u16 {
+        self.sets.iter().filter(|((to, _), _)| *to == peer).map(|(_, set)| set.mtu).fold(self.most, u16::min)
+    }
+
+    /// What every set carries.
+    pub fn least_mtu(&self) -> usize {
+        usize::from(self.least)
+    }
+
+    /// Lets `turn` work on the search of a path, and chooses anew if that changed what the path carries.
+    pub fn search(&mut self, index: usize, turn: impl FnOnce(&mut Path)) {
+        let Some(path) = self.paths.get_mut(index) else { return };
+        let before = path.mtu();
+        turn(path);
+        if path.mtu() != before {
+            let peer = path.peer;
+            self.activate(|to| to == peer);
+        }
+    }
+
+    /// The places of all paths are below this.
+    pub fn places(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// Peer and first hop of a path by its place, if it is one of those that are probed.
+    pub fn probed(&self, index: usize) -> Option<(u16, u16)> {
+        let path = self.paths.get(index).filter(|path| path.in_use || path.spare)?;
+        Some((path.peer, path.first_hop))
+    }
+
+    /// Where a path that is probed is, for `search`.
+    pub fn index(&self, peer: u16, id: u8) -> Option<usize> {
+        self.paths.iter().position(|p| (p.peer, p.id) == (peer, id) && (p.in_use || p.spare))
+    }
+
+    /// Peer, number, MTU and the ids of the active paths of each set.
+    pub fn sets(&self) -> impl Iterator<Item = (u16, u8, u16, impl Iterator<Item = u8> + '_)> {
+        let ids = |set: &'_ Set| set.active.clone().into_iter().map(|index| self.paths[index].id);
+        self.sets.iter().map(move |(&(peer, number), set)| (peer, number, set.mtu, ids(set)))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Path> {
@@ -238,86 +322,25 @@ impl Paths {
     }
 }
 
-fn activate(paths: &[Path], set: &mut Set) {
-    let rank = |&index: &usize| match paths[index].health {
-        Health::Passing => 0,
-        Health::Returning(_) => 1,
-        Health::Silent => 2,
+/// First those that pass; of them those that carry larger packets, so that a spare which carries all sizes takes the place
+/// of a path that does not any more. Where there is none the set goes on with as many paths, and smaller packets.
+fn activate(paths: &[Path], set: &mut Set, most: u16) {
+    let rank = |&index: &usize| {
+        let health = match paths[index].health {
+            Health::Passing => 0,
+            Health::Returning(_) => 1,
+            Health::Silent => 2,
+        };
+        (health, Reverse(paths[index].mtu()))
     };
     set.active.clear();
     set.active.extend(set.members.iter().chain(&set.spares));
     set.active.sort_by_key(rank);
     set.active.truncate(set.members.len());
+    // A path that carries small packets only gets no others, whatever the set's MTU: it does not lower it.
+    let narrowest = set.active.iter().filter_map(|&index| paths[index].mtu()).min();
+    set.mtu = narrowest.unwrap_or(if set.active.is_empty() { most } else { BASE });
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = Time::MILLISECOND;
-
-    fn paths(number: u8, members: &[u8], spares: &[u8]) -> Paths {
-        let mut paths = Paths::default();
-        paths.configure(&[set(number, members, spares)], |_, _| ());
-        paths.candidates(9).for_each(|path| path.since = Some(Time(0)));
-        paths
-    }
-
-    fn set(number: u8, members: &[u8], spares: &[u8]) -> PathSet {
-        let specs = |ids: &[u8]| ids.iter().map(|&id| PathSpec { id, route: vec![20 + u16::from(id), 9] }).collect();
-        PathSet { peer: 9, set: number, measured: true, paths: specs(members), spares: specs(spares) }
-    }
-
-    fn taken(paths: &mut Paths, number: u8) -> Vec<u8> {
-        let mut ids = Vec::new();
-        paths.each(9, Over::Set(number), |path| ids.push(path.id));
-        ids
-    }
-
-    #[test]
-    fn a_silent_path_is_replaced_at_once_and_comes_back_late() {
-        let mut paths = paths(1, &[0], &[1, 2]);
-        paths.judge(9, 0b110, Time(100 * MS));
-        assert_eq!(taken(&mut paths, 1), [0], "its first probe may be under way");
-        paths.judge(9, 0b110, Time(600 * MS));
-        assert_eq!((taken(&mut paths, 1), paths.used(9)), (vec![1], 0b10));
-        paths.judge(9, 0b111, Time(700 * MS));
-        paths.judge(9, 0b111, Time(10_600 * MS));
-        assert_eq!(taken(&mut paths, 1), [1]);
-        paths.judge(9, 0b111, Time(10_700 * MS));
-        assert_eq!(taken(&mut paths, 1), [0]);
-    }
-
-    #[test]
-    fn a_path_that_flaps_stays_away() {
-        let mut paths = paths(2, &[0, 1], &[2]);
-        for second in 1..60 {
-            paths.judge(9, if second % 2 == 0 { 0b111 } else { 0b110 }, Time(second * 1000 * MS));
-            assert_eq!(taken(&mut paths, 2), [1, 2]);
-        }
-    }
-
-    #[test]
-    fn without_a_better_one_a_silent_path_goes_on_being_used() {
-        let mut paths = paths(2, &[0, 1], &[]);
-        paths.judge(9, 0b01, Time(900 * MS));
-        assert_eq!(taken(&mut paths, 2), [0, 1]);
-        paths.judge(9, 0, Time(1200 * MS));
-        assert_eq!((taken(&mut paths, 2), taken(&mut paths, 7)), (vec![0, 1], vec![0, 1]));
-    }
-
-    #[test]
-    fn counters_and_health_stay_with_the_route_and_a_new_meaning_of_an_id_is_told() {
-        let mut paths = paths(1, &[0], &[1]);
-        paths.each(9, Over::Set(1), |path| path.copies_sent = 5);
-        paths.judge(9, 0b10, Time(900 * MS));
-        let mut told = Vec::new();
-        paths.configure(&[set(1, &[0], &[1])], |peer, id| told.push((peer, id)));
-        assert_eq!((told.len(), taken(&mut paths, 1)), (0, vec![1]));
-        let mut other = set(1, &[0], &[1]);
-        other.spares[0].route = vec![77, 9];
-        paths.configure(&[other], |peer, id| told.push((peer, id)));
-        assert_eq!(told, [(9, 1)]);
-        assert_eq!(paths.iter().map(|path| path.copies_sent).max(), Some(5));
-    }
-}
+mod tests;

@@ -22,6 +22,8 @@ pub(crate) enum Delivery {
 struct Next {
     node: u16,
     shard: u8,
+    /// Numbered aside.
+    aside: bool,
 }
 
 /// Datagrams in a row that go to the same shard of a neighbour.
@@ -68,7 +70,11 @@ impl<O: Outbox> Node<O> {
         let Some(neighbour) = self.net.links.numbered(run.next.node) else { return };
         let batch = &bytes[run.from..run.to];
         let segment = run.segment.min(batch.len());
-        neighbour.count_sent(run.next.shard, batch.len().div_ceil(segment) as u64);
+        if run.next.aside {
+            neighbour.count_sent_aside();
+        } else {
+            neighbour.count_sent(run.next.shard, batch.len().div_ceil(segment) as u64);
+        }
         sink.udp(neighbour.address(run.next.shard), batch, segment);
     }
 
@@ -112,7 +118,11 @@ impl<O: Outbox> Node<O> {
             self.net.drops.count("hop_tag");
             return None;
         }
-        neighbour.count_received(header.lane());
+        if header.kind == Kind::Size {
+            neighbour.count_received_aside();
+        } else {
+            neighbour.count_received(header.lane());
+        }
         neighbour.active = from;
         let number = neighbour.number;
         if header.route.next().is_some() {
@@ -120,6 +130,8 @@ impl<O: Outbox> Node<O> {
         }
         if header.kind.is_handshake() {
             self.receive_handshake(&header, number, None, &datagram[HEADER..], now, sink);
+        } else if header.kind == Kind::Size {
+            self.receive_aside(&header, datagram, now, sink);
         } else {
             self.receive_sealed(index, start, &header, number, datagram, now, deliveries);
         }
@@ -151,7 +163,7 @@ impl<O: Outbox> Node<O> {
         }
         rewrite(datagram, header.path, *epoch, header.ttl - 1, header.route.rest());
         key.sign(datagram);
-        Some(Next { node: next, shard: neighbour.shard(header.lane()) })
+        Some(Next { node: next, shard: neighbour.shard(header.lane()), aside: header.kind == Kind::Size })
     }
 
     fn receive_handshake(

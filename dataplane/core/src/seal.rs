@@ -5,12 +5,13 @@
 //! AES-GCM (RFC 9001 B.1.1: 2^28 for short packets), of which each lane has an equal share.
 
 use crate::shard::Lanes;
-use crate::wire::{associated_data, lane_start, position, HEADER, OVERHEAD, TAG};
+use crate::wire::{aside_start, associated_data, lane_start, position, HEADER, OVERHEAD, TAG};
 use ring::aead::{Aad, Algorithm, LessSafeKey, Nonce, UnboundKey, AES_256_GCM, CHACHA20_POLY1305};
 
 /// Packets of all lanes after which new keys are asked for, and after which the old ones are dead.
 pub const REKEY_AFTER: u64 = 1 << 27;
 pub const REFUSE_AFTER: u64 = 1 << 28;
+const REFUSE_ASIDE_AFTER: u64 = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -89,6 +90,8 @@ pub struct Sealer {
     key: Key,
     /// The last sequence number handed out, by slot.
     last: Box<[u64]>,
+    /// The same of what is numbered aside.
+    last_aside: Box<[u64]>,
     /// Of each lane.
     rekey_after: u64,
     refuse_after: u64,
@@ -101,6 +104,7 @@ impl Sealer {
         Some(Sealer {
             key: Key::new(suite, keys)?,
             last: (0..lanes.slots()).map(|slot| lane_start(lanes.lane(slot))).collect(),
+            last_aside: (0..lanes.slots()).map(|slot| aside_start(lanes.lane(slot))).collect(),
             rekey_after: REKEY_AFTER / total,
             refuse_after: REFUSE_AFTER / total,
         })
@@ -120,6 +124,16 @@ impl Sealer {
     pub fn reserve(&mut self, slot: usize) -> Result<u64, SealError> {
         let last = self.last.get_mut(slot).ok_or(SealError::Exhausted)?;
         if position(*last) >= self.refuse_after {
+            return Err(SealError::Exhausted);
+        }
+        *last += 1;
+        Ok(*last)
+    }
+
+    /// The same for what is numbered aside: it is rare, and has so few numbers that the key's limit needs no share for it.
+    pub fn reserve_aside(&mut self, slot: usize) -> Result<u64, SealError> {
+        let last = self.last_aside.get_mut(slot).ok_or(SealError::Exhausted)?;
+        if position(*last) >= REFUSE_ASIDE_AFTER {
             return Err(SealError::Exhausted);
         }
         *last += 1;
@@ -223,10 +237,13 @@ mod tests {
                 assert_eq!(sealer.reserve(slot).unwrap(), start + REFUSE_AFTER / 4);
                 assert_eq!(sealer.reserve(slot), Err(SealError::Exhausted));
                 sealer.last[slot] = start;
+                let aside = sealer.reserve_aside(slot).unwrap();
+                assert!(all.insert(aside) && all.insert(sealer.reserve_aside(slot).unwrap()));
+                assert_eq!(position(aside), 1);
             }
             assert_eq!(sealer.reserve(2), Err(SealError::Exhausted), "no such lane");
         }
-        assert_eq!(all.len(), 12);
+        assert_eq!(all.len(), 20);
         assert_eq!(
             all.iter().map(|sequence| sequence >> 56).collect::<std::collections::BTreeSet<_>>(),
             (0..4).collect()

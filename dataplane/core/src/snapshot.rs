@@ -2,6 +2,7 @@
 
 use crate::event::Outbox;
 use crate::lane::{Arrival, Lane, Received};
+use crate::mtu::State;
 use crate::node::Node;
 use crate::path::Health;
 use crate::session::Peer;
@@ -22,7 +23,10 @@ impl<O: Outbox> Node<O> {
         snapshot.insert("neighbours".to_owned(), self.neighbours(now));
         snapshot.insert("sessions".to_owned(), self.sessions(now));
         snapshot.insert("paths".to_owned(), self.paths(now));
+        snapshot.insert("sets".to_owned(), self.sets());
         snapshot.insert("pairs".to_owned(), self.pairs());
+        snapshot.insert("mtu".to_owned(), self.net.mtu.into());
+        snapshot.insert("fragmented".to_owned(), self.fragmented.into());
         snapshot.insert("received".to_owned(), self.received());
         if let Some(relay) = &self.relay {
             snapshot.insert("relay".to_owned(), json!({"forwarded": relay.forwarded, "streams": relay.streams()}));
@@ -101,7 +105,15 @@ impl<O: Outbox> Node<O> {
             .map(|p| {
                 let state = self.net.sessions.peer((p.peer, false));
                 let probed = state.filter(|_| p.in_use || p.spare);
-                let known = probed.map(|state| measured(state, usize::from(p.id), now)).unwrap_or_default();
+                let mut known = probed.map(|state| measured(state, usize::from(p.id), now)).unwrap_or_default();
+                if let Some(since) = p.search.since().filter(|_| probed.is_some()) {
+                    let (probes, bytes) = p.search.cost();
+                    known.insert("mtu".to_owned(), p.search.mtu().into());
+                    known.insert("mtu_state".to_owned(), found(p.search.state()).into());
+                    known.insert("mtu_ms_ago".to_owned(), (now.since(since) / Time::MILLISECOND).into());
+                    known.insert("mtu_probes".to_owned(), probes.into());
+                    known.insert("mtu_probe_bytes".to_owned(), bytes.into());
+                }
                 with(
                     known,
                     json!({
@@ -120,6 +132,15 @@ impl<O: Outbox> Node<O> {
                 )
             })
             .collect()
+    }
+
+    fn sets(&self) -> Value {
+        let sets = self.net.paths.sets().map(|(peer, number, mtu, active)| {
+            json!({"peer": peer, "set": number, "mtu": mtu, "active": active.collect::<Vec<_>>()})
+        });
+        let mut sets: Vec<Value> = sets.collect();
+        sets.sort_by_key(|set| (set["peer"].as_u64(), set["set"].as_u64()));
+        sets.into()
     }
 
     /// What two of our paths to a peer lost together.
@@ -208,6 +229,15 @@ fn health(health: Health) -> &'static str {
         Health::Passing => "passing",
         Health::Returning(_) => "returning",
         Health::Silent => "silent",
+    }
+}
+
+fn found(state: State) -> &'static str {
+    match state {
+        State::Base => "base",
+        State::Searching => "searching",
+        State::Complete => "complete",
+        State::Error => "error",
     }
 }
 

@@ -62,7 +62,7 @@ impl Net {
         Net {
             links: Links::new(place),
             sessions: Sessions::new(place),
-            paths: Paths::default(),
+            paths: Paths::new(u16::try_from(mtu).unwrap_or(u16::MAX)),
             drops: Drops::default(),
             mtu,
             slab: vec![0; 65_536],
@@ -86,7 +86,12 @@ impl Net {
             self.drops.count("no_session");
             return Ok(());
         };
-        let plan = match Segments::plan(vnet, packet, self.mtu) {
+        // What the narrowest set carries needs no look at its own.
+        let plan = match Segments::plan(vnet, packet, self.paths.least_mtu()) {
+            Err(SegmentError::TooBig { .. }) => Segments::plan(vnet, packet, self.paths.mtu(peer, set)),
+            plan => plan,
+        };
+        let plan = match plan {
             Ok(plan) => plan,
             Err(SegmentError::Malformed) => {
                 self.drops.count("segment_malformed");
@@ -183,6 +188,38 @@ impl Net {
         }
     }
 
+    /// A message numbered aside, of `length` bytes that `write` fills in, on every path that `on` names (bits). None of it
+    /// counts as a copy. The bytes of the datagram; None without a session.
+    pub fn send_aside(
+        &mut self,
+        peer: u16,
+        slot: usize,
+        on: u16,
+        length: usize,
+        write: impl FnOnce(&mut [u8]),
+        sink: &mut impl Sink,
+    ) -> Option<usize> {
+        let length = length + OVERHEAD;
+        let (_, session) = self.sessions.current((peer, false))?;
+        let datagram = self.small.get_mut(..length)?;
+        write(&mut datagram[HEADER..length - 16]);
+        let sequence = session.sealer.reserve_aside(slot).ok()?;
+        let header = session_header(Kind::Size, session.remote_epoch, session.remote_index);
+        if let Some(out) = datagram.first_chunk_mut() {
+            Header { sequence, ..header }.encode(out);
+        }
+        session.sealer.seal(datagram, sequence).ok()?;
+        let lane = session.lanes.lane(slot);
+        for path in self.paths.candidates(peer).filter(|path| on >> path.id & 1 == 1) {
+            if let Some(neighbour) = self.links.numbered(path.first_hop) {
+                if emit(neighbour, lane, path.id, path.route, datagram, length, sink) {
+                    neighbour.count_sent_aside();
+                }
+            }
+        }
+        Some(length)
+    }
+
     /// A handshake message, in lane 0, untagged to a neighbour, tagged along every path to an end-to-end peer.
     pub fn send_handshake(&mut self, peer: u16, adjacent: bool, message: &Message, sink: &mut impl Sink) {
         let length = HEADER + message.body.len();
@@ -266,6 +303,7 @@ fn fan_out(
         if taken {
             path.count(lane, count);
             path.bytes_sent += datagrams.len() as u64;
+            path.longest_sent = path.longest_sent.max(segment);
         } else {
             path.unsent += count;
         }
@@ -277,8 +315,24 @@ fn fan_out(
     sent
 }
 
-/// Rewrites the hop part of each datagram for one neighbour and sends them in one go.
+/// Rewrites the hop part of each datagram for one neighbour, sends them in one go and counts them.
 pub fn dispatch(
+    neighbour: &mut Neighbour,
+    lane: u8,
+    path: u8,
+    route: Route,
+    datagrams: &mut [u8],
+    segment: usize,
+    sink: &mut impl Sink,
+) -> bool {
+    let sent = emit(neighbour, lane, path, route, datagrams, segment, sink);
+    if sent {
+        neighbour.count_sent(lane, datagrams.len().div_ceil(segment) as u64);
+    }
+    sent
+}
+
+fn emit(
     neighbour: &mut Neighbour,
     lane: u8,
     path: u8,
@@ -292,7 +346,6 @@ pub fn dispatch(
         rewrite(datagram, path, *epoch, TTL, route);
         key.sign(datagram);
     }
-    neighbour.count_sent(lane, datagrams.len().div_ceil(segment) as u64);
     sink.udp(neighbour.address(lane), datagrams, segment);
     true
 }

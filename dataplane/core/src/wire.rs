@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0 version 4 bits, kind 4 bits | 1 hop flags | 2 e2e epoch | 3 ttl | 4 receiver 4
-//!  8 sequence 8 (end to end, per session; the first byte is the lane)
+//!  8 sequence 8 (end to end, per session: lane 1 byte | aside 1 bit | number 55 bits)
 //! 16 route 4 x 2 (numbers of the nodes after the one that now receives it; 0 ends it)
 //! 24 hop tag 8
 //! 32 AEAD(payload) + 16      AAD = bytes 0, 2, 4..8; the sequence is in the nonce
@@ -21,6 +21,8 @@ pub const MAX_ROUTE: usize = 4;
 pub const TTL: u8 = 8;
 /// Bits of a sequence number below its lane.
 const LANE_SHIFT: u32 = 56;
+/// Set in the sequence of what has its own numbers beside those of data, so that its loss leaves no hole there.
+const ASIDE: u64 = 1 << 55;
 
 const VERSION: u8 = 1;
 const TAGGED: u8 = 1;
@@ -38,6 +40,8 @@ pub enum Kind {
     DataPartial = 5,
     Control = 6,
     Keepalive = 7,
+    /// A probe of what one path carries, or its answer. Numbered aside.
+    Size = 8,
 }
 
 impl Kind {
@@ -50,6 +54,7 @@ impl Kind {
             5 => Kind::DataPartial,
             6 => Kind::Control,
             7 => Kind::Keepalive,
+            8 => Kind::Size,
             _ => return None,
         })
     }
@@ -148,7 +153,7 @@ impl Header {
         (self.sequence >> LANE_SHIFT) as u8
     }
 
-    /// Its number within the lane.
+    /// Its number within the lane, or aside of it.
     pub fn position(&self) -> u64 {
         position(self.sequence)
     }
@@ -198,12 +203,17 @@ impl Header {
 }
 
 pub(crate) fn position(sequence: u64) -> u64 {
-    sequence & ((1 << LANE_SHIFT) - 1)
+    sequence & (ASIDE - 1)
 }
 
 /// The number before the first of a lane.
 pub(crate) fn lane_start(lane: u8) -> u64 {
     u64::from(lane) << LANE_SHIFT
+}
+
+/// The number before the first of those that a lane has aside.
+pub(crate) fn aside_start(lane: u8) -> u64 {
+    lane_start(lane) | ASIDE
 }
 
 pub(crate) fn flags(path: u8, hop_epoch: u8, tagged: bool) -> u8 {
@@ -222,7 +232,7 @@ mod tests {
 
     fn any_header() -> impl Strategy<Value = Header> {
         let numbers = proptest::collection::vec(1u16.., 0..=MAX_ROUTE);
-        (1u8..=7, 0u8..16, 0u8..4, any::<(u8, u8, u32, u64, u64)>(), numbers).prop_map(
+        (1u8..=8, 0u8..16, 0u8..4, any::<(u8, u8, u32, u64, u64)>(), numbers).prop_map(
             |(kind, path, hop_epoch, (epoch, ttl, receiver, sequence, hop_tag), nodes)| Header {
                 kind: Kind::decode(kind).unwrap(),
                 path,

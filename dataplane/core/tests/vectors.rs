@@ -9,6 +9,7 @@ use braid_core::probe::{paths, CopyReport, Probe, Report, Run, MOST};
 use braid_core::rewrite;
 use braid_core::seal::{DirectionKeys, Opener, Sealer, Suite};
 use braid_core::shard::{Lanes, Place};
+use braid_core::size_probe::{SizeProbe, What};
 use braid_core::wire::{Header, Kind, Route, HEADER};
 use braid_packet::Time;
 use std::collections::HashMap;
@@ -16,8 +17,16 @@ use std::net::{IpAddr, SocketAddr};
 
 const HOP: &str = include_str!("../../../tests/vectors/hop.txt");
 const HANDSHAKE: &str = include_str!("../../../tests/vectors/handshake.txt");
-const KINDS: [Kind; 7] =
-    [Kind::Initiation, Kind::Response, Kind::Cookie, Kind::Data, Kind::DataPartial, Kind::Control, Kind::Keepalive];
+const KINDS: [Kind; 8] = [
+    Kind::Initiation,
+    Kind::Response,
+    Kind::Cookie,
+    Kind::Data,
+    Kind::DataPartial,
+    Kind::Control,
+    Kind::Keepalive,
+    Kind::Size,
+];
 
 /// One block of a file.
 struct Case {
@@ -169,6 +178,23 @@ fn records_of_probes() {
         let mut out = [0; MOST];
         let length = probe.encode(&mut out);
         assert!(case.comment.contains("not known") || out[..length] == payload, "{}", case.comment);
+    }
+}
+
+#[test]
+fn probes_of_size() {
+    for case in cases(HOP, "size") {
+        let what = [What::Probe, What::Answer][case.number("what") as usize - 1];
+        let (path, size, number) =
+            (case.number("path") as u8, case.number("size") as u16, case.number("number") as u32);
+        let probe = SizeProbe { what, path, size, number };
+        let mut out = vec![7; probe.length()];
+        probe.encode(&mut out);
+        assert_eq!(out, case.bytes("payload"), "{}", case.comment);
+        assert_eq!(SizeProbe::decode(&out), Some(probe), "{}", case.comment);
+    }
+    for case in cases(HOP, "size_refused") {
+        assert_eq!(SizeProbe::decode(&case.bytes("payload")), None, "{}", case.comment);
     }
 }
 

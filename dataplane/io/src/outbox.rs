@@ -57,6 +57,8 @@ pub(crate) struct Outbox<T> {
     counters: Arc<Counters>,
     gso: bool,
     refusals: Refusals,
+    /// The smallest datagram that was too large for where it was to go, since `take_too_big`.
+    too_big: Option<(SocketAddr, usize)>,
     max_bytes: usize,
     patience: Duration,
     slab: Vec<u8>,
@@ -75,6 +77,7 @@ impl<T: Transmit> Outbox<T> {
             counters,
             gso,
             refusals: Refusals::default(),
+            too_big: None,
             max_bytes: if v6 { MAX_BYTES_V6 } else { MAX_BYTES_V4 },
             patience: PATIENCE,
             slab: Vec::with_capacity(SLAB),
@@ -114,6 +117,11 @@ impl<T: Transmit> Outbox<T> {
     pub(crate) fn flush(&mut self) {
         self.send_pending();
         self.patience = PATIENCE;
+    }
+
+    /// Where the host refused a datagram for its size, and that size: evidence of what the way there carries.
+    pub(crate) fn take_too_big(&mut self) -> Option<(SocketAddr, usize)> {
+        self.too_big.take()
     }
 
     fn batches_to(&self, to: IpAddr) -> bool {
@@ -222,7 +230,11 @@ impl<T: Transmit> Outbox<T> {
                         Some(errno @ (libc::EIO | libc::EINVAL | libc::EMSGSIZE)) if batch => {
                             self.replay(buffer, message, errno);
                         }
-                        _ => self.count_lost(self.size(&message).0, &error),
+                        _ => {
+                            let (datagrams, bytes) = self.size(&message);
+                            self.count_lost(datagrams, &error);
+                            self.note_size(message.to, bytes, &error);
+                        }
                     }
                     from += 1;
                 }
@@ -255,11 +267,19 @@ impl<T: Transmit> Outbox<T> {
                     Ok(()) => {}
                     Err(error) => {
                         self.count_lost(1, &error);
+                        self.note_size(message.to, part.1 as usize, &error);
                         refused = refused.or(Some(error));
                     }
                 }
                 first = false;
             }
+        }
+    }
+
+    fn note_size(&mut self, to: SocketAddr, bytes: usize, error: &io::Error) {
+        let smaller = self.too_big.is_none_or(|(_, known)| bytes < known);
+        if error.raw_os_error() == Some(libc::EMSGSIZE) && smaller {
+            self.too_big = Some((to, bytes));
         }
     }
 

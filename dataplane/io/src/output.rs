@@ -28,10 +28,13 @@ impl<T: Transmit, D: Device> Output<T, D> {
         Output { outboxes, tun, outlets, counters }
     }
 
-    /// Ends a drain.
-    pub(crate) fn flush(&mut self) {
+    /// Ends a drain. Calls `too_big` for destinations that refused a datagram for its size.
+    pub(crate) fn flush(&mut self, mut too_big: impl FnMut(SocketAddr, usize)) {
         for (_, outbox) in &mut self.outboxes {
             outbox.flush();
+            if let Some((to, length)) = outbox.take_too_big() {
+                too_big(to, length);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::counters::{Counters, Snapshot};
 use crate::handover::{Handover, Packet};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Transmit};
 use crate::output::Output;
 use crate::receiver::Receiver;
 use crate::schedule;
@@ -201,6 +201,12 @@ impl Device for Arc<Tun> {
     }
 }
 
+/// Ends a drain: what was kept back goes out, and the engine hears what was too large for a link of the host.
+fn flush<E: Engine, T: Transmit, D: Device>(engine: &mut E, output: &mut Output<T, D>, now: Time) {
+    engine.flush(output);
+    output.flush(|to, length| engine.receive_refusal(to, length, now));
+}
+
 /// A socket and its drop counter as last seen.
 type Inlet = (Arc<Socket>, u32);
 
@@ -280,9 +286,8 @@ impl<'a, E: Engine> Shard<'a, E> {
         due.min(LONGEST_WAIT).div_ceil(Time::MILLISECOND).max(1) as i32
     }
 
-    fn flush(&mut self) {
-        self.engine.flush(&mut self.output);
-        self.output.flush();
+    fn flush(&mut self, now: Time) {
+        flush(&mut self.engine, &mut self.output, now);
     }
 
     fn handle_commands(&mut self) {
@@ -292,7 +297,7 @@ impl<'a, E: Engine> Shard<'a, E> {
         while let Some(command) = self.commands.pop_front() {
             self.engine.handle_command(command, now, &mut self.output);
         }
-        self.flush();
+        self.flush(now);
     }
 
     fn handle_given(&mut self) {
@@ -303,14 +308,14 @@ impl<'a, E: Engine> Shard<'a, E> {
             self.engine.receive_handed(*handed, *vnet, bytes, now, &mut self.output);
         }
         handover.recycle(&mut self.given);
-        self.flush();
+        self.flush(now);
     }
 
     fn handle_timeout(&mut self) {
         let now = Time(sys::boottime());
         if self.engine.next_timeout().is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now, &mut self.output);
-            self.flush();
+            self.flush(now);
         }
     }
 
@@ -328,7 +333,7 @@ impl<'a, E: Engine> Shard<'a, E> {
                 }
             }
         }
-        self.flush();
+        self.flush(now);
         Ok(())
     }
 
@@ -338,8 +343,7 @@ impl<'a, E: Engine> Shard<'a, E> {
                 let now = Time(sys::boottime());
                 let (engine, output) = (&mut self.engine, &mut self.output);
                 self.receiver.drain(socket, overflow, now, engine, output);
-                engine.flush(output);
-                output.flush();
+                flush(engine, output, now);
             }
         }
     }

@@ -26,6 +26,9 @@ pub trait Engine {
         self.receive_tun(vnet, packet, now, sink);
     }
 
+    /// The host did not send a datagram of `length` bytes to `to`: the link or route there does not carry it.
+    fn receive_refusal(&mut self, _to: SocketAddr, _length: usize, _now: Time) {}
+
     fn handle_command(&mut self, command: Self::Command, now: Time, sink: &mut impl Sink);
 
     /// To be called at or after `next_timeout`; early calls do no harm.

@@ -5,12 +5,14 @@
 //! the other family. Rate limiting is the caller's (`RateLimit`).
 
 use crate::ip::{ICMPV4, ICMPV6, IPV4_HEADER, IPV6_HEADER};
-use crate::{checksum, Ip, Transport};
+use crate::{checksum, Ip, Malformed, Transport};
 use std::net::IpAddr;
 
 /// Whole ICMP packets are no longer than this (RFC 1812 4.3.2.3, RFC 4443 2.4 c).
 const LONGEST_V4: usize = 576;
 const LONGEST_V6: usize = 1280;
+/// Bytes of a packet that an error about it quotes at most.
+pub const QUOTED: usize = LONGEST_V6 - IPV6_HEADER - 8;
 
 /// Why a destination is unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,36 +40,45 @@ impl Unreachable {
 /// Destination unreachable.
 pub fn unreachable(out: &mut Vec<u8>, packet: &[u8], from: IpAddr, why: Unreachable) -> Option<()> {
     let v6 = from.is_ipv6();
-    error(out, packet, from, if v6 { 1 } else { 3 }, why.code(v6), 0)
+    error(out, Ip::parse(packet), packet, from, (if v6 { 1 } else { 3 }, why.code(v6)), 0)
 }
 
-/// Fragmentation needed (IPv4, only if the packet forbids fragmentation) or packet too big (IPv6).
+/// Fragmentation needed (IPv4, only if the packet forbids fragmentation) or packet too big (IPv6). The beginning of the
+/// packet suffices, as much of it as an error quotes.
 pub fn too_big(out: &mut Vec<u8>, packet: &[u8], from: IpAddr, mtu: u16) -> Option<()> {
     if from.is_ipv6() {
-        return error(out, packet, from, 2, 0, u32::from(mtu));
+        return error(out, Ip::parse_quoted(packet), packet, from, (2, 0), u32::from(mtu));
     }
     out.clear();
-    if !Ip::parse(packet).ok()?.dont_fragment {
+    let ip = Ip::parse_quoted(packet);
+    if !ip.ok()?.dont_fragment {
         return None;
     }
-    error(out, packet, from, 3, 4, u32::from(mtu))
+    error(out, ip, packet, from, (3, 4), u32::from(mtu))
 }
 
 /// Time to live or hop limit exceeded in transit.
 pub fn time_exceeded(out: &mut Vec<u8>, packet: &[u8], from: IpAddr) -> Option<()> {
-    error(out, packet, from, if from.is_ipv6() { 3 } else { 11 }, 0, 0)
+    error(out, Ip::parse(packet), packet, from, (if from.is_ipv6() { 3 } else { 11 }, 0), 0)
 }
 
-fn error(out: &mut Vec<u8>, packet: &[u8], from: IpAddr, kind: u8, code: u8, rest: u32) -> Option<()> {
+fn error(
+    out: &mut Vec<u8>,
+    ip: Result<Ip, Malformed>,
+    packet: &[u8],
+    from: IpAddr,
+    (kind, code): (u8, u8),
+    rest: u32,
+) -> Option<()> {
     out.clear();
-    let ip = Ip::parse(packet).ok()?;
+    let ip = ip.ok()?;
     let about_error = matches!(ip.transport, Transport::Icmp(icmp) if icmp.is_error());
     let redirect = matches!(ip.transport, Transport::Icmp(icmp) if icmp.v6 && icmp.kind == 137);
     if about_error || redirect || !ip.is_first() || !may_answer(&ip) {
         return None;
     }
     let longest = if ip.v6 { LONGEST_V6 - IPV6_HEADER } else { LONGEST_V4 - IPV4_HEADER } - 8;
-    let quote = packet.get(..ip.total_len.min(longest))?;
+    let quote = packet.get(..ip.total_len.min(longest).min(packet.len()))?;
     let protocol = if ip.v6 { ICMPV6 } else { ICMPV4 };
     let start = write_ip(out, from, ip.source, protocol, 8 + quote.len())?;
     out.extend_from_slice(&[kind, code, 0, 0]);

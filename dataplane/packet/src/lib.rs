@@ -16,6 +16,7 @@ pub mod reset;
 mod segment;
 mod sink;
 mod slab;
+pub mod split;
 mod time;
 mod vnet;
 

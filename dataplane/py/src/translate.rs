@@ -80,7 +80,7 @@ impl Core {
                     None => Err(HandshakeError::Unexpected.as_str()),
                 }
             }
-            Kind::Data | Kind::DataPartial | Kind::Control | Kind::Keepalive => Err("kind"),
+            Kind::Data | Kind::DataPartial | Kind::Control | Kind::Keepalive | Kind::Size => Err("kind"),
         };
         if let Err(reason) = outcome {
             self.command(Command::Count(reason))?;

@@ -8,14 +8,16 @@ use crate::wire::{Header, Kind};
 use braid_packet::Time;
 use hashbrown::HashMap;
 
-const MOST_STREAMS: usize = 4096;
+const MOST_STREAMS: usize = 8192;
 const WINDOW: usize = 65_536;
-const WINDOW_HANDSHAKE: usize = 128;
+/// Of what has numbers of its own and is rare: handshakes, and what is numbered aside.
+const WINDOW_RARE: usize = 128;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Stream {
     ingress: u16,
-    handshake: Option<Kind>,
+    /// None for all that has the numbers of data.
+    apart: Option<Kind>,
     receiver: u32,
     epoch: u8,
     path: u8,
@@ -31,12 +33,12 @@ pub struct Relay {
 impl Relay {
     /// True once for each datagram of a stream.
     pub fn admit(&mut self, ingress: u16, header: &Header, now: Time) -> bool {
-        let handshake = header.kind.is_handshake().then_some(header.kind);
+        let apart = (header.kind.is_handshake() || header.kind == Kind::Size).then_some(header.kind);
         let Header { receiver, epoch, path, .. } = *header;
-        let stream = Stream { ingress, handshake, receiver, epoch, path, lane: header.lane() };
+        let stream = Stream { ingress, apart, receiver, epoch, path, lane: header.lane() };
         if !self.streams.contains_key(&stream) {
             self.make_room();
-            let bits = if handshake.is_some() { WINDOW_HANDSHAKE } else { WINDOW };
+            let bits = if apart.is_some() { WINDOW_RARE } else { WINDOW };
             self.streams.insert(stream, (Recovery::new(bits), now));
         }
         let Some((window, used)) = self.streams.get_mut(&stream) else { return false };

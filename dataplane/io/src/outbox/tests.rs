@@ -172,6 +172,24 @@ fn eio_ends_segmentation_to_that_destination_and_repeats_nothing() {
 }
 
 #[test]
+fn what_the_host_refuses_for_its_size_is_told_once_with_the_size() {
+    for gso_too_big in [libc::EMSGSIZE, libc::EINVAL] {
+        let mut fake = Fake { gso_too_big, ..fake() };
+        run(&mut fake, |outbox| {
+            outbox.udp(peer(1), &bytes(1500), 1500);
+            outbox.flush();
+            assert_eq!(outbox.take_too_big(), None);
+            outbox.udp(peer(1), &bytes(5000), 1600);
+            outbox.udp(peer(2), &bytes(1501), 1501);
+            outbox.udp(peer(1), &bytes(1700), 1700);
+            outbox.flush();
+            assert_eq!(outbox.take_too_big(), Some((peer(2), 1501)), "the smallest");
+            assert_eq!(outbox.take_too_big(), None);
+        });
+    }
+}
+
+#[test]
 fn a_batch_too_big_for_the_path_leaves_segmentation_on() {
     for gso_too_big in [libc::EMSGSIZE, libc::EINVAL] {
         let mut fake = Fake { gso_too_big, ..fake() };
