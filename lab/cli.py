@@ -79,7 +79,7 @@ def impair(file_or_name: str, a: str, b: str, impairment: tuple[str, ...], direc
     """Set the link between nodes A and B, as loss=5% delay_ms=20 jitter_ms=2, or none to make it perfect again.
 
     Keys: delay_ms jitter_ms jitter_shape loss burst_enter burst_leave burst_loss_good burst_loss_bad joint_seed
-    joint_loss joint_slot_ms rate_mbit queue_ms reorder reorder_ms duplicate corrupt blackhole seed.
+    joint_loss joint_slot_ms rate_mbit queue_ms reorder reorder_ms duplicate corrupt blackhole mtu seed.
     """
     commands.lab_impair(file_or_name, a, b, direction, impairment)
 

@@ -43,6 +43,8 @@ class Impairment:
     corrupt: float = 0.0
     """Probability that one random bit after the Ethernet header is flipped; checksums are completed before."""
     blackhole: bool = False
+    mtu: int = 0
+    """Longer IP packets are lost, and no ICMP tells of it; 0 is no limit."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -62,6 +64,8 @@ class Impairment:
             raise LabError(
                 f"rate_mbit={self.rate_mbit} is out of range", "give 0 (no limit) to 1000000", bad_input=True
             )
+        if self.mtu and not 68 <= self.mtu <= 65535:
+            raise LabError(f"mtu={self.mtu} is out of range", "give 68 to 65535 bytes, or 0 (no limit)", bad_input=True)
         if self.jitter_shape not in ("uniform", "normal"):
             raise LabError(f"jitter_shape={self.jitter_shape!r}", "give uniform or normal", bad_input=True)
         for name in ("seed", "joint_seed"):

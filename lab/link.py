@@ -33,6 +33,7 @@ COUNTERS = (
     "lost_random",
     "lost_burst",
     "lost_joint",
+    "lost_size",
     "lost_rate",
     "lost_queue",
     "blackholed",

@@ -11,8 +11,8 @@ from lab.impairment import Impairment, parse
 
 
 def test_words_become_an_impairment() -> None:
-    words = ["loss=5%", "delay_ms=20", "jitter_ms=2.5", "jitter_shape=normal", "blackhole=no", "seed=7"]
-    assert parse(words) == Impairment(loss=0.05, delay_ms=20, jitter_ms=2.5, jitter_shape="normal", seed=7)
+    words = ["loss=5%", "delay_ms=20", "jitter_ms=2.5", "jitter_shape=normal", "blackhole=no", "mtu=1280", "seed=7"]
+    assert parse(words) == Impairment(loss=0.05, delay_ms=20, jitter_ms=2.5, jitter_shape="normal", mtu=1280, seed=7)
     assert parse(["none"]) is None
 
 
@@ -32,6 +32,8 @@ def test_words_become_an_impairment() -> None:
         (["jitter_shape=square"], "uniform or normal"),
         (["blackhole=perhaps"], "no value for blackhole"),
         (["seed=-1"], "out of range"),
+        (["mtu=67"], "68 to 65535"),
+        (["mtu=-1"], "68 to 65535"),
         (["none", "loss=1%"], "key=value"),
     ],
 )

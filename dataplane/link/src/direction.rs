@@ -1,7 +1,8 @@
 //! One direction of a link: decides the fate of each frame and counts it.
 //!
-//! Order of decisions: blackhole, joint loss, burst loss, random loss, rate limit; then corruption, duplication, delay.
+//! Order of decisions: blackhole, size, joint loss, burst loss, random loss, rate limit; then corruption, duplication, delay.
 
+use crate::frame::ETHERNET;
 use crate::impairment::{nanoseconds, Impairment, JitterShape};
 use crate::random::{bits, derive, unit, Purpose};
 use serde::Serialize;
@@ -15,6 +16,8 @@ pub struct Counters {
     pub lost_burst: u64,
     pub lost_joint: u64,
     pub lost_rate: u64,
+    /// Larger than the MTU that was set.
+    pub lost_size: u64,
     /// The memory for delayed frames was full.
     pub lost_queue: u64,
     pub blackholed: u64,
@@ -103,6 +106,10 @@ impl Direction {
 
         if setting.blackhole {
             self.counters.blackholed += 1;
+            return Fate::Lost;
+        }
+        if setting.mtu != 0 && length > setting.mtu as usize + ETHERNET {
+            self.counters.lost_size += 1;
             return Fate::Lost;
         }
         if slot_is_lost(setting, now) {

@@ -4,7 +4,7 @@ use braid_packet::checksum::sum;
 
 /// virtio_net_hdr: flags u8, gso_type u8, hdr_len u16, gso_size u16, csum_start u16, csum_offset u16.
 pub const HEADER: usize = 10;
-const ETHERNET: usize = 14;
+pub const ETHERNET: usize = 14;
 const NEEDS_CSUM: u8 = 1;
 
 /// Flips one bit behind the Ethernet header, chosen by `choice`. A checksum the kernel had left to the interface is

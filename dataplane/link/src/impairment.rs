@@ -40,6 +40,8 @@ pub struct Impairment {
     /// Probability that one bit behind the Ethernet header flips.
     pub corrupt: f64,
     pub blackhole: bool,
+    /// Longer IP packets are lost without a word; 0 is no limit.
+    pub mtu: u32,
     pub seed: u64,
 }
 
@@ -64,6 +66,7 @@ impl Default for Impairment {
             duplicate: 0.0,
             corrupt: 0.0,
             blackhole: false,
+            mtu: 0,
             seed: 1,
         }
     }
@@ -102,6 +105,9 @@ impl Impairment {
         }
         if self.joint_slot_ms < 0.001 {
             return Err("joint_slot_ms is below 0.001".into());
+        }
+        if self.mtu != 0 && !(68..=65_535).contains(&self.mtu) {
+            return Err(format!("mtu {} is not 0 and not within 68..=65535", self.mtu));
         }
         if !(0.0..=1_000_000.0).contains(&self.rate_mbit) {
             return Err(format!("rate_mbit {} is not within 0..=1000000", self.rate_mbit));

@@ -34,6 +34,14 @@ fn random_loss_is_what_was_asked_for() {
 }
 
 #[test]
+fn what_is_longer_than_the_mtu_is_lost() {
+    let mut direction = direction(Impairment { mtu: 1280, ..Impairment::default() });
+    let lost = [100, 1294, 1295, 1514].map(|length| direction.decide(MS, length) == Fate::Lost);
+    assert_eq!((lost, direction.counters.lost_size), ([false, false, true, true], 2));
+    assert!(Impairment { mtu: 67, ..Impairment::default() }.check().is_err());
+}
+
+#[test]
 fn equal_settings_on_two_links_lose_independently() {
     let setting = Impairment { loss: 0.1, ..Impairment::default() };
     let mut links = [Direction::new("a>b".into()), Direction::new("a>c".into())];
@@ -166,7 +174,7 @@ proptest! {
         prop_assert_eq!(&run().0, &fates);
         let lost = fates.iter().filter(|(_, fate)| *fate == Fate::Lost).count() as u64;
         prop_assert_eq!(counters.received, gaps.len() as u64);
-        prop_assert_eq!(lost, counters.lost_random + counters.lost_burst + counters.lost_joint + counters.lost_rate + counters.blackholed);
+        prop_assert_eq!(lost, counters.lost_random + counters.lost_burst + counters.lost_joint + counters.lost_size + counters.lost_rate + counters.blackholed);
         for (now, fate) in &fates {
             if let Fate::Carried { due, .. } = fate {
                 prop_assert!(due >= now);
