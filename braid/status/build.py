@@ -16,6 +16,7 @@ from braid.status.snapshot import (
     NodeStatus,
     OffloadStatus,
     PathHealth,
+    PathSetStatus,
     PathStatus,
     ReceivedStatus,
     Recovery,
@@ -39,7 +40,9 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
     neighbours = tuple(_neighbour(entry, names) for entry in core.get("neighbours", ()))
     sessions = tuple(_session(entry, names) for entry in core.get("sessions", ()))
     received = tuple(_received(entry, names) for entry in core.get("received", ()))
-    paths = tuple(_path(entry, names, neighbours, sessions, received, facts) for entry in core.get("paths", ()))
+    paths = tuple(
+        _path(entry, names, neighbours, sessions, received, facts, core.get("mtu")) for entry in core.get("paths", ())
+    )
     nat = core.get("nat") or {}
     return NodeStatus(
         name=node.name,
@@ -56,11 +59,13 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         neighbours=neighbours,
         sessions=sessions,
         paths=paths,
+        path_sets=tuple(_path_set(entry, names) for entry in core.get("sets", ())),
         received=received,
         applications=_applications(topology, node, sessions, paths, nat, names, facts),
         nat=_counters(NatStatus, nat) if node.role is Role.GATEWAY else None,
         relay=_counters(RelayStatus, core.get("relay", {})) if node.role is Role.INTERMEDIATE else None,
         drops=dict(sorted(core.get("drops", {}).items())),
+        fragmented=core.get("fragmented", 0),
         io=dict(core.get("io", {})),
         offload=_counters(OffloadStatus, core.get("offload", {})),
         kernel=kernel_status(core),
@@ -177,6 +182,7 @@ def _path(
     sessions: tuple[SessionStatus, ...],
     received: tuple[ReceivedStatus, ...],
     facts: Facts,
+    mtu: int | None,
 ) -> PathStatus:
     peer = names.node(entry["peer"])
     route = tuple(names.node(number) for number in entry["route"])
@@ -208,7 +214,16 @@ def _path(
         probes_lost=entry.get("probes_lost", 0),
         spare=bool(entry.get("spare", False)),
         active=bool(entry.get("active", entry.get("in_use", True))),
+        mtu=entry.get("mtu"),
+        mtu_state=entry.get("mtu_state", ""),
+        mtu_since=None if entry.get("mtu_ms_ago") is None else facts.now - entry["mtu_ms_ago"] / 1000,
+        mtu_configured=mtu,
+        mtu_probe_bytes=entry.get("mtu_probe_bytes", 0),
     )
+
+
+def _path_set(entry: Json, names: _Names) -> PathSetStatus:
+    return PathSetStatus(names.node(entry["peer"]), entry["copies"], entry["mtu"], tuple(entry.get("active", ())))
 
 
 def _health(

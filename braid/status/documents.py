@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from braid.status.picture import Choice, Overlay
     from braid.status.snapshot import NodeView
 
-OF_STATUS = ("name", "role", "started_at", "uptime_s", "paths", "received", "applications")
+OF_STATUS = ("name", "role", "started_at", "uptime_s", "paths", "path_sets", "received", "applications")
 DEFAULT_POINTS = 60
 RANGES = {"10m": SECONDS, "24h": MINUTES}
 

@@ -106,6 +106,11 @@ def _health(values: Sequence[str]) -> str:
     return max(values, key=("passing", "returning", "silent").index)
 
 
+def _mtu_state(values: Sequence[str]) -> str:
+    """The least that is known."""
+    return max(values, key=("complete", "base", "searching", "error").index)
+
+
 _MEASURED: dict[str, Rule] = {
     **dict.fromkeys(("rtt_us", "one_way_us", "one_way_error_us", "jitter_us", "loss"), _worst),
     **dict.fromkeys(("reported", "lost", "probes", "probes_lost"), sum),
@@ -163,9 +168,16 @@ _RULES: dict[str, Rule] = {
             "copies_sent": sum,
             "bytes_sent": sum,
             "unsent": sum,
+            "mtu": min,
+            "mtu_state": _mtu_state,
+            "mtu_ms_ago": min,
+            "mtu_probes": sum,
+            "mtu_probe_bytes": sum,
             **_MEASURED,
         },
     ),
+    "sets": _listed(("peer", "copies"), {"mtu": min}),
+    "fragmented": sum,
     "pairs": _listed(("peer", "a", "b"), {"probes": sum, "both_lost": sum}),
     "received": _listed(("peer", "id"), {"first": sum, "eliminated": sum}),
 }

@@ -251,6 +251,7 @@ def _io(status: NodeStatus) -> Iterator[Metric]:
     yield counter(
         "braid_dropped_packets", "Packets dropped, by reason", ("reason",), [((k,), v) for k, v in status.drops.items()]
     )
+    yield counter("braid_fragmented_packets", "Packets cut for paths that carry less", (), [((), status.fragmented)])
     for name, (metric, text) in IO_COUNTERS.items():
         if name in status.io:
             yield counter(metric, text, (), [((), status.io[name])])

@@ -44,7 +44,20 @@ def _paths(status: NodeStatus) -> Iterator[Metric]:
         labels,
         [(key, path.since) for key, path in items if path.since is not None],
     )
+    yield counter(
+        "braid_path_mtu_probe_bytes",
+        "Bytes of probes of what the path carries",
+        labels,
+        [(key, path.mtu_probe_bytes) for key, path in items],
+    )
+    yield gauge(
+        "braid_path_set_mtu_bytes",
+        "Largest packet that all paths to the peer carry which packets with so many copies take",
+        ("peer", "copies"),
+        [((item.peer, str(item.copies)), item.mtu) for item in status.path_sets],
+    )
     for name, text, field, unit in (
+        ("braid_path_mtu_bytes", "Largest packet that the path carries, where known", "mtu", 1),
         ("braid_path_one_way_seconds", "Delay to the other end, where measured", "one_way_ms", 1000),
         ("braid_path_jitter_seconds", "Variation of the delay, where measured", "jitter_ms", 1000),
         ("braid_path_loss_ratio", "Share of copies lost on the path, where measured", "loss", 1),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from braid.status.changes import clock
+from braid.status.size import is_narrow
 from braid.status.table import DASH, Cell, Table, count_cell, duration
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class DirectedPath:
     since_s: float | None = None
     silent: bool = False
     loss: float | None = None
+    narrow: int | None = None
+    """Bytes of the largest packet that it carries, where that is less than it should be."""
 
 
 def join_paths(documents: Documents) -> list[DirectedPath]:
@@ -75,6 +78,7 @@ def join_paths(documents: Documents) -> list[DirectedPath]:
                     since_s=_seconds_since(document, path.get("since")),
                     silent=path.get("silent", False),
                     loss=path.get("loss"),
+                    narrow=_narrow(path),
                 )
             )
         joined += [
@@ -113,6 +117,11 @@ def _lost(
     return missing if missing >= 0 else None
 
 
+def _narrow(path: Mapping[str, Any]) -> int | None:
+    mtu: int | None = path.get("mtu")
+    return mtu if is_narrow(mtu, path.get("mtu_configured"), path.get("mtu_state", "")) else None
+
+
 def _seconds_since(document: Mapping[str, Any], since: float | None) -> float | None:
     """By the node's own clock: ``since`` and its start are both its Unix time."""
     started = document.get("started_at")
@@ -132,6 +141,7 @@ def paths_table(documents: Documents) -> Table:
         "Health": tuple(_path_health(path) for path in shown),
         "Round trip": tuple(Cell(DASH if path.rtt_ms is None else f"{path.rtt_ms:.1f} ms") for path in shown),
         "Loss": tuple(Cell(DASH if path.loss is None else f"{path.loss:.2%}") for path in shown),
+        "Carries": tuple(Cell(DASH) if path.narrow is None else Cell(f"{path.narrow} B", "warn") for path in shown),
         "First": tuple(Cell(DASH if path.first_share is None else f"{path.first_share:.0%}") for path in shown),
         "Sent": tuple(count_cell(path.sent) for path in shown),
         "Unsent": tuple(count_cell(path.unsent) for path in shown),
@@ -140,7 +150,7 @@ def paths_table(documents: Documents) -> Table:
         "Lost": tuple(count_cell(path.lost) for path in shown),
         "Since": tuple(Cell(DASH if path.since_s is None else duration(path.since_s)) for path in shown),
     }
-    for name, tells in (("Loss", "loss"), ("Unsent", "unsent")):
+    for name, tells in (("Loss", "loss"), ("Carries", "narrow"), ("Unsent", "unsent")):
         if not any(getattr(path, tells) for path in shown):
             del columns[name]
     names = ("From", "To", "Path")

@@ -13,6 +13,7 @@ from braid.status.compare import compare
 from braid.status.history import History
 from braid.status.measure import Shares, record
 from braid.status.protection import AVOIDED, GRACE, Guard, why_reduced
+from braid.status.size import narrowness
 from braid.trouble import Sample, Troubles
 
 if TYPE_CHECKING:
@@ -116,12 +117,13 @@ class Recorder:
             for item in status.neighbours
         )
         paths = tuple(
-            replace(self._annotated(path), trouble=self._trouble((path.peer, path.route))) for path in status.paths
+            replace(self._annotated(path), trouble=self._trouble((path.peer, path.route), narrowness(path)))
+            for path in status.paths
         )
         return replace(status, neighbours=neighbours, paths=paths)
 
-    def _trouble(self, key: str | PathKey) -> str:
-        return "; ".join(trouble.text for trouble in self._troubles.of(key))
+    def _trouble(self, key: str | PathKey, *known: str) -> str:
+        return "; ".join([*filter(None, known), *(trouble.text for trouble in self._troubles.of(key))])
 
     def _annotated(self, path: PathStatus) -> PathStatus:
         key = (path.peer, path.route)

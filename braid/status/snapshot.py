@@ -156,6 +156,28 @@ class PathStatus:
     """As of a neighbour."""
     silent: bool = False
     """It was found to deliver nothing and has not delivered since, in use or avoided for it."""
+    mtu: int | None = None
+    """Bytes of the largest inner packet that it carries, as far as is known."""
+    mtu_state: str = ""
+    """Of the search for it: "base" (configured, not proved yet), "searching", "complete" or "error" (not even 1280)."""
+    mtu_since: float | None = None
+    """Unix time since when it carries packets of all sizes, or does not."""
+    mtu_configured: int | None = None
+    """Bytes of the largest packet that there is: the MTU of the TUN."""
+    mtu_probe_bytes: int = 0
+    """Sent to find out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathSetStatus:
+    """The paths to a peer that packets with so many copies take."""
+
+    peer: str
+    copies: int
+    mtu: int
+    """Bytes of the largest packet that all of them carry; larger ones are cut, or their senders told."""
+    active: tuple[int, ...]
+    """Ids of the paths that they take now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +304,7 @@ class NodeStatus:
     neighbours: tuple[NeighbourStatus, ...] = ()
     sessions: tuple[SessionStatus, ...] = ()
     paths: tuple[PathStatus, ...] = ()
+    path_sets: tuple[PathSetStatus, ...] = ()
     received: tuple[ReceivedStatus, ...] = ()
     applications: tuple[ApplicationStatus, ...] = ()
     nat: NatStatus | None = None
@@ -290,6 +313,8 @@ class NodeStatus:
     """Intermediates only."""
     drops: dict[str, int] = field(default_factory=dict)
     """Packets dropped, by reason."""
+    fragmented: int = 0
+    """Packets that were cut, since their paths carry no such size now."""
     io: dict[str, int] = field(default_factory=dict)
     offload: OffloadStatus = OffloadStatus()
     kernel: KernelStatus = field(default_factory=KernelStatus)

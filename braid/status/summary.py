@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from braid.status.protection import AVOIDED
+from braid.status.size import narrowness
 
 if TYPE_CHECKING:
     from braid.status.changes import Change
@@ -131,7 +132,7 @@ def summary_of(status: NodeStatus, topology: Topology, changes: tuple[Change, ..
             numbers[path.peer], path.id, path.up, path.in_use, path.silent, seconds(path.since), path.copies_sent,
             micros(path.rtt_ms), micros(path.one_way_ms), micros(path.jitter_ms), _ppm(path.loss),
             tuple(numbers[name] for name in path.route),
-            plain(path.detail.removeprefix(AVOIDED)) if path.silent else "",
+            plain(path.detail.removeprefix(AVOIDED) if path.silent else narrowness(path)),
         )
         for path in status.paths if (path.in_use or path.silent) and all(name in numbers for name in path.route)
     ]  # fmt: skip

@@ -27,7 +27,10 @@ ONE: dict[str, Any] = {
             "recovery": {"passed": 50, "discarded": 40, "lost": 1, "resets": 1},
         }
     ],
-    "paths": [{"peer": 31, "id": 0, "route": [21, 31], "in_use": True, "arrives": True, "copies_sent": 100}],
+    "paths": [{"peer": 31, "id": 0, "route": [21, 31], "in_use": True, "arrives": True, "copies_sent": 100,
+               "mtu": 1420, "mtu_state": "complete", "mtu_ms_ago": 900, "mtu_probe_bytes": 3000}],
+    "sets": [{"peer": 31, "copies": 2, "mtu": 1420, "active": [0]}],
+    "fragmented": 2,
     "received": [{"peer": 31, "id": 0, "via": 21, "first": 50, "eliminated": 40}],
     "last_turn_ms": 3,
 }  # fmt: skip
@@ -58,6 +61,7 @@ def test_counters_are_added() -> None:
     assert merged["drops"] == {"replay": 3, "hop_tag": 4}
     assert merged["io"] == {"tun_rx_packets": 20, "handed_over": 6}
     assert merged["nat"] == {"flows": 7, "created": 11, "by_app": {"0": 5, "1": 2}}
+    assert (merged["fragmented"], merged["paths"][0]["mtu_probe_bytes"]) == (4, 6000)
     (session,), (path,), (received,) = merged["sessions"], merged["paths"], merged["received"]
     assert (session["tx_packets"], session["recovery"]["passed"], session["recovery"]["lost"]) == (200, 100, 2)
     assert (path["copies_sent"], received["first"], received["eliminated"], received["via"]) == (200, 100, 80, 21)
@@ -87,6 +91,9 @@ def test_of_recovery_windows_the_worst_is_shown_and_their_memory_added() -> None
         ({"sessions": []}, "sessions", "usable", False),
         ({"paths__arrives": False}, "paths", "arrives", False),
         ({"paths__arrives": None}, "paths", "arrives", None),
+        ({"paths__mtu": 1280}, "paths", "mtu", 1280),
+        ({"paths__mtu_state": "searching"}, "paths", "mtu_state", "searching"),
+        ({"sets__mtu": 1280}, "sets", "mtu", 1280),
         ({"offloads__in_use": False}, "offloads", "in_use", False),
     ],
 )

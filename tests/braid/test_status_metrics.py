@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from braid.status.metrics import IO_COUNTERS, RECOVERY_COUNTERS, exposition, registry
-from braid.status.snapshot import RelayStatus
+from braid.status.snapshot import PathSetStatus, RelayStatus
 from tests.braid.fake_node import edge_status, gateway_status, measured
 
 if TYPE_CHECKING:
@@ -142,11 +142,12 @@ def test_the_documented_metrics_are_the_ones_there_are() -> None:
 
 def with_every_measurement() -> NodeStatus:
     status = edge_status(path_health={(31, 0): measured(True)})
-    path = replace(status.paths[0], one_way_ms=15.0, jitter_ms=0.5, loss=0.01, since=1e9, silent=True)
+    path = replace(status.paths[0], one_way_ms=15.0, jitter_ms=0.5, loss=0.01, since=1e9, silent=True, mtu=1340)
     return replace(
         status,
         io=dict.fromkeys(IO_COUNTERS, 0),
         paths=(path, *status.paths[1:]),
+        path_sets=(PathSetStatus("gw-sto-1", 2, 1340, (0, 1)),),
         neighbours=(replace(status.neighbours[0], jitter_ms=1.0, loss=0.0, since=1e9), *status.neighbours[1:]),
         received=(replace(status.received[0], first_share=0.5), *status.received[1:]),
         applications=tuple(replace(item, since=1e9) for item in status.applications),
@@ -161,6 +162,8 @@ def test_a_silent_path_and_since_when() -> None:
     assert found["braid_path_state_since_timestamp_seconds{path=0,peer=gw-sto-1,regions=mid-ams}"] == 1e9
     assert found["braid_path_silent{path=1,peer=gw-sto-1,regions=mid-lon}"] == 0
     assert found["braid_path_first_copy_ratio{path=0,peer=gw-sto-1,via=mid-ams-1}"] == 0.5
+    assert found["braid_path_mtu_bytes{path=0,peer=gw-sto-1,regions=mid-ams}"] == 1340
+    assert found["braid_path_set_mtu_bytes{copies=2,peer=gw-sto-1}"] == 1340
     assert found["braid_changes_total{kind=path,tone=bad}"] == 2
     assert found["braid_summaries_known_nodes"] == 4
 

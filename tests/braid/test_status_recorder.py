@@ -67,6 +67,24 @@ def test_a_path_in_trouble_says_so_until_it_has_been_well_for_a_while() -> None:
     assert [change for change in edge.told if "trouble" in change.text] == []
 
 
+def test_a_path_that_carries_less_says_how_much_and_since_when() -> None:
+    edge = Edge()
+    edge.core["mtu"] = 1420
+    path = edge.core["paths"][1]
+    path |= {"mtu": 1420, "mtu_state": "complete", "mtu_ms_ago": 5000}
+    assert lon(edge.second()).trouble == ""
+    path |= {"mtu": 1337, "mtu_state": "searching", "mtu_ms_ago": 0}
+    shown = lon(edge.second())
+    assert (shown.mtu, shown.mtu_state) == (1337, "searching")
+    assert shown.trouble == f"carries only 1337 bytes since {clock(facts().now)}"
+    assert f"is in trouble: {shown.trouble}" in edge.texts()[0]
+    path |= {"mtu": 1280, "mtu_state": "error"}
+    assert "carries only packets below 1280 bytes" in lon(edge.second()).trouble
+    path |= {"mtu": 1420, "mtu_state": "complete"}
+    assert lon(edge.second()).trouble == ""
+    assert "is well again" in edge.texts()[0]
+
+
 def test_a_silent_path_is_named_with_since_when_in_status_log_and_changes() -> None:
     edge = Edge()
     edge.second(3)

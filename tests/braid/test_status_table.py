@@ -129,6 +129,15 @@ def test_paths_that_were_never_used_are_left_out() -> None:
     ]
 
 
+def test_what_a_path_carries_is_a_column_when_it_is_too_little() -> None:
+    documents = both()
+    assert "Carries" not in paths_table(documents).columns
+    documents["edge-fra-1"]["paths"][0] |= {"mtu": 1300, "mtu_configured": 1420, "mtu_state": "complete"}
+    table = paths_table(documents)
+    at = table.columns.index("Carries")
+    assert sorted(row[at].text for row in table.rows)[-1] == "1300 B"
+
+
 def test_the_worst_path_comes_first_with_since_when_and_share() -> None:
     documents = both()
     documents["edge-fra-1"]["paths"][1]["since"] = documents["edge-fra-1"]["started_at"] + 20

@@ -56,7 +56,7 @@ function strand(path, index, seen, curves, options) {
       : make("span", {class: "fact wide"}, make("small", {}, "round trip, loss"), make("small", {}, "not measured yet")),
     fact("sent", count(path.sent)), fact("kept", count(path.kept)), fact("eliminated", count(path.eliminated)), fact("lost", count(path.lost), "sent on this path and not arrived, since both nodes started"),
     sparkline(values.rtt_ms ?? values.sent_per_s ?? values.first_share, values.up, "state of the last 10 minutes"),
-    path.detail ? make("span", {class: "why detail"}, path.detail + (path.since == null ? "" : `, since ${clock(path.since)} UTC`)) : "");
+    path.detail ? make("span", {class: "why detail"}, path.detail + (path.since == null || path.state === "up" ? "" : `, since ${clock(path.since)} UTC`)) : "");
 }
 
 export function showLinks(seen, curves, options) {

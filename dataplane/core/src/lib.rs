@@ -2,7 +2,8 @@
 //!
 //! `Node` is the engine that a shard runs. A datagram's way through it: `wire` and `hop` (the header), `receive`, `session` and
 //! `seal` (keys), `sequence` and `order` (elimination, ordering), `deliver` with `role` (what edge, intermediate and gateway do
-//! with it), `transmit` (cut, seal once, copy). `handshake`, `cookie` and `gate` make sessions.
+//! with it), `transmit` (cut, seal once, copy). `mtu` and `sizing` find out what paths carry, `oversized` deals with what they
+//! do not. `handshake`, `cookie` and `gate` make sessions.
 
 pub mod cookie;
 mod deliver;
