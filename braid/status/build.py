@@ -223,7 +223,7 @@ def _path(
 
 
 def _path_set(entry: Json, names: _Names) -> PathSetStatus:
-    return PathSetStatus(names.node(entry["peer"]), entry["copies"], entry["mtu"], tuple(entry.get("active", ())))
+    return PathSetStatus(names.node(entry["peer"]), entry["set"], entry["mtu"], tuple(entry.get("active", ())))
 
 
 def _health(

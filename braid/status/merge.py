@@ -176,7 +176,7 @@ _RULES: dict[str, Rule] = {
             **_MEASURED,
         },
     ),
-    "sets": _listed(("peer", "copies"), {"mtu": min}),
+    "sets": _listed(("peer", "set"), {"mtu": min}),
     "fragmented": sum,
     "pairs": _listed(("peer", "a", "b"), {"probes": sum, "both_lost": sum}),
     "received": _listed(("peer", "id"), {"first": sum, "eliminated": sum}),

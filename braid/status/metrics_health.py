@@ -52,9 +52,9 @@ def _paths(status: NodeStatus) -> Iterator[Metric]:
     )
     yield gauge(
         "braid_path_set_mtu_bytes",
-        "Largest packet that all paths to the peer carry which packets with so many copies take",
-        ("peer", "copies"),
-        [((item.peer, str(item.copies)), item.mtu) for item in status.path_sets],
+        "Largest packet that all paths carry which packets on this set take",
+        ("peer", "set"),
+        [((item.peer, str(item.number)), item.mtu) for item in status.path_sets],
     )
     for name, text, field, unit in (
         ("braid_path_mtu_bytes", "Largest packet that the path carries, where known", "mtu", 1),

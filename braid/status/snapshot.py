@@ -170,10 +170,11 @@ class PathStatus:
 
 @dataclass(frozen=True, slots=True)
 class PathSetStatus:
-    """The paths to a peer that packets with so many copies take."""
+    """Paths to a peer that the packets of some applications take."""
 
     peer: str
-    copies: int
+    number: int
+    """That of the copies, or an application's own: ``braid.desired``."""
     mtu: int
     """Bytes of the largest packet that all of them carry; larger ones are cut, or their senders told."""
     active: tuple[int, ...]

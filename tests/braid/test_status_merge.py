@@ -29,7 +29,7 @@ ONE: dict[str, Any] = {
     ],
     "paths": [{"peer": 31, "id": 0, "route": [21, 31], "in_use": True, "arrives": True, "copies_sent": 100,
                "mtu": 1420, "mtu_state": "complete", "mtu_ms_ago": 900, "mtu_probe_bytes": 3000}],
-    "sets": [{"peer": 31, "copies": 2, "mtu": 1420, "active": [0]}],
+    "sets": [{"peer": 31, "set": 2, "mtu": 1420, "active": [0]}],
     "fragmented": 2,
     "received": [{"peer": 31, "id": 0, "via": 21, "first": 50, "eliminated": 40}],
     "last_turn_ms": 3,

@@ -163,7 +163,7 @@ def test_a_silent_path_and_since_when() -> None:
     assert found["braid_path_silent{path=1,peer=gw-sto-1,regions=mid-lon}"] == 0
     assert found["braid_path_first_copy_ratio{path=0,peer=gw-sto-1,via=mid-ams-1}"] == 0.5
     assert found["braid_path_mtu_bytes{path=0,peer=gw-sto-1,regions=mid-ams}"] == 1340
-    assert found["braid_path_set_mtu_bytes{copies=2,peer=gw-sto-1}"] == 1340
+    assert found["braid_path_set_mtu_bytes{peer=gw-sto-1,set=2}"] == 1340
     assert found["braid_changes_total{kind=path,tone=bad}"] == 2
     assert found["braid_summaries_known_nodes"] == 4
 
