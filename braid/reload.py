@@ -59,6 +59,7 @@ def restart_needed(before: Topology, after: Topology, name: str) -> list[str]:
         "shards": (old.shards, new.shards),
         "status": (old.status, new.status),
         "dns_listen": (old.dns_listen, new.dns_listen),
+        "powerdns": (old.powerdns, new.powerdns),
         "MTU of the overlay": (inner_mtu(before), inner_mtu(after)),
     }
     return [what for what, (left, right) in changes.items() if left != right]

@@ -39,7 +39,7 @@ _BYTE = [bytes((number,)) for number in range(256)]
 _EMPTY = Reply()
 
 
-class _Result(NamedTuple):
+class Result(NamedTuple):
     rcode: int
     reply: Reply = _EMPTY
     zone: Zone | None = None
@@ -48,7 +48,7 @@ class _Result(NamedTuple):
     """Prefix length of clients for whom it is right; 0 is everybody."""
 
 
-_REFUSED = _Result(gate.REFUSED)
+_REFUSED = Result(gate.REFUSED)
 
 
 class Responder:
@@ -92,7 +92,7 @@ class Responder:
         self, data: bytes, end: int, rd: int, asked: Steered, additional: Additional, client: bytes, now: float
     ) -> bytes | None:
         counters = self.counters
-        result = self._steer(asked, additional.client or sender(client), self.view)
+        result = steer(asked, additional.client or sender(client), self.view, counters)
         counters.queries["udp", asked.label, "NOERROR"] += 1
         opt = additional.opt
         if additional.after is not None:
@@ -111,7 +111,7 @@ class Responder:
         options, known = b"", False
         if isinstance(query, Fault):
             counters.faults[query.reason] += 1
-            result, label, flags = _Result(query.rcode), "other", query.opcode << 11
+            result, label, flags = Result(query.rcode), "other", query.opcode << 11
         else:
             result, label, flags = self._resolve(query, client, view, local), TYPE_NAMES.get(query.qtype, "other"), 0
             if query.edns is not None:
@@ -125,7 +125,7 @@ class Responder:
         return self._finish(ident, query.question, flags, result, opt, limit, None if known else client, now)
 
     def _finish(
-        self, ident: bytes, question: bytes, flags: int, result: _Result, opt: bytes, limit: int,
+        self, ident: bytes, question: bytes, flags: int, result: Result, opt: bytes, limit: int,
         client: bytes | None, now: float,
     ) -> bytes | None:  # fmt: skip
         """The answer over UDP if the rate limit lets it go to ``client``; None is whom it does not count."""
@@ -157,47 +157,49 @@ class Responder:
             options += self._keepalive
         return options, known
 
-    def _resolve(self, query: Query, client: bytes, view: View, local: bool) -> _Result:
+    def _resolve(self, query: Query, client: bytes, view: View, local: bool) -> Result:
         if query.qclass != CLASS_IN:
             if not query.question:
-                return _Result(NOERROR)
+                return Result(NOERROR)
             if (query.qclass, query.qtype) != (CLASS_CH, TYPE_TXT):
                 return _REFUSED
             if local and asks_to_explain(query.name):
                 asker = client_of(client, query.edns.subnet if query.edns else None, ClientSubnetUse.ALL)
-                return _Result(NOERROR, explain_reply(view, query.name, asker))
+                return Result(NOERROR, explain_reply(view, query.name, asker))
             reply = view.chaos.get(query.name)
-            return _REFUSED if reply is None else _Result(NOERROR, reply)
+            return _REFUSED if reply is None else Result(NOERROR, reply)
         found = view.zones.find(query.name)
         if found is None:
             return _REFUSED
         zone, name = found
         if name is None:
-            return _Result(NXDOMAIN, NODATA, zone)
+            return Result(NXDOMAIN, NODATA, zone)
         asked = name.steered.get(query.qtype)
         if asked is not None:
             subnet = None if query.edns is None else query.edns.subnet
-            return self._steer(asked, client_of(client, subnet, view.config.settings.client_subnet), view)
-        return _Result(NOERROR, name.replies.get(query.qtype, name.otherwise), zone)
+            asker = client_of(client, subnet, view.config.settings.client_subnet)
+            return steer(asked, asker, view, self.counters)
+        return Result(NOERROR, name.replies.get(query.qtype, name.otherwise), zone)
 
-    def _steer(self, asked: Steered, client: Client, view: View) -> _Result:
-        application, zone, _, vips, vips_degraded, varies = asked
-        counters = self.counters
-        edges, scope, reason, _ = view.decide(client.version, client.number, application)
-        if not client.passed_on:
-            scope = 0
-        counters.decisions[reason] += 1
-        if application in view.troubled:
-            vips = vips_degraded
-        if len(edges) == 1:
-            counters.answers[application, view.edge_names[edges[0]]] += 1
-            reply = vips[edges[0]]
-        else:
-            reply = _merged([found for edge in edges if (found := vips[edge]) is not None])
-        if reply is None:
-            # Elsewhere it may be different, unless no edge has addresses of this family.
-            return _Result(NOERROR, NODATA, zone, scope if varies else 0)
-        return _Result(NOERROR, reply, zone, scope)
+
+def steer(asked: Steered, client: Client, view: View, counters: Counters) -> Result:
+    """The VIPs for one client, counted as an answer."""
+    application, zone, _, vips, vips_degraded, varies = asked
+    edges, scope, reason, _ = view.decide(client.version, client.number, application)
+    if not client.passed_on:
+        scope = 0
+    counters.decisions[reason] += 1
+    if application in view.troubled:
+        vips = vips_degraded
+    if len(edges) == 1:
+        counters.answers[application, view.edge_names[edges[0]]] += 1
+        reply = vips[edges[0]]
+    else:
+        reply = _merged([found for edge in edges if (found := vips[edge]) is not None])
+    if reply is None:
+        # Elsewhere it may be different, unless no edge has addresses of this family.
+        return Result(NOERROR, NODATA, zone, scope if varies else 0)
+    return Result(NOERROR, reply, zone, scope)
 
 
 def _merged(replies: list[Reply]) -> Reply | None:

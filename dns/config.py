@@ -51,6 +51,7 @@ class DnsConfig:
     vip_pools: tuple[IPNetwork, ...] = ()
     copies: Mapping[str, int] = field(default_factory=dict)
     """Application -> disjoint paths that it asks for; 1 without an entry."""
+    powerdns: SocketAddress | None = None
     fail_closed: frozenset[str] = frozenset()
     """Applications without an answer while no edge is in working order."""
 
@@ -84,6 +85,7 @@ def dns_config(topology: Topology, node: str) -> DnsConfig:
     return DnsConfig(
         node=node,
         listen=own.dns_listen,
+        powerdns=own.powerdns,
         zone=topology.zone,
         servers=servers,
         edges=edges,

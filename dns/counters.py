@@ -34,6 +34,8 @@ class Counters:
     switches: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(application, reason): changes that move clients. A reason is what an edge can do from now on, as standings are
     called, ``delay`` or ``spill``."""
+    powerdns: Counter[str] = field(default_factory=Counter)
+    """Calls of an operator's PowerDNS, by method."""
     connections: int = 0
     """TCP connections open now."""
     closed: Counter[str] = field(default_factory=Counter)
@@ -47,7 +49,7 @@ class Counters:
         named |= {f"switches/{'/'.join(labels)}": n for labels, n in self.switches.items()}
         named |= {f"faults/{reason}": n for reason, n in self.faults.items()}
         named |= {f"drops/{reason}": n for reason, n in self.drops.items()}
-        for family in ("decisions", "limited", "cookies", "closed"):
+        for family in ("decisions", "limited", "cookies", "closed", "powerdns"):
             named |= {f"{family}/{label}": n for label, n in getattr(self, family).items()}
         named |= {f"subnets/family{family}": n for family, n in self.subnets.items()}
         single = {

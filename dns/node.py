@@ -16,6 +16,7 @@ from dns.changes import REMEMBERED, Change, changes
 from dns.cookies import Cookies
 from dns.counters import Counters
 from dns.limit import RateLimiter
+from dns.powerdns_http import serve_powerdns
 from dns.sockets import bind
 from dns.status import steering_document
 from dns.tcp import IDLE_LIMIT, TcpService
@@ -198,11 +199,16 @@ async def serve(
         for address in config.listen:
             datagrams.append(await bind(address, socket.SOCK_DGRAM))
             listeners.append(await bind(address, socket.SOCK_STREAM))
+        feed = None
+        if config.powerdns is not None:
+            feed = await bind(config.powerdns, socket.SOCK_STREAM, "powerdns")
         async with trio.open_nursery() as nursery:
             for bound in datagrams:
                 nursery.start_soon(serve_udp, bound, service.responder)
             for listener in listeners:
                 nursery.start_soon(tcp.serve, listener)
+            if feed is not None:
+                nursery.start_soon(serve_powerdns, feed, service.responder)
             task_status.started(service)
             while True:
                 await trio.sleep(REFRESH_INTERVAL)

@@ -53,7 +53,7 @@ def make_zones(config: DnsConfig) -> Zones:
         for owner, name in names.items()
         for kind, asked in name.steered.items()
     }
-    return Zones(names, steered)
+    return Zones(names, steered, tuple({name.zone.apex: name.zone for name in names.values()}.values()))
 
 
 def _forward(config: DnsConfig) -> dict[bytes, Name]:

@@ -25,19 +25,18 @@ class DnsBindError(StartError):
     """A listen address that cannot be had; names the address and the remedy."""
 
 
-async def bind(address: SocketAddress, kind: socket.SocketKind) -> socket.socket:
-    """Returns a bound, non-blocking socket; a listening one for ``SOCK_STREAM``. Raises ``DnsBindError``."""
+async def bind(address: SocketAddress, kind: socket.SocketKind, key: str = "dns_listen") -> socket.socket:
+    """Returns a bound, non-blocking socket; a listening one for ``SOCK_STREAM``. Raises ``DnsBindError``, which names
+    the topology's ``key``."""
     with trio.move_on_after(BIND_PATIENCE):
         while True:
             try:
                 return _bind_now(address, kind)
             except OSError as error:
                 if error.errno != errno.EADDRNOTAVAIL:
-                    raise DnsBindError(_explain(address, kind, error)) from error
+                    raise DnsBindError(_explain(address, kind, key, error)) from error
             await trio.sleep(0.1)
-    raise DnsBindError(
-        f"dns_listen {address}: is no address of this host; correct dns_listen in the topology or add the address"
-    )
+    raise DnsBindError(f"{key} {address}: is no address of this host; correct {key} in the topology or add the address")
 
 
 def packed_address(host: str) -> bytes:
@@ -75,11 +74,11 @@ def _enlarge(bound: socket.socket) -> None:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
-def _explain(address: SocketAddress, kind: socket.SocketKind, error: OSError) -> str:
+def _explain(address: SocketAddress, kind: socket.SocketKind, key: str, error: OSError) -> str:
     transport = "tcp" if kind == socket.SOCK_STREAM else "udp"
     remedy = {
         errno.EADDRINUSE: "another program answers there; stop it or choose another address",
         errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
         errno.EPERM: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
-    }.get(error.errno or 0, "correct dns_listen in the topology")
-    return f"dns_listen {address} ({transport}): {error.strerror}; {remedy}"
+    }.get(error.errno or 0, f"correct {key} in the topology")
+    return f"{key} {address} ({transport}): {error.strerror}; {remedy}"

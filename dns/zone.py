@@ -62,6 +62,7 @@ class Zones:
     names: Mapping[bytes, Name]
     steered: Mapping[bytes, Steered]
     """The same of all names, by question: name, type and class, in lower case."""
+    apexes: tuple[Zone, ...] = ()
 
     def find(self, name: bytes) -> tuple[Zone, Name | None] | None:
         """The zone, and the name that answers, which may be a wildcard; None outside every zone.

@@ -2,7 +2,8 @@
 # Installs the system packages that building, testing and running Braid need and that are missing, with apt-get.
 #   tools/setup.sh            install what is missing (root), or print the command (not root)
 #   tools/setup.sh --rust     the Rust toolchain too
-#   tools/setup.sh --test     a browser for the tests of the status page too, where apt-get has one; never fails for it
+#   tools/setup.sh --test     what only tests need (other name servers, a resolver, a browser), where apt-get has it;
+#                             never fails for it
 #   tools/setup.sh --python   print the Python to use, 3.11 or newer; nothing is installed
 #   tools/setup.sh --cargo    fail with one line if Rust is missing or too old; nothing is installed
 set -euo pipefail
@@ -98,6 +99,22 @@ install_packages() {
     apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
+# Name servers of Debian start with their installation and at every boot; the tests start their own.
+install_without_starting() {
+    local policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    install_packages "$@"
+    if command -v systemctl >/dev/null; then
+        for service in unbound pdns; do
+            [[ " $* " == *" $service"* ]] && systemctl disable --quiet "$service" 2>/dev/null || true
+        done
+    fi
+}
+
 case ${1-} in
     --python)
         find_python || { say "Python 3.11 or newer is needed: run 'make setup' as root"; exit 1; }
@@ -106,6 +123,15 @@ case ${1-} in
         rust_suits || { explain_rust; exit 1; }
         ;;
     --test)
+        PATH=$PATH:/usr/sbin:/sbin
+        missing=()
+        need knot-dnsutils command -v kdig
+        need unbound command -v unbound
+        need pdns-server command -v pdns_server
+        need pdns-backend-remote sh -c 'ls /usr/lib/*/pdns/libremotebackend.so'
+        if ((${#missing[@]})) && { [ "$(id -u)" != 0 ] || ! (install_without_starting "${missing[@]}"); }; then
+            say "without ${missing[*]}: the tests of DNS with them will be skipped"
+        fi
         command -v chromium >/dev/null && exit 0
         # Ubuntu's package is an empty one that leads to a snap.
         version=$(candidate chromium || true)

@@ -121,6 +121,7 @@ def _node(name: str, shape: NodeShape, role: Role) -> Node:
         vip_pools=shape.vip_pools,
         snat_pools=shape.snat_pools,
         dns_listen=shape.dns_listen,
+        powerdns=shape.powerdns,
     )
 
 

@@ -133,6 +133,8 @@ class Node:
     snat_pools: tuple[IPNetwork, ...] = ()
     """Gateway: the source addresses that target servers see."""
     dns_listen: tuple[SocketAddress, ...] = ()
+    powerdns: SocketAddress | None = None
+    """DNS: where a PowerDNS of the operator asks for the same decisions over HTTP; None is nowhere."""
     """DNS: addresses answered on."""
 
 

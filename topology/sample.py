@@ -79,6 +79,7 @@ nodes:
     region: dns
     underlay: [198.51.100.41, "2001:db8:0:1::41"]
     dns_listen: ["203.0.113.53:53", "[2001:db8:0:a::53]:53"]
+    # powerdns: "127.0.0.1:8053"   # name servers of your own (PowerDNS) ask here for the same decisions; no login
 
 # Which regions' nodes are neighbours, and what crossing costs (milliseconds by convention). Without this key every edge
 # and gateway region reaches every intermediate region at cost 1. Intermediate regions may be chained, up to four.

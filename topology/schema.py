@@ -30,6 +30,7 @@ from topology.model import (
 UDP_PORT = 7400
 STATUS_PORT = 7480
 DNS_PORT = 53
+POWERDNS_PORT = 8053
 MIN_MTU = 1376
 """1280 bytes, IPv6's least MTU, inside a datagram with 96 bytes of our headers."""
 
@@ -194,6 +195,7 @@ Address = Annotated[IPAddress, PlainValidator(_address)]
 Prefix = Annotated[IPNetwork, PlainValidator(_prefix)]
 StatusAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, STATUS_PORT))]
 DnsAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, DNS_PORT))]
+PowerDnsAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, POWERDNS_PORT))]
 Ports = Annotated[PortRange, PlainValidator(_ports)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
@@ -266,6 +268,7 @@ class NodeShape(Shape):
     vip_pools: tuple[Prefix, ...] = ()
     snat_pools: tuple[Prefix, ...] = ()
     dns_listen: tuple[DnsAddress, ...] = ()
+    powerdns: PowerDnsAddress | None = None
 
 
 class LinkShape(Shape):

@@ -25,6 +25,7 @@ DNS_COUNTERS = {
     "limited": ("braid_dns_limited_answers", "Answers held back by the rate limit", ("action",)),
     "subnets": ("braid_dns_client_subnet_queries", "Queries with a client prefix", ("family",)),
     "closed": ("braid_dns_tcp_connections_closed", "TCP connections ended", ("reason",)),
+    "powerdns": ("braid_dns_powerdns_calls", "Calls of an operator's PowerDNS", ("method",)),
     "cookies": ("braid_dns_cookie_queries", "Queries with a DNS cookie, by what it was worth", ("result",)),
 }
 

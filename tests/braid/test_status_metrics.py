@@ -22,6 +22,7 @@ DNS = {
     "faults/name": 6,
     "drops/short": 1,
     "closed/idle": 2,
+    "powerdns/lookup": 6,
     "connections": 3,
     "truncated": 5,
     "standings/shop/edge-fra-1": 2,

@@ -81,6 +81,8 @@ def _machines(draft: Draft) -> Iterator[tuple[Key, IPAddress, str]]:
             yield ("nodes", name, "status"), node.status.host, "status address"
         for position, listener in enumerate(node.dns_listen):
             yield ("nodes", name, "dns_listen", position), listener.host, "DNS address"
+        if node.powerdns is not None:
+            yield ("nodes", name, "powerdns"), node.powerdns.host, "address for PowerDNS"
     for network, shape in document.lab.networks.items():
         for member, addresses in shape.members.items():
             for position, address in enumerate(addresses):
@@ -106,13 +108,15 @@ def _underlay_ports_differ(draft: Draft) -> None:
 
 
 def _listeners_differ(draft: Draft) -> None:
-    """TCP listeners: status and DNS. Several nodes on one machine share its addresses, wildcards are the machine's."""
+    """TCP listeners. Several nodes on one machine share its addresses, wildcards are the machine's."""
     owners: dict[SocketAddress, str] = {}
     for name, node in draft.document.nodes.items():
         listeners: list[tuple[Key, SocketAddress]] = [
             (("nodes", name, "dns_listen", position), listener) for position, listener in enumerate(node.dns_listen)
         ]
         listeners.append((("nodes", name, "status"), status_address(node)))
+        if node.powerdns is not None:
+            listeners.append((("nodes", name, "powerdns"), node.powerdns))
         for key, listener in listeners:
             if listener.host.is_unspecified or listener.host.is_loopback:
                 continue

@@ -16,7 +16,7 @@ _KEYS_OF_ROLE = {
     Role.EDGE: ("serves", "vip_pools", "weight", "capacity"),
     Role.INTERMEDIATE: (),
     Role.GATEWAY: ("snat_pools",),
-    Role.DNS: ("dns_listen",),
+    Role.DNS: ("dns_listen", "powerdns"),
 }
 _NEEDED = {
     Role.EDGE: ("vip_pools", "an edge without VIPs serves nobody", "give it a prefix, for instance [192.0.2.128/26]"),
