@@ -17,6 +17,7 @@ from braid.candidates import set_number
 from braid.desired import TARGETS, Desired, PathSet
 from braid.events import Control, CoreEvent, Established, Failed, Initiation, Losses
 from braid.identity import read_certificate
+from braid.joint import JointLosses
 from braid.measured import Reports, own_links, own_paths
 from braid.pathwatch import PathWatch, round_trips, samples
 from braid.peers import PeerCertificates, own_problem, refusal, wanted
@@ -25,6 +26,7 @@ from braid.redundancy.application import Mode
 from braid.redundancy.node import Redundancy
 from braid.role import NodeHandle, RoleRuntime, Situation
 from braid.session import Accept, Close, Command, Initiate, Log, Refuse, Relation, SessionManager
+from braid.status.snapshot import ChosenSet
 from topology.policy import TargetLoss
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ class ControlPlane:
         self._watch = PathWatch()
         self._round_trips: dict[int, float] = {}
         self._traffic: dict[str, int] = {}
+        self._joint = JointLosses()
         self._desired: Desired | None = None
         self._names: dict[Relation, str] = {}
         self._wake = trio.Event()
@@ -147,7 +150,9 @@ class ControlPlane:
         told = self.reports()
         links = {**told.links, **own_links(self.topology, self.name, snapshot)}
         paths = own_paths(self.topology, self.name, snapshot)
-        dearer = self._paths.observe(self.topology, self.name, links, paths, told.loads, now)
+        self._joint.observe(snapshot, now)
+        pairs = self._joint.costs(self.topology)
+        dearer = self._paths.observe(self.topology, self.name, links, paths, told.loads, now, pairs)
         if not broken and not dearer:
             return
         before = self._routes()
@@ -325,9 +330,17 @@ class ControlPlane:
         else:
             log.info("other paths are used by what was measured")
 
-    def why(self, peer: str, copies: int) -> str:
-        """Why the paths to a peer were chosen, in words."""
-        return self._paths.why(self.name, peer, copies)
+    def choices(self) -> tuple[ChosenSet, ...]:
+        """The sets of paths that this node chose, and why."""
+        names = {int(node.number): node.name for node in self.topology.nodes.values()}
+        found = []
+        for each in self._path_sets():
+            peer = names.get(each.peer)
+            if peer is not None:
+                lost = self._joint.of(each.peer, [path.route for path in each.paths])
+                why = self._paths.why(self.name, peer, each.copies)
+                found.append(ChosenSet(peer, each.copies, why, lost.probes, lost.both))
+        return tuple(found)
 
     def _avoided(self) -> dict[str, list[str]]:
         names = {int(node.number): node.name for node in self.topology.nodes.values()}

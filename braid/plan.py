@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from braid.candidates import as_candidate, candidate_routes
 from braid.desired import MAX_PATH_ID, Neighbour, PathChoice, PathSet
 from braid.redundancy.node import Selection
+from topology.costs import Costs
 from topology.graph import neighbours
 from topology.health import Health
 from topology.model import NodeNumber, PortRange, Role, SocketAddress, Topology
@@ -104,6 +105,7 @@ class PathPlanner:
         self._health: Health | None = None
         self._kept: dict[Wish, tuple[tuple[str, ...], ...]] = {}
         """Regions of the paths that were chosen last."""
+        self._pairs: dict[tuple[str, str], float] = {}
         self.chosen: dict[Wish, Routes] = {}
         """What the last plan chose."""
         self._reasons: dict[Wish, str] = {}
@@ -113,17 +115,26 @@ class PathPlanner:
         """Regions of the paths that were to choose from, by peer."""
 
     def observe(
-        self, topology: Topology, name: str, links: Mapping[NodePair, Measure], paths: Mapping[Nodes, Measure],
-        loads: Mapping[str, float], now: float,
-    ) -> bool:  # fmt: skip
-        """Take in what was measured (``Health.observe``). True when it may change a choice."""
+        self,
+        topology: Topology,
+        name: str,
+        links: Mapping[NodePair, Measure],
+        paths: Mapping[Nodes, Measure],
+        loads: Mapping[str, float],
+        now: float,
+        pairs: Mapping[tuple[str, str], float] | None = None,
+    ) -> bool:
+        """Take in what was measured (``Health.observe``), and charges for pairs of regions. True when it may change a
+        choice."""
         planner, health = self._of(topology, name)
         loads_before = health.loads
         changed = health.observe(links, paths, loads, now)
-        if changed.links or changed.regions:
-            planner.update(changed)
+        costs = Costs(changed.links, changed.regions, pairs or {})
+        self._pairs |= costs.pairs
+        if costs != Costs():
+            planner.update(costs)
             self._reasons.clear()
-        return bool(changed.links or changed.regions or health.loads != loads_before)
+        return costs != Costs() or health.loads != loads_before
 
     def why(self, name: str, peer: str, copies: int) -> str:
         """The reason for the choice of this node, for people; empty where nothing was chosen."""
@@ -143,7 +154,8 @@ class PathPlanner:
             before, self._planner, self._health = self._health, Planner(topology), Health(topology, name)
             self._kept = {}
             if before is not None:
-                self._planner.update(self._health.take_over(before))
+                measured = self._health.take_over(before)
+                self._planner.update(Costs(measured.links, measured.regions, self._pairs))
         return self._planner, self._health
 
     def plan(

@@ -112,7 +112,7 @@ class View:
 
     def overlay(self) -> tuple[Overlay, tuple[Choice, ...]]:
         seen = self._exchange.overlay(self.snapshot())
-        return seen, choices(self._control.topology, seen)
+        return seen, choices(seen)
 
     def _status(self, counters: dict[str, Any]) -> NodeStatus:
         control = self._control
@@ -133,6 +133,7 @@ class View:
                 applications=control.numbers.names,
                 dns=control.role.counters(),
                 load=self._load.share,
+                chosen=control.choices(),
             ),
         )
 

@@ -124,11 +124,16 @@ class Planner:
         found.sort(key=lambda path: (path.cost, len(path.regions), path.regions))
         return Choice(tuple(found), overlap(network, self.topology, walks))
 
+    @property
+    def charges(self) -> dict[frozenset[str], float]:
+        """Of two regions, for having them in one set."""
+        return {frozenset(pair): cost for pair, cost in self._pairs.items() if cost}
+
     def total(self, choice: Choice) -> float:
         """What the set costs, with what is charged for having two of its regions together."""
-        tolls = {frozenset(pair): cost for pair, cost in self._pairs.items()}
+        charges = self.charges
         together = (
-            tolls.get(frozenset((a, b)), 0.0)
+            charges.get(frozenset((a, b)), 0.0)
             for one, other in combinations(choice.paths, 2)
             for a in one.regions
             for b in other.regions

@@ -48,7 +48,8 @@ def why(
         rival = planner.runner_up(source, destination, copies, without=without)
         more = planner.total(rival) - planner.total(chosen)
         reason += f"; runner-up via {_new(rival, chosen)} {more:+.3g} ms" if rival.paths else "; no other choice"
-    return "; ".join((reason, *_left_out(planner, source, destination, chosen, without)))
+    notes = (*_left_out(planner, source, destination, chosen, without), *_apart(planner, chosen))
+    return "; ".join((reason, *notes))
 
 
 def _new(rival: Choice, chosen: Choice) -> str:
@@ -73,3 +74,14 @@ def _left_out(planner: Planner, source: str, destination: str, chosen: Choice, w
         if plain < dearest and now is not None and now.cost > plain:
             found.append((plain, f"not {region.name}: {now.cost:.3g} ms measured, {plain:.3g} declared"))
     return [text for _, text in sorted(found)[:MOST_LEFT_OUT]]
+
+
+def _apart(planner: Planner, chosen: Choice) -> list[str]:
+    """Of regions that lose together, those of which one is used and the other is not."""
+    used = {region for path in chosen.paths for region in path.regions}
+    found = []
+    for pair, cost in sorted(planner.charges.items(), key=lambda item: -item[1]):
+        inside, outside = sorted(pair & used), sorted(pair - used)
+        if len(inside) == 1:
+            found.append(f"not {outside[0]} with {inside[0]}: they lose together, {cost:+.3g} ms")
+    return found[:MOST_LEFT_OUT]

@@ -61,6 +61,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         paths=paths,
         path_sets=tuple(_path_set(entry, names) for entry in core.get("sets", ())),
         received=received,
+        chosen=facts.chosen,
         applications=_applications(topology, node, sessions, paths, nat, names, facts),
         nat=_counters(NatStatus, nat) if node.role is Role.GATEWAY else None,
         relay=_counters(RelayStatus, core.get("relay", {})) if node.role is Role.INTERMEDIATE else None,

@@ -16,6 +16,7 @@ from braid.status.picture import (
     Overlay,
     PathInfo,
     RegionInfo,
+    SetInfo,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def overlay(topology: Topology, node: str, known: Mapping[int, Known], now: floa
         nodes=tuple(view.node(name) for name in topology.nodes),
         links=view.links(),
         paths=view.paths(),
+        sets=view.sets(),
         applications=view.applications(),
         changes=view.changes(),
     )
@@ -151,11 +153,22 @@ class _Seen:
         return self.arrivals.get((peer, int(self.topology.nodes[source].number), path))
 
     def _lost(self, source: str, peer: str, report: PathReport, arrival: ArrivalReport | None) -> int | None:
+        if report.reported:
+            return report.lost
         if arrival is None:
             return None
         ages = self.known[source].summary.uptime_s, self.known[peer].summary.uptime_s
         missing = report.sent - arrival.kept - arrival.eliminated
         return missing if abs(ages[0] - ages[1]) <= SAME_AGE_S and missing >= 0 else None
+
+    def sets(self) -> tuple[SetInfo, ...]:
+        return tuple(
+            SetInfo(name, self.names[item.peer], item.copies, item.why, item.joint_probes, item.joint_lost,
+                    item.passed, item.discarded, item.out_of_order, item.lost)
+            for name, entry in self.known.items()
+            for item in entry.summary.sets
+            if item.peer in self.names
+        )  # fmt: skip
 
     def applications(self) -> tuple[ApplicationInfo, ...]:
         return tuple(

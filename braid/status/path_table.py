@@ -42,6 +42,9 @@ class DirectedPath:
     loss: float | None = None
     narrow: int | None = None
     """Bytes of the largest packet that it carries, where that is less than it should be."""
+    one_way_ms: float | None = None
+    jitter_ms: float | None = None
+    trouble: str = ""
 
 
 def join_paths(documents: Documents) -> list[DirectedPath]:
@@ -79,6 +82,9 @@ def join_paths(documents: Documents) -> list[DirectedPath]:
                     silent=path.get("silent", False),
                     loss=path.get("loss"),
                     narrow=_narrow(path),
+                    one_way_ms=path.get("one_way_ms"),
+                    jitter_ms=path.get("jitter_ms"),
+                    trouble=path.get("trouble", ""),
                 )
             )
         joined += [
@@ -140,6 +146,8 @@ def paths_table(documents: Documents) -> Table:
         "Path": tuple(Cell(path.way) for path in shown),
         "Health": tuple(_path_health(path) for path in shown),
         "Round trip": tuple(Cell(DASH if path.rtt_ms is None else f"{path.rtt_ms:.1f} ms") for path in shown),
+        "One way": tuple(Cell(DASH if path.one_way_ms is None else f"{path.one_way_ms:.1f} ms") for path in shown),
+        "Jitter": tuple(Cell(DASH if path.jitter_ms is None else f"{path.jitter_ms:.1f} ms") for path in shown),
         "Loss": tuple(Cell(DASH if path.loss is None else f"{path.loss:.2%}") for path in shown),
         "Carries": tuple(Cell(DASH) if path.narrow is None else Cell(f"{path.narrow} B", "warn") for path in shown),
         "First": tuple(Cell(DASH if path.first_share is None else f"{path.first_share:.0%}") for path in shown),
@@ -150,7 +158,11 @@ def paths_table(documents: Documents) -> Table:
         "Lost": tuple(count_cell(path.lost) for path in shown),
         "Since": tuple(Cell(DASH if path.since_s is None else duration(path.since_s)) for path in shown),
     }
-    for name, tells in (("Loss", "loss"), ("Carries", "narrow"), ("Unsent", "unsent")):
+    optional = (
+        ("One way", "one_way_ms"), ("Jitter", "jitter_ms"), ("Loss", "loss"), ("Carries", "narrow"),
+        ("Unsent", "unsent"),
+    )  # fmt: skip
+    for name, tells in optional:
         if not any(getattr(path, tells) for path in shown):
             del columns[name]
     names = ("From", "To", "Path")
@@ -181,11 +193,15 @@ def services_table(documents: Documents) -> Table:
             Cell(_ends(item)),
             Cell(item["sentence"], {"protected": "good", "reduced": "warn", "down": "bad"}.get(item["state"], "dim")),
             Cell("; ".join(" > ".join(path["route"][:-1]) or "direct" for path in item["paths"])),
+            Cell(DASH if item.get("joint_loss") is None else f"{item['joint_loss']:.2%}"),
+            *(count_cell(item.get(key)) for key in ("eliminated", "repaired", "out_of_order", "lost")),
             Cell(item["why"], "dim"),
         )
         for item in chosen
     )
-    return Table("Services", ("Application", "From > To", "State", "Paths", "Why"), frozenset(), rows)
+    counted = ("Lost jointly", "Eliminated", "Repaired", "Out of order", "Lost")
+    columns = ("Application", "From > To", "State", "Paths", *counted, "Why")
+    return Table("Services", columns, frozenset(counted), rows)
 
 
 def _ends(item: Mapping[str, Any]) -> str:
@@ -215,5 +231,5 @@ def _path_health(path: DirectedPath) -> Cell:
     if not path.in_use:
         return Cell(path.detail, "warn") if path.silent else Cell("not in use", "dim")
     if path.up:
-        return Cell("up", "good")
+        return Cell(f"up, {path.trouble}", "warn") if path.trouble else Cell("up", "good")
     return Cell(f"down: {path.detail}" if path.detail else "down", "bad")

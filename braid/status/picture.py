@@ -62,6 +62,22 @@ class PathInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class SetInfo:
+    """A set of paths as its source chose it; the counters are what the source received from the destination."""
+
+    source: str
+    destination: str
+    copies: int
+    why: str
+    joint_probes: int
+    joint_lost: int
+    passed: int
+    discarded: int
+    out_of_order: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class ApplicationInfo:
     node: str
     name: str
@@ -104,6 +120,7 @@ class Overlay:
     nodes: tuple[NodeInfo, ...]
     links: tuple[LinkInfo, ...]
     paths: tuple[PathInfo, ...]
+    sets: tuple[SetInfo, ...]
     applications: tuple[ApplicationInfo, ...]
     changes: tuple[ChangeInfo, ...]
     """Newest first."""
@@ -124,8 +141,16 @@ class Choice:
     since: float | None
     why: str
     joint_loss: float | None
-    """Share of packets lost on all paths at once. None: not measured yet."""
+    """Share of the last ten minutes' probes lost on all paths at once. None, here and below: not measured yet."""
+    joint_probes: int | None
     repaired: int | None
+    """Copies lost of packets that another copy brought."""
+    passed: int | None
+    """What the receiver made of all packets from this source: first copies, copies eliminated, packets that came out of
+    order, packets of which no copy came."""
+    eliminated: int | None
+    out_of_order: int | None
+    lost: int | None
     paths: tuple[PathInfo, ...]
     changes: tuple[ChangeInfo, ...]
     """The last ones about its paths, newest first."""

@@ -196,6 +196,19 @@ class ReceivedStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ChosenSet:
+    """The paths that this node chose to a peer, for packets with this number of copies."""
+
+    peer: str
+    copies: int
+    why: str
+    """"cheapest disjoint pair; runner-up via mid-lon +4 ms"."""
+    joint_probes: int
+    """Probes of the last ten minutes on the two of the paths that lost least together, and those lost on both."""
+    joint_lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class TargetStatus:
     application: str
     address: str
@@ -307,6 +320,7 @@ class NodeStatus:
     paths: tuple[PathStatus, ...] = ()
     path_sets: tuple[PathSetStatus, ...] = ()
     received: tuple[ReceivedStatus, ...] = ()
+    chosen: tuple[ChosenSet, ...] = ()
     applications: tuple[ApplicationStatus, ...] = ()
     nat: NatStatus | None = None
     """Gateways only."""
@@ -362,6 +376,7 @@ class Facts:
     """Names by the core's application index. Empty: the order of the topology."""
     dns: Mapping[str, int] = field(default_factory=dict)
     load: float | None = None
+    chosen: tuple[ChosenSet, ...] = ()
 
 
 class NodeView(Protocol):

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 
 from braid.status.protection import AVOIDED
 from braid.status.size import narrowness
+from braid.status.snapshot import Recovery
 
 if TYPE_CHECKING:
     from braid.status.changes import Change
-    from braid.status.snapshot import NodeStatus
+    from braid.status.snapshot import ChosenSet, NodeStatus, PathStatus
     from topology.model import Topology
 
 TOLD_CHANGES = 5
 TEXT = 120
 """Characters of a text that are told."""
+LONG_TEXT = 190
+"""Of the reason for a choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,26 @@ class PathReport:
     route: tuple[int, ...]
     """Next hop first, peer last."""
     detail: str
-    """Why it is silent."""
+    """Why it is silent, or what is worse than it should be."""
+    reported: int | None = None
+    """Copies whose fate the peer has reported, and those of them that it did not receive. None: it was not told."""
+    lost: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetReport:
+    """Of a peer: why these paths go there, and what came from there on all paths together."""
+
+    peer: int
+    copies: int
+    joint_probes: int
+    joint_lost: int
+    passed: int
+    """802.1CB counters of the session with the peer, as this node receives."""
+    discarded: int
+    out_of_order: int
+    lost: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +128,7 @@ class Summary:
     arrivals: tuple[ArrivalReport, ...] = ()
     applications: tuple[ApplicationSummary, ...] = ()
     changes: tuple[ChangeReport, ...] = ()
+    sets: tuple[SetReport, ...] = ()
     load_permille: int | None = None
     """Of the node's cores that its shards may use, how much it is busy; None: it did not say."""
 
@@ -132,7 +155,8 @@ def summary_of(status: NodeStatus, topology: Topology, changes: tuple[Change, ..
             numbers[path.peer], path.id, path.up, path.in_use, path.silent, seconds(path.since), path.copies_sent,
             micros(path.rtt_ms), micros(path.one_way_ms), micros(path.jitter_ms), _ppm(path.loss),
             tuple(numbers[name] for name in path.route),
-            plain(path.detail.removeprefix(AVOIDED) if path.silent else narrowness(path)),
+            plain(path.detail.removeprefix(AVOIDED) if path.silent else _worse(path)),
+            path.reported, path.lost,
         )
         for path in status.paths if (path.in_use or path.silent) and all(name in numbers for name in path.route)
     ]  # fmt: skip
@@ -166,13 +190,27 @@ def summary_of(status: NodeStatus, topology: Topology, changes: tuple[Change, ..
                          plain(change.cause))
             for change in changes[:TOLD_CHANGES]
         ),
+        sets=tuple(_set(chosen, status, numbers) for chosen in status.chosen if chosen.peer in numbers),
         load_permille=None if status.load is None else round(status.load * 1000),
     )  # fmt: skip
 
 
-def plain(text: str) -> str:
-    """One line of printable characters, at most ``TEXT`` of them."""
-    return "".join(character if character.isprintable() else " " for character in text[:TEXT])
+def _worse(path: PathStatus) -> str:
+    return "; ".join(filter(None, (path.trouble, narrowness(path))))
+
+
+def _set(chosen: ChosenSet, status: NodeStatus, numbers: dict[str, int]) -> SetReport:
+    found = (item.recovery for item in status.sessions if item.peer == chosen.peer and not item.adjacent)
+    came = next((recovery for recovery in found if recovery is not None), Recovery())
+    return SetReport(
+        numbers[chosen.peer], chosen.copies, chosen.joint_probes, chosen.joint_lost, came.passed, came.discarded,
+        came.out_of_order, came.lost, plain(chosen.why, LONG_TEXT),
+    )  # fmt: skip
+
+
+def plain(text: str, limit: int = TEXT) -> str:
+    """One line of printable characters, at most ``limit`` of them."""
+    return "".join(character if character.isprintable() else " " for character in text[:limit])
 
 
 def micros(milliseconds: float | None) -> int | None:

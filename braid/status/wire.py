@@ -27,6 +27,7 @@ from braid.status.summary import (
     LinkReport,
     LoadReport,
     PathReport,
+    SetReport,
     Summary,
 )
 
@@ -39,18 +40,20 @@ MAX_SEQUENCE = (1 << 63) - 1
 """So that a node can always tell something newer than what was told in its name."""
 _HEAD = struct.Struct("!BBHHBBQHB6sI")
 _READY, _DRAINING, _TRUNCATED = 1, 2, 4
-_LINK, _PATH, _ARRIVAL, _APPLICATION, _CHANGE, _PROBLEM, _LOAD = 1, 2, 3, 4, 5, 6, 7
+_LINK, _PATH, _ARRIVAL, _APPLICATION, _CHANGE, _PROBLEM, _LOAD, _SET = 1, 2, 3, 4, 5, 6, 7, 8
 _LINK_BODY = struct.Struct("!HBIIII")
 _PATH_BODY = struct.Struct("!HBBIQIIIIB")
 _ARRIVAL_BODY = struct.Struct("!HBHQQH")
 _APPLICATION_BODY = struct.Struct("!BBHIIBB")
 _CHANGE_BODY = struct.Struct("!IBB")
+_PATH_TAIL = struct.Struct("!QQ")
+_SET_BODY = struct.Struct("!HBIIQQQQ")
 _LOAD_BODY = struct.Struct("!H")
 _NONE, _NO_SHARE = 0xFFFFFFFF, 0xFFFF
 _KINDS, _TONES = tuple(Kind), tuple(Tone)
 _MAX_HOPS = 8
 
-Record = LinkReport | PathReport | ArrivalReport | ApplicationSummary | ChangeReport | LoadReport | str
+Record = LinkReport | PathReport | ArrivalReport | ApplicationSummary | ChangeReport | LoadReport | SetReport | str
 """A bare text is the reason why the node is not ready."""
 
 
@@ -119,6 +122,7 @@ def assemble(head: Summary, records: Sequence[Record]) -> Summary:
         arrivals=tuple(record for record in records if isinstance(record, ArrivalReport)),
         applications=tuple(record for record in records if isinstance(record, ApplicationSummary)),
         changes=tuple(record for record in records if isinstance(record, ChangeReport)),
+        sets=tuple(record for record in records if isinstance(record, SetReport)),
         load_permille=next((record.permille for record in records if isinstance(record, LoadReport)), None),
     )
 
@@ -140,7 +144,8 @@ def _records(summary: Summary) -> list[Record]:
     """In the order of what matters most."""
     problem = [summary.problem] if summary.problem else []
     load = [] if summary.load_permille is None else [LoadReport(summary.load_permille)]
-    return [*problem, *load, *summary.applications, *summary.paths, *summary.links, *summary.changes, *summary.arrivals]
+    return [*problem, *load, *summary.applications, *summary.paths, *summary.links, *summary.sets, *summary.changes,
+            *summary.arrivals]  # fmt: skip
 
 
 def _encode_record(record: Record) -> bytes:
@@ -155,6 +160,8 @@ def _encode_record(record: Record) -> bytes:
                 record.peer, record.id, flags, _number(record.since_s), record.sent, *measured, len(record.route)
             )
             kind, body = _PATH, fixed + struct.pack(f"!{len(record.route)}H", *record.route) + _text(record.detail, 120)
+            if record.reported is not None and record.lost is not None:
+                body += _PATH_TAIL.pack(record.reported, record.lost)
         case ArrivalReport():
             share = _NO_SHARE if record.first_permille is None else record.first_permille
             fields = (record.peer, record.id, record.via, record.kept, record.eliminated, share)
@@ -168,6 +175,11 @@ def _encode_record(record: Record) -> bytes:
             which, tone = _KINDS.index(Kind(record.kind)), _TONES.index(Tone(record.tone))
             fixed = _CHANGE_BODY.pack(_number(record.age_s), which, tone)
             kind, body = _CHANGE, fixed + _text(record.text, 120) + _text(record.cause, 120)
+        case SetReport():
+            probes = (record.joint_probes, record.joint_lost)
+            came = (record.passed, record.discarded, record.out_of_order, record.lost)
+            fixed = _SET_BODY.pack(record.peer, min(record.copies, 255), *probes, *came)
+            kind, body = _SET, fixed + _text(record.why, 190)
         case LoadReport():
             kind, body = _LOAD, _LOAD_BODY.pack(record.permille)
         case _:
@@ -218,6 +230,9 @@ def _decode_record(kind: int, body: bytes) -> Record | None:
                 return ChangeReport(age, _KINDS[which], _TONES[tone], text, cause)
             case 6:
                 return _read_text(body, 0)[0]
+            case 8:
+                fixed: tuple[int, int, int, int, int, int, int, int] = _SET_BODY.unpack_from(body)
+                return SetReport(*fixed, _read_text(body, _SET_BODY.size)[0])
             case 7:
                 (permille,) = _LOAD_BODY.unpack_from(body)
                 if permille > 1000:
@@ -233,7 +248,9 @@ def _decode_path(body: bytes) -> PathReport:
     if not 1 <= hops <= _MAX_HOPS:
         raise BadPacket(BAD_FIELD)
     route = struct.unpack_from(f"!{hops}H", body, _PATH_BODY.size)
-    detail, _ = _read_text(body, _PATH_BODY.size + 2 * hops)
+    detail, at = _read_text(body, _PATH_BODY.size + 2 * hops)
+    told = len(body) >= at + _PATH_TAIL.size
+    reported, lost = _PATH_TAIL.unpack_from(body, at) if told else (None, None)
     return PathReport(
         peer=peer,
         id=number,
@@ -248,6 +265,8 @@ def _decode_path(body: bytes) -> PathReport:
         loss_ppm=_known(loss),
         route=route,
         detail=detail,
+        reported=reported,
+        lost=lost,
     )
 
 

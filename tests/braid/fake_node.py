@@ -11,7 +11,7 @@ from braid.status.choices import choices
 from braid.status.gossip import Known
 from braid.status.overlay import overlay
 from braid.status.recorder import Recorder
-from braid.status.snapshot import Check, Facts, FlowStatus, NodeStatus, PathHealth, TargetStatus
+from braid.status.snapshot import Check, ChosenSet, Facts, FlowStatus, NodeStatus, PathHealth, TargetStatus
 from braid.status.summary import summary_of
 from topology.model import (
     Application,
@@ -249,6 +249,8 @@ def facts(**changes: Any) -> Facts:
 
 def edge_status(**changes: Any) -> NodeStatus:
     topology = small_topology()
+    why = "cheapest disjoint pair; no other choice"
+    changes = {"chosen": (ChosenSet("gw-sto-1", 2, why, 5000, 3),), **changes}
     return node_status(topology, topology.nodes["edge-fra-1"], edge_core(), facts(**changes))
 
 
@@ -258,7 +260,8 @@ def gateway_status(**changes: Any) -> NodeStatus:
         TargetStatus("shop", "10.93.0.10", None, 1, True),
         TargetStatus("shop", "10.93.0.11", None, 1, False, "connection refused"),
     )
-    return node_status(topology, topology.nodes["gw-sto-1"], gateway_core(), facts(**({"targets": targets} | changes)))
+    changes = {"targets": targets, "chosen": (ChosenSet("edge-fra-1", 2, "cheapest path", 0, 0),), **changes}
+    return node_status(topology, topology.nodes["gw-sto-1"], gateway_core(), facts(**changes))
 
 
 def middle_status(**changes: Any) -> NodeStatus:
@@ -298,7 +301,7 @@ class FakeView:
 
     def overlay(self) -> tuple[Overlay, tuple[Choice, ...]]:
         seen = overlay_of((self.snapshot(), *self.others), self.status.name, changes=self.changes)
-        return seen, choices(small_topology(), seen)
+        return seen, choices(seen)
 
     def snapshot(self) -> NodeStatus:
         if self.broken:

@@ -58,7 +58,9 @@ async def test_paths_keep_their_fields_and_add_what_they_carry(client: httpx.Asy
     assert {key: part[key] for key in kept} == {key: whole[key] for key in kept}
     there = next(choice for choice in part["choices"] if choice["direction"] == "to_gateway")
     assert (there["edge"], there["gateway"], there["application"]) == ("edge-fra-1", "gw-sto-1", "shop")
-    assert (there["state"], there["joint_loss"]) == ("reduced", None)
+    assert (there["state"], there["joint_loss"], there["why"]) == (
+        "reduced", 0.0006, "cheapest disjoint pair; no other choice",
+    )  # fmt: skip
     assert [path["route"] for path in there["paths"]] == [["mid-lon-1", "gw-sto-1"], ["mid-ams-1", "gw-sto-1"]]
     assert part["changes"] == []
     view.recorder.changes.add([Change(1.0, Kind.PATH, Tone.BAD, "x", "text", "cause")])

@@ -113,6 +113,8 @@ async def test_it_shows_the_overlay_and_fits_its_window(tmp_path: Path, name: st
         assert "reduced" in services
         assert "shop edge-fra-1" in services
         assert "protected by 1 of 2: path via mid-lon is silent since 22:14:38 UTC" in services
+        assert "lost on all paths 0.060 % delivered 995 eliminated 0 repaired 30" in services
+        assert "cheapest disjoint pair; no other choice" in services
         assert "neighbour mid-lon-1 is down" in await text(tab, "#changes-body")
         assert await tab.evaluate("document.querySelectorAll('.region').length") == 5
         assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -19,6 +19,7 @@ from braid.status.summary import (
     ChangeReport,
     LinkReport,
     PathReport,
+    SetReport,
     Summary,
     summary_of,
 )
@@ -38,6 +39,11 @@ paths = st.builds(
     PathReport, numbers, st.integers(0, 15), st.booleans(), st.booleans(), st.booleans(), measured, counts, measured,
     measured, measured, measured, st.lists(numbers, min_size=1, max_size=5).map(tuple), texts,
 )  # fmt: skip
+told = st.builds(lambda path, reported, lost: replace(path, reported=reported, lost=lost), paths, counts, counts)
+sets = st.builds(
+    SetReport, numbers, bytes_, st.integers(0, 0xFFFFFFFF), st.integers(0, 0xFFFFFFFF), counts, counts, counts, counts,
+    texts,
+)  # fmt: skip
 arrivals = st.builds(
     ArrivalReport, numbers, st.integers(0, 15), numbers, counts, counts, st.none() | st.integers(0, 1000)
 )
@@ -51,7 +57,7 @@ changes = st.builds(
 summaries = st.builds(
     Summary, numbers, st.booleans(), st.booleans(), st.just(False), st.from_regex(r"[0-9a-f]{12}", fullmatch=True),
     st.integers(0, 0xFFFFFFFF), texts, *(st.lists(kind, max_size=30).map(tuple)
-    for kind in (links, paths, arrivals, applications, changes)), st.none() | st.integers(0, 1000),
+    for kind in (links, paths | told, arrivals, applications, changes, sets)), st.none() | st.integers(0, 1000),
 )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ async function link(seen, id, range) {
 async function path(seen, id, range) {
   const found = seen.pathsByKey.get(id);
   if (!found) return null;
+  const chosen = seen.sets.find((each) => each.source === found.source && each.destination === found.destination);
   return [`${found.source} → ${found.destination}`, facts([
     ["Way", [found.source, ...found.route].join(" → ")],
     ["State", [pill(tone(found.state), word(found.state)), " ", found.detail]], ["Since", since(found.since, seen.at)],
@@ -55,7 +56,10 @@ async function path(seen, id, range) {
     ["Copies sent", count(found.sent)], ["Kept first", count(found.kept)], ["Eliminated", count(found.eliminated)], ["Lost", count(found.lost)],
     ["Round trip", found.rtt_ms == null ? "not measured yet" : millis(found.rtt_ms)],
     ["One way", found.one_way_ms == null ? "not measured yet" : millis(found.one_way_ms)],
+    ["Jitter", found.jitter_ms == null ? "not measured yet" : millis(found.jitter_ms)],
     ["Loss", found.loss == null ? "not measured yet" : percent(found.loss, 2)],
+    ["Chosen", chosen ? chosen.why : ""],
+    ["Lost on all paths of its set", chosen?.joint_probes ? `${count(chosen.joint_lost)} of ${count(chosen.joint_probes)} probes of the last 10 minutes` : ""],
   ]), ...await curves(found.source, "path", pathName(found), range), ...changesOf(seen, [...found.regions, found.destination])];
 }
 

@@ -33,7 +33,20 @@ function service(each, seen, curves, options) {
     make("span", {class: "soft since", title: each.since == null ? "" : clock(each.since) + " UTC"}, each.since == null ? "" : `for ${since(each.since, seen.at)}`));
   const rows = make("div", {class: "strands"}, each.paths.map((path, index) => strand(path, index, seen, curves, options)));
   const why = each.why && each.state !== "protected" ? make("p", {class: "why"}, each.why) : "";
-  return make("article", {class: `service ${kind}${chosen ? " chosen" : ""}`}, head, rows, why);
+  return make("article", {class: `service ${kind}${chosen ? " chosen" : ""}`}, head, rows, whole(each), why);
+}
+
+/* What the receiver made of all paths together. */
+function whole(each) {
+  if (each.passed == null) return "";
+  const joint = each.joint_loss == null ? "–" : percent(each.joint_loss, 3);
+  const facts = [
+    ["lost on all paths", joint, each.joint_probes ? `of the ${count(each.joint_probes)} probes of the last 10 minutes that went out on all of them` : "not measured yet"],
+    ["delivered", count(each.passed), "packets of this sender, of all its applications"], ["eliminated", count(each.eliminated), "further copies"],
+    ["repaired", count(each.repaired), "copies lost of packets that another copy brought"],
+    ["out of order", count(each.out_of_order), "packets that came after later ones"], ["lost", count(each.lost), "packets of which no copy came"],
+  ];
+  return make("p", {class: "whole"}, facts.map(([name, text, hint]) => make("span", {title: hint}, make("small", {}, name + " "), text)));
 }
 
 function strand(path, index, seen, curves, options) {
