@@ -30,6 +30,7 @@ from braid.reload import Reloader, revision_of
 from braid.role import StartError
 from braid.roles import role_runtime
 from braid.status.follow import follow
+from braid.threads import busy_seconds
 from braid.tun import configure_tun, configure_tun_ipv6, open_tun
 from braid.view import Loaded, View
 from braid.watchdog import exit_at_once, watch
@@ -150,7 +151,7 @@ async def run(
                 nursery.start_soon(control.run_timers)
                 nursery.start_soon(control.watch_paths)
                 await reloader.capture_addresses()
-                view = View(control, loaded, rng, trio.current_time, time.time, time.process_time)
+                view = View(control, loaded, rng, trio.current_time, time.time, lambda: sum(busy_seconds()))
                 handle = replace(control.handle(view.is_ready), topology_file=options.topology)
                 await nursery.start(role.serve, handle)
                 nursery.start_soon(follow, view.record)

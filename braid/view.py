@@ -62,7 +62,8 @@ class Load:
 
 
 class View:
-    """A ``NodeView``. ``clock`` gives monotonic seconds, ``wall`` Unix seconds, ``busy`` the process's CPU seconds."""
+    """A ``NodeView``. ``clock`` gives monotonic seconds, ``wall`` Unix seconds, ``busy`` the data
+    threads' CPU seconds."""
 
     def __init__(
         self,

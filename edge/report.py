@@ -18,10 +18,10 @@ from braid.messages import (
     split,
     split_measures,
 )
+from braid.threads import busy_seconds
 from edge.applications import gateways_of
 from edge.delay import DelayMeter
 from edge.load import Carried, LoadMeter, Spill
-from edge.threads import busy_seconds
 from topology.graph import neighbours
 from topology.model import Role
 from topology.vips import vip_for

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
+from braid.threads import busy_seconds
 from edge import threads
 from edge.load import AIM, CALM, HIGH, LOW, PACE, Carried, LoadMeter, Spill
-from edge.threads import busy_seconds
 
 
 def measured(mbit: float, cpu: float, capacity: int | None, seconds: int = 20) -> float:
