@@ -17,8 +17,7 @@ from braid.candidates import set_number
 from braid.desired import TARGETS, Desired, PathSet
 from braid.events import Control, CoreEvent, Established, Failed, Initiation, Losses
 from braid.identity import read_certificate
-from braid.joint import JointLosses
-from braid.measured import Reports, own_links, own_paths
+from braid.measured import Reports
 from braid.pathwatch import PathWatch, round_trips, samples
 from braid.peers import PeerCertificates, own_problem, refusal, wanted
 from braid.plan import AppNumbers, PathPlanner, plan_neighbours, plan_shards, usable_by_number
@@ -26,7 +25,6 @@ from braid.redundancy.application import Mode
 from braid.redundancy.node import Redundancy
 from braid.role import NodeHandle, RoleRuntime, Situation
 from braid.session import Accept, Close, Command, Initiate, Log, Refuse, Relation, SessionManager
-from braid.status.snapshot import ChosenSet
 from topology.policy import TargetLoss
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     from braid.core import CoreApi
     from braid.identity import Credentials
     from braid.redundancy.node import Change
-    from braid.status.snapshot import Check
+    from braid.status.snapshot import Check, ChosenSet
     from topology.model import Node, Topology
 
 log = logs.get(__name__)
@@ -91,7 +89,6 @@ class ControlPlane:
         self._watch = PathWatch()
         self._round_trips: dict[int, float] = {}
         self._traffic: dict[str, int] = {}
-        self._joint = JointLosses()
         self._desired: Desired | None = None
         self._names: dict[Relation, str] = {}
         self._wake = trio.Event()
@@ -147,12 +144,7 @@ class ControlPlane:
         snapshot: dict[str, Any] = self._ask(lambda: seam.read_snapshot(self.core), {})
         self._round_trips, self._traffic = round_trips(snapshot), snapshot.get("io", {})
         broken = self._watch.observe(samples(snapshot), now)
-        told = self.reports()
-        links = {**told.links, **own_links(self.topology, self.name, snapshot)}
-        paths = own_paths(self.topology, self.name, snapshot)
-        self._joint.observe(snapshot, now)
-        pairs = self._joint.costs(self.topology)
-        dearer = self._paths.observe(self.topology, self.name, links, paths, told.loads, now, pairs)
+        dearer = self._paths.look(self.topology, self.name, snapshot, self.reports(), now)
         if not broken and not dearer:
             return
         before = self._routes()
@@ -332,15 +324,7 @@ class ControlPlane:
 
     def choices(self) -> tuple[ChosenSet, ...]:
         """The sets of paths that this node chose, and why."""
-        names = {int(node.number): node.name for node in self.topology.nodes.values()}
-        found = []
-        for each in self._path_sets():
-            peer = names.get(each.peer)
-            if peer is not None:
-                lost = self._joint.of(each.peer, [path.route for path in each.paths])
-                why = self._paths.why(self.name, peer, each.copies)
-                found.append(ChosenSet(peer, each.copies, why, lost.probes, lost.both))
-        return tuple(found)
+        return self._paths.choices(self.topology, self.name, self._path_sets())
 
     def _avoided(self) -> dict[str, list[str]]:
         names = {int(node.number): node.name for node in self.topology.nodes.values()}

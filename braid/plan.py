@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from braid.candidates import as_candidate, candidate_routes
 from braid.desired import MAX_PATH_ID, Neighbour, PathChoice, PathSet
+from braid.joint import JointLosses
+from braid.measured import own_links, own_paths
 from braid.redundancy.node import Selection
+from braid.status.snapshot import ChosenSet
 from topology.costs import Costs
 from topology.graph import neighbours
 from topology.health import Health
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from braid.desired import PortMatch
+    from braid.measured import Reports
     from topology.health import NodePair, Nodes
     from topology.held import Measure
     from topology.paths import Route, Routes
@@ -106,6 +110,7 @@ class PathPlanner:
         self._kept: dict[Wish, tuple[tuple[str, ...], ...]] = {}
         """Regions of the paths that were chosen last."""
         self._pairs: dict[tuple[str, str], float] = {}
+        self._joint = JointLosses()
         self.chosen: dict[Wish, Routes] = {}
         """What the last plan chose."""
         self._reasons: dict[Wish, str] = {}
@@ -135,6 +140,23 @@ class PathPlanner:
             planner.update(costs)
             self._reasons.clear()
         return costs != Costs() or health.loads != loads_before
+
+    def look(self, topology: Topology, name: str, snapshot: Mapping[str, Any], told: Reports, now: float) -> bool:
+        """The same with the core's snapshot, and what others told."""
+        self._joint.observe(snapshot, now)
+        links = {**told.links, **own_links(topology, name, snapshot)}
+        paths = own_paths(topology, name, snapshot)
+        return self.observe(topology, name, links, paths, told.loads, now, self._joint.costs(topology))
+
+    def choices(self, topology: Topology, name: str, sets: Iterable[PathSet]) -> tuple[ChosenSet, ...]:
+        """Why these sets were chosen, and what they lose together."""
+        names = {int(node.number): node.name for node in topology.nodes.values()}
+        found = []
+        for each in sets:
+            if (peer := names.get(each.peer)) is not None:
+                lost = self._joint.of(each.peer, [path.route for path in each.paths])
+                found.append(ChosenSet(peer, each.set, self.why(name, peer, each.set), lost.probes, lost.both))
+        return tuple(found)
 
     def why(self, name: str, peer: str, copies: int) -> str:
         """The reason for the choice of this node, for people; empty where nothing was chosen."""

@@ -201,6 +201,7 @@ class ChosenSet:
 
     peer: str
     copies: int
+    """From 16 on it is the set of an application with a target (``braid.desired.PathSet``)."""
     why: str
     """"cheapest disjoint pair; runner-up via mid-lon +4 ms"."""
     joint_probes: int

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
+from braid import threads
 from braid.threads import busy_seconds
-from edge import threads
 from edge.load import AIM, CALM, HIGH, LOW, PACE, Carried, LoadMeter, Spill
 
 
