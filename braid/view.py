@@ -14,6 +14,7 @@ from braid.status.choices import choices
 from braid.status.exchange import Exchange
 from braid.status.measure import record_overlay
 from braid.status.recorder import Recorder
+from braid.status.redundancy import redundancy_statuses
 from braid.status.snapshot import Check, Facts, FlowStatus, NodeStatus
 from braid.tun import tun_is_up
 from braid.version import version
@@ -129,6 +130,7 @@ class View:
                 loaded_at=self._loaded.at,
                 checks=self.ready(),
                 avoided=control.avoided(),
+                redundancy=redundancy_statuses(control.redundancy.standings(), control.topology, control.numbers.names),
                 reload_error=self._loaded.error,
                 targets=control.role.targets(control.topology, control.name),
                 applications=control.numbers.names,

@@ -54,6 +54,8 @@ class ApplicationRedundancy:
         self.losses = losses
         self.ledger = Ledger()
         self.mode = Mode.STEADY
+        self.surge_cause = ""
+        """Of the last surge."""
         self.changes = 0
         """Times that the set was changed."""
         self.using = frozenset(cheapest_apart(losses, self._usable(), policy.min_copies))
@@ -65,6 +67,7 @@ class ApplicationRedundancy:
         self._decide_at = now + DECIDE_EVERY
         self._drop_at = inf
         self._limited = False
+        self._was_alarmed = False
 
     def receive(self, report: Report, new_alarms: frozenset[int], now: float) -> list[UsePaths]:
         """A report that ``losses`` has taken in, and what this said of it."""
@@ -75,6 +78,10 @@ class ApplicationRedundancy:
         if new_alarms & self.using or (new_alarms and len(self.losses.alarmed) >= 2):
             self.losses.refresh()
             return self._decide(now, new_alarms)
+        alarmed = bool(self.losses.alarmed)
+        if self._was_alarmed and not alarmed:
+            self._decide_at = now
+        self._was_alarmed = alarmed
         return []
 
     def handle_timeout(self, now: float) -> list[UsePaths]:
@@ -122,7 +129,7 @@ class ApplicationRedundancy:
         self._limited = False
         if over:
             fit = steady_set(self.losses, usable, self.using, policy.min_copies, policy.target)
-            known = alarmed or self.losses.lost_together(self.using)
+            known = alarmed or self.losses.lost_together(self._fewest(usable))
             if fit is not None and len(fit.paths) <= (limit if known else policy.min_copies):
                 return self._change(frozenset(fit.paths), Mode.STEADY, "the cheapest set that meets the target", now)
             if not alarmed:
@@ -147,6 +154,7 @@ class ApplicationRedundancy:
     def _change(self, paths: frozenset[int], mode: Mode, cause: str, now: float) -> list[UsePaths]:
         if mode is Mode.SURGE and self.mode is Mode.STEADY:
             self.ledger.surges += 1
+            self.surge_cause = cause
             self._surge_began = now
         if self.mode is Mode.SURGE:
             self.ledger.longest_surge = max(self.ledger.longest_surge, now - self._surge_began)

@@ -63,6 +63,8 @@ class Standing:
     verdict: Verdict
     rate: float
     """Packets per second lately."""
+    choices: tuple[PathChoice, ...] = ()
+    """The paths there are."""
 
 
 class _Direction:
@@ -144,7 +146,7 @@ class Redundancy:
 
     def standings(self) -> tuple[Standing, ...]:
         return tuple(
-            Standing(peer, number, application, application.verdict(rate), rate)
+            Standing(peer, number, application, application.verdict(rate), rate, direction.selection.choices)
             for peer, direction in sorted(self._directions.items())
             for number, application in sorted(direction.applications.items())
             for rate in (direction.rates.get(number, 0.0),)

@@ -63,6 +63,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         received=received,
         chosen=facts.chosen,
         applications=_applications(topology, node, sessions, paths, nat, names, facts),
+        redundancy=facts.redundancy,
         nat=_counters(NatStatus, nat) if node.role is Role.GATEWAY else None,
         relay=_counters(RelayStatus, core.get("relay", {})) if node.role is Role.INTERMEDIATE else None,
         drops=dict(sorted(core.get("drops", {}).items())),

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from braid.status.families import counter, gauge
 from braid.status.metrics_dns import dns
 from braid.status.metrics_health import health
+from braid.status.redundancy import redundancy_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -83,6 +84,7 @@ class StatusCollector(Collector):
         yield from _sessions(status)
         yield from _paths(status)
         yield from _applications(status)
+        yield from redundancy_metrics(status.redundancy)
         yield from _gateway(status)
         if status.role == "dns":
             yield from dns(status)

@@ -13,6 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from braid.status.path_table import changes_table, paths_table, services_table
+from braid.status.redundancy import redundancy_table
 from braid.status.table import Table, flows_table, node_tables, nodes_table
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ FOLDED_AT = 16
 def tables_of(what: str, answers: Answers) -> list[Table]:
     """``what`` is status, paths or flows. One node alone is shown in detail."""
     if what == "paths":
-        more = (services_table(answers.documents), changes_table(answers.documents))
+        more = (services_table(answers.documents), *_redundancy(answers), changes_table(answers.documents))
         return [paths_table(answers.documents), *(table for table in more if table.rows)]
     if what == "flows":
         return [flows_table(answers.documents)]
@@ -38,6 +39,12 @@ def tables_of(what: str, answers: Answers) -> list[Table]:
         (document,) = answers.documents.values()
         tables += [*node_tables(document), paths_table(answers.documents)]
     return tables
+
+
+def _redundancy(answers: Answers) -> tuple[Table, ...]:
+    """Nothing where no application has a target loss."""
+    table = redundancy_table(answers.documents)
+    return (table,) if table.rows else ()
 
 
 def show(what: str, gather: Callable[[], Answers], *, as_json: bool, watch: float | None) -> bool:

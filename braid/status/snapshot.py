@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from braid.status.picture import Choice, Overlay
     from braid.status.recorder import Recorder
+    from braid.status.redundancy import RedundancyStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +324,8 @@ class NodeStatus:
     received: tuple[ReceivedStatus, ...] = ()
     chosen: tuple[ChosenSet, ...] = ()
     applications: tuple[ApplicationStatus, ...] = ()
+    redundancy: tuple[RedundancyStatus, ...] = ()
+    """Applications with a target loss, by peer."""
     nat: NatStatus | None = None
     """Gateways only."""
     relay: RelayStatus | None = None
@@ -378,6 +381,7 @@ class Facts:
     dns: Mapping[str, int] = field(default_factory=dict)
     load: float | None = None
     chosen: tuple[ChosenSet, ...] = ()
+    redundancy: tuple[RedundancyStatus, ...] = ()
 
 
 class NodeView(Protocol):

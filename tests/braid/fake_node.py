@@ -11,6 +11,7 @@ from braid.status.choices import choices
 from braid.status.gossip import Known
 from braid.status.overlay import overlay
 from braid.status.recorder import Recorder
+from braid.status.redundancy import RedundancyStatus
 from braid.status.snapshot import Check, ChosenSet, Facts, FlowStatus, NodeStatus, PathHealth, TargetStatus
 from braid.status.summary import summary_of
 from topology.model import (
@@ -322,3 +323,34 @@ class FakeView:
 
     def alive(self) -> Check:
         return self.living
+
+
+def redundancy() -> RedundancyStatus:
+    """Of an application with a target loss that is met."""
+    return RedundancyStatus(
+        application="shop",
+        peer="gw-sto-1",
+        target=1e-4,
+        mode="steady",
+        verdict="MET",
+        text="MET",
+        estimate=1e-6,
+        bound=3e-5,
+        using=("mid-ams-1", "mid-lon-1"),
+        candidates=2,
+        packets_per_s=100.0,
+        packets=1000,
+        copies_sent=2010,
+        copied_bytes=100_000,
+        mean_copies=2.01,
+        budget=2.1,
+        settled=990,
+        repaired=7,
+        lost=1,
+        bytes_per_repair=14285.7,
+        changes=2,
+        surges=1,
+        surge_s=12.0,
+        longest_surge_s=12.0,
+        surge_cause="loss 38 % on 2 of 2 paths",
+    )

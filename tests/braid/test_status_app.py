@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,7 +21,7 @@ from braid.status.app import ENDPOINTS, StatusBindError, host_allowed, make_app,
 from braid.status.changes import Change, Kind, Tone
 from braid.status.events import BYTES_PER_SECOND, MAX_CLIENTS, Feed
 from braid.status.snapshot import Check
-from tests.braid.fake_node import FakeView, edge_status, gateway_status
+from tests.braid.fake_node import FakeView, edge_status, gateway_status, redundancy
 from topology.model import SocketAddress
 
 if TYPE_CHECKING:
@@ -361,7 +361,7 @@ async def test_signal_handlers_stay_as_they_are(view: FakeView) -> None:
 
 
 async def test_every_field_is_documented(client: httpx.AsyncClient, view: FakeView) -> None:
-    view.status = gateway_status()
+    view.status = replace(gateway_status(), redundancy=(redundancy(),))
     view.recorder.changes.add([Change(1.0, Kind.PATH, Tone.BAD, "x", "text", "cause")])
     view.changes = view.recorder.changes.last()
     documents = [

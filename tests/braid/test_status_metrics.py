@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from braid.status.metrics import IO_COUNTERS, RECOVERY_COUNTERS, exposition, registry
 from braid.status.snapshot import PathSetStatus, RelayStatus
-from tests.braid.fake_node import edge_status, gateway_status, measured
+from tests.braid.fake_node import edge_status, gateway_status, measured, redundancy
 
 if TYPE_CHECKING:
     from braid.status.snapshot import NodeStatus
@@ -153,6 +153,7 @@ def with_every_measurement() -> NodeStatus:
         received=(replace(status.received[0], first_share=0.5), *status.received[1:]),
         applications=tuple(replace(item, since=1e9) for item in status.applications),
         change_counts={"path/bad": 2},
+        redundancy=(redundancy(),),
         summaries={"received": 3, "known": 4},
     )
 

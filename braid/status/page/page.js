@@ -4,7 +4,7 @@ import {showDetail} from "./detail.js";
 import {byId, make} from "./dom.js";
 import {drawMap} from "./map.js";
 import {GLYPH, counts, plural, prepare, span, verdict} from "./model.js";
-import {showChanges, showLinks, showNodes, showServices} from "./tables.js";
+import {showChanges, showLinks, showNodes, showRedundancy, showServices} from "./tables.js";
 
 const state = {seen: null, heard: 0, curves: new Map(), chosen: null, onlyProblems: false, detail: null, range: "10m"};
 const THEMES = ["", "light", "dark"];
@@ -32,6 +32,7 @@ function show() {
   drawMap(byId("map"), seen, service, open);
   const options = {onlyProblems: state.onlyProblems, chosen: state.chosen, open, choose};
   showServices(seen, state.curves, options);
+  showRedundancy(seen);
   showLinks(seen, state.curves, options);
   showNodes(seen, options);
   showChanges(seen);

@@ -93,7 +93,7 @@ def test_one_copy_is_enough_only_while_its_path_is_clean() -> None:
     driver = Driver(TargetLoss(1e-3, min_copies=1), candidates(4))
     driver.quiet(1800)
     assert driver.application.using == {0}
-    driver.run(120, dict.fromkeys(range(4), 0.01))
+    driver.run(120, dict.fromkeys(range(4), 0.03))
     assert len(driver.application.using) >= 2
 
 
