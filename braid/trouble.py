@@ -27,12 +27,14 @@ class Sample:
 
     rtt_ms: float | None
     loss: float | None
+    broken: bool | None = None
+    """It was silent a moment ago, and has not been heard without a break for long enough since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
     kind: str
-    """"loss" or "delay"."""
+    """"break", "loss" or "delay"."""
     text: str
     """As it is now: ``loses 18 % of its copies``, ``110 ms instead of 10 ms``."""
     since: float
@@ -61,6 +63,7 @@ class _State:
 
 @dataclass(slots=True)
 class _Subject:
+    broken: _State = field(default_factory=_State)
     loss: _State = field(default_factory=_State)
     delay: _State = field(default_factory=_State)
     least: deque[tuple[float, float]] = field(default_factory=deque)
@@ -99,6 +102,8 @@ class Troubles:
         if subject is None:
             return ()
         found = []
+        if subject.broken.bad_since is not None:
+            found.append(Trouble("break", f"was interrupted{_again(subject.broken)}", subject.broken.bad_since))
         if subject.loss.bad_since is not None and subject.seen.loss is not None:
             text = f"loses {100 * subject.seen.loss:.2g} % of its copies{_again(subject.loss)}"
             found.append(Trouble("loss", text, subject.loss.bad_since))
@@ -113,6 +118,8 @@ class Troubles:
             subject.seen.rtt_ms if sample.rtt_ms is None else sample.rtt_ms,
             subject.seen.loss if sample.loss is None else sample.loss,
         )
+        if sample.broken is not None:
+            subject.broken.judge(sample.broken, not sample.broken, now, limits)
         if sample.loss is not None:
             bad, good = sample.loss >= limits.loss_bad, sample.loss <= limits.loss_good
             subject.loss.judge(bad, good, now, limits)

@@ -215,6 +215,7 @@ def _path(
         probes=entry.get("probes", 0),
         probes_lost=entry.get("probes_lost", 0),
         spare=bool(entry.get("spare", False)),
+        health=entry.get("health", "passing"),
         active=bool(entry.get("active", entry.get("in_use", True))),
         mtu=entry.get("mtu"),
         mtu_state=entry.get("mtu_state", ""),

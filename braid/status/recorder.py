@@ -167,7 +167,10 @@ def _samples(status: NodeStatus) -> dict[Hashable, Sample]:
     """Of what is up: silence is told in other words."""
     links: dict[Hashable, Sample] = {item.node: Sample(item.rtt_ms, item.loss) for item in status.neighbours if item.up}
     probed = [path for path in status.paths if path.up and (path.in_use or path.spare)]
-    return {**links, **{(path.peer, path.route): Sample(path.rtt_ms, path.loss) for path in probed}}
+    return {
+        **links,
+        **{(path.peer, path.route): Sample(path.rtt_ms, path.loss, path.health != "passing") for path in probed},
+    }
 
 
 def _detail(path: PathStatus, before: PathStatus | None) -> str:

@@ -153,6 +153,8 @@ class PathStatus:
     """It stands by for one of the paths in use."""
     active: bool = True
     """Packets take it now."""
+    health: str = "passing"
+    """"passing", "silent", or "returning": heard again, but not for long enough to be trusted."""
     trouble: str = ""
     """As of a neighbour."""
     silent: bool = False

@@ -79,3 +79,13 @@ def test_what_flaps_has_to_hold_for_longer_and_says_so() -> None:
     assert kinds(troubles) == []
     troubles.observe({"path": Sample(10.0, 0.1)}, now + 302 + 601)
     assert troubles.of("path")[0].text == "loses 10 % of its copies"
+
+
+def test_a_path_that_was_silent_for_a_moment_was_interrupted() -> None:
+    troubles = Troubles()
+    for second in range(3):
+        troubles.observe({"path": Sample(10.0, 0.0, second == 1)}, float(second))
+    assert [trouble.text for trouble in troubles.of("path")] == ["was interrupted"]
+    for second in range(3, 33):
+        troubles.observe({"path": Sample(10.0, 0.0, False)}, float(second))
+    assert kinds(troubles) == []
