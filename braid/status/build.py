@@ -174,6 +174,7 @@ def _received(entry: Json, names: _Names) -> ReceivedStatus:
         via=names.node(entry["via"]),
         kept=entry.get("first", 0),
         eliminated=entry.get("eliminated", 0),
+        reordered=entry.get("reordered", 0),
     )
 
 
@@ -214,6 +215,8 @@ def _path(
         lost=entry.get("lost", 0),
         probes=entry.get("probes", 0),
         probes_lost=entry.get("probes_lost", 0),
+        loss_bursts=entry.get("loss_bursts", 0),
+        loss_burst=entry["probes_lost"] / entry["loss_bursts"] if entry.get("loss_bursts") else None,
         spare=bool(entry.get("spare", False)),
         health=entry.get("health", "passing"),
         active=bool(entry.get("active", entry.get("in_use", True))),

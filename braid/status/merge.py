@@ -113,7 +113,7 @@ def _mtu_state(values: Sequence[str]) -> str:
 
 _MEASURED: dict[str, Rule] = {
     **dict.fromkeys(("rtt_us", "one_way_us", "one_way_error_us", "jitter_us", "loss"), _worst),
-    **dict.fromkeys(("reported", "lost", "probes", "probes_lost"), sum),
+    **dict.fromkeys(("reported", "lost", "probes", "probes_lost", "loss_bursts"), sum),
 }
 _RULES: dict[str, Rule] = {
     "drops": _sums,
@@ -179,5 +179,5 @@ _RULES: dict[str, Rule] = {
     "sets": _listed(("peer", "set"), {"mtu": min}),
     "fragmented": sum,
     "pairs": _listed(("peer", "a", "b"), {"probes": sum, "both_lost": sum}),
-    "received": _listed(("peer", "id"), {"first": sum, "eliminated": sum}),
+    "received": _listed(("peer", "id"), {"first": sum, "eliminated": sum, "reordered": sum}),
 }

@@ -197,6 +197,12 @@ def _paths(status: NodeStatus) -> Iterator[Metric]:
         labels,
         [(k, r.eliminated) for k, r in received],
     )
+    yield counter(
+        "braid_path_reordered_copies",
+        "Copies received behind a later one of the same path",
+        labels,
+        [(k, r.reordered) for k, r in received],
+    )
 
 
 def _applications(status: NodeStatus) -> Iterator[Metric]:

@@ -56,11 +56,18 @@ def _paths(status: NodeStatus) -> Iterator[Metric]:
         ("peer", "set"),
         [((item.peer, str(item.number)), item.mtu) for item in status.path_sets],
     )
+    yield counter(
+        "braid_path_loss_bursts",
+        "Times that one or more probes in a row were lost",
+        labels,
+        [(key, path.loss_bursts) for key, path in items],
+    )
     for name, text, field, unit in (
         ("braid_path_mtu_bytes", "Largest packet that the path carries, where known", "mtu", 1),
         ("braid_path_one_way_seconds", "Delay to the other end, where measured", "one_way_ms", 1000),
         ("braid_path_jitter_seconds", "Variation of the delay, where measured", "jitter_ms", 1000),
         ("braid_path_loss_ratio", "Share of copies lost on the path, where measured", "loss", 1),
+        ("braid_path_loss_burst_probes", "Mean number of probes lost in a row, where some were", "loss_burst", 1),
     ):
         known = [(key, getattr(path, field)) for key, path in items]
         yield gauge(name, text, labels, [(key, value / unit) for key, value in known if value is not None])

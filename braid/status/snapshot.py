@@ -149,6 +149,10 @@ class PathStatus:
     lost: int = 0
     probes: int = 0
     probes_lost: int = 0
+    loss_bursts: int = 0
+    """Times that one or more probes in a row were lost."""
+    loss_burst: float | None = None
+    """Mean length of those in probes, a tenth of a second each; None before the first."""
     spare: bool = False
     """It stands by for one of the paths in use."""
     active: bool = True
@@ -196,6 +200,8 @@ class ReceivedStatus:
     eliminated: int
     first_share: float | None = None
     """0..1: of the peer's packets of the last minute, those whose first copy came this way. None: none came."""
+    reordered: int = 0
+    """Copies that came behind a later one of the same path."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ def edge_core() -> dict[str, Any]:
             {"peer": 31, "id": 1, "route": [22, 31], "copies_sent": 995, "bytes_sent": 1_490_000, "unsent": 5},
         ],
         "received": [
-            {"peer": 31, "id": 0, "via": 21, "first": 700, "eliminated": 285},
+            {"peer": 31, "id": 0, "via": 21, "first": 700, "eliminated": 285, "reordered": 3},
             {"peer": 31, "id": 2, "via": 21, "first": 1, "eliminated": 2},
             {"peer": 31, "id": 1, "via": 22, "first": 290, "eliminated": 700},
         ],

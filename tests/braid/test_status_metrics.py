@@ -65,6 +65,7 @@ def test_an_edge() -> None:
     assert found["braid_session_usable{kind=end_to_end,peer=gw-sto-1}"] == 1
     assert found["braid_path_sent_copies_total{path=1,peer=gw-sto-1,regions=mid-lon}"] == 995
     assert found["braid_path_kept_copies_total{path=0,peer=gw-sto-1,via=mid-ams-1}"] == 700
+    assert found["braid_path_reordered_copies_total{path=0,peer=gw-sto-1,via=mid-ams-1}"] == 3
     assert found["braid_application_copies_usable{application=shop}"] == 1
     assert found["braid_dropped_packets_total{reason=hop_tag}"] == 12
     assert found["braid_tun_received_bytes_total"] == 1_400_000
@@ -143,7 +144,9 @@ def test_the_documented_metrics_are_the_ones_there_are() -> None:
 
 def with_every_measurement() -> NodeStatus:
     status = edge_status(path_health={(31, 0): measured(True)})
-    path = replace(status.paths[0], one_way_ms=15.0, jitter_ms=0.5, loss=0.01, since=1e9, silent=True, mtu=1340)
+    path = replace(
+        status.paths[0], one_way_ms=15.0, jitter_ms=0.5, loss=0.01, loss_burst=4.5, since=1e9, silent=True, mtu=1340
+    )
     return replace(
         status,
         io=dict.fromkeys(IO_COUNTERS, 0),
@@ -172,7 +175,8 @@ def test_a_silent_path_and_since_when() -> None:
 
 def test_what_was_not_measured_has_no_sample() -> None:
     found = samples(edge_status())
-    for name in ("path_one_way", "path_jitter", "path_loss", "neighbour_jitter", "neighbour_loss", "path_first_copy"):
+    names = ("path_one_way", "path_jitter", "path_loss_ratio", "path_loss_burst_probes", "path_first_copy")
+    for name in (*names, "neighbour_jitter", "neighbour_loss"):
         assert not [key for key in found if key.startswith(f"braid_{name}")], name
 
 

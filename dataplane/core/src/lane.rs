@@ -125,14 +125,40 @@ pub struct Arrival {
     pub via: u16,
     pub first: u64,
     pub eliminated: u64,
+    /// Copies that came behind a later one of the same path (RFC 4737).
+    pub reordered: u64,
     pub heard: Time,
+    /// The highest number that came this way, and under which keys.
+    highest: u64,
+    epoch: u8,
 }
 
 impl Arrival {
+    /// A copy came, the first of its packet or a later one.
+    #[inline]
+    pub fn note(&mut self, first: bool, via: u16, epoch: u8, position: u64, now: Time) {
+        (self.via, self.heard) = (via, now);
+        if first {
+            self.first += 1;
+        } else {
+            self.eliminated += 1;
+        }
+        if position > self.highest || epoch != self.epoch {
+            (self.highest, self.epoch) = (position, epoch);
+        } else {
+            self.reordered += 1;
+        }
+    }
+
     /// Of the same path, in another lane.
     pub fn add(self, other: Arrival) -> Arrival {
         let newer = if other.heard > self.heard { other } else { self };
-        Arrival { first: self.first + other.first, eliminated: self.eliminated + other.eliminated, ..newer }
+        Arrival {
+            first: self.first + other.first,
+            eliminated: self.eliminated + other.eliminated,
+            reordered: self.reordered + other.reordered,
+            ..newer
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::event::{Event, Outbox};
 use crate::gate::Verdict;
-use crate::lane::Arrival;
 use crate::node::Node;
 use crate::order::{Held, Offer};
 use crate::sequence::Seen;
@@ -250,7 +249,7 @@ impl<O: Outbox> Node<O> {
                     if hearing.inbound.uses(header.path) {
                         lane.skew.copy(position, now);
                     }
-                    note(arrival, via, false, now);
+                    arrival.note(false, via, header.epoch, position, now);
                     if let Some(copies) = &mut lane.copies {
                         copies.note(position, header.path);
                     }
@@ -264,7 +263,7 @@ impl<O: Outbox> Node<O> {
                     self.net.drops.count("too_old");
                     if header.kind == Kind::Keepalive && hearing.inbound.awaits(header.sequence, header.path) {
                         // Too slow for what the window was made for is a measurement too.
-                        note(arrival, via, false, now);
+                        arrival.note(false, via, header.epoch, position, now);
                         hearing.probe_copy(header.sequence, header.path, now);
                     }
                     return;
@@ -280,7 +279,7 @@ impl<O: Outbox> Node<O> {
             session.received.begin(slot, (!adjacent).then_some(hearing.window));
         }
         let Some(lane) = session.received.get_mut(slot) else { return };
-        note(arrival, via, true, now);
+        arrival.note(true, via, header.epoch, position, now);
         lane.commit(position, hearing, now, &mut self.window_spare);
         if let Some(copies) = &mut lane.copies {
             copies.note(position, header.path);
@@ -321,15 +320,5 @@ impl<O: Outbox> Node<O> {
         if was_silent {
             self.heard(number, adjacent, slot, now);
         }
-    }
-}
-
-fn note(arrival: &mut Arrival, via: u16, first: bool, now: Time) {
-    arrival.via = via;
-    arrival.heard = now;
-    if first {
-        arrival.first += 1;
-    } else {
-        arrival.eliminated += 1;
     }
 }

@@ -170,7 +170,8 @@ impl<O: Outbox> Node<O> {
         received
             .into_iter()
             .map(|(peer, id, a)| {
-                json!({"peer": peer, "id": id, "via": a.via, "first": a.first, "eliminated": a.eliminated})
+                json!({"peer": peer, "id": id, "via": a.via, "first": a.first, "eliminated": a.eliminated,
+                    "reordered": a.reordered})
             })
             .collect()
     }
@@ -208,6 +209,7 @@ fn measured(peer: &Peer, path: usize, now: Time) -> Map<String, Value> {
         "lost": loss.iter().map(|lane| lane.copies_lost).sum::<u64>(),
         "probes": loss.iter().map(|lane| lane.probes).sum::<u64>(),
         "probes_lost": loss.iter().map(|lane| lane.probes_lost).sum::<u64>(),
+        "loss_bursts": loss.iter().map(|lane| lane.bursts).sum::<u64>(),
     });
     match fields {
         Value::Object(fields) => fields,

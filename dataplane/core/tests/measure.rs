@@ -243,3 +243,56 @@ fn nothing_is_told_of_sets_that_are_not_measured() {
     }
     assert!(told(&mut braid, EDGE).is_empty());
 }
+
+#[test]
+fn losses_in_a_row_are_told_from_single_ones() {
+    let mut braid = Braid::up();
+    braid.advance(3 * Time::SECOND);
+    for _ in 0..6 {
+        // Four or five probes on the first path.
+        braid.advance_with(450 * Time::MILLISECOND, |sent| if sent.to == RELAYS[0] { vec![] } else { vec![sent] });
+        braid.advance(Time::SECOND);
+    }
+    braid.advance(3 * Time::SECOND);
+    let snapshot = braid.snapshot(EDGE);
+    let counts = |id| ["loss_bursts", "probes_lost"].map(|name| path(&snapshot, id)[name].as_u64().unwrap());
+    let [bursts, lost] = counts(0);
+    assert!(bursts == 6 && (24..=36).contains(&lost), "{bursts} {lost}");
+    assert_eq!(counts(1), [0, 0]);
+}
+
+#[test]
+fn copies_that_are_overtaken_on_their_path_are_counted() {
+    let mut braid = Braid::up();
+    let reordered = |braid: &mut Braid| {
+        let received = braid.snapshot(GATEWAY)["received"].clone();
+        let count =
+            |id: u64| received.as_array().unwrap().iter().find(|r| r["id"] == id).unwrap()["reordered"].as_u64();
+        [0, 1].map(|id| count(id).unwrap())
+    };
+    for i in 0..20 {
+        braid.client(&request(i));
+        braid.settle();
+    }
+    assert_eq!(reordered(&mut braid), [0, 0]);
+    let mut held = None;
+    for i in 20..30 {
+        braid.client(&request(i));
+        braid.settle_with(|sent| match i {
+            25 if sent.from == RELAYS[1] && sent.to == GATEWAY => {
+                held = Some(sent);
+                vec![]
+            }
+            _ => vec![sent],
+        });
+    }
+    braid.arrive(&held.unwrap());
+    assert_eq!(reordered(&mut braid), [0, 1]);
+    braid.initiate(EDGE, GATEWAY, false);
+    braid.settle();
+    for i in 30..40 {
+        braid.client(&request(i));
+        braid.settle();
+    }
+    assert_eq!(reordered(&mut braid), [0, 1], "new keys count from 1");
+}

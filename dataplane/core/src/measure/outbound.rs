@@ -19,6 +19,8 @@ pub struct PathLoss {
     pub copies_lost: u64,
     pub probes: u64,
     pub probes_lost: u64,
+    /// Times that one or more probes in a row were lost.
+    pub bursts: u64,
 }
 
 /// Of two paths that the same probes went out on.
@@ -53,6 +55,8 @@ struct Path {
     recent: (f64, f64),
     probes: u64,
     probes_lost: u64,
+    bursts: u64,
+    last_was_lost: bool,
     delay: Option<Delay>,
 }
 
@@ -182,6 +186,8 @@ impl Outbound {
             let state = self.paths[path].get_or_insert_default();
             state.probes += 1;
             state.probes_lost += u64::from(lost);
+            let begins = !std::mem::replace(&mut state.last_was_lost, lost);
+            state.bursts += u64::from(lost && begins);
             for other in paths(on).take_while(|&other| other < path) {
                 let Some(both) = self.pairs.get_mut(pair(path, other)) else { continue };
                 both.probes += 1;
@@ -197,6 +203,7 @@ impl Outbound {
             copies_lost: state.missing.max(0) as u64,
             probes: state.probes,
             probes_lost: state.probes_lost,
+            bursts: state.bursts,
         }
     }
 
