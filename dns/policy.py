@@ -97,6 +97,7 @@ def rank(
     highest = candidates[0].rank
     top = tuple(each.edge for each in candidates if each.rank == highest)
     fast, best = nearest(top, {each.edge: each.way for each in candidates}.__getitem__)
+    candidates.sort(key=lambda each: (each.rank, each.edge not in best, each.edge not in fast, each.edge))
     return Ranking(tuple(candidates), top, fast, best)
 
 

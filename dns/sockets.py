@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 BIND_PATIENCE = 3.0
 """Seconds to wait for an address that is not there yet: an IPv6 address is tentative for about two."""
 BACKLOG = 128
-RECEIVE_BUFFER = 2 << 20
-"""Bytes of a UDP socket: some 2,700 queries that come while other tasks of the node have their turn."""
+RECEIVE_BUFFER = 8 << 20
+"""Bytes of a UDP socket: some 10,800 queries that come while other tasks of the node have their turn."""
 _SO_RCVBUFFORCE = 33
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import replace
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,15 +20,17 @@ from dns.client import Client
 from dns.counters import Counters
 from dns.drain import DrainFollower, drain_file, read_drained
 from dns.explain import explain
+from dns.geo import open_database
 from dns.health import HealthTable
 from dns.node import serve
 from dns.policy import Standing
 from dns.records import wire_name
 from dns.status import explanation, steering_document
 from dns.view import make_view
+from tests.dns.mmdb import database
 from tests.dns.test_policy import steering_config
 from tests.dns.zone import CONFIG, FRA, FULL, addresses, free_port, query, report, respond
-from topology.model import ClientSubnetUse, DnsSettings, SocketAddress
+from topology.model import ClientSubnetUse, DnsSettings, Location, SocketAddress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +69,26 @@ def test_what_is_told() -> None:
     for name, error in (("a.ent.apps.example", "no hostname"), ("no.apps.example", "exist"), ("x.org", "outside")):
         told = explain(make_view(FULL, standings), wire_name(name), Client(4, 1, False))
         assert error in as_text(told)
+
+
+def test_what_told_equals_apart_is_explained(tmp_path: Path) -> None:
+    file = tmp_path / "cities.mmdb"
+    file.write_bytes(database({ip_network("192.0.2.0/24"): Location(48.86, 2.35)}))
+    places = (Location(50.11, 8.68), Location(40.71, -74.01), Location(51.5, -0.13))
+    edges = tuple(replace(edge, serves=(), location=at) for edge, at in zip(CONFIG.edges, places, strict=True))
+    config = replace(CONFIG, edges=edges)
+    delays = {(0, "shop"): 30.0, (1, "shop"): 20.0, (2, "shop"): 31.0}
+    view = make_view(config, dict.fromkeys(CONFIG.vips, Standing.UP), delays, {1: 0.25}, open_database(file))
+    told = explanation(view, SHOP, "192.0.2.9")
+    assert (told["place"], told["reason"], told["counted"]) == ("48.86,2.35", "nearest", ["behind", "distance"])
+    text = as_text(told)
+    assert "the client is at 48.86,2.35" in text
+    assert "1. edge-any-1: up, serves everybody, best, weight 1, 31.0 ms behind it, 343 km away" in text
+    assert "2. edge-fra-1: up, serves everybody, further away, weight 1, 30.0 ms behind it, 478 km away" in text
+    assert re.search(r"edge-nyc-1: \w+, serves everybody.*20.0 ms behind it, 5837 km away, spills 25%", text)
+    assert f"right for: every client in its /24; TTL {config.ttl_degraded} s" in text
+    elsewhere = explanation(view, SHOP, "198.51.100.1")
+    assert (elsewhere["place"], elsewhere["counted"]) == (None, ["behind"])
 
 
 async def test_only_this_host_is_told_and_only_over_tcp() -> None:

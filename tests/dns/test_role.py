@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 import trio
 
 from braid.events import Control
-from braid.messages import ApplicationReport, EdgeReport, encode
-from braid.role import NodeHandle, Situation
+from braid.messages import ApplicationDelay, ApplicationReport, EdgeMeasures, EdgeReport, encode
+from braid.role import NodeHandle, Situation, StartError
 from dns.config import dns_config
 from dns.role import Dns
+from tests.dns.mmdb import database
 from tests.dns.zone import addresses, free_port, query
 from topology.model import Role, SocketAddress, Topology
 from topology.source import load
@@ -129,4 +130,31 @@ async def test_reports_and_reloads_reach_the_answers() -> None:
         role.receive_neighbour(TOPOLOGY.nodes["edge-nyc-1"].number, False, trio.current_time())
         await trio.sleep(1.75)
         assert set(await ask("store.apps.example")) == {fra, nyc}, "fail open"
+        nursery.cancel_scope.cancel()
+
+
+async def test_measures_and_the_geo_database_reach_the_answers(tmp_path: Path) -> None:
+    file = tmp_path / "cities.mmdb"
+    regions = dict(TOPOLOGY.regions)
+    edges = {name: replace(TOPOLOGY.nodes[name], serves=()) for name in ("edge-fra-1", "edge-nyc-1")}
+    node, role = Node(), Dns()
+    node.topology = replace(
+        TOPOLOGY, regions=regions, nodes=TOPOLOGY.nodes | edges, dns=replace(TOPOLOGY.dns, geo_database=file.name)
+    )
+    handle = replace(node.handle(), topology_file=tmp_path / "net.yaml")
+    with pytest.raises(StartError, match=r"dns\.geo_database: .*cities\.mmdb: No such file or directory; put"):
+        await role.serve(handle)
+    file.write_bytes(database({ip_network("127.0.0.0/8"): regions["edge-nyc"].location}))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(role.serve, handle))
+        assert await ask("shop.apps.example") == [vip(TOPOLOGY, "edge-nyc-1")]
+        for edge, delay in (("edge-fra-1", 200), ("edge-nyc-1", 5000)):
+            role.receive_control(control(edge), trio.current_time())
+            measures = encode(EdgeMeasures(1, 0, (ApplicationDelay("shop", delay),)))
+            role.receive_control(Control(TOPOLOGY.nodes[edge].number, True, measures), trio.current_time())
+        await trio.sleep(1.25)
+        assert await ask("shop.apps.example") == [vip(TOPOLOGY, "edge-fra-1")], "500 ms behind the nearer one"
+        told = role.steering("shop.apps.example", "127.0.0.1")
+        assert told is not None
+        assert told["reason"] == "fastest"
         nursery.cancel_scope.cancel()
