@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,16 +161,17 @@ def set_loss(lab: RunningLab, relays: Sequence[str], loss: float, seed: int = 1)
         lab.impair(EDGE, relay, Impairment(delay_ms=DELAY, loss=loss, seed=seed + at), direction="a-to-b")
 
 
-def trouble_on_three(lab: RunningLab, rate: int = 1000, quiet: float = 10.0, bad: float = 3.0) -> dict[str, float]:
+def trouble_on_three(
+    lab: RunningLab, rate: int = 1000, quiet: float = 10.0, bad: float = 3.0, *, back: bool = True
+) -> dict[str, float]:
     """50 % loss on three of five paths, both used ones among them: seconds until a further path carries data (idle:
-    until the node says so), then trouble on all: seconds from its end until there are two copies again."""
+    until the node says so), then trouble on all: seconds from its end until there are two copies again (``back``)."""
     relays = relays_of(lab)
-    with traffic(lab, max(rate, 1), quiet + bad + 35.0) if rate else nothing():
+    with traffic(lab, rate, quiet + bad + (20.0 if back else 2.0)) if rate else nullcontext():
         time.sleep(quiet)
         used = in_use(lab)
         hit = [*used, *(relay for relay in relays if relay not in used)][:3]
         spare = next(relay for relay in relays if relay not in hit)
-        surged = threading.Event()
         took: list[float] = []
 
         def look() -> None:
@@ -180,7 +181,6 @@ def trouble_on_three(lab: RunningLab, rate: int = 1000, quiet: float = 10.0, bad
             else:
                 wait(lambda: standing(lab)["mode"] == "surge", 10.0)
                 took.append(time.monotonic() - began)
-            surged.set()
 
         watcher = threading.Thread(target=look)
         watcher.start()
@@ -194,13 +194,8 @@ def trouble_on_three(lab: RunningLab, rate: int = 1000, quiet: float = 10.0, bad
         time.sleep(bad)
         set_loss(lab, relays, 0.0)
         ended = time.monotonic()
-        back = wait(lambda: len(in_use(lab)) == 2, 30.0)
-    return {"surge_s": reaction, "paths": most, "back_s": back, "trouble_s": ended - lost_from}
-
-
-@contextmanager
-def nothing() -> Iterator[dict[str, Any]]:
-    yield {}
+        returned = wait(lambda: len(in_use(lab)) == 2, 30.0) if back else 0.0
+    return {"surge_s": reaction, "paths": most, "back_s": returned, "trouble_s": ended - lost_from}
 
 
 def common_loss(lab: RunningLab, seconds: float = 60.0, rate: int = 1000) -> dict[str, Any]:
