@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -38,6 +39,13 @@ class Load:
     mean_us: float
 
 
+@dataclass(slots=True)
+class Server:
+    port: int
+    told: dict[str, float] = field(default_factory=dict)
+    """What Braid's server says when it has ended."""
+
+
 def required(program: str, package: str) -> str:
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/bin")
     if found is None:
@@ -45,9 +53,9 @@ def required(program: str, package: str) -> str:
     return found
 
 
-def measure(server: str, port: int, questions: Path, seconds: float, rate: int | None) -> Load:
+def measure(server: str, port: int, questions: Path, seconds: float, rate: int | None, transport: str = "udp") -> Load:
     command = ["taskset", "-c", CLIENT_CPU, required("dnsperf", "dnsperf"), "-s", "127.0.0.1", "-p", str(port)]
-    command += ["-d", str(questions), "-B", "-l", str(seconds), "-c", "8", "-T", "1", "-q", "200"]
+    command += ["-d", str(questions), "-B", "-l", str(seconds), "-c", "8", "-T", "1", "-q", "200", "-m", transport]
     if rate is not None:
         command += ["-Q", str(rate)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
@@ -71,15 +79,17 @@ def write_questions(file: Path, world: World) -> None:
 
 
 @contextmanager
-def braid(world: World) -> Iterator[int]:
+def braid(world: World, limit: int = 0) -> Iterator[Server]:
+    """``limit``: answers per second and prefix, 0 for all."""
     port = _free_port()
-    arguments = [str(port), str(world.names), str(world.edges), str(world.prefixes), str(world.seed)]
-    with _running([sys.executable, "-m", "bench.dns.server", *arguments], port, world):
-        yield port
+    numbers = (port, world.names, world.edges, world.prefixes, world.seed, limit)
+    command = [sys.executable, "-m", "bench.dns.server", *(str(number) for number in numbers)]
+    with _running(command, port, world) as server:
+        yield server
 
 
 @contextmanager
-def nsd(world: World) -> Iterator[int]:
+def nsd(world: World) -> Iterator[Server]:
     """The same names with one address each; NSD does not steer."""
     port = _free_port()
     program = required("nsd", "nsd")
@@ -95,22 +105,26 @@ def nsd(world: World) -> Iterator[int]:
             f" zonelistfile: {folder}/list\n xfrdir: {folder}\n rrl-ratelimit: 0\n minimal-responses: yes\n"
             f"remote-control:\n control-enable: no\nzone:\n name: {ZONE}\n zonefile: {folder}/zone\n"
         )
-        with _running([program, "-d", "-c", str(folder / "conf")], port, world):
-            yield port
+        with _running([program, "-d", "-c", str(folder / "conf")], port, world) as server:
+            yield server
 
 
 @contextmanager
-def _running(command: list[str], port: int, world: World) -> Iterator[None]:
-    with subprocess.Popen(["taskset", "-c", SERVER_CPU, *command], stderr=subprocess.DEVNULL) as process:
+def _running(command: list[str], port: int, world: World) -> Iterator[Server]:
+    server = Server(port)
+    pinned = ["taskset", "-c", SERVER_CPU, *command]
+    with subprocess.Popen(pinned, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             _wait(port, world, process)
-            yield
+            yield server
         finally:
             process.terminate()
-            process.wait(30)
+            said, _ = process.communicate(timeout=30)
+            if said.startswith("{"):
+                server.told.update(json.loads(said))
 
 
-def _wait(port: int, world: World, process: subprocess.Popen[bytes]) -> None:
+def _wait(port: int, world: World, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 60
     asked = query(question(world.hostnames[-1]))
     while time.monotonic() < end and process.poll() is None:

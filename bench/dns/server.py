@@ -1,9 +1,14 @@
-"""``python -m bench.dns.server PORT NAMES EDGES PREFIXES SEED``: the DNS service of a large world until it is ended."""
+"""``python -m bench.dns.server PORT NAMES EDGES PREFIXES SEED LIMIT``: the DNS service of a large world until SIGTERM;
+then one line of JSON: how late another task of the same process was woken, and the most memory that was used."""
 
 from __future__ import annotations
 
 import gc
+import json
+import resource
+import signal
 import sys
+from functools import partial
 
 import trio
 
@@ -11,12 +16,40 @@ from bench.dns.world import World, config_of
 from dns.health import HealthTable
 from dns.node import serve
 
+METRONOME = 0.005
+"""Seconds between two beats."""
+
 
 def main(arguments: list[str]) -> None:
-    port, names, edges, prefixes, seed = (int(text) for text in arguments)
-    config = config_of(World(names, edges, prefixes, seed), port)
-    gc.freeze()
-    trio.run(serve, config, HealthTable())
+    port, names, edges, prefixes, seed, limit = (int(text) for text in arguments)
+    config = config_of(World(names, edges, prefixes, seed), port, limit)
+    late: list[float] = []
+
+    async def beat() -> None:
+        while True:
+            due = trio.current_time() + METRONOME
+            await trio.sleep_until(due)
+            late.append(trio.current_time() - due)
+
+    async def run() -> None:
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(partial(serve, config, HealthTable()))
+                nursery.start_soon(beat)
+                gc.freeze()
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+                    break
+
+    trio.run(run)
+    late.sort()
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    told = {"beats": len(late), "p50_ms": _at(late, 0.5), "p99_ms": _at(late, 0.99), "max_ms": _at(late, 1.0)}
+    print(json.dumps(told | {"memory_mib": round(rss, 1)}), flush=True)
+
+
+def _at(ordered: list[float], share: float) -> float:
+    return round(ordered[min(int(share * len(ordered)), len(ordered) - 1)] * 1000, 3)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from dns.limit import RateLimiter
 from dns.policy import Standing
 from dns.view import make_view
 from topology.model import ClientSubnetUse, DnsSettings, DnsZone, SocketAddress
+from topology.zonefile import parse_record
 
 if TYPE_CHECKING:
     from topology.model import IPNetwork
@@ -50,8 +51,8 @@ class World:
         return sorted({prefix.network_address.packed[:3] for own in self.serves for prefix in own})
 
 
-def config_of(world: World, port: int) -> DnsConfig:
-    """Without a rate limit: the load comes from one address."""
+def config_of(world: World, port: int, limit: int = 0) -> DnsConfig:
+    """Without a rate limit unless one is given: the load comes from one address."""
     serves = enumerate(world.serves)
     edges = tuple(Edge(f"edge-{n}", n + 1, tuple(sorted(own, key=str))) for n, own in serves)
     vips = {
@@ -59,15 +60,16 @@ def config_of(world: World, port: int) -> DnsConfig:
         for edge in range(world.edges)
         for number in range(world.names)
     }
+    records = tuple(parse_record(f"big TXT {'x' * 200}{number}", ZONE, 30) for number in range(5))
     return DnsConfig(
         node="dns-1",
         listen=(SocketAddress(ip_address("127.0.0.1"), port),),
-        zone=DnsZone(ZONE, 30, f"hostmaster.{ZONE}"),
+        zone=DnsZone(ZONE, 30, f"hostmaster.{ZONE}", records),
         servers=(NameServer(f"ns1.{ZONE}", (ip_address("192.0.2.53"),)),),
         edges=edges,
         hosts={name: name.partition(".")[0] for name in world.hostnames},
         vips=vips,
-        settings=DnsSettings(client_subnet=ClientSubnetUse.ALL, responses_per_second=0),
+        settings=DnsSettings(client_subnet=ClientSubnetUse.ALL, responses_per_second=limit),
     )
 
 

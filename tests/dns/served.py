@@ -18,7 +18,7 @@ from tests.dns.zone import FULL, free_port
 from topology.model import DnsSettings, SocketAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dns.answer import Transport
     from dns.config import DnsConfig
@@ -36,9 +36,10 @@ def everything(responses_per_second: int = 0) -> DnsConfig:
 
 @contextmanager
 def served(
-    config: DnsConfig, hosts: Sequence[str] = HOSTS, health: HealthTable | None = None
+    config: DnsConfig, hosts: Sequence[str] = HOSTS, drained: Callable[[], frozenset[str]] = frozenset
 ) -> Iterator[tuple[int, DnsService]]:
-    """The port, the same on every host, and the service, whose state belongs to the other thread."""
+    """The port, the same on every host, and the service, whose state belongs to the other thread. ``drained`` is asked
+    there."""
     port = free_port(hosts[0])
     config = replace(config, listen=tuple(SocketAddress(ip_address(host), port) for host in hosts))
     ready = threading.Event()
@@ -46,7 +47,7 @@ def served(
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            service = await nursery.start(partial(serve, config, health or HealthTable()))
+            service = await nursery.start(partial(serve, config, HealthTable(), drained=drained))
             running.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope, service))
             ready.set()
 
