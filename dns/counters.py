@@ -42,11 +42,23 @@ class Counters:
     """TCP connections that are not: the client has ended them (``client``), they were idle, not the most useful among
     too many (``crowded``), broken, or carried what is no query (``unsound``)."""
 
+    bytes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(received or sent, transport), without what IP, UDP and TCP add."""
+    busy_ns: Counter[str] = field(default_factory=Counter)
+    """Transport -> nanoseconds that the node's other tasks waited for answers to be made and sent."""
+
+    def count_turn(self, transport: str, received: int, sent: int, busy_ns: int) -> None:
+        self.bytes["received", transport] += received
+        self.bytes["sent", transport] += sent
+        self.busy_ns[transport] += busy_ns
+
     def flat(self) -> dict[str, int]:
         """One level of names, label values joined by '/': ``queries/udp/A/NOERROR``."""
         named = {f"queries/{'/'.join(labels)}": n for labels, n in self.queries.items()}
         named |= {f"answers/{'/'.join(labels)}": n for labels, n in self.answers.items()}
         named |= {f"switches/{'/'.join(labels)}": n for labels, n in self.switches.items()}
+        named |= {f"bytes/{'/'.join(labels)}": n for labels, n in self.bytes.items()}
+        named |= {f"busy_us/{transport}": ns // 1000 for transport, ns in self.busy_ns.items()}
         named |= {f"faults/{reason}": n for reason, n in self.faults.items()}
         named |= {f"drops/{reason}": n for reason, n in self.drops.items()}
         for family in ("decisions", "limited", "cookies", "closed", "powerdns"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from time import monotonic, time
+from time import monotonic, monotonic_ns, time
 from typing import TYPE_CHECKING
 
 import trio
@@ -89,18 +89,25 @@ class TcpService:
 
     def turn(self, received: bytearray, client: bytes, local: bool) -> tuple[bytes, bool]:
         """Takes up to ``TURN_ANSWERS`` complete messages off ``received``; False ends the connection after sending."""
+        begin, before = monotonic_ns(), len(received)
+        answers, sound = self._answers(received, client, local)
+        sent = b"".join(answers)
+        self._counters.count_turn("tcp", before - len(received), len(sent), monotonic_ns() - begin)
+        return sent, sound
+
+    def _answers(self, received: bytearray, client: bytes, local: bool) -> tuple[list[bytes], bool]:
         answers: list[bytes] = []
         now, unix = monotonic(), int(time())
         while len(answers) < TURN_ANSWERS and len(received) >= 2:
             length = int.from_bytes(received[:2], "big")
             if not _SHORTEST <= length <= MAX_QUERY:
-                return b"".join(answers), False
+                return answers, False
             if len(received) < 2 + length:
                 break
             message = bytes(received[2 : 2 + length])
             answer = self._responder.respond(message, client, "tcp", now, unix, local=local)
             del received[: 2 + length]
             if answer is None:
-                return b"".join(answers), False
+                return answers, False
             answers.append(len(answer).to_bytes(2, "big") + answer)
-        return b"".join(answers), True
+        return answers, True

@@ -32,25 +32,28 @@ async def serve_udp(bound: socket, responder: Responder) -> None:
 
 
 def _drain(bound: socket, packed: Callable[[str], bytes], responder: Responder) -> None:
-    end = monotonic_ns() + TURN_NS
-    now, unix, drops = monotonic(), int(time()), responder.counters.drops
+    begin = monotonic_ns()
+    end, received, sent = begin + TURN_NS, 0, 0
+    now, unix, counters = monotonic(), int(time()), responder.counters
     for _ in range(TURN_DATAGRAMS):
         try:
             # One more than is read: a longer datagram is cut here and refused by the gate for its size.
             data, client = bound.recvfrom(MAX_QUERY + 1)
         except BlockingIOError:
-            return
+            break
         except OSError:
-            drops["receive"] += 1
-            return
+            counters.drops["receive"] += 1
+            break
+        received += len(data)
         if client[1] == 0:
-            drops["source_port"] += 1
+            counters.drops["source_port"] += 1
             continue
         answer = responder.respond(data, packed(client[0]), "udp", now, unix)
         if answer is not None:
             try:
-                bound.sendto(answer, client)
+                sent += bound.sendto(answer, client)
             except OSError:
-                drops["send"] += 1
+                counters.drops["send"] += 1
         if monotonic_ns() > end:
-            return
+            break
+    counters.count_turn("udp", received, sent, monotonic_ns() - begin)

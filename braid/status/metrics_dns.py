@@ -19,6 +19,7 @@ DNS_COUNTERS = {
     "queries": ("braid_dns_queries", "Queries answered", ("transport", "type", "rcode")),
     "answers": ("braid_dns_answers", "VIPs given, by the edge that holds them", ("application", "edge")),
     "faults": ("braid_dns_faulty_queries", "Queries answered with an error of the gate", ("reason",)),
+    "bytes": ("braid_dns_bytes", "Bytes of queries and answers", ("direction", "transport")),
     "switches": ("braid_dns_switches", "Changes that move clients, by why", ("application", "reason")),
     "drops": ("braid_dns_dropped_queries", "Queries not answered", ("reason",)),
     "decisions": ("braid_dns_decisions", "Steered answers, by why this edge", ("reason",)),
@@ -64,6 +65,8 @@ def dns(status: NodeStatus) -> Iterator[Metric]:
     single = {labels[0]: value for labels, value in named.get("", ())}
     for family, (metric, text, labels) in DNS_COUNTERS.items():
         yield counter(metric, text, labels, [item for item in named.get(family, ()) if len(item[0]) == len(labels)])
+    busy = [(names, value * 1e-6) for names, value in named.get("busy_us", ())]
+    yield counter("braid_dns_busy_seconds", "Time in which only answers were made", ("transport",), busy)
     for family, (metric, text, labels, unit) in DNS_GAUGES.items():
         found = [item for item in named.get(family, ()) if len(item[0]) == len(labels)]
         yield gauge(metric, text, labels, [(names, value * unit) for names, value in found])

@@ -23,6 +23,8 @@ DNS = {
     "drops/short": 1,
     "closed/idle": 2,
     "powerdns/lookup": 6,
+    "bytes/received/udp": 90,
+    "busy_us/udp": 1500,
     "connections": 3,
     "truncated": 5,
     "standings/shop/edge-fra-1": 2,
@@ -104,6 +106,8 @@ def test_a_dns_node() -> None:
     assert found["braid_dns_answers_total{application=shop,edge=edge-fra-1}"] == 4
     assert found["braid_dns_dropped_queries_total{reason=short}"] == 1
     assert found["braid_dns_tcp_connections"] == 3
+    assert found["braid_dns_bytes_total{direction=received,transport=udp}"] == 90
+    assert found["braid_dns_busy_seconds_total{transport=udp}"] == 0.0015
     assert found["braid_dns_tcp_connections_closed_total{reason=idle}"] == 2
     assert found["braid_dns_events_total{event=truncated}"] == 5
     assert found["braid_dns_edge_standing{application=shop,edge=edge-fra-1}"] == 2

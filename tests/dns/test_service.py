@@ -244,10 +244,17 @@ async def test_a_flood_is_limited_and_a_cookie_lifts_the_limit() -> None:
             assert counters.limited == before
 
 
-async def test_a_flood_leaves_time_for_others() -> None:
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_flood_leaves_time_for_others(transport: str) -> None:
+    """``python -m bench.dns fairness`` measures it with a flood from outside."""
     async with running() as dns, trio.open_nursery() as nursery:
 
         async def flood() -> None:
+            if transport == "tcp":
+                async with await dns.connect() as stream:
+                    nursery.start_soon(shout, stream, framed(query_bytes) * 100)
+                    while await stream.receive_some(65536):
+                        pass
             with trio.socket.socket(type=socket.SOCK_DGRAM) as asker:
                 await asker.connect(("127.0.0.1", dns.port))
                 while True:
@@ -262,7 +269,10 @@ async def test_a_flood_leaves_time_for_others() -> None:
             await trio.sleep_until(due)
             late.append(trio.current_time() - due)
         assert sorted(late)[len(late) // 2] < 0.1
-        assert dns.service.counters.queries["udp", "A", "NOERROR"] > 100
+        counters = dns.service.counters
+        assert counters.queries[transport, "A", "NOERROR"] > 100
+        assert counters.bytes["received", transport] > 100 * len(query_bytes)
+        assert counters.busy_ns[transport] > 0
         nursery.cancel_scope.cancel()
 
 
