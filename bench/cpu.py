@@ -26,3 +26,15 @@ def seconds(pids: Iterable[int]) -> float:
 
 def of_each(nodes: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
     return {node: seconds(pids) for node, pids in nodes.items()}
+
+
+def seconds_of_threads(pid: int, name: str) -> float:
+    """Of the threads of a process whose names begin so."""
+    total = 0.0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            head, _, rest = (thread / "stat").read_text().rpartition(")")
+            if head.partition("(")[2].startswith(name):
+                fields = rest.split()
+                total += (int(fields[11]) + int(fields[12])) * TICK
+    return total

@@ -8,6 +8,7 @@ mod many;
 pub mod memory;
 mod node;
 mod parts;
+pub mod probing;
 pub mod shards;
 
 use std::any::Any;

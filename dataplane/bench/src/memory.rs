@@ -60,7 +60,7 @@ fn with_sessions() -> Braid {
 }
 
 /// Bytes, exact: other places in /proc count per CPU and are behind.
-fn resident() -> Option<f64> {
+pub(crate) fn resident() -> Option<f64> {
     let rollup = read_to_string("/proc/self/smaps_rollup").ok()?;
     let line = rollup.lines().find(|line| line.starts_with("Rss:"))?;
     let kilobytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;

@@ -1,14 +1,17 @@
 //! `braid-micro [NAME...] [--rounds N]`: runs workloads once each and prints a line of JSON per workload; without names
-//! all that are made ready quickly. `braid-micro --memory` prints a line of JSON per kind of thing that takes memory.
+//! all that are made ready quickly. `braid-micro --memory` prints a line of JSON per kind of thing that takes memory,
+//! `braid-micro --probing [SECONDS]` what an hour of probing on 50 links takes.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program for the terminal.
 
 use braid_bench::shards::Busiest;
-use braid_bench::{measured, memory, Workload, LARGE, SHARDS, WORKLOADS};
+use braid_bench::{measured, memory, probing, Workload, LARGE, SHARDS, WORKLOADS};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Instant;
 
 const ROUNDS: usize = 400;
+const HOUR: u64 = 3600;
+const LINKS: u16 = 50;
 
 fn main() -> ExitCode {
     let mut names = Vec::new();
@@ -22,6 +25,11 @@ fn main() -> ExitCode {
             }
         } else if argument == "--memory" {
             return print_memory();
+        } else if argument == "--probing" {
+            return match arguments.next().map_or(Some(HOUR), |value| value.parse().ok()) {
+                Some(seconds) => print_probing(seconds),
+                None => usage("--probing takes a number of seconds"),
+            };
         } else if all().any(|workload| workload.name == argument) {
             names.push(argument);
         } else {
@@ -65,10 +73,21 @@ fn print_memory() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn print_probing(seconds: u64) -> ExitCode {
+    match probing::hour(LINKS, seconds) {
+        Some(found) => println!("{found}"),
+        None => {
+            eprintln!("braid-micro: /proc/self/smaps_rollup is needed to see memory");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
 fn usage(problem: &str) -> ExitCode {
     let names: Vec<&str> = all().map(|workload| workload.name).collect();
     eprintln!(
-        "braid-micro: {problem}\nusage: braid-micro [NAME...] [--rounds N] | --memory; names: {}",
+        "braid-micro: {problem}\nusage: braid-micro [NAME...] [--rounds N] | --memory | --probing [SECONDS]; names: {}",
         names.join(" ")
     );
     ExitCode::from(2)

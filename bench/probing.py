@@ -1,0 +1,215 @@
+"""``python -m bench.probing``: what an hour of probing on 50 links costs a node in memory and CPU time.
+
+Three parts; ``--only`` takes one of them. Results go to bench/probing.json with ``--store``; other parts stay there.
+
+``core``: the engines of an edge and a gateway with 50 neighbours and 16 paths between them, in memory, for an hour of
+simulated time (``braid-micro --probing``): datagrams, and the growth of memory after the first ten minutes.
+``control``: the same hour of what Python does once a second with the counters of such a node. ``lab`` (root): 52 real
+nodes in namespaces, an edge and a gateway with 50 neighbours each and no traffic; CPU time of their processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from bench import cpu
+from bench.machine import described, machine
+from braid.status.build import node_status
+from braid.status.recorder import Recorder
+from braid.status.snapshot import Facts
+from lab.up import up
+from topology.source import load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = ROOT / "dataplane" / "target" / "release" / "braid-micro"
+RESULTS = Path(__file__).with_name("probing.json")
+LINKS = 50
+RELAYS = (21, 22)
+"""Numbers of the first intermediates, as in the engines' part."""
+HOUR = 3600
+FULL = 600
+"""Seconds after which histories by the second are full."""
+WARM_UP = 20.0
+"""Seconds from the last node's start to the measurement: sessions are made, histories begin."""
+READY_TIMEOUT = 180.0
+MOST_SHARE = 0.01
+"""Of one core."""
+
+
+def topology(links: int) -> dict[str, Any]:
+    """An edge and a gateway, each a neighbour of so many intermediates, every one a region of its own."""
+    numbers = [*RELAYS, *range(100, 100 + links - len(RELAYS))]
+    middle = [f"mid-{number}" for number in numbers]
+    roles = {"edge": "edge", "gateway": "gateway"} | dict.fromkeys(middle, "intermediate")
+    nodes: dict[str, dict[str, Any]] = {
+        name: {"region": name, "number": number, "underlay": [f"10.96.0.{number}"]}
+        for name, number in zip(middle, numbers, strict=True)
+    }
+    nodes["edge"] = {"region": "edge", "number": 11, "underlay": ["10.96.0.11"], "vip_pools": ["10.97.1.128/28"]}
+    nodes["gateway"] = {"region": "gateway", "number": 31, "underlay": ["10.96.0.31"], "snat_pools": ["10.98.0.128/30"]}
+    return {
+        "braid": 1,
+        "name": "probing",
+        "zone": {"name": "apps.example"},
+        "regions": {name: {"role": role} for name, role in roles.items()},
+        "nodes": nodes,
+        "applications": {
+            "all": {"hostnames": ["all.apps.example"], "ports": ["any"], "targets": [{"address": "10.98.0.10"}]}
+        },
+        "lab": {
+            "underlay": ["10.96.0.0/24"],
+            "networks": {
+                "clients": {
+                    "prefixes": ["10.97.1.0/24"],
+                    "members": {"edge": ["10.97.1.2"], "client": ["10.97.1.10"]},
+                },
+                "origins": {
+                    "prefixes": ["10.98.0.0/24"],
+                    "members": {"gateway": ["10.98.0.2"], "origin": ["10.98.0.10"]},
+                },
+            },
+            "hosts": {"client": {"kind": "client"}, "origin": {"kind": "origin"}},
+        },
+    }
+
+
+def in_namespaces(links: int, seconds: float) -> dict[str, Any]:
+    """CPU time of the two nodes with many links, as shares of one core, and what they sent meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = written(Path(folder), links)
+        with up(file, direct=True, ready_timeout=READY_TIMEOUT) as lab:
+            time.sleep(WARM_UP)
+            found: dict[str, Any] = {}
+            ends = ("edge", "gateway")
+            before = {name: _looked(lab.nodes[name], lab.status(name)) for name in ends}
+            time.sleep(seconds)
+            for name in ends:
+                after = _looked(lab.nodes[name], lab.status(name))
+                grown = {what: after[what] - before[name][what] for what in after}
+                # Asking for the status twice is a part of it.
+                found[name] = {
+                    "share_of_a_core": round(grown["cpu_s"] / grown["at"], 5),
+                    "data_thread_share": round(grown["thread_s"] / grown["at"], 5),
+                    "sent_per_second": round(grown["sent"] / grown["at"], 1),
+                    "received_per_second": round(grown["received"] / grown["at"], 1),
+                    "bytes_sent_per_second": round(grown["bytes"] / grown["at"]),
+                    "summaries_heard_per_second": round(grown["heard"] / grown["at"], 1),
+                    "summaries_sent_per_second": round(grown["told"] / grown["at"], 1),
+                    "resident_growth_bytes": grown["resident"],
+                    "resident_bytes": after["resident"],
+                    "neighbours_up": sum(each["up"] for each in lab.status(name)["neighbours"]),
+                }
+    return {"links": links, "seconds": seconds, "nodes": found}
+
+
+def _looked(pid: int, status: dict[str, Any]) -> dict[str, float]:
+    return {
+        "at": time.monotonic(),
+        "cpu_s": cpu.seconds([pid]),
+        "thread_s": cpu.seconds_of_threads(pid, "braid-shard"),
+        "sent": status["io"]["udp_tx_datagrams"],
+        "received": status["io"]["udp_rx_datagrams"],
+        "bytes": status["io"]["udp_tx_bytes"],
+        "heard": status["summaries"]["received"] + status["summaries"]["old"],
+        "told": status["summaries"]["sent"],
+        "resident": _resident(pid),
+    }
+
+
+def _resident(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise ProcessLookupError(pid)
+
+
+def written(folder: Path, links: int) -> Path:
+    file = folder / "probing.yaml"
+    file.write_text(yaml.safe_dump(topology(links), sort_keys=False))
+    return file
+
+
+def engines(seconds: int) -> dict[str, Any]:
+    """What ``braid-micro`` found, the last snapshot of its edge included."""
+    ran = subprocess.run([str(PROGRAM), "--probing", str(seconds)], capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
+
+
+def control(counters: dict[str, Any], links: int, seconds: int) -> dict[str, Any]:
+    """What status and memory of a node take, once a second, with such counters of its core."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = load(written(Path(folder), links))
+    node, recorder, pid = found.nodes["edge"], Recorder(), os.getpid()
+    spent, before = 0.0, 0
+    for second in range(seconds):
+        if second == FULL:
+            before = _resident(pid)
+        _count_on(counters)
+        began = time.process_time()
+        facts = Facts(1e9 + second, 1e9, "bench", "1", 1e9, applications=tuple(found.applications))
+        status = node_status(found, node, counters, facts)
+        recorder.receive_snapshot(status, float(second), 1e9 + second)
+        recorder.annotate(status)
+        spent += time.process_time() - began
+    growth = _resident(pid) - before
+    return {"seconds": seconds, "share_of_a_core": round(spent / seconds, 5), "resident_growth_bytes": growth}
+
+
+def _count_on(counters: dict[str, Any]) -> None:
+    """Another second of probes."""
+    for neighbour in counters["neighbours"]:
+        neighbour["tx_datagrams"] += 10
+        neighbour["rx_datagrams"] += 10
+    for path in counters["paths"]:
+        path["copies_sent"] += 10
+    for received in counters["received"]:
+        received["first"] += 1
+
+
+def measured(only: str | None, seconds: float) -> dict[str, Any]:
+    found: dict[str, Any] = {"links": LINKS}
+    if only in (None, "core", "control"):
+        core = engines(HOUR)
+        snapshot = core.pop("snapshot")
+        found["core"] = core | {"share_of_a_core_per_node": round(core["elapsed_s"] / core["seconds"] / 2, 5)}
+        found["control"] = control(snapshot, LINKS, HOUR)
+    if only in (None, "lab"):
+        found["lab"] = in_namespaces(LINKS, seconds)
+    return found
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bench.probing", description="What probing costs a node with 50 links.")
+    parser.add_argument("--only", choices=("core", "control", "lab"))
+    parser.add_argument("--seconds", type=float, default=60.0, help="that the namespaces are measured")
+    parser.add_argument("--store", action="store_true", help=f"write {RESULTS.name}")
+    chosen = parser.parse_args(arguments)
+    found = {"machine": machine(), **measured(chosen.only, chosen.seconds)}
+    print(described(found["machine"]))
+    print(json.dumps({name: value for name, value in found.items() if name != "machine"}, indent=2))
+    if chosen.store:
+        stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        RESULTS.write_text(json.dumps(stored | found, indent=2) + "\n")
+    nodes = found.get("lab", {}).get("nodes", {})
+    over = [name for name, node in nodes.items() if node["share_of_a_core"] > MOST_SHARE]
+    if over:
+        print(f"bench.probing: more than {100 * MOST_SHARE:g} % of a core: {', '.join(over)}", file=sys.stderr)
+    return 1 if over else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
