@@ -106,6 +106,8 @@ pub struct Node<O: Outbox> {
     next_silence: Time,
     /// When a search for a path's MTU has something to do.
     pub(crate) next_sizing: Time,
+    /// Which path is the first to have its turn then.
+    pub(crate) sizing_from: usize,
     pub(crate) ticks: u64,
     /// Bytes that recovery windows may grow by until the next tick.
     pub(crate) window_spare: usize,
@@ -138,6 +140,7 @@ impl<O: Outbox> Node<O> {
             next_tick: Time(0),
             next_silence: Time(0),
             next_sizing: Time(0),
+            sizing_from: 0,
             ticks: 0,
             window_spare: MOST_OF_NODE / usize::from(config.place.count()),
             random: config.seed,

@@ -11,12 +11,24 @@ use crate::wire::{Header, HEADER, OVERHEAD};
 use braid_packet::{Sink, Time};
 use std::net::SocketAddr;
 
+/// Probes that go out at once at most: a node with very many paths must not fill its own link with them.
+const AT_ONCE: usize = 8;
+/// Then the next ones.
+const PAUSE: u64 = Time::MILLISECOND;
+
 impl<O: Outbox> Node<O> {
     /// Gives every search its time. Returns when the next one wants it.
     pub(crate) fn probe_sizes(&mut self, now: Time, sink: &mut impl Sink) -> Time {
         let mut next = Time(u64::MAX);
         let mut due = Vec::new();
-        for index in 0..self.net.paths.places() {
+        let places = self.net.paths.places();
+        for place in 0..places {
+            let index = (self.sizing_from + place) % places;
+            if due.len() >= AT_ONCE {
+                self.sizing_from = index;
+                next = next.min(now.after(PAUSE));
+                break;
+            }
             let Some((peer, first_hop)) = self.net.paths.probed(index) else { continue };
             let usable = self.net.sessions.current((peer, false)).is_some()
                 && self.net.links.numbered(first_hop).is_some_and(|neighbour| neighbour.hop_tx.is_some());

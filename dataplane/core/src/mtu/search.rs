@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | Base | the configured size passes, as the operator said; not proved yet | one probe of it; lost: a trial against `BASE` |
 //! | Searching | `low` passes, `high` does not | trials of the middle against `low` |
-//! | Complete | `low` passes | one probe of it now and then, each 250 ms while packets are that large; lost: a trial. Below the configured size also larger ones |
+//! | Complete | `low` passes | one probe of it now and then, each 200 ms while packets are that large; lost: a trial. Below the configured size also larger ones |
 //! | Error | `BASE` does not pass, something smaller does | one probe of `BASE` each second |
 //!
 //! Any answer moves `low` up, however late it comes. Nothing but a lost trial, or the host's refusal, moves it down.
@@ -20,7 +20,7 @@ const SMALL: u16 = 64;
 const STEP: u16 = 4;
 
 /// How often the size in use is confirmed while packets of such a size are sent, and while they are not.
-const CONFIRM: u64 = 250 * Time::MILLISECOND;
+const CONFIRM: u64 = 200 * Time::MILLISECOND;
 const CONFIRM_IDLE: u64 = 10 * Time::SECOND;
 /// How often a larger size is tried, the largest and a slightly larger one in turn (RFC 8899: PMTU_RAISE_TIMER, 600 s).
 const RAISE: u64 = 5 * Time::SECOND;

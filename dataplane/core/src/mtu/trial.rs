@@ -7,9 +7,9 @@
 use braid_packet::Time;
 
 /// Between two pairs.
-pub(super) const GAP: u64 = 25 * Time::MILLISECOND;
+pub(super) const GAP: u64 = 15 * Time::MILLISECOND;
 pub(super) const MOST_PAIRS: usize = 24;
-/// After so many pairs of which nothing came, the smaller size does not pass either, or the path carries nothing now.
+/// After so many pairs in a row of which nothing came, the smaller size does not pass either, or the path carries nothing now.
 const ENOUGH_OF_NOTHING: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) enum Verdict {
     Open,
     /// The larger size does not pass.
     Lost,
-    /// Nothing came.
+    /// Nothing comes any more.
     Nothing,
     /// Too much is lost to tell.
     Undecided,
@@ -37,6 +37,8 @@ pub(super) struct Trial {
     pub(super) control: u16,
     /// Probability at which it counts as no chance.
     doubt: f64,
+    /// Pairs after which that can be reached; so many are waited for before more go out.
+    round: usize,
     pairs: [Pair; MOST_PAIRS],
     sent: usize,
     /// The first so many had their time at the last verdict.
@@ -46,11 +48,16 @@ pub(super) struct Trial {
 
 impl Trial {
     pub(super) fn new(size: u16, control: u16, doubt: f64, now: Time) -> Trial {
-        Trial { size, control, doubt, pairs: [Pair::default(); MOST_PAIRS], sent: 0, settled: 0, next: now }
+        let round = (1..MOST_PAIRS).find(|&pairs| chance(pairs, pairs) <= doubt).unwrap_or(MOST_PAIRS);
+        Trial { size, control, doubt, round, pairs: [Pair::default(); MOST_PAIRS], sent: 0, settled: 0, next: now }
     }
 
     pub(super) fn wants_pair(&self, now: Time) -> bool {
-        self.sent < MOST_PAIRS && now >= self.next
+        self.may_send() && now >= self.next
+    }
+
+    fn may_send(&self) -> bool {
+        self.sent < MOST_PAIRS && self.sent / self.round <= self.settled / self.round
     }
 
     /// A pair went out: `size` as this number, `control` as the next.
@@ -74,10 +81,11 @@ impl Trial {
         let sent = &self.pairs[..self.sent];
         let pairs = sent.iter().take_while(|pair| now.since(pair.at) >= timeout).count();
         let came = sent[..pairs].iter().filter(|pair| pair.control_came).count();
+        let nothing = sent[..pairs].iter().rev().take_while(|pair| !pair.control_came).count();
         self.settled = pairs;
         if came > 0 && chance(pairs, came) <= self.doubt {
             Verdict::Lost
-        } else if came == 0 && pairs >= ENOUGH_OF_NOTHING {
+        } else if nothing >= ENOUGH_OF_NOTHING {
             Verdict::Nothing
         } else if pairs == MOST_PAIRS {
             Verdict::Undecided
@@ -87,7 +95,7 @@ impl Trial {
     }
 
     pub(super) fn next_timeout(&self, timeout: u64) -> Time {
-        let next = if self.sent < MOST_PAIRS { self.next } else { Time(u64::MAX) };
+        let next = if self.may_send() { self.next } else { Time(u64::MAX) };
         self.pairs[..self.sent].get(self.settled).map_or(next, |pair| next.min(pair.at.after(timeout)))
     }
 }
@@ -131,10 +139,11 @@ mod tests {
     #[test]
     fn more_loss_takes_more_probes_and_silence_says_nothing_of_size() {
         assert_eq!(run(|_| true).0, Verdict::Lost);
-        assert!(run(|_| true).1 <= 12);
+        assert_eq!(run(|_| true).1, 8);
         assert_eq!(run(|i| i % 2 == 0).0, Verdict::Lost);
         assert!(run(|i| i % 2 == 0).1 > run(|_| true).1 + 4);
         assert_eq!(run(|_| false).0, Verdict::Nothing);
-        assert_eq!(run(|i| i % 6 == 4), (Verdict::Undecided, MOST_PAIRS));
+        assert_eq!(run(|i| i < 3).0, Verdict::Nothing);
+        assert_eq!(run(|i| i % 5 == 4), (Verdict::Undecided, MOST_PAIRS));
     }
 }

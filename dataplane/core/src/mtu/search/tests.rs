@@ -108,7 +108,7 @@ fn a_path_that_shrinks_is_noticed_within_a_second_and_found_again_when_it_grows(
         let shrunk = path.now;
         path.run(4000);
         let noticed = path.too_large_until.since(shrunk) / MS;
-        assert!(noticed < 1000, "{carries}: {noticed} ms");
+        assert!(noticed < 700, "{carries}: {noticed} ms");
         assert!(path.is_found(), "{carries}: {:?}", path.found());
         path.carries = MOST;
         path.run(11_000);
@@ -173,7 +173,7 @@ fn probes_are_few_when_nothing_happens() {
     path.run(1000);
     path.bytes = 0;
     path.run(60_000);
-    assert!(path.bytes <= 60 * 4 * u64::from(MOST), "while large packets are sent: {}", path.bytes);
+    assert!(path.bytes <= 60 * 5 * u64::from(MOST), "while large packets are sent: {}", path.bytes);
     path.large = false;
     path.run(1000);
     path.bytes = 0;
@@ -208,8 +208,8 @@ proptest! {
         }
         (path.loss, path.large) = (0.0, true);
         let began = path.now;
-        path.run(2500);
-        prop_assert!(path.carries < 64 || path.too_large_until.since(began) < 2500 * MS);
+        path.run(4000);
+        prop_assert!(path.carries < 64 || path.too_large_until.since(began) < 4000 * MS);
         path.run(11_000);
         prop_assert!(path.carries < 64 || path.is_found(), "{} {:?}", path.carries, path.found());
     }
