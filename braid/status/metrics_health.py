@@ -18,6 +18,9 @@ def health(status: NodeStatus) -> Iterator[Metric]:
     """A measurement that was not made has no sample."""
     yield from _paths(status)
     yield from _neighbours(status)
+    yield from _sets(status)
+    known = [] if status.load is None else [((), status.load)]
+    yield gauge("braid_load_ratio", "How busy the data threads are, of the cores that they may use", (), known)
     yield gauge(
         "braid_application_protection_since_timestamp_seconds",
         "Since when the protection is what it is, Unix time",
@@ -77,6 +80,15 @@ def _paths(status: NodeStatus) -> Iterator[Metric]:
         ("peer", "path", "via"),
         [((r.peer, str(r.id), r.via), r.first_share) for r in status.received if r.first_share is not None],
     )
+
+
+def _sets(status: NodeStatus) -> Iterator[Metric]:
+    items = [((item.peer, str(item.copies)), item) for item in status.chosen if item.joint_probes]
+    for name, text, field in (
+        ("braid_path_set_joint_probes", "Probes of the last ten minutes on all paths of the set", "joint_probes"),
+        ("braid_path_set_joint_lost_probes", "Of these, probes lost on all paths", "joint_lost"),
+    ):
+        yield gauge(name, text, ("peer", "set"), [(key, getattr(item, field)) for key, item in items])
 
 
 def _neighbours(status: NodeStatus) -> Iterator[Metric]:

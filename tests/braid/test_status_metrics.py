@@ -161,6 +161,7 @@ def with_every_measurement() -> NodeStatus:
         applications=tuple(replace(item, since=1e9) for item in status.applications),
         change_counts={"path/bad": 2},
         redundancy=(redundancy(),),
+        load=0.4,
         summaries={"received": 3, "known": 4},
     )
 

@@ -106,6 +106,28 @@ def test_a_used_path_that_loses_10_percent_is_left(lab: RunningLab, figure: Call
     assert "not mid-ams" in left.why
 
 
+def test_of_paths_that_lose_together_only_one_is_used(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
+    """Two links of a shared risk and an independent one, each with the same loss: only together they differ."""
+    wait(lab, EDGE, GATEWAY, BEST, 60.0)
+    for relay in BEST:
+        lab.impair(relay, GATEWAY, Impairment(joint_seed=9, joint_loss=0.06, joint_slot_ms=50), direction="a-to-b")
+    lab.impair("mid-lon-1", GATEWAY, Impairment(loss=0.06, seed=10), direction="a-to-b")
+    began = time.monotonic()
+    why = ""
+    while time.monotonic() - began < 60.0 and "they lose together" not in why:
+        time.sleep(0.5)
+        (why,) = [each["why"] for each in lab.status(EDGE)["chosen"] if (each["peer"], each["copies"]) == (GATEWAY, 2)]
+    after = time.monotonic() - began
+    relays = labs.relays(lab, EDGE, GATEWAY)
+    for relay in ("mid-ams-1", "mid-lon-1", "mid-par-1"):
+        lab.impair(relay, GATEWAY, None)
+    figure(
+        "shared risk, 6 % loss on each path", f"independent pair {', '.join(relays)} after {after:.0f} s; said: {why}"
+    )
+    assert "they lose together" in why
+    assert "mid-lon-1" in relays
+
+
 def wait(lab: RunningLab, source: str, destination: str, relays: set[str], timeout: float) -> float:
     """Seconds until the paths in use are those."""
     began = time.monotonic()
