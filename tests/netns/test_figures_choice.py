@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.netns
 
-EDGE, GATEWAY = "edge-fra-1", "gw-sto-1"
+EDGE, GATEWAY, OTHER_GATEWAY = "edge-fra-1", "gw-sto-1", "gw-mil-1"
 BEST, OTHERS = {"mid-ams-1", "mid-par-1"}, {"mid-lon-1", "mid-par-1"}
 HOLD = 4.0
 """Seconds: shorter than by default, for a short test."""
@@ -108,19 +108,23 @@ def test_a_used_path_that_loses_10_percent_is_left(lab: RunningLab, figure: Call
 
 def test_of_paths_that_lose_together_only_one_is_used(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
     """Two links of a shared risk and an independent one, each with the same loss: only together they differ."""
-    wait(lab, EDGE, GATEWAY, BEST, 60.0)
+    wait(lab, EDGE, OTHER_GATEWAY, BEST, 60.0)
     for relay in BEST:
-        lab.impair(relay, GATEWAY, Impairment(joint_seed=9, joint_loss=0.06, joint_slot_ms=50), direction="a-to-b")
-    lab.impair("mid-lon-1", GATEWAY, Impairment(loss=0.06, seed=10), direction="a-to-b")
+        lab.impair(
+            relay, OTHER_GATEWAY, Impairment(joint_seed=9, joint_loss=0.06, joint_slot_ms=50), direction="a-to-b"
+        )
+    lab.impair("mid-lon-1", OTHER_GATEWAY, Impairment(loss=0.06, seed=10), direction="a-to-b")
     began = time.monotonic()
     why = ""
     while time.monotonic() - began < 60.0 and "they lose together" not in why:
         time.sleep(0.5)
-        (why,) = [each["why"] for each in lab.status(EDGE)["chosen"] if (each["peer"], each["copies"]) == (GATEWAY, 2)]
+        (why,) = [
+            each["why"] for each in lab.status(EDGE)["chosen"] if (each["peer"], each["copies"]) == (OTHER_GATEWAY, 2)
+        ]
     after = time.monotonic() - began
-    relays = labs.relays(lab, EDGE, GATEWAY)
+    relays = labs.relays(lab, EDGE, OTHER_GATEWAY)
     for relay in ("mid-ams-1", "mid-lon-1", "mid-par-1"):
-        lab.impair(relay, GATEWAY, None)
+        lab.impair(relay, OTHER_GATEWAY, None)
     figure(
         "shared risk, 6 % loss on each path", f"independent pair {', '.join(relays)} after {after:.0f} s; said: {why}"
     )
