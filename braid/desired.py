@@ -84,9 +84,18 @@ class GatewayApplication:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxiedApplication:
+    vips: tuple[GatewayVip, ...]
+    ports: tuple[PortMatch, ...]
+    set: int
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayPolicy:
     applications: tuple[GatewayApplication, ...] = ()
     snat: tuple[str, ...] = ()
+    proxied: tuple[ProxiedApplication, ...] = ()
+    """Applications whose connections end in the gateway's own TCP stack; the NAT does not know them."""
 
 
 @dataclass(frozen=True, slots=True)

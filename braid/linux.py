@@ -31,9 +31,10 @@ async def ip(*arguments: str) -> str:
     return await _run(("ip", *arguments), b"")
 
 
-async def ip_batch(lines: Sequence[Sequence[str]], *, go_on: bool = False) -> None:
+async def ip_batch(lines: Sequence[Sequence[str]], *, go_on: bool = False, family: int = 0) -> None:
     """Run many ``ip`` commands in one process, in order. The first that fails ends it with LinuxError; with ``go_on``
-    the others are still run, and then LinuxError names all that failed.
+    the others are still run, and then LinuxError names all that failed. ``family`` is 4 or 6 where the words leave it
+    open.
 
     The words are addresses and interface names, never text from outside: a batch line has no quoting.
     """
@@ -41,8 +42,8 @@ async def ip_batch(lines: Sequence[Sequence[str]], *, go_on: bool = False) -> No
         if any(not word or set(word) & set(" \t\n\"'\\#") for word in line):
             raise ValueError(f"not a plain word in {line!r}")
     if lines:
-        force = ("-force",) if go_on else ()
-        await _run(("ip", *force, "-batch", "-"), "".join(f"{' '.join(line)}\n" for line in lines).encode())
+        options = [*(["-force"] if go_on else ()), *([f"-{family}"] if family else ())]
+        await _run(("ip", *options, "-batch", "-"), "".join(f"{' '.join(line)}\n" for line in lines).encode())
 
 
 async def _run(command: Sequence[str], stdin: bytes) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from braid.desired import Desired
     from braid.events import Control
     from braid.plan import AppNumbers
+    from braid.status.flow import FlowStatus, ProxyStatus
     from braid.status.snapshot import Check, TargetStatus
     from topology.model import IPNetwork, Topology
 
@@ -77,6 +78,18 @@ class Steers(Protocol):
     def steering(self, hostname: str | None, client: str | None) -> dict[str, Any] | None:
         """The state of every application and edge, or the decision for one client of a hostname. None while there is
         none; ``ValueError`` for an argument that is wrong."""
+        ...
+
+
+@runtime_checkable
+class Proxies(Protocol):
+    """A role that ends clients' connections itself."""
+
+    def proxied_flows(self, limit: int) -> list[FlowStatus]: ...
+    def proxies(self) -> tuple[ProxyStatus, ...]: ...
+    def finish(self) -> bool:
+        """The node was told to stop: end what may be ended now. True while something is under way that should go on
+        for a moment."""
         ...
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid import core as seam
 from braid import log as logs
-from braid.role import Steers
+from braid.role import Proxies, Steers
 from braid.status.build import flow_statuses, node_status
 from braid.status.changes import Tone
 from braid.status.choices import choices
@@ -15,7 +15,7 @@ from braid.status.exchange import Exchange
 from braid.status.measure import record_overlay
 from braid.status.recorder import Recorder
 from braid.status.redundancy import redundancy_statuses
-from braid.status.snapshot import Check, Facts, FlowStatus, NodeStatus
+from braid.status.snapshot import Check, Facts, NodeStatus
 from braid.tun import tun_is_up
 from braid.version import version
 from braid.watchdog import LIMIT
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from braid.control import ControlPlane
+    from braid.status.flow import FlowStatus
     from braid.status.picture import Choice, Overlay
 
 log = logs.get(__name__)
@@ -134,6 +135,7 @@ class View:
                 reload_error=self._loaded.error,
                 targets=control.role.targets(control.topology, control.name),
                 applications=control.numbers.names,
+                proxies=control.role.proxies() if isinstance(control.role, Proxies) else (),
                 dns=control.role.counters(),
                 load=self._load.share,
                 chosen=control.choices(),
@@ -142,7 +144,10 @@ class View:
 
     def flows(self, limit: int) -> list[FlowStatus]:
         control = self._control
-        return flow_statuses(control.topology, seam.read_flows(control.core, limit), control.numbers.names)
+        role = control.role
+        proxied = role.proxied_flows(limit) if isinstance(role, Proxies) else []
+        flows = flow_statuses(control.topology, seam.read_flows(control.core, limit), control.numbers.names)
+        return sorted([*proxied, *flows], key=lambda flow: flow.idle_s)[:limit]
 
     def ready(self) -> tuple[Check, ...]:
         control = self._control

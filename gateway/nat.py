@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from braid.candidates import fixed_copies, has_target, set_number
-from braid.desired import GatewayApplication, GatewayPolicy, GatewayVip, TargetChoice
+from braid.desired import GatewayApplication, GatewayPolicy, GatewayVip, ProxiedApplication, TargetChoice
 from braid.plan import port_matches
+from topology.model import ServiceMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,14 +54,10 @@ def gateway_policy(
     topology: Topology, gateway: str, numbers: AppNumbers, healthy: Callable[[TargetKey], bool]
 ) -> GatewayPolicy:
     return GatewayPolicy(
-        tuple(
+        applications=tuple(
             GatewayApplication(
                 app=numbers.number(application.name),
-                vips=tuple(
-                    GatewayVip(str(vip.address), topology.nodes[vip.edge].number)
-                    for vip in topology.vips
-                    if vip.application == application.name
-                ),
+                vips=_vips(topology, application),
                 ports=port_matches(application.ports),
                 set=set_number(application, numbers),
                 targets=tuple(
@@ -71,6 +68,24 @@ def gateway_policy(
                 ),
             )
             for application in served(topology, gateway)
+            if application.mode is not ServiceMode.PROXY
         ),
-        tuple(str(pool) for pool in captured(topology, gateway)),
+        proxied=tuple(
+            ProxiedApplication(
+                vips=_vips(topology, application),
+                ports=port_matches(application.ports),
+                set=set_number(application, numbers),
+            )
+            for application in served(topology, gateway)
+            if application.mode is ServiceMode.PROXY
+        ),
+        snat=tuple(str(pool) for pool in captured(topology, gateway)),
+    )
+
+
+def _vips(topology: Topology, application: Application) -> tuple[GatewayVip, ...]:
+    return tuple(
+        GatewayVip(str(vip.address), topology.nodes[vip.edge].number)
+        for vip in topology.vips
+        if vip.application == application.name
     )

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from braid.readiness import neighbour_check
-from braid.status.snapshot import TargetStatus
+from braid.status.snapshot import Check, TargetStatus
 from gateway.health import HealthService
 from gateway.nat import captured, gateway_policy, peers_of, served, targets_of
+from gateway.proxy import show
+from gateway.proxy.service import ProxyService
 from gateway.targets import TargetTable
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from braid.events import Control
     from braid.plan import AppNumbers
     from braid.role import NodeHandle, Situation
-    from braid.status.snapshot import Check
+    from braid.status.flow import FlowStatus, ProxyStatus
     from topology.model import IPNetwork, Topology
 
 
@@ -31,6 +33,7 @@ class Gateway:
     def __init__(self, rng: Random) -> None:
         self._table = TargetTable()
         self._health = HealthService(self._table, rng)
+        self._proxies = ProxyService(self._table.healthy, rng)
 
     def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
         return peers_of(topology, node)
@@ -45,7 +48,9 @@ class Gateway:
         return replace(desired, gateway=gateway_policy(topology, node, numbers, self._table.healthy))
 
     def checks(self, situation: Situation) -> tuple[Check, ...]:
-        return (neighbour_check(situation),)
+        problems = self._proxies.problems
+        proxies = Check("proxies", not problems, "; ".join(f"{what}: {why}" for what, why in problems.items()))
+        return neighbour_check(situation), proxies
 
     def receive_control(self, control: Control, now: float) -> None:
         """A gateway is told nothing by control message."""
@@ -54,8 +59,20 @@ class Gateway:
         """Readiness is computed when it is asked for."""
 
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Check the targets. Started when the first checks run; never returns."""
-        await self._health.run(node, task_status=task_status)
+        """Check the targets and run the proxies. Started when checks run and proxies listen; never returns."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._health.run, node)
+            await nursery.start(self._proxies.run, node)
+            task_status.started()
+
+    def proxied_flows(self, limit: int) -> list[FlowStatus]:
+        return show.flows(self._proxies, limit, trio.current_time())
+
+    def proxies(self) -> tuple[ProxyStatus, ...]:
+        return show.proxies(self._proxies, trio.current_time())
+
+    def finish(self) -> bool:
+        return self._proxies.finish()
 
     def targets(self, topology: Topology, node: str) -> tuple[TargetStatus, ...]:
         found = []

@@ -25,6 +25,7 @@ from topology.model import (
 )
 from topology.numbers import node_number
 from topology.policy import POLICY_KEYS, FixedCopies, Policy, read_policy
+from topology.proxy import HTTP, ClientAddress, ProxySettings, Rule
 from topology.schema import (
     STATUS_PORT,
     ApplicationShape,
@@ -33,7 +34,10 @@ from topology.schema import (
     Document,
     LabShape,
     NodeShape,
+    ProxyShape,
+    RuleShape,
     ZoneShape,
+    socket_address,
 )
 from topology.zonefile import parse_record
 
@@ -126,17 +130,54 @@ def _node(name: str, shape: NodeShape, role: Role) -> Node:
 
 
 def _application(name: str, shape: ApplicationShape, gateways: tuple[str, ...]) -> Application:
+    targets = tuple(Target(target.address, target.port, target.weight) for target in shape.targets)
     return Application(
         name=name,
         hostnames=shape.hostnames,
         ports=shape.ports,
-        targets=tuple(Target(target.address, target.port, target.weight) for target in shape.targets),
+        targets=targets,
         gateways=gateways,
         redundancy=redundancy(shape),
         mode=shape.mode,
         fallback=shape.fallback,
         check=_check(shape.check, check_port(shape)),
+        proxy=None if shape.proxy is None else _proxy(shape.proxy, targets),
     )
+
+
+def _proxy(shape: ProxyShape, targets: tuple[Target, ...]) -> ProxySettings:
+    usual = ClientAddress.FORWARDED if shape.kind == HTTP else ClientAddress.NONE
+    plain = shape.model_dump(exclude={"rules", "client_address"})
+    return ProxySettings(
+        **plain,
+        rules=tuple(_rule(rule, targets) for rule in shape.rules),
+        client_address=shape.client_address or usual,
+    )
+
+
+def _rule(shape: RuleShape, targets: tuple[Target, ...]) -> Rule:
+    return Rule(
+        servers=tuple(dict.fromkeys(target for name in shape.servers for target in named(name, targets))),
+        methods=shape.methods,
+        hosts=tuple(host.lower() for host in shape.hosts),
+        sni=tuple(host.lower() for host in shape.sni),
+        path=shape.path or "",
+        path_regex=shape.path_regex,
+        headers=tuple((name.lower(), value) for name, value in shape.headers.items()),
+        clients=shape.clients,
+        regions=shape.regions,
+    )
+
+
+def named(name: str, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    """The targets that a rule means: those at an address, or the one at an address and port."""
+    try:
+        alone = socket_address(name, 1).host
+        exact = socket_address(name, 1) == socket_address(name, 2)
+        port = socket_address(name, 1).port if exact else None
+    except ValueError:
+        return ()
+    return tuple(each for each in targets if each.address == alone and (port is None or each.port == port))
 
 
 def _check(shape: CheckShape, port: int | None) -> HealthCheck:

@@ -52,6 +52,7 @@ def tables(topology: Topology) -> tuple[Table, ...]:
         Table("nodes", ("node", "number", "role", "region", "underlay", "port", "status"), tuple(_nodes(topology))),
         Table("edges", ("edge", "weight", "capacity", "location", "serves"), tuple(_edges(topology))),
         Table("vips", ("edge", "application", "address", "hostnames"), tuple(_vips(topology))),
+        Table("proxies", ("application", "kind", "policy", "rules", "client address"), tuple(_proxies(topology))),
         Table("disjoint paths", ("edge", "gateway", "path", "cost", "intermediates", "why"), tuple(_paths(topology))),
         Table("redundancy", ("application", "policy", "disjoint paths"), tuple(_redundancy(topology))),
         Table("snat pools", ("gateway", "pool", "addresses"), tuple(_snat(topology))),
@@ -119,6 +120,13 @@ def _vips(topology: Topology) -> Iterator[Row]:
     for vip in topology.vips:
         hostnames = " ".join(topology.applications[vip.application].hostnames)
         yield vip.edge, vip.application, str(vip.address), hostnames
+
+
+def _proxies(topology: Topology) -> Iterator[Row]:
+    for application in topology.applications.values():
+        if (proxy := application.proxy) is not None:
+            sticky = "" if proxy.sticky == "none" else f", sticky by {proxy.sticky}"
+            yield application.name, proxy.kind, f"{proxy.policy}{sticky}", len(proxy.rules), proxy.client_address
 
 
 def _paths(topology: Topology) -> Iterator[Row]:

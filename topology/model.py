@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from topology.proxy import ProxySettings
 
 from topology.policy import Policy, copies_wanted
 
@@ -38,6 +41,8 @@ class Protocol(StrEnum):
 
 class ServiceMode(StrEnum):
     NAT = "nat"
+    PROXY = "proxy"
+    """Connections end in the gateway's own TCP stack, and an application proxy makes those to the servers."""
 
 
 class Fallback(StrEnum):
@@ -188,6 +193,8 @@ class Application:
     mode: ServiceMode
     check: HealthCheck
     fallback: Fallback = Fallback.ALL
+    proxy: ProxySettings | None = None
+    """There when the mode is ``proxy``."""
 
     @property
     def copies(self) -> int:

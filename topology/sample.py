@@ -101,7 +101,7 @@ applications:
       - {address: "2001:db8:0:d::10"}
     gateways: [gw-central]                          # in order of preference; without this key all of them
     copies: 2                                       # disjoint paths that each packet takes, always
-    mode: nat
+    mode: nat                                       # or proxy, see `web`
     fallback: all                                   # DNS while no edge can carry it: all VIPs, or none
     check: {kind: http, port: 80, path: /health, interval: 2, timeout: 1, rise: 2, fall: 2}
   backup:
@@ -115,4 +115,20 @@ applications:
     budget: 1.05                # mean copies of a day, as a multiple of min_copies
     # deadline: 65              # milliseconds one way: a path that is slower is not used
     # diverse: true             # you vouch that paths declared disjoint are: targets are proved sooner
+  web:
+    hostnames: [web.apps.example]
+    ports: [tcp/8080]
+    targets: [{address: 192.0.2.30, port: 80}, {address: 192.0.2.31, port: 80}, {address: 192.0.2.32, port: 80}]
+    mode: proxy                 # clients' TCP connections end in the gateway; each request may go to another server
+    proxy:
+      kind: http                # or tls-sni, tcp, or the entry point of a plug-in: module:Class
+      policy: p2c               # or round_robin, weighted, least_connections, ring_hash, maglev
+      sticky: none              # or client (its address), cookie:NAME
+      rules:                    # the first that holds says which servers; without one: all
+        - {path: /api/, methods: [GET], servers: [192.0.2.30]}
+        - {hosts: ["*.beta.apps.example"], regions: [edge-west], servers: [192.0.2.31, 192.0.2.32]}
+      client_address: forwarded # X-Forwarded-For and Forwarded; or proxy-v1, proxy-v2, none
+      retries: 1                # on other servers, before the first byte of an answer
+      connect_timeout: 2        # seconds; likewise select_timeout, answer_timeout, idle_timeout
+      eject_after: 5            # failures in a row
 """

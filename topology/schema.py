@@ -26,6 +26,7 @@ from topology.model import (
     ServiceMode,
     SocketAddress,
 )
+from topology.proxy import ClientAddress, ServerPolicy
 
 UDP_PORT = 7400
 STATUS_PORT = 7480
@@ -207,6 +208,8 @@ Record = Annotated[str, PlainValidator(_record)]
 Secret = Annotated[bytes, PlainValidator(_secret)]
 SubnetUse = Annotated[ClientSubnetUse, PlainValidator(lambda value: _one_of(ClientSubnetUse, value))]
 FallbackName = Annotated[Fallback, PlainValidator(lambda value: _one_of(Fallback, value))]
+PolicyName = Annotated[ServerPolicy, PlainValidator(lambda value: _one_of(ServerPolicy, value))]
+ClientAddressName = Annotated[ClientAddress, PlainValidator(lambda value: _one_of(ClientAddress, value))]
 CheckName = Annotated[CheckKind, PlainValidator(lambda value: _one_of(CheckKind, value))]
 
 
@@ -292,6 +295,38 @@ class CheckShape(Shape):
     fall: int = Field(default=2, ge=1, le=100)
 
 
+class RuleShape(Shape):
+    servers: tuple[Label, ...] = Field(min_length=1)
+    methods: tuple[Label, ...] = ()
+    hosts: tuple[Label, ...] = ()
+    sni: tuple[Label, ...] = ()
+    path: UrlPath | None = None
+    path_regex: Label = ""
+    headers: dict[Label, Label] = {}
+    clients: tuple[Prefix, ...] = ()
+    regions: tuple[Name, ...] = ()
+
+
+class ProxyShape(Shape):
+    kind: Label
+    policy: PolicyName = ServerPolicy.ROUND_ROBIN
+    hash: Label = "client"
+    sticky: Label = "none"
+    rules: tuple[RuleShape, ...] = Field(default=(), max_length=1000)
+    client_address: ClientAddressName | None = None
+    retries: int = Field(default=1, ge=0, le=5)
+    select_timeout: Seconds = 5.0
+    connect_timeout: Seconds = 2.0
+    answer_timeout: Seconds = 30.0
+    idle_timeout: Seconds = 300.0
+    buffer: int = Field(default=262_144, ge=16_384, le=16_777_216)
+    connections: int = Field(default=10_000, ge=1, le=1_000_000)
+    eject_after: int = Field(default=5, ge=0, le=1000)
+    eject_time: Seconds = 30.0
+    panic: Share = 0.5
+    access_log: bool = True
+
+
 class ApplicationShape(Shape):
     hostnames: tuple[Hostname, ...] = Field(min_length=1)
     ports: tuple[Ports, ...] = Field(min_length=1)
@@ -309,6 +344,7 @@ class ApplicationShape(Shape):
     mode: ModeName = ServiceMode.NAT
     fallback: FallbackName = Fallback.ALL
     check: CheckShape = CheckShape()
+    proxy: ProxyShape | None = None
 
 
 class LabNetworkShape(Shape):

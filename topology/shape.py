@@ -125,6 +125,8 @@ _ADD = {
     "region": "add `region:` with the name of one of `regions:`",
     "underlay": "write one or two addresses of the node, for instance [192.0.2.1]",
     "targets": "write at least one server, for instance [{address: 192.0.2.10}]",
+    "kind": "write `kind: http`, `tls-sni`, `tcp` or the entry point of a plug-in",
+    "servers": "write at least one of the targets' addresses",
     "ports": "write for instance [tcp/80], or [any]",
     "hostnames": "write at least one name inside the zone",
     "gateways": "write gateway regions, or remove the key: then all of them are used",
@@ -159,6 +161,10 @@ def _known_keys(key: Key) -> list[str]:
             shape = schema.TargetShape
         case ["applications", _, "check"]:
             shape = schema.CheckShape
+        case ["applications", _, "proxy"]:
+            shape = schema.ProxyShape
+        case ["applications", _, "proxy", "rules"]:
+            shape = schema.RuleShape
         case ["dns"]:
             shape = schema.DnsShape
         case ["health"]:

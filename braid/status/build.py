@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from braid.status.flow import FlowStatus, NatStatus
 from braid.status.kernel import kernel_status
 from braid.status.snapshot import (
     ApplicationStatus,
     Facts,
-    FlowStatus,
-    NatStatus,
     NeighbourStatus,
     NodeStatus,
     OffloadStatus,
@@ -72,6 +71,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         offload=_counters(OffloadStatus, core.get("offload", {})),
         kernel=kernel_status(core),
         shards=tuple(ShardStatus(**entry) for entry in core.get("shards", ())),
+        proxies=facts.proxies,
         dns=dict(sorted(facts.dns.items())),
         load=facts.load,
     )

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from braid.status.families import counter, gauge
 from braid.status.metrics_dns import dns
 from braid.status.metrics_health import health
+from braid.status.metrics_proxy import proxies
 from braid.status.redundancy import redundancy_metrics
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class StatusCollector(Collector):
         yield from _applications(status)
         yield from redundancy_metrics(status.redundancy)
         yield from _gateway(status)
+        yield from proxies(status)
         if status.role == "dns":
             yield from dns(status)
         yield from _io(status)

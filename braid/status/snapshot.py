@@ -14,6 +14,7 @@ from braid.status.kernel import KernelStatus
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from braid.status.flow import FlowStatus, NatStatus, ProxyStatus
     from braid.status.picture import Choice, Overlay
     from braid.status.recorder import Recorder
     from braid.status.redundancy import RedundancyStatus
@@ -251,15 +252,6 @@ class ApplicationStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class NatStatus:
-    flows: int = 0
-    created: int = 0
-    expired: int = 0
-    ports_exhausted: int = 0
-    table_full: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class RelayStatus:
     forwarded: int = 0
     """Datagrams handed on to another node."""
@@ -290,25 +282,6 @@ class ShardStatus:
     handed_over: int = 0
     """Packets it read from the TUN for another shard, and gave to it."""
     dropped: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class FlowStatus:
-    """One entry of a gateway's NAT table. Addresses are "ip:port", IPv6 in brackets."""
-
-    application: str
-    protocol: str
-    client: str
-    vip: str
-    snat: str
-    target: str
-    edge: str
-    state: str
-    idle_s: float
-    packets_in: int
-    packets_out: int
-    bytes_in: int
-    bytes_out: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +319,8 @@ class NodeStatus:
     offload: OffloadStatus = OffloadStatus()
     kernel: KernelStatus = field(default_factory=KernelStatus)
     shards: tuple[ShardStatus, ...] = ()
+    proxies: tuple[ProxyStatus, ...] = ()
+    """Gateways: applications whose connections end here."""
     dns: dict[str, int] = field(default_factory=dict)
     """DNS nodes: answers by outcome (queries, noerror, nxdomain, refused, dropped, ...)."""
     change_counts: dict[str, int] = field(default_factory=dict)
@@ -386,6 +361,7 @@ class Facts:
     """Edge: application -> gateway node given to the core first. Else the first one with a usable session."""
     applications: tuple[str, ...] = ()
     """Names by the core's application index. Empty: the order of the topology."""
+    proxies: tuple[ProxyStatus, ...] = ()
     dns: Mapping[str, int] = field(default_factory=dict)
     load: float | None = None
     chosen: tuple[ChosenSet, ...] = ()

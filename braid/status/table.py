@@ -95,18 +95,20 @@ def flows_table(documents: Documents) -> Table:
         (
             Cell(gateway),
             *(
-                Cell(str(flow[key]))
-                for key in ("application", "protocol", "client", "vip", "snat", "target", "edge", "state")
+                Cell(str(flow.get(key, DASH)))
+                for key in ("application", "protocol", "client", "vip", "snat", "target", "edge", "mode", "state")
             ),
             Cell(duration(flow["idle_s"])),
             count_cell(flow["packets_in"]),
             count_cell(flow["packets_out"]),
+            Cell(flow.get("why", "")),
         )
         for gateway, document in documents.items()
         for flow in document.get("flows", ())
     )
     columns = (
-        "Gateway", "Application", "Proto", "Client", "VIP", "SNAT", "Target", "Edge", "State", "Idle", "In", "Out",
+        "Gateway", "Application", "Proto", "Client", "VIP", "SNAT", "Target", "Edge", "Mode", "State", "Idle", "In",
+        "Out", "Why",
     )  # fmt: skip
     return Table("Flows", columns, frozenset(("Idle", "In", "Out")), rows)
 

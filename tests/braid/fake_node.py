@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from braid.status.build import flow_statuses, node_status
 from braid.status.choices import choices
+from braid.status.flow import ProxyServerStatus, ProxyStatus
 from braid.status.gossip import Known
 from braid.status.overlay import overlay
 from braid.status.recorder import Recorder
 from braid.status.redundancy import RedundancyStatus
-from braid.status.snapshot import Check, ChosenSet, Facts, FlowStatus, NodeStatus, PathHealth, TargetStatus
+from braid.status.snapshot import Check, ChosenSet, Facts, NodeStatus, PathHealth, TargetStatus
 from braid.status.summary import summary_of
 from topology.model import (
     Application,
@@ -36,6 +37,7 @@ from topology.policy import FixedCopies
 
 if TYPE_CHECKING:
     from braid.status.changes import Change
+    from braid.status.flow import FlowStatus
     from braid.status.picture import Choice, Overlay
 
 REGIONS = {
@@ -261,7 +263,10 @@ def gateway_status(**changes: Any) -> NodeStatus:
         TargetStatus("shop", "10.93.0.10", None, 1, True),
         TargetStatus("shop", "10.93.0.11", None, 1, False, "connection refused"),
     )
-    changes = {"targets": targets, "chosen": (ChosenSet("edge-fra-1", 2, "cheapest path", 0, 0),), **changes}
+    servers = (ProxyServerStatus("10.93.0.10", 2, False, 7, 0.5, 40, 3, 1), ProxyServerStatus("10.93.0.11", 0, True))
+    proxies = (ProxyStatus("shop", "http", "p2c", 4, 9, 42, {"no_server": 2}, servers),)
+    chosen = (ChosenSet("edge-fra-1", 2, "cheapest path", 0, 0),)
+    changes = {"targets": targets, "chosen": chosen, "proxies": proxies, **changes}
     return node_status(topology, topology.nodes["gw-sto-1"], gateway_core(), facts(**changes))
 
 

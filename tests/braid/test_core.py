@@ -80,6 +80,7 @@ def test_desired_state_of_a_gateway_has_the_shape_the_core_takes() -> None:
                 }
             ],
             "snat": ["10.93.0.128/30", "fd93::1:0/126"],
+            "proxied": [],
         },
     }
 

@@ -378,7 +378,7 @@ def fields_of(value: Any) -> set[str]:
         return set().union(*(fields_of(item) for item in value)) if value else set()
     if not isinstance(value, dict):
         return set()
-    free = ("drops", "dns", "change_counts")
+    free = ("drops", "dns", "change_counts", "refused")
     nested = (fields_of(item) for name, item in value.items() if name not in free)
     return set(value).union(*nested)
 

@@ -120,6 +120,15 @@ def test_a_dns_node() -> None:
     assert found["braid_dns_stale"] == 1
 
 
+def test_proxies_by_application_and_server() -> None:
+    found = samples(gateway_status())
+    assert found["braid_proxy_open_connections{application=shop}"] == 4
+    assert found["braid_proxy_requests_total{application=shop}"] == 42
+    assert found["braid_proxy_refused_total{application=shop,reason=no_server}"] == 2
+    assert found["braid_proxy_server_connections_total{application=shop,server=10.93.0.10}"] == 7
+    assert found["braid_proxy_server_ejected{application=shop,server=10.93.0.11}"] == 1
+
+
 def test_equal_labels_are_one_sample() -> None:
     status = edge_status()
     doubled = replace(status, sessions=status.sessions * 2, received=status.received * 2)

@@ -160,6 +160,7 @@ def test_effective_json_of_the_demo() -> None:
         "nodes",
         "edges",
         "vips",
+        "proxies",
         "disjoint_paths",
         "redundancy",
         "snat_pools",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.topology.base import TEXT, changed
-from tests.topology.mistakes import MEANING, SHAPE, TARGETS, TEXTS, Case
+from tests.topology.mistakes import MEANING, PROXIES, SHAPE, TARGETS, TEXTS, Case
 from topology.check import TopologyError
 from topology.source import load, parse
 
@@ -30,7 +30,7 @@ def test_the_base_is_right() -> None:
     assert parse(TEXT, "t.yaml").name == "small"
 
 
-@pytest.mark.parametrize("case", SHAPE + MEANING, ids=lambda case: case.kind)
+@pytest.mark.parametrize("case", SHAPE + MEANING + PROXIES, ids=lambda case: case.kind)
 def test_one_mistake_gives_one_problem(case: Case) -> None:
     text = changed(*case.changes)
     [(line, key, message, remedy)] = problems(text)
@@ -94,5 +94,5 @@ def test_a_broken_entry_is_not_reported_again_by_those_that_refer_to_it() -> Non
 
 
 def test_there_are_many_kinds() -> None:
-    kinds = [case.kind for case in SHAPE + MEANING] + [text[0] for text in TEXTS]
+    kinds = [case.kind for case in SHAPE + MEANING + PROXIES] + [text[0] for text in TEXTS]
     assert len(set(kinds)) == len(kinds) >= 25

@@ -78,6 +78,9 @@ impl<O: Outbox> Node<O> {
 
     /// Checks and translates one packet that came out of the overlay from `peer`.
     fn admit(&mut self, packet: &mut [u8], partial: bool, peer: u16, now: Time, sink: &mut impl Sink) -> bool {
+        if let Some(passes) = self.admit_to_stack(packet, partial, peer) {
+            return passes;
+        }
         match (&mut self.gateway, &mut self.edge) {
             (Some(gateway), _) => match gateway.nat.forward(packet, partial, peer, now) {
                 Forward::Pass => {
@@ -109,6 +112,34 @@ impl<O: Outbox> Node<O> {
                 false
             }
         }
+    }
+
+    /// For a packet to a VIP whose connections end in the gateway's own stack; None for all others.
+    fn admit_to_stack(&mut self, packet: &mut [u8], partial: bool, peer: u16) -> Option<bool> {
+        let proxied = &self.gateway.as_ref()?.proxied;
+        if proxied.is_empty() {
+            return None;
+        }
+        let verdict = proxied.admit(&Ip::parse(packet).ok()?, peer)?;
+        match verdict {
+            Ok(()) => self.net.clamp_answers(peer, packet, partial),
+            Err(reason) => self.net.drops.count(reason),
+        }
+        Some(verdict.is_ok())
+    }
+
+    /// A packet of the gateway's own stack, from a VIP: it goes to the edge that has it. False for all others.
+    fn receive_from_stack(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) -> bool {
+        let Some(gateway) = self.gateway.as_ref().filter(|gateway| !gateway.proxied.is_empty()) else { return false };
+        let Ok(ip) = Ip::parse(packet) else { return false };
+        let Some(owner) = gateway.proxied.owner(&ip.source) else { return false };
+        clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
+        let flow = self.flow_towards_client(packet, now);
+        if self.net.send_packet(owner.edge, owner.set, flow, vnet, packet, sink).is_err() {
+            let to = Destination { peer: owner.edge, set: owner.set, flow };
+            self.send_in_pieces(to, vnet, packet, packet, now, sink);
+        }
+        true
     }
 
     /// A packet of a flow that the edge's host routed to a VIP.
@@ -152,8 +183,11 @@ impl<O: Outbox> Node<O> {
         }
     }
 
-    /// A packet that the gateway's host routed to a SNAT address.
+    /// A packet that the gateway's host routed to a SNAT address, or that comes from its own stack.
     pub(crate) fn receive_from_server(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
+        if self.receive_from_stack(vnet, packet, now, sink) {
+            return;
+        }
         let before = self.remember(packet);
         let Some(gateway) = &mut self.gateway else { return };
         match gateway.nat.reverse(packet, vnet.needs_csum, now) {

@@ -1,6 +1,7 @@
 //! The whole desired state of a node, as the control side gives it (JSON): applied in one piece, compared with nothing older.
 
 use crate::shard::is_shard_count;
+use braid_packet::{Ip, Transport};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -86,6 +87,9 @@ pub enum Protocol {
 #[serde(deny_unknown_fields)]
 pub struct GatewaySpec {
     pub applications: Vec<GatewayApplication>,
+    /// Applications whose connections end in the gateway's own TCP stack.
+    #[serde(default)]
+    pub proxied: Vec<ProxiedApplication>,
     /// "address/length".
     pub snat: Vec<String>,
 }
@@ -102,6 +106,14 @@ pub struct GatewayApplication {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct ProxiedApplication {
+    pub vips: Vec<VipSpec>,
+    pub ports: Vec<PortRange>,
+    pub set: u8,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct VipSpec {
     pub address: IpAddr,
     pub edge: u16,
@@ -114,6 +126,25 @@ pub struct TargetSpec {
     pub port: Option<u16>,
     pub weight: u16,
     pub healthy: bool,
+}
+
+impl PortRange {
+    /// ICMP errors belong to flows of any protocol, and later fragments carry no ports: who keeps the flows knows theirs.
+    pub fn admits(&self, ip: &Ip) -> bool {
+        let PortRange(protocol, low, high) = *self;
+        let in_range = |port: u16| (low..=high).contains(&port);
+        match (protocol, ip.transport) {
+            (Protocol::Any, _) => true,
+            (_, Transport::Icmp(icmp)) if icmp.is_error() => true,
+            (Protocol::Tcp, Transport::Tcp(tcp)) => in_range(tcp.destination),
+            (Protocol::Udp, Transport::Udp { destination, .. }) => in_range(destination),
+            (Protocol::Icmp, Transport::Icmp(icmp)) => icmp.is_echo_request(),
+            (Protocol::Tcp, Transport::Other) => ip.is_fragment() && ip.protocol == 6,
+            (Protocol::Udp, Transport::Other) => ip.is_fragment() && ip.protocol == 17,
+            (Protocol::Icmp, Transport::Other) => ip.is_fragment() && matches!(ip.protocol, 1 | 58),
+            (Protocol::Tcp | Protocol::Udp | Protocol::Icmp, _) => false,
+        }
+    }
 }
 
 impl Desired {

@@ -3,7 +3,7 @@
 //! A client keeps its gateway for an application as long as that gateway is usable, also when a preferred one comes back:
 //! the flows' state lives there.
 
-use crate::desired::{EdgeApplication, EdgeSpec, PortRange, Protocol};
+use crate::desired::{EdgeApplication, EdgeSpec};
 use crate::role::connections::Connections;
 use crate::role::pins::{Client, Pin, SharedPins};
 use braid_packet::{Ip, Time, Transport};
@@ -70,7 +70,7 @@ impl Edge {
         let Some(application) = self.by_vip.get(&ip.destination).map(|&i| &self.applications[i]) else {
             return Choice::UnknownVip;
         };
-        if !application.ports.iter().any(|range| admits(range, ip)) {
+        if !application.ports.iter().any(|range| range.admits(ip)) {
             return Choice::Refused;
         }
         let set = application.set;
@@ -147,26 +147,10 @@ impl Edge {
     }
 }
 
-/// ICMP errors belong to flows of any protocol, and later fragments carry no ports: the gateway knows their flows.
-fn admits(range: &PortRange, ip: &Ip) -> bool {
-    let PortRange(protocol, low, high) = *range;
-    let in_range = |port: u16| (low..=high).contains(&port);
-    match (protocol, ip.transport) {
-        (Protocol::Any, _) => true,
-        (_, Transport::Icmp(icmp)) if icmp.is_error() => true,
-        (Protocol::Tcp, Transport::Tcp(tcp)) => in_range(tcp.destination),
-        (Protocol::Udp, Transport::Udp { destination, .. }) => in_range(destination),
-        (Protocol::Icmp, Transport::Icmp(icmp)) => icmp.is_echo_request(),
-        (Protocol::Tcp, Transport::Other) => ip.is_fragment() && ip.protocol == 6,
-        (Protocol::Udp, Transport::Other) => ip.is_fragment() && ip.protocol == 17,
-        (Protocol::Icmp, Transport::Other) => ip.is_fragment() && matches!(ip.protocol, 1 | 58),
-        (Protocol::Tcp | Protocol::Udp | Protocol::Icmp, _) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desired::{PortRange, Protocol};
 
     fn udp(port: u16) -> Ip {
         let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 9];

@@ -1,6 +1,7 @@
-//! The gateway: the NAT between VIPs and target servers, told what to do by the desired state.
+//! The gateway: the NAT between VIPs and target servers, and what passes it by, told what to do by the desired state.
 
 use crate::desired::{GatewaySpec, PortRange, Protocol};
+use crate::role::proxied::Proxied;
 use crate::shard::Place;
 use braid_nat::{Application, Nat, Policy, Proto, Target};
 use braid_packet::Time;
@@ -10,6 +11,7 @@ const EXPIRY_BUDGET: usize = 256;
 
 pub struct Gateway {
     pub nat: Nat,
+    pub proxied: Proxied,
     mtu: u16,
     place: Place,
 }
@@ -19,11 +21,12 @@ impl Gateway {
     /// SNAT address whichever shard its flows fall to.
     pub fn new(seed: u64, max_flows: usize, mtu: usize, place: Place) -> Gateway {
         let nat = Nat::new(seed, max_flows / usize::from(place.count()));
-        Gateway { nat, mtu: u16::try_from(mtu).unwrap_or(u16::MAX), place }
+        Gateway { nat, proxied: Proxied::default(), mtu: u16::try_from(mtu).unwrap_or(u16::MAX), place }
     }
 
     /// `Desired::parse` has checked that the pools are prefixes.
     pub fn configure(&mut self, spec: &GatewaySpec) {
+        self.proxied = Proxied::new(&spec.proxied);
         let applications = spec
             .applications
             .iter()

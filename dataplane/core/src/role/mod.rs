@@ -5,3 +5,4 @@ pub mod edge;
 pub mod gateway;
 pub mod intermediate;
 pub mod pins;
+pub mod proxied;

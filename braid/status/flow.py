@@ -1,0 +1,70 @@
+"""What passes a gateway: flows, and the proxies that end connections, as its status endpoint shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class NatStatus:
+    flows: int = 0
+    created: int = 0
+    expired: int = 0
+    ports_exhausted: int = 0
+    table_full: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FlowStatus:
+    """An entry of a gateway's NAT table, or a proxied connection. Addresses are "ip:port", IPv6 in brackets."""
+
+    application: str
+    protocol: str
+    client: str
+    vip: str
+    snat: str
+    target: str
+    edge: str
+    state: str
+    idle_s: float
+    packets_in: int
+    packets_out: int
+    bytes_in: int
+    bytes_out: int
+    mode: str = "nat"
+    """``nat``, or ``normal``: both connections end in this node's TCP stack."""
+    why: str = ""
+    """Proxied: the server selection policy's verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyServerStatus:
+    """A target server as the proxy meets it. Numbers since the start, but ``active``."""
+
+    address: str
+    active: int
+    """Connections now."""
+    ejected: bool
+    connections: int = 0
+    connect_seconds: float = 0.0
+    """Spent on those connections, together."""
+    requests: int = 0
+    failures: int = 0
+    ejections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyStatus:
+    """A proxied application at a gateway."""
+
+    application: str
+    kind: str
+    policy: str
+    open: int
+    """Client connections now."""
+    connections: int
+    requests: int
+    """Of HTTP; else connections that reached a server."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """Connections or requests that the gateway ended, by reason."""
+    servers: tuple[ProxyServerStatus, ...] = ()

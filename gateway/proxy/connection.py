@@ -1,0 +1,281 @@
+"""One proxied client connection at work: sockets and time on one side, the service gateway's decisions on the other."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from braid import log as logs
+from gateway.proxy.events import (
+    Abort,
+    ClientClosed,
+    ClientConnection,
+    ClientPackets,
+    CloseClient,
+    CloseServer,
+    EndClient,
+    EndServer,
+    SendClient,
+    Served,
+    ServerClosed,
+    ServerEstablished,
+    ServerFailed,
+    ServerPackets,
+)
+from gateway.proxy.gateway import Blame, Connect, Count, Reset, SendServer, ServiceGateway
+from gateway.proxy.leg import Leg, reset_on_close
+from gateway.proxy.preface import preface
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from ipaddress import IPv4Address, IPv6Address
+
+    from gateway.proxy.application import ApplicationProxy
+    from gateway.proxy.events import ClientData, Event, ServerData
+    from gateway.proxy.gateway import Action
+    from gateway.proxy.pool import ProxiedApplication
+
+log = logs.get(__name__)
+access = logs.get("braid.access")
+
+LINGER = 2.0
+"""Seconds that a client may take to read the last bytes before its connection is dropped."""
+_BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+@dataclass(slots=True)
+class _Server:
+    data: ServerData
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    leg: Leg | None = None
+    asked_at: float | None = None
+    local: str = ""
+
+
+class Connection:
+    def __init__(
+        self, application: ProxiedApplication, proxy: ApplicationProxy, stream: trio.SocketStream, data: ClientData
+    ):
+        self.data = data
+        self.gateway = ServiceGateway(proxy, trio.current_time())
+        self.server: _Server | None = None
+        self.verdict: ServerData | None = None
+        """The last one, for people."""
+        self.client = Leg(stream, self._moved)
+        self._application = application
+        self._progress = trio.Event()
+        self._lock = trio.Lock()
+        self._client_eof = trio.Event()
+
+    async def run(self) -> None:
+        """Serve the client to its end. Closes both connections; whatever the client, a server or the proxy does is
+        survived and counted."""
+        async with self.client.stream:
+            try:
+                async with trio.open_nursery() as self._nursery:
+                    self._nursery.start_soon(self._write_client)
+                    self._nursery.start_soon(self._watch_time)
+                    await self._receive(ClientConnection(self.data))
+                    await self._read_client()
+            finally:
+                self._drop_server()
+
+    def finish(self) -> None:
+        """End between two requests: now, or after the one that is under way."""
+        self.gateway.proxy.draining = True
+        if self.gateway.proxy.between_requests:
+            self._stop()
+
+    async def _read_client(self) -> None:
+        async def receive(data: bytes) -> None:
+            if not data:
+                self._client_eof.set()
+            await self._receive(ClientPackets(data) if data else ClientClosed())
+
+        try:
+            await self.client.read(self._room_for_client, receive)
+        except _BROKEN:
+            await self._receive(Abort("client_reset"))
+            self._stop()
+
+    async def _write_client(self) -> None:
+        try:
+            await self.client.write()
+        except _BROKEN:
+            await self._receive(Abort("client_reset"))
+            self._stop()
+
+    async def _room_for_client(self) -> None:
+        while not self.gateway.ended() and (self.gateway.proxy.paused or self._server_full()):
+            await self._progress.wait()
+
+    def _server_full(self) -> bool:
+        return self.server is not None and self.server.leg is not None and self.server.leg.full
+
+    async def _room_for_server(self) -> None:
+        while self.client.full:
+            await self._progress.wait()
+
+    def _moved(self) -> None:
+        self._progress.set()
+        self._progress = trio.Event()
+
+    async def _watch_time(self) -> None:
+        while (due := self.gateway.next_timeout()) is not None:
+            with trio.move_on_at(due):
+                await self._progress.wait()
+            if trio.current_time() >= due:
+                async with self._lock:
+                    await self._decide(self.gateway.handle_timeout)
+
+    async def _receive(self, event: Event, of: _Server | None = None) -> None:
+        """Everything that happens goes through here, one after the other; what an old server did is not of interest."""
+        async with self._lock:
+            if of is None or of is self.server:
+
+                async def decide(now: float) -> list[Action]:
+                    return await self.gateway.receive(event, now)
+
+                await self._decide(decide)
+        self._moved()
+
+    async def _decide(self, decide: Callable[[float], Awaitable[list[Action]]]) -> None:
+        limit = self.gateway.proxy.settings.select_timeout
+        actions: list[Action] = [Count("proxy_hung"), Reset()]
+        with trio.move_on_after(limit):
+            try:
+                actions = await decide(trio.current_time())
+            except Exception as error:  # noqa: BLE001 - a proxy's bug ends its connection, not the gateway
+                self._application.complain(error)
+                actions = [Count("proxy_failed"), Reset()]
+        for action in actions:
+            self._perform(action)
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Connect(server_data):
+                self.verdict = server_data
+                self.server = _Server(server_data)
+                self._nursery.start_soon(self._serve, self.server)
+            case SendServer(data):
+                if self.server is not None and self.server.leg is not None:
+                    self.server.asked_at = trio.current_time()
+                    self.server.leg.put(data)
+            case EndServer():
+                if self.server is not None and self.server.leg is not None:
+                    self.server.leg.end()
+            case CloseServer():
+                self._drop_server()
+            case SendClient(data):
+                self.client.put(data)
+            case EndClient():
+                self.client.end()
+            case CloseClient():
+                self.client.end()
+                self._nursery.start_soon(self._finish)
+            case Reset():
+                reset_on_close(self.client.stream)
+                self._stop()
+            case Blame(server_data):
+                self._application.receive(server_data.target, None)
+            case Count(reason):
+                self._application.count(reason)
+            case Served():
+                self._served(action)
+
+    def _drop_server(self) -> None:
+        if self.server is not None:
+            self.server.scope.cancel()
+            self.server = None
+
+    async def _finish(self) -> None:
+        """Until the client has read all and closed, or long enough: closing on bytes that nobody read would reset."""
+        with trio.move_on_after(LINGER):
+            await self.client.flushed.wait()
+            self._drop_server()
+            await self._client_eof.wait()
+        self._stop()
+
+    def _stop(self) -> None:
+        self._nursery.cancel_scope.cancel()
+
+    async def _serve(self, server: _Server) -> None:
+        """Connect to a server and carry its bytes until it or the proxy has enough of it."""
+        with server.scope:
+            began = trio.current_time()
+            try:
+                stream = await self._connect(server.data)
+            except OSError as error:
+                reason = f"connect_{errno.errorcode.get(error.errno or 0, 'failed').lower()}"
+                self._application.receive(server.data.target, None)
+                await self._receive(ServerFailed(server.data, reason), server)
+                return
+            self._application.begin(server.data.target)
+            try:
+                async with stream:
+                    server.local = _name(stream.socket.getsockname())
+                    server.leg = Leg(stream, self._moved)
+                    server.leg.put(preface(self.gateway.proxy.settings.client_address, self.data))
+                    self._application.connected(server.data.target, trio.current_time() - began)
+                    await self._receive(ServerEstablished(server.data), server)
+                    await self._carry(server, server.leg)
+            finally:
+                self._application.end(server.data.target)
+
+    async def _carry(self, server: _Server, leg: Leg) -> None:
+        async def receive(data: bytes) -> None:
+            if server.asked_at is not None and data:
+                self._application.receive(server.data.target, trio.current_time() - server.asked_at)
+                server.asked_at = None
+            await self._receive(ServerPackets(data) if data else ServerClosed(), server)
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(leg.write)
+                await leg.read(self._room_for_server, receive)
+        except* _BROKEN:
+            if server.asked_at is not None:
+                self._application.receive(server.data.target, None)
+            await self._receive(ServerFailed(server.data, "reset"), server)
+
+    async def _connect(self, server_data: ServerData) -> trio.SocketStream:
+        host: IPv4Address | IPv6Address = server_data.address.host
+        family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
+        opened = trio.socket.socket(family, socket.SOCK_STREAM)
+        try:
+            with trio.move_on_after(self.gateway.proxy.settings.connect_timeout) as scope:
+                await opened.connect((str(host), server_data.address.port))
+            if scope.cancelled_caught:
+                raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        except BaseException:
+            opened.close()
+            raise
+        return trio.SocketStream(opened)
+
+    def _served(self, served: Served) -> None:
+        server = served.server_data
+        self._application.served(served)
+        if self.gateway.proxy.settings.access_log:
+            access.info(
+                "served",
+                application=self.data.application,
+                client=str(self.data.client),
+                vip=str(self.data.vip),
+                edge=self.data.edge,
+                method=served.request.method,
+                host=served.request.host or served.request.sni,
+                target=served.target,
+                status=served.status,
+                bytes=served.bytes_out,
+                server=str(server.address) if server else "",
+                why=server.why if server else "",
+            )
+
+
+def _name(address: tuple[str, int]) -> str:
+    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"

@@ -1,0 +1,126 @@
+"""The gateway's own TCP stack: VIPs of proxied applications are local addresses of the node.
+
+What comes out of the overlay for such a VIP is delivered locally; what the stack sends from a VIP goes back into the
+overlay, whatever the client's address is. Routes carry a protocol number of ours and rules a priority of ours, so what
+a crash left is found and replaced. The first half of this file decides, the second acts.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from braid.linux import LinuxError, ip, ip_batch
+from braid.tun import DEVICE
+from topology.model import Role, ServiceMode, SocketAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from topology.model import Application, IPAddress, IPNetwork, Topology
+
+PROTOCOL = "187"
+"""Of our routes; a number that iproute2 gives no name (rt_protos)."""
+TABLE = "7400"
+PRIORITY = "7400"
+BACKLOG = 1024
+IPV6_FREEBIND = 78
+"""linux/in6.h"""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What the kernel is told."""
+
+    vips: frozenset[IPAddress] = frozenset()
+    pools: frozenset[IPNetwork] = frozenset()
+    """Packets that leave this node from an address in them go into the overlay."""
+
+
+def local(topology: Topology, applications: Iterable[Application]) -> Local:
+    names = {each.name for each in applications if each.mode is ServiceMode.PROXY}
+    vips = frozenset(vip.address for vip in topology.vips if vip.application in names)
+    pools = (pool for node in topology.by_role(Role.EDGE) for pool in node.vip_pools)
+    return Local(vips, frozenset(pool for pool in pools if any(_holds(pool, vip) for vip in vips)))
+
+
+def _holds(pool: IPNetwork, address: IPAddress) -> bool:
+    return pool.version == address.version and address in pool
+
+
+def listeners(topology: Topology, application: Application) -> tuple[SocketAddress, ...]:
+    """Where connections of a proxied application arrive."""
+    ports = [port for each in application.ports if each.protocol == "tcp" for port in range(each.low, each.high + 1)]
+    vips = [vip.address for vip in topology.vips if vip.application == application.name]
+    return tuple(SocketAddress(vip, port) for vip in vips for port in ports)
+
+
+def changes(before: Local, after: Local, version: int) -> list[tuple[str, ...]]:
+    """``ip`` commands of one IP version, additions first."""
+
+    def these(words: frozenset[IPAddress] | frozenset[IPNetwork]) -> list[str]:
+        return sorted(str(word) for word in words if word.version == version)
+
+    def rule(verb: str, pool: str) -> tuple[str, ...]:
+        return "rule", verb, "iif", "lo", "from", pool, "lookup", TABLE, "priority", PRIORITY
+
+    def vip_route(verb: str, vip: str) -> tuple[str, ...]:
+        return "route", verb, "local", vip, "dev", "lo", "table", "local", "proto", PROTOCOL
+
+    def default(verb: str) -> tuple[str, ...]:
+        return "route", verb, "default", "dev", DEVICE, "table", TABLE, "proto", PROTOCOL
+
+    had, has = bool(these(before.pools)), bool(these(after.pools))
+    return [
+        *([default("replace")] if has and not had else ()),
+        *(rule("add", pool) for pool in these(after.pools - before.pools)),
+        *(vip_route("replace", vip) for vip in these(after.vips - before.vips)),
+        *(vip_route("delete", vip) for vip in these(before.vips - after.vips)),
+        *(rule("delete", pool) for pool in these(before.pools - after.pools)),
+        *([default("delete")] if had and not has else ()),
+    ]
+
+
+async def apply(before: Local, after: Local) -> list[str]:
+    """Go over from one to the other; returns warnings. LinuxError when IPv4 cannot be set up."""
+    await ip_batch(changes(before, after, 4), family=4)
+    try:
+        await ip_batch(changes(before, after, 6), family=6)
+    except LinuxError as error:
+        return [f"IPv6 is not available: {error}"]
+    return []
+
+
+async def clear() -> None:
+    """Remove all of ours, also what a crash left."""
+    for family in ("-4", "-6"):
+        with suppress(LinuxError):
+            await ip(family, "route", "flush", "table", "local", "proto", PROTOCOL)
+        with suppress(LinuxError):
+            await ip(family, "route", "flush", "table", TABLE)
+        with suppress(LinuxError):
+            while True:
+                await ip(family, "rule", "delete", "priority", PRIORITY)
+
+
+def listen(where: SocketAddress, device: str = DEVICE) -> socket.socket:
+    """A socket that takes connections to a VIP and port that came through the overlay; non-blocking. OSError if it
+    cannot be had."""
+    family = socket.AF_INET6 if where.host.version == 6 else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # A local route makes an IPv4 address one's own for bind(2), an IPv6 address not.
+            opened.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+        if device:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        opened.bind((str(where.host), where.port))
+        opened.listen(BACKLOG)
+    except OSError:
+        opened.close()
+        raise
+    return opened

@@ -1,0 +1,98 @@
+"""Proxied applications: that the proxy can be made, its conditions can be met, and its rules name servers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from topology.build import named
+from topology.model import Protocol, Role, ServiceMode, Target
+from topology.proxy import HTTP, KINDS, TLS_SNI, ClientAddress
+
+if TYPE_CHECKING:
+    from topology.problem import Key
+    from topology.schema import ApplicationShape, ProxyShape, RuleShape
+    from topology.shape import Draft
+
+MAX_PORTS = 64
+"""Listeners of one application: every port is a socket."""
+_ENTRY_POINT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_HASH = re.compile(r"client|path|sni|(header|cookie):[A-Za-z0-9_-]+")
+_STICKY = re.compile(r"none|client|cookie:[A-Za-z0-9_-]+")
+_PATTERN = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_ONLY_HTTP = ("methods", "hosts", "path", "path_regex", "headers")
+
+
+def check(draft: Draft) -> None:
+    for name, application in draft.document.applications.items():
+        key: Key = ("applications", name)
+        if application.mode is not ServiceMode.PROXY:
+            if application.proxy is not None:
+                draft.report.add(
+                    (*key, "proxy"), f"the mode is {application.mode}", "write `mode: proxy`, or remove the key"
+                )
+        elif application.proxy is None:
+            draft.report.add((*key, "mode"), "no proxy is named", "add `proxy: {kind: http}`, `tls-sni` or `tcp`")
+        else:
+            _ports(draft, key, application)
+            _words(draft, (*key, "proxy"), application.proxy)
+            for position, rule in enumerate(application.proxy.rules):
+                _rule(draft, (*key, "proxy", "rules", position), rule, application, application.proxy)
+
+
+def _ports(draft: Draft, key: Key, application: ApplicationShape) -> None:
+    count = 0
+    for position, ports in enumerate(application.ports):
+        count += ports.high - ports.low + 1 if ports.protocol is Protocol.TCP else 0
+        if ports.protocol not in (Protocol.TCP, Protocol.ICMP):
+            remedy = "name TCP ports, or give the rest to an application of `mode: nat`"
+            draft.report.add((*key, "ports", position), f"a proxy takes TCP, not {ports.protocol}", remedy)
+            return
+    if not 1 <= count <= MAX_PORTS:
+        draft.report.add((*key, "ports"), f"{count} TCP ports for a proxy", f"name 1 to {MAX_PORTS}")
+
+
+def _words(draft: Draft, key: Key, proxy: ProxyShape) -> None:
+    plug_in = proxy.kind not in KINDS
+    if plug_in and not _ENTRY_POINT.fullmatch(proxy.kind):
+        draft.report.add((*key, "kind"), f"{proxy.kind!r} is no proxy", f"write {', '.join(KINDS)} or module:Class")
+    if not _HASH.fullmatch(proxy.hash):
+        draft.report.add(
+            (*key, "hash"), f"{proxy.hash!r} is nothing to go by", "write client, path, sni, header:NAME or cookie:NAME"
+        )
+    if not _STICKY.fullmatch(proxy.sticky):
+        draft.report.add((*key, "sticky"), f"{proxy.sticky!r} is not accepted", "write none, client or cookie:NAME")
+    http = plug_in or proxy.kind == HTTP
+    if not http and (proxy.sticky.startswith("cookie") or proxy.hash.startswith(("header", "cookie", "path"))):
+        word = "sticky" if proxy.sticky.startswith("cookie") else "hash"
+        draft.report.add((*key, word), f"a {proxy.kind} proxy reads no requests", "use `kind: http`, or `client`")
+    if not http and proxy.client_address is ClientAddress.FORWARDED:
+        draft.report.add(
+            (*key, "client_address"), f"a {proxy.kind} proxy writes no headers", "write none, proxy-v1 or proxy-v2"
+        )
+
+
+def _rule(draft: Draft, key: Key, rule: RuleShape, application: ApplicationShape, proxy: ProxyShape) -> None:
+    targets = tuple(Target(target.address, target.port, target.weight) for target in application.targets)
+    for position, name in enumerate(rule.servers):
+        if not named(name, targets):
+            known = ", ".join(str(target.address) for target in targets)
+            draft.report.add((*key, "servers", position), f"{name!r} is no target", f"name one of: {known}")
+    for word in ("hosts", "sni"):
+        for position, host in enumerate(getattr(rule, word)):
+            if not _PATTERN.fullmatch(host):
+                draft.report.add((*key, word, position), f"{host!r} is no name", "write shop.example or *.shop.example")
+    for position, region in enumerate(rule.regions):
+        found = draft.document.regions.get(region)
+        if (found is None and not draft.is_broken("regions", region)) or (found and found.role is not Role.EDGE):
+            draft.report.add((*key, "regions", position), f"{region} is no edge region", "name a region of role edge")
+    try:
+        re.compile(rule.path_regex)
+    except re.error as error:
+        draft.report.add((*key, "path_regex"), f"no regular expression: {error}", "correct it (Python's syntax)")
+    if proxy.kind in KINDS and proxy.kind != HTTP:
+        for word in _ONLY_HTTP:
+            if getattr(rule, word):
+                draft.report.add((*key, word), f"a {proxy.kind} proxy reads no requests", "use `kind: http`")
+    if proxy.kind in KINDS and proxy.kind != TLS_SNI and rule.sni:
+        draft.report.add((*key, "sni"), f"a {proxy.kind} proxy reads no ClientHello", "use `kind: tls-sni`")
