@@ -231,6 +231,7 @@ def on_and_off(lab: RunningLab, seconds: float = 300.0, rate: int = 1000) -> dic
         end = standing(lab)
     minutes = (seconds - 30.0) / 60
     return {
+        "seconds": seconds,
         "surges": end["surges"] - before["surges"],
         "changes_per_minute": (end["changes"] - (after_30 or end)["changes"]) / minutes,
         "lost": end["lost"] - before["lost"],
@@ -239,23 +240,32 @@ def on_and_off(lab: RunningLab, seconds: float = 300.0, rate: int = 1000) -> dic
 
 
 def shared_risk(lab: RunningLab, rate: int = 1000) -> dict[str, Any]:
-    """The two cheapest paths lose 2 %, 60 % of it together, others on their own: seconds until those two are not used
-    together any more, and what the node says."""
-    relays = relays_of(lab)
+    """The two paths in use lose 2 %, 60 % of it together, others on their own: seconds until those two are not used
+    together any more, and what the node says before and after."""
+    relays, used = relays_of(lab), in_use(lab)
     for at, relay in enumerate(relays):
         alone = Impairment(delay_ms=DELAY, loss=0.02, seed=7 + at)
         together = replace(alone, loss=0.008, joint_seed=5, joint_loss=0.012, joint_slot_ms=2)
-        lab.impair(EDGE, relay, together if at < 2 else alone, direction="a-to-b")
+        lab.impair(EDGE, relay, together if relay in used else alone, direction="a-to-b")
     with traffic(lab, rate, 62.0):
-        took = wait(lambda: not set(relays[:2]) <= set(in_use(lab)), 60.0)
+        texts: list[str] = []
+
+        def left() -> bool:
+            seen = standing(lab)
+            if seen["text"] not in texts:
+                texts.append(seen["text"])
+            return not set(used) <= set(seen["using"])
+
+        took = wait(left, 60.0)
         time.sleep(2.0)
         seen = standing(lab)
-    return {"left_s": took, "using": seen["using"], "text": seen["text"]}
+    return {"left_s": took, "used": used, "using": seen["using"], "texts": texts, "text": seen["text"]}
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.surge", description=__doc__)
     parser.add_argument("scenarios", nargs="*", default=["three", "idle", "common", "on-off", "shared"])
+    parser.add_argument("--seconds", type=float, default=300.0, help="of on-off")
     parser.add_argument("--no-write", action="store_true", help="leave bench/surge.json as it is")
     options = parser.parse_args(arguments)
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -263,7 +273,7 @@ def main(arguments: Sequence[str]) -> int:
         "three": (document("surge-three"), trouble_on_three),
         "idle": (document("surge-idle"), lambda lab: trouble_on_three(lab, rate=0)),
         "common": (document("surge-common", relays=2), common_loss),
-        "on-off": (document("surge-onoff", relays=4), on_and_off),
+        "on-off": (document("surge-onoff", relays=4), lambda lab: on_and_off(lab, options.seconds)),
         "shared": (document("surge-shared", target_loss=1e-3), shared_risk),
     }
     for name in options.scenarios:

@@ -18,7 +18,7 @@ from braid.status.changes import Change, Kind, Tone
 from braid.status.protection import why_reduced
 from braid.status.snapshot import Check
 from tests.braid.browser import PROGRAM, browser
-from tests.braid.fake_node import FakeView, edge_status, gateway_status, measured, middle_status
+from tests.braid.fake_node import FakeView, edge_status, gateway_status, measured, middle_status, redundancy
 from topology.model import SocketAddress
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ needs_browser = pytest.mark.skipif(PROGRAM is None, reason="chromium is not inst
 
 def healthy() -> tuple[NodeStatus, ...]:
     up = {(31, 0): measured(True), (31, 1): measured(True)}
-    return edge_status(path_health=up), gateway_status(), middle_status()
+    edge = replace(edge_status(path_health=up), redundancy=(redundancy(),))
+    return edge, gateway_status(), middle_status()
 
 
 def broken() -> tuple[NodeStatus, ...]:
@@ -210,3 +211,15 @@ def test_the_pages_files_are_small_and_ask_for_nothing_elsewhere() -> None:
     assert not re.findall(r"<(?:script|style)>|\son[a-z]+=|\sstyle=", html)
     for name in re.findall(r"/page/([a-z.]+)", html):
         assert name in names
+
+
+@needs_browser
+async def test_applications_with_a_target_have_a_row_that_says_what_it_is_worth(tmp_path: Path) -> None:
+    async with page(view_of(healthy()), tmp_path) as (tab, _):
+        row = await text(tab, "#redundancy-body tbody tr")
+        assert row.startswith("shop → gw-sto-1")
+        for part in ("MET", "2 of 2", "≤ 3.0e-5 of 1.0e-4", "2.010 of 2.10", "1, longest 12 s", "7"):
+            assert part in row
+        await tab.screenshot(RESULTS / "redundancy.png")
+    async with page(view_of(broken()), tmp_path / "without") as (tab, _):
+        assert await tab.evaluate("document.querySelector('#redundancy').hidden")
