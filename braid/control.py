@@ -285,6 +285,7 @@ class ControlPlane:
             send_control=self.send_control,
             changed=lambda: self.changed,
             reloaded=lambda: self.reloaded,
+            set_syn_keys=self.core.set_syn_keys,
             draining=lambda: self.draining,
             ready=ready,
             traffic=lambda: self._traffic,

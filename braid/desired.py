@@ -81,6 +81,8 @@ class GatewayApplication:
     ports: tuple[PortMatch, ...]
     set: int
     targets: tuple[TargetChoice, ...]
+    mode: str = "nat"
+    """``nat`` or ``fast-path``, for TCP."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ class NodeHandle:
     """An event that is set at the next change of links, topology or draining."""
     reloaded: Callable[[], trio.Event]
     """An event that is set when the topology is next replaced."""
+    set_syn_keys: Callable[[int, list[tuple[int, bytes]]], None]
+    """As the core's."""
     draining: Callable[[], bool]
     ready: Callable[[], bool]
     traffic: Callable[[], Mapping[str, int]]

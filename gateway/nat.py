@@ -66,6 +66,7 @@ def gateway_policy(
                     )
                     for target in application.targets
                 ),
+                mode=application.mode.value,
             )
             for application in served(topology, gateway)
             if application.mode is not ServiceMode.PROXY

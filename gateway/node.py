@@ -9,6 +9,7 @@ import trio
 
 from braid.readiness import neighbour_check
 from braid.status.snapshot import Check, TargetStatus
+from gateway import cookie_service
 from gateway.health import HealthService
 from gateway.nat import captured, gateway_policy, peers_of, served, targets_of
 from gateway.proxy import show
@@ -59,8 +60,9 @@ class Gateway:
         """Readiness is computed when it is asked for."""
 
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Check the targets and run the proxies. Started when checks run and proxies listen; never returns."""
+        """Check the targets, change the keys of SYN cookies, run the proxies. Started when all do; never returns."""
         async with trio.open_nursery() as nursery:
+            await nursery.start(cookie_service.run, node)
             await nursery.start(self._health.run, node)
             await nursery.start(self._proxies.run, node)
             task_status.started()

@@ -53,6 +53,7 @@ def build(document: Document) -> Topology:
             provider=shape.provider or "",
             price=shape.price,
             location=shape.location,
+            cookie_secret=shape.cookie_secret or b"",
         )
         for name, shape in document.regions.items()
     }

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from topology.model import Role, Topology
+from topology.model import Role, ServiceMode, Topology
 from topology.planner import Planner
 from topology.policy import TargetLoss, in_words, paths_wanted
 from topology.why import why
@@ -72,6 +72,7 @@ def warnings(topology: Topology) -> Iterator[str]:
         for name in _regions(topology, Role.EDGE):
             if topology.regions[name].location is None:
                 yield f"regions.{name}.location: missing; where its nodes are a choice, dns.geo_database does not count"
+    yield from _unshared_cookies(topology)
     planner = Planner(topology)
     for application in topology.applications.values():
         key = f"applications.{application.name}"
@@ -91,6 +92,16 @@ def warnings(topology: Topology) -> Iterator[str]:
                     yield f"{asked} only paths that share {', '.join(chosen.overlap)}"
                 elif (possible := len(chosen.paths)) < application.copies:
                     yield f"{asked} {possible} disjoint {'path' if possible == 1 else 'paths'}"
+
+
+def _unshared_cookies(topology: Topology) -> Iterator[str]:
+    fast = [each for each in topology.applications.values() if each.mode is ServiceMode.FAST_PATH]
+    for region in dict.fromkeys(name for application in fast for name in application.gateways):
+        if not topology.regions[region].cookie_secret and len(topology.nodes_of(region)) > 1:
+            yield (
+                f"regions.{region}: without cookie_secret its gateways do not know each other's SYN cookies; "
+                "a connection whose gateway changes in the handshake is reset"
+            )
 
 
 def most_copies(topology: Topology, gateway: str) -> int:

@@ -40,7 +40,12 @@ class Protocol(StrEnum):
 
 
 class ServiceMode(StrEnum):
+    """How a gateway serves TCP of an application; all else goes through the NAT."""
+
     NAT = "nat"
+    """Packets are rewritten; the handshake is the server's."""
+    FAST_PATH = "fast-path"
+    """The gateway answers by SYN cookie and asks the server when the client is proven real."""
     PROXY = "proxy"
     """Connections end in the gateway's own TCP stack, and an application proxy makes those to the servers."""
 
@@ -106,6 +111,8 @@ class Region:
     """What passing the region costs besides its links, in the unit of their costs."""
     location: Location | None = None
     """Of an edge region: where DNS takes its nodes to be."""
+    cookie_secret: bytes = b""
+    """Gateway regions: 16 bytes from which all their nodes make SYN cookies; empty lets every node draw its own."""
 
     @property
     def risks(self) -> frozenset[str]:

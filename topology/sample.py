@@ -47,7 +47,8 @@ regions:
   mid-north:  {role: intermediate, place: Oslo, provider: nordnet}
   mid-south:  {role: intermediate, place: Milan, provider: southnet, shared_risk: [alps-cable]}
   mid-east:   {role: intermediate, place: Warsaw, provider: southnet, price: 2}   # price: added to its links' costs
-  gw-central: {role: gateway, place: Frankfurt}
+  # All gateways of a region need the same cookie_secret (32 hexadecimal digits) to know each other's SYN cookies.
+  gw-central: {role: gateway, place: Frankfurt}   # cookie_secret: "..."
   dns:        {role: dns, place: Dublin}
 
 nodes:
@@ -101,7 +102,7 @@ applications:
       - {address: "2001:db8:0:d::10"}
     gateways: [gw-central]                          # in order of preference; without this key all of them
     copies: 2                                       # disjoint paths that each packet takes, always
-    mode: nat                                       # or proxy, see `web`
+    mode: nat                                       # or fast-path (SYN cookies), or proxy, see `web`
     fallback: all                                   # DNS while no edge can carry it: all VIPs, or none
     check: {kind: http, port: 80, path: /health, interval: 2, timeout: 1, rise: 2, fall: 2}
   backup:

@@ -255,6 +255,7 @@ class RegionShape(Shape):
     shared_risk: tuple[Name, ...] = ()
     price: Cost = 0.0
     location: Place | None = None
+    cookie_secret: Secret | None = None
 
 
 class NodeShape(Shape):

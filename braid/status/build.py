@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from braid.status.flow import FlowStatus, NatStatus
+from braid.status.flow import FastPathStatus, FlowStatus, NatStatus
 from braid.status.kernel import kernel_status
 from braid.status.snapshot import (
     ApplicationStatus,
@@ -28,7 +28,7 @@ from braid.status.snapshot import (
 from topology.model import Application, Node, NodeNumber, Role, Topology
 
 Json = Mapping[str, Any]
-Counters = TypeVar("Counters", NatStatus, OffloadStatus, Recovery, RecoveryWindow, RelayStatus)
+Counters = TypeVar("Counters", FastPathStatus, NatStatus, OffloadStatus, Recovery, RecoveryWindow, RelayStatus)
 
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6", 132: "sctp"}
 
@@ -64,6 +64,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         applications=_applications(topology, node, sessions, paths, nat, names, facts),
         redundancy=facts.redundancy,
         nat=_counters(NatStatus, nat) if node.role is Role.GATEWAY else None,
+        fast_path=_counters(FastPathStatus, core.get("fast_path") or {}) if node.role is Role.GATEWAY else None,
         relay=_counters(RelayStatus, core.get("relay", {})) if node.role is Role.INTERMEDIATE else None,
         drops=dict(sorted(core.get("drops", {}).items())),
         fragmented=core.get("fragmented", 0),
@@ -95,6 +96,8 @@ def flow_statuses(topology: Topology, flows: Sequence[Json], applications: tuple
             packets_out=entry.get("packets_out", 0),
             bytes_in=entry.get("bytes_in", 0),
             bytes_out=entry.get("bytes_out", 0),
+            mode=entry.get("mode", "nat"),
+            records=entry.get("records"),
         )
         for entry in flows
     ]

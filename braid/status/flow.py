@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +13,22 @@ class NatStatus:
     expired: int = 0
     ports_exhausted: int = 0
     table_full: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FastPathStatus:
+    sessions: int = 0
+    """Connections with records."""
+    cookies_sent: int = 0
+    cookies_valid: int = 0
+    """Those that came back: connections that servers were asked for."""
+    established: int = 0
+    """Servers that answered."""
+    held: int = 0
+    """Segments kept until the server had answered."""
+    syn_retransmitted: int = 0
+    replies_suppressed: int = 0
+    """Resets and acknowledgements of our own not sent because of their rate limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +49,12 @@ class FlowStatus:
     bytes_in: int
     bytes_out: int
     mode: str = "nat"
-    """``nat``, or ``normal``: both connections end in this node's TCP stack."""
+    """``nat``; ``normal``: both connections end in this node's TCP stack; of the fast path ``cookie`` while the server
+    has yet to answer, and ``fast``."""
     why: str = ""
     """Proxied: the server selection policy's verdict."""
+    records: dict[str, Any] | None = None
+    """Client session record #1 and proxy session record #1 of a fast-path connection."""
 
 
 @dataclass(frozen=True, slots=True)

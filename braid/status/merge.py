@@ -119,6 +119,7 @@ _RULES: dict[str, Rule] = {
     "drops": _sums,
     "io": _sums,
     "nat": _nat,
+    "fast_path": _sums,
     "relay": _sums,
     "offload": _nested({"udp_gso": all, "udp_gro": all, "tun_tso": all, "tun_uso": all, "fallbacks": sum}),
     "offloads": _listed(("name",), {"in_use": all, "errno": max}),

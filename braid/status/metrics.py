@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from braid.status.flow import FastPathStatus
     from braid.status.snapshot import NodeStatus
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -252,6 +253,8 @@ def _gateway(status: NodeStatus) -> Iterator[Metric]:
             "braid_nat_ports_exhausted", "Flows refused: no free source port", (), [((), nat.ports_exhausted)]
         )
         yield counter("braid_nat_table_full", "Flows refused: the table is full", (), [((), nat.table_full)])
+    if status.fast_path is not None:
+        yield from _fast_path(status.fast_path)
     if status.relay is not None:
         yield counter("braid_relay_forwarded_datagrams", "Datagrams handed on", (), [((), status.relay.forwarded)])
         yield gauge("braid_relay_streams", "Replay windows kept", (), [((), status.relay.streams)])
@@ -278,4 +281,16 @@ def _io(status: NodeStatus) -> Iterator[Metric]:
         "Destinations whose path refused batches lately",
         (),
         [((), len(status.kernel.without_gso))],
+    )
+
+
+def _fast_path(fast: FastPathStatus) -> Iterator[Metric]:
+    yield gauge("braid_fast_path_sessions", "Connections with records", (), [((), fast.sessions)])
+    yield counter("braid_fast_path_cookies_sent", "SYNs answered by cookie", (), [((), fast.cookies_sent)])
+    yield counter("braid_fast_path_cookies_valid", "Cookies that came back", (), [((), fast.cookies_valid)])
+    yield counter("braid_fast_path_established", "Connections whose server answered", (), [((), fast.established)])
+    yield counter("braid_fast_path_held_segments", "Segments kept until the server answered", (), [((), fast.held)])
+    yield counter("braid_fast_path_syn_retransmitted", "SYNs sent to servers again", (), [((), fast.syn_retransmitted)])
+    yield counter(
+        "braid_fast_path_replies_suppressed", "Answers not sent: rate limit", (), [((), fast.replies_suppressed)]
     )

@@ -14,7 +14,7 @@ from braid.status.kernel import KernelStatus
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from braid.status.flow import FlowStatus, NatStatus, ProxyStatus
+    from braid.status.flow import FastPathStatus, FlowStatus, NatStatus, ProxyStatus
     from braid.status.picture import Choice, Overlay
     from braid.status.recorder import Recorder
     from braid.status.redundancy import RedundancyStatus
@@ -308,6 +308,7 @@ class NodeStatus:
     redundancy: tuple[RedundancyStatus, ...] = ()
     """Applications with a target loss, by peer."""
     nat: NatStatus | None = None
+    fast_path: FastPathStatus | None = None
     """Gateways only."""
     relay: RelayStatus | None = None
     """Intermediates only."""

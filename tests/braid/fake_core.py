@@ -74,6 +74,9 @@ class FakeCore:
         self.desired = json.loads(desired)
         self.configured += 1
 
+    def set_syn_keys(self, current: int, keys: list[tuple[int, bytes]]) -> None:
+        self.syn_keys = (current, keys)
+
     def initiate(self, peer: int, adjacent: bool, peer_static: bytes, certificate: bytes) -> None:
         self.initiations.append((peer, adjacent))
         other = self.fabric.cores.get(peer)

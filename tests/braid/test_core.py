@@ -64,6 +64,7 @@ def test_desired_state_of_a_gateway_has_the_shape_the_core_takes() -> None:
         (("any", 0, 65535),),
         2,
         (TargetChoice("10.93.0.10", None, 1, healthy=True),),
+        "fast-path",
     )
     desired = Desired(gateway=GatewayPolicy((application,), ("10.93.0.128/30", "fd93::1:0/126")))
     assert json.loads(desired.to_json()) == {
@@ -77,6 +78,7 @@ def test_desired_state_of_a_gateway_has_the_shape_the_core_takes() -> None:
                     "ports": [["any", 0, 65535]],
                     "set": 2,
                     "targets": [{"address": "10.93.0.10", "port": None, "weight": 1, "healthy": True}],
+                    "mode": "fast-path",
                 }
             ],
             "snat": ["10.93.0.128/30", "fd93::1:0/126"],

@@ -154,6 +154,31 @@ MEANING = [
         "duplicate underlay", "192.0.2.3]", "192.0.2.2], status: 192.0.2.3", "nodes.n-1.underlay[0]", "7400", "`port:`"
     ),
     case("same listener", "n-1: {", 'n-1: {status: "192.0.2.2:7480", ', "nodes.n-1.status", "m-1, too", "another port"),
+    case(
+        "cookie secret of an edge",
+        "{role: edge}",
+        '{role: edge, cookie_secret: "000102030405060708090a0b0c0d0e0f"}',
+        "regions.e.cookie_secret",
+        "role gateway",
+        "remove",
+    ),
+    case(
+        "no cookie secret",
+        "{role: gateway}",
+        "{role: gateway, cookie_secret: 12}",
+        "regions.g.cookie_secret",
+        "no secret",
+        "rand",
+    ),
+    case("unknown mode", "gateways: [g]", "mode: fast", "A.mode", "not accepted", "nat or fast-path"),
+    case("cookies at the edge", "gateways: [g]", "cookie_at: edge", "A.cookie_at", "unknown", "known here"),
+    Case(
+        "fast path without TCP",
+        (("tcp/80]", "udp/80]\n    mode: fast-path"), ("    check: {kind: tcp}\n", "")),
+        "A.mode",
+        "for TCP",
+        "mode: nat",
+    ),
     case("price of an end", "{role: edge}", "{role: edge, price: 1}", "regions.e.price", "role intermediate", "remove"),
     case("not enough regions", "gateways: [g]", "copies: 3", "A.copies", "e to g, has 2", "`copies: 2`"),
     case(

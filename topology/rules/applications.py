@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from topology.build import check_port, gateway_regions, redundancy
 from topology.egress import forbidden_target
-from topology.model import CheckKind, Role
+from topology.model import CheckKind, Protocol, Role, ServiceMode
 from topology.policy import PolicyError, TargetLoss
 from topology.rules.spans import Spans
 
@@ -38,6 +38,15 @@ def check(draft: Draft) -> None:
         _families(draft, key, application)
         _health_check(draft, key, application)
         _redundancy(draft, key, application)
+        _mode(draft, key, application)
+
+
+def _mode(draft: Draft, key: Key, application: ApplicationShape) -> None:
+    carries_tcp = any(ports.protocol in (Protocol.TCP, Protocol.ANY) for ports in application.ports)
+    if application.mode is ServiceMode.FAST_PATH and not carries_tcp:
+        draft.report.add(
+            (*key, "mode"), "the fast path is for TCP, and no port is", "write `mode: nat` or add a TCP port"
+        )
 
 
 def _hostnames(draft: Draft) -> None:

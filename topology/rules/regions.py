@@ -29,6 +29,7 @@ def check(draft: Draft) -> None:
     _regions_have_nodes(draft)
     _roles_are_there(draft)
     _only_what_is_crossed_has_a_price(draft)
+    _only_gateways_make_syn_cookies(draft)
     for name, node in draft.document.nodes.items():
         if node.region in draft.document.regions:
             _keys_fit_role(draft, name, node)
@@ -75,6 +76,16 @@ def _only_what_is_crossed_has_a_price(draft: Draft) -> None:
                     f"only a region of role intermediate has this key, {name} is {region.role}",
                     "remove it: path choice looks at the regions between the ends",
                 )
+
+
+def _only_gateways_make_syn_cookies(draft: Draft) -> None:
+    for name, region in draft.document.regions.items():
+        if "cookie_secret" in region.model_fields_set and region.role is not Role.GATEWAY:
+            draft.report.add(
+                ("regions", name, "cookie_secret"),
+                f"only a region of role gateway has this key, {name} is {region.role}",
+                "remove it or write it to the gateway regions of the fast-path applications",
+            )
 
 
 def _keys_fit_role(draft: Draft, name: str, node: NodeShape) -> None:

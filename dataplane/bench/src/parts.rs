@@ -36,6 +36,7 @@ pub fn nat(max_flows: usize) -> Nat {
             ports: vec![(Proto::Any, 0, 65_535)],
             targets: vec![target],
             set: 2,
+            fast: false,
         }],
         snat: vec!["10.94.0.0/24".parse().unwrap()],
         ..Policy::default()

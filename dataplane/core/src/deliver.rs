@@ -5,7 +5,8 @@ use crate::node::Node;
 use crate::oversized::Destination;
 use crate::receive::Delivery;
 use crate::role::edge::Choice;
-use braid_nat::{Direction, Forward, Released, Reverse};
+use crate::role::fast::{Inward, Outward, ToClient, ToServer};
+use braid_nat::{Direction, Released};
 use braid_offload::{Delivered, Limits};
 use braid_packet::affinity::flow_hash;
 use braid_packet::{clamp_mss, icmp, Datagrams, Ip, Sink, Time, Unreachable, VnetHdr};
@@ -56,12 +57,17 @@ impl<O: Outbox> Node<O> {
                 }
             }
             if let Some(gateway) = &mut self.gateway {
+                passed.extend(gateway.to_server.drain(..).map(|ToServer { edge, mut packet, partial }| {
+                    self.net.clamp_answers(edge, &mut packet, partial);
+                    Passed::Own { bytes: packet, partial }
+                }));
                 passed.extend(gateway.nat.take_released().filter_map(|released| match released.direction {
                     Direction::Forward => Some(Passed::Own { bytes: released.packet, partial: false }),
                     Direction::Reverse { .. } => None,
                 }));
             }
         }
+        self.send_made(now, sink);
         let packets: Vec<Delivered<'_>> = passed
             .iter()
             .map(|packet| match packet {
@@ -82,20 +88,19 @@ impl<O: Outbox> Node<O> {
             return passes;
         }
         match (&mut self.gateway, &mut self.edge) {
-            (Some(gateway), _) => match gateway.nat.forward(packet, partial, peer, now) {
-                Forward::Pass => {
+            (Some(gateway), _) => match gateway.receive_from_client(packet, partial, peer, now) {
+                Inward::Pass => {
                     self.net.clamp_answers(peer, packet, partial);
                     true
                 }
-                Forward::Reply => {
-                    let reply = gateway.nat.reply();
+                Inward::Reply(reply) => {
                     let flow = Ip::parse(reply).map_or(0, |ip| flow_hash(&ip, reply));
                     if self.net.send_packet(peer, u8::MAX, flow, VnetHdr::default(), reply, sink).is_err() {
                         self.net.drops.count("too_big");
                     }
                     false
                 }
-                Forward::Drop(_) | Forward::Held => false,
+                Inward::Nothing => false,
             },
             (None, Some(edge)) => {
                 let admitted =
@@ -190,18 +195,31 @@ impl<O: Outbox> Node<O> {
         }
         let before = self.remember(packet);
         let Some(gateway) = &mut self.gateway else { return };
-        match gateway.nat.reverse(packet, vnet.needs_csum, now) {
-            Reverse::Pass { edge, set, .. } => {
+        match gateway.receive_from_server(vnet, packet, now) {
+            Outward::Pass { edge, set } => {
                 clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
                 let flow = self.flow_towards_client(packet, now);
                 if self.net.send_packet(edge, set, flow, vnet, packet, sink).is_err() {
                     self.send_in_pieces(Destination { peer: edge, set, flow }, vnet, packet, &before, now, sink);
                 }
             }
-            Reverse::Reply => sink.tun(VnetHdr::default(), &[gateway.nat.reply()]),
-            Reverse::Drop(_) | Reverse::Held => {}
+            Outward::Grown { edge, set } => {
+                let grown = gateway.fast.take_grown();
+                for (vnet, packet) in grown.packets() {
+                    let flow = self.flow_towards_client(packet, now);
+                    if self.net.send_packet(edge, set, flow, *vnet, packet, sink).is_err() {
+                        self.send_in_pieces(Destination { peer: edge, set, flow }, *vnet, packet, &before, now, sink);
+                    }
+                }
+                if let Some(gateway) = &mut self.gateway {
+                    gateway.fast.put_back(grown);
+                }
+            }
+            Outward::Reply(reply) => sink.tun(VnetHdr::default(), &[reply]),
+            Outward::Nothing => {}
         }
         self.before = before;
+        self.send_made(now, sink);
         let Some(gateway) = &mut self.gateway else { return };
         let released: Vec<Released> = gateway.nat.take_released().collect();
         for released in released {
@@ -213,5 +231,26 @@ impl<O: Outbox> Node<O> {
                 }
             }
         }
+    }
+    /// What the fast path made beside the packets that it was given.
+    pub(crate) fn send_made(&mut self, now: Time, sink: &mut impl Sink) {
+        let Some(gateway) = &mut self.gateway else { return };
+        if gateway.to_client.is_empty() && gateway.to_server.is_empty() {
+            return;
+        }
+        let to_client = std::mem::take(&mut gateway.to_client);
+        let mut to_server = std::mem::take(&mut gateway.to_server);
+        for ToClient { edge, set, packet } in to_client {
+            let flow = self.flow_towards_client(&packet, now);
+            if self.net.send_packet(edge, set, flow, VnetHdr::default(), &packet, sink).is_err() {
+                self.net.drops.count("too_big");
+            }
+        }
+        for made in &mut to_server {
+            self.net.clamp_answers(made.edge, &mut made.packet, made.partial);
+        }
+        let packets: Vec<Delivered<'_>> =
+            to_server.iter().map(|made| Delivered { bytes: &made.packet, partial: made.partial }).collect();
+        self.coalescer.deliver(&packets, Limits::default(), sink);
     }
 }

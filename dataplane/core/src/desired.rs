@@ -102,6 +102,17 @@ pub struct GatewayApplication {
     pub ports: Vec<PortRange>,
     pub set: u8,
     pub targets: Vec<TargetSpec>,
+    #[serde(default)]
+    pub mode: ServiceMode,
+}
+
+/// How TCP of an application is served; all else goes through the NAT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceMode {
+    #[default]
+    Nat,
+    FastPath,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -4,8 +4,9 @@ use crate::desired::Desired;
 use crate::handshake::{Message, NewSession};
 use crate::measure::Stream;
 use crate::path::SentOn;
+use crate::role::fast::FlowRecord;
 use crate::wire::Kind;
-use braid_nat::FlowInfo;
+use braid_fastpath::PeriodKey;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -109,7 +110,9 @@ pub enum Command {
     Count(&'static str),
     Snapshot(Box<dyn Reply<Value>>),
     /// At most so many, those used last first. Answered after some turns.
-    Flows(usize, Box<dyn Reply<Vec<FlowInfo>>>),
+    Flows(usize, Box<dyn Reply<Vec<FlowRecord>>>),
     /// A fresh secret for cookies.
     CookieSecret([u8; 32]),
+    /// Keys of SYN cookies: the current period, and those whose cookies are believed.
+    SynKeys(u64, Arc<[PeriodKey]>),
 }

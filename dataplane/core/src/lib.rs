@@ -44,6 +44,7 @@ mod upkeep;
 pub mod window;
 pub mod wire;
 
+pub use braid_fastpath::PeriodKey;
 pub use braid_nat::FlowInfo;
 pub use desired::Desired;
 pub use event::{Command, Event, Losses, Outbox, Reply};
@@ -51,6 +52,7 @@ pub use measure::Stream;
 pub use merge::Merger;
 pub use node::{Node, NodeConfig, Role};
 pub use path::SentOn;
+pub use role::fast::FlowRecord;
 pub use role::pins::SharedPins;
 pub use shard::Place;
 pub use snapshot::flow as flow_as_json;

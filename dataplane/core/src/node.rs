@@ -333,6 +333,11 @@ where
             Command::Snapshot(reply) => reply.reply(self.snapshot(now)),
             Command::Flows(limit, reply) => self.questions.ask(self.gateway.as_ref(), limit, reply),
             Command::CookieSecret(random) => self.gate.set_secret(random),
+            Command::SynKeys(current, keys) => {
+                if let Some(gateway) = &mut self.gateway {
+                    gateway.fast.set_keys(current, &keys);
+                }
+            }
         }
     }
 
@@ -354,7 +359,8 @@ where
             self.next_silence = self.report_silence(now, sink);
         }
         if let Some(gateway) = &mut self.gateway {
-            gateway.expire(now);
+            gateway.handle_timeout(now);
+            self.send_made(now, sink);
         }
         self.questions.handle_timeout(self.gateway.as_ref(), now);
     }

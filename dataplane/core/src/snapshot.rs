@@ -5,8 +5,10 @@ use crate::lane::{Arrival, Lane, Received};
 use crate::mtu::State;
 use crate::node::Node;
 use crate::path::Health;
+use crate::role::fast::FlowRecord;
 use crate::session::Peer;
-use braid_nat::{FlowInfo, Nat, Reason};
+use braid_fastpath::{FastPath, SessionInfo};
+use braid_nat::{Nat, Reason};
 use braid_packet::Time;
 use serde_json::{json, Map, Value};
 
@@ -17,6 +19,8 @@ impl<O: Outbox> Node<O> {
         let mut snapshot = Map::new();
         if let Some(gateway) = &self.gateway {
             drops.extend(refused(&gateway.nat));
+            drops.extend(refused_fast(&gateway.fast));
+            snapshot.insert("fast_path".to_owned(), fast_path(&gateway.fast));
             snapshot.insert("nat".to_owned(), nat(&gateway.nat));
         }
         snapshot.insert("drops".to_owned(), drops.into());
@@ -263,6 +267,24 @@ fn refused(nat: &Nat) -> impl Iterator<Item = (String, Value)> + '_ {
     happened.map(|(reason, count)| (reason.as_str().to_owned(), count.into()))
 }
 
+fn fast_path(fast: &FastPath) -> Value {
+    let counters = fast.counters();
+    json!({
+        "sessions": fast.len(),
+        "cookies_sent": counters.cookies,
+        "cookies_valid": counters.valid,
+        "established": counters.established,
+        "held": counters.held,
+        "syn_retransmitted": counters.syn_retransmitted,
+        "replies_suppressed": counters.replies_suppressed,
+    })
+}
+
+fn refused_fast(fast: &FastPath) -> impl Iterator<Item = (String, Value)> + '_ {
+    let happened = fast.counters().all_refused().filter(|(_, count)| *count > 0);
+    happened.map(|(reason, count)| (reason.as_str().to_owned(), count.into()))
+}
+
 /// The usual name; the number where there is none.
 fn protocol(number: u8) -> Value {
     match number {
@@ -274,7 +296,9 @@ fn protocol(number: u8) -> Value {
 }
 
 /// The shape is that of `/flows`.
-pub fn flow(flow: &FlowInfo) -> Value {
+pub fn flow(record: &FlowRecord) -> Value {
+    let flow = &record.flow;
+    let mode = record.session.map_or("nat", |session| session.mode());
     json!({
         "app": flow.app,
         "proto": protocol(flow.protocol),
@@ -283,11 +307,37 @@ pub fn flow(flow: &FlowInfo) -> Value {
         "snat": flow.snat.to_string(),
         "target": flow.target.to_string(),
         "edge": flow.edge,
+        "mode": mode,
         "state": flow.state,
         "idle_s": flow.idle / Time::SECOND,
         "packets_in": flow.packets_in,
         "packets_out": flow.packets_out,
         "bytes_in": flow.bytes_in,
         "bytes_out": flow.bytes_out,
+        "records": record.session.map(|session| records(&session)),
+    })
+}
+
+/// Client session record #1 and proxy session record #1.
+fn records(session: &SessionInfo) -> Value {
+    let (client, proxy) = (&session.client, &session.proxy);
+    let open = session.mode() == "fast";
+    json!({
+        "client": {
+            "rcv_isn": client.rcv_isn,
+            "snd_isn": client.snd_isn,
+            "mss": client.mss(),
+            "scale": client.scale,
+            "timestamps": client.timestamps,
+            "sack": client.sack,
+        },
+        "proxy": open.then(|| json!({
+            "server_isn": proxy.server_isn,
+            "shift": proxy.shift,
+            "mss": proxy.mss,
+            "scale": proxy.scale,
+            "timestamps": proxy.timestamps,
+            "sack": proxy.sack,
+        })),
     })
 }

@@ -5,7 +5,7 @@ use crate::opening::Opening;
 use crate::table::Table;
 use crate::verdict::{Output, SessionInfo};
 use crate::{Counters, Reason};
-use braid_packet::{tcp_reset, FlowId, Ip, RateLimit, Segment, Tcp, Time, Transport, VnetHdr};
+use braid_packet::{tcp_reset, FlowId, Ip, RateLimit, Segment, Tcp, Time, Transport};
 use std::collections::BTreeMap;
 
 /// Connections whose clients are answered by cookie and whose packets are translated, not kept.
@@ -54,9 +54,13 @@ impl FastPath {
         &self.answer
     }
 
-    /// What goes on after a `Grown`: one packet, or two where one would be too long for IP.
-    pub fn grown(&self) -> &[(VnetHdr, Vec<u8>)] {
-        self.grown.packets()
+    /// What goes on after a `Grown`. To be put back, so that its buffers serve again.
+    pub fn take_grown(&mut self) -> Grown {
+        std::mem::take(&mut self.grown)
+    }
+
+    pub fn put_back(&mut self, grown: Grown) {
+        self.grown = grown;
     }
 
     /// To be called after everything but `Pass`, `Grown`, `Reply` and `Drop`.

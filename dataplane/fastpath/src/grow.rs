@@ -10,13 +10,14 @@ const PSH: u8 = 8;
 
 /// The grown packets of one call; the buffers stay. Two, where one would be longer than IP can say.
 #[derive(Debug, Default)]
-pub(crate) struct Grown {
+pub struct Grown {
     packets: [(VnetHdr, Vec<u8>); 2],
     used: usize,
 }
 
 impl Grown {
-    pub(crate) fn packets(&self) -> &[(VnetHdr, Vec<u8>)] {
+    /// One, or two where one would be too long for IP.
+    pub fn packets(&self) -> &[(VnetHdr, Vec<u8>)] {
         &self.packets[..self.used]
     }
 

@@ -21,6 +21,7 @@ mod window;
 
 pub use cookie::{Ends, PeriodKey};
 pub use fast_path::FastPath;
+pub use grow::Grown;
 pub use reason::{Counters, Reason};
 pub use records::{ClientSession, ProxySession, State, OUR_SCALE, OUR_WINDOW};
 pub use verdict::{Admitted, Output, SessionInfo, Side, Stranger, Verdict};

@@ -21,7 +21,7 @@ pub struct Admitted(pub(crate) ClientSession);
 pub enum Verdict {
     /// Translated in place.
     Pass,
-    /// Translated; `FastPath::grown` goes on instead.
+    /// Translated; `FastPath::take_grown` goes on instead.
     Grown,
     /// Noted or held. Look at `FastPath::take_outputs`.
     Taken,

@@ -58,7 +58,8 @@ fn the_largest_super_packet_becomes_two_when_timestamps_are_added() {
         ..VnetHdr::default()
     };
     assert_eq!(fast.receive_from_server(FLOW, vnet, &mut large, APP, START), Verdict::Grown);
-    let grown = fast.grown();
+    let grown = fast.take_grown();
+    let grown = grown.packets();
     assert_eq!(grown.len(), 2);
     let mut at = cookie.wrapping_add(1);
     let mut total = 0;
@@ -80,7 +81,8 @@ fn damage_stays_visible_when_timestamps_are_added() {
         let mut packet = from_server(Tcp::ACK, SERVER_ISN + 1, CLIENT_ISN.wrapping_add(1), &[7; 101]);
         packet[60] ^= damage;
         assert_eq!(fast.receive_from_server(FLOW, VnetHdr::default(), &mut packet, APP, START), Verdict::Grown);
-        let grown = &fast.grown()[0].1;
+        let grown = fast.take_grown();
+        let grown = &grown.packets()[0].1;
         let (ip, _) = parse(grown);
         assert_eq!(tcp_checksum_is_good(grown, &ip), damage == 0);
     }

@@ -33,14 +33,18 @@ pub(crate) struct Opening {
     pub(crate) app: u16,
     pub(crate) edge: u16,
     pub(crate) set: u8,
+    pub(crate) fast: bool,
 }
 
-/// Where the addresses are, each side's near and far one.
+/// Where the addresses are, each side's near and far one, and whose the packets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Addresses {
+enum Kind {
     V4,
     /// Elsewhere: the first word is their number there.
     V6,
+    /// The same, of the fast path.
+    FastV4,
+    FastV6,
 }
 
 /// One translation: (client, VIP) on one side, (target, SNAT address) on the other.
@@ -61,7 +65,7 @@ pub(crate) struct Flow {
     pub(crate) edge: u16,
     pub(crate) set: u8,
     pub(crate) protocol: u8,
-    kind: Addresses,
+    kind: Kind,
     /// TCP: established. Others: the server has answered.
     pub(crate) settled: bool,
 }
@@ -77,12 +81,14 @@ pub(crate) struct Details {
 impl Flow {
     /// `elsewhere` keeps IPv6 addresses and returns their number.
     pub(crate) fn new(opening: &Opening, elsewhere: impl FnOnce([Wide; 4]) -> u32) -> Flow {
-        let Opening { forward, reverse, now, generation, serial, app, edge, set } = *opening;
+        let Opening { forward, reverse, now, generation, serial, app, edge, set, fast } = *opening;
         let (kind, addresses) = match (forward.narrow(), reverse.narrow()) {
-            (Some([client, vip]), Some([target, snat])) => (Addresses::V4, [client, vip, target, snat]),
+            (Some([client, vip]), Some([target, snat])) => {
+                (if fast { Kind::FastV4 } else { Kind::V4 }, [client, vip, target, snat])
+            }
             _ => {
                 let wide = [forward.near, forward.far, reverse.near, reverse.far];
-                (Addresses::V6, [elsewhere(wide), 0, 0, 0])
+                (if fast { Kind::FastV6 } else { Kind::V6 }, [elsewhere(wide), 0, 0, 0])
             }
         };
         Flow {
@@ -104,14 +110,19 @@ impl Flow {
 
     /// Number of its IPv6 addresses; None if it has IPv4 ones.
     pub(crate) fn elsewhere(&self) -> Option<u32> {
-        (self.kind == Addresses::V6).then_some(self.addresses[0])
+        matches!(self.kind, Kind::V6 | Kind::FastV6).then_some(self.addresses[0])
+    }
+
+    /// Whether its packets go through the fast path.
+    pub(crate) fn is_fast(&self) -> bool {
+        matches!(self.kind, Kind::FastV4 | Kind::FastV6)
     }
 
     /// Near and far address of a side, for IPv4.
     pub(crate) fn narrow(&self, side: Side) -> Option<[u32; 2]> {
         let [client, vip, target, snat] = self.addresses;
         match (self.kind, side) {
-            (Addresses::V6, _) => None,
+            (Kind::V6 | Kind::FastV6, _) => None,
             (_, Side::Client) => Some([client, vip]),
             (_, Side::Server) => Some([target, snat]),
         }
@@ -205,7 +216,8 @@ mod tests {
     fn counters_go_on_beyond_32_bits() {
         let key = Key { near: 1, far: 2, near_port: 3, far_port: 4, protocol: UDP };
         let (now, generation, serial) = (Time(0), 0, 0);
-        let opening = Opening { forward: key, reverse: key, now, generation, serial, app: 0, edge: 0, set: 1 };
+        let opening =
+            Opening { forward: key, reverse: key, now, generation, serial, app: 0, edge: 0, set: 1, fast: false };
         let (mut flow, mut details) = (Flow::new(&opening, |_| 0), Details::default());
         flow.packets = [u32::MAX - 2; 2];
         for n in 1..=10_u64 {

@@ -1,7 +1,7 @@
 use crate::address::narrow;
 use crate::flow::Side;
 use crate::Nat;
-use braid_packet::Time;
+use braid_packet::{FlowId, Time};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
@@ -26,6 +26,8 @@ pub struct FlowInfo {
     /// To the client.
     pub packets_out: u64,
     pub bytes_out: u64,
+    /// Where the fast path has more about it.
+    pub fast: Option<FlowId>,
 }
 
 /// Places that can be looked at while one flow is described.
@@ -103,6 +105,7 @@ impl Nat {
             bytes_in: from_client.bytes,
             packets_out: from_server.packets,
             bytes_out: from_server.bytes,
+            fast: self.fast(index),
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::key::Key;
 use crate::rewrite::{rewrite, Ends};
 use crate::verdict::Refusal;
 use crate::{Direction, Nat, Reason, Released};
-use braid_packet::{Ip, Tcp, Time, Transport};
+use braid_packet::{FlowId, Ip, Tcp, Time, Transport};
 use std::net::IpAddr;
 
 impl Nat {
@@ -74,7 +74,7 @@ impl Nat {
             _ => self.table.find_forward(&key),
         };
         let Some(index) = self.live(found, now) else {
-            return self.open(key, ip, from_edge, now);
+            return self.open(key, ip, from_edge, false, now);
         };
         let Some(flow) = self.table.get(index) else {
             return Err(Refusal::Drop(Reason::NoFlow));
@@ -82,13 +82,17 @@ impl Nat {
         if flow.edge != from_edge {
             return Err(Refusal::Drop(Reason::WrongEdge));
         }
+        let fast = flow.is_fast().then_some(FlowId { index, serial: flow.serial });
         let syn_only = matches!(ip.transport, Transport::Tcp(tcp)
             if tcp.has(Tcp::SYN) && !tcp.has(Tcp::ACK | Tcp::RST | Tcp::FIN));
         if syn_only && self.table.details(index).is_some_and(|details| details.track.is_over()) {
             self.end(index);
-            return self.open(key, ip, from_edge, now);
+            return self.open(key, ip, from_edge, false, now);
         }
-        Ok(index)
+        match fast {
+            Some(flow) => Err(Refusal::Fast(flow)),
+            None => Ok(index),
+        }
     }
 
     fn forward_later(&mut self, packet: &mut [u8], ip: &Ip, from_edge: u16, now: Time) -> Result<(), Refusal> {

@@ -4,6 +4,7 @@
 mod address;
 mod counters;
 mod expire;
+mod fast;
 mod flow;
 mod flows;
 mod forward;

@@ -68,6 +68,8 @@ impl Nat {
         match self.try_forward(packet, partial, from_edge, guess, now) {
             Ok(()) => Forward::Pass,
             Err(Refusal::Hold) => Forward::Held,
+            Err(Refusal::Stranger(app)) => Forward::Stranger(app),
+            Err(Refusal::Fast(flow)) => Forward::Fast(flow),
             Err(refusal) => match self.refuse(packet, refusal, now) {
                 None => Forward::Reply,
                 Some(reason) => Forward::Drop(reason),
@@ -78,7 +80,7 @@ impl Nat {
     /// A (super-)packet from a server. Rewritten in place on `Pass`, otherwise left as it is.
     pub fn reverse(&mut self, packet: &mut [u8], partial: bool, now: Time) -> crate::Reverse {
         match self.try_reverse(packet, partial, now) {
-            Ok(way) => crate::Reverse::Pass { edge: way.edge, set: way.set, app: way.app },
+            Ok(way) => crate::Reverse::Pass { edge: way.edge, set: way.set, app: way.app, fast: way.fast },
             Err(Refusal::Hold) => crate::Reverse::Held,
             Err(refusal) => match self.refuse(packet, refusal, now) {
                 None => crate::Reverse::Reply,
@@ -88,9 +90,9 @@ impl Nat {
     }
 
     /// Counts, and makes the answer if one is due and allowed; None if it was made.
-    fn refuse(&mut self, packet: &[u8], refusal: Refusal, now: Time) -> Option<Reason> {
+    pub(crate) fn refuse(&mut self, packet: &[u8], refusal: Refusal, now: Time) -> Option<Reason> {
         let (reason, answer) = match refusal {
-            Refusal::Hold => return None,
+            Refusal::Hold | Refusal::Stranger(_) | Refusal::Fast(_) => return None,
             Refusal::Drop(reason) => (reason, None),
             Refusal::Answer(reason, answer) => (reason, Some(answer)),
         };

@@ -30,8 +30,15 @@ impl Nat {
         }
     }
 
-    /// Sets up the flow of a client's first packet, or says why not.
-    pub(crate) fn open(&mut self, key: Key, ip: &Ip, from_edge: u16, now: Time) -> Result<u32, Refusal> {
+    /// Sets up the flow of a client's first packet, or says why not. `admitted`: by the fast path, which has seen its SYN.
+    pub(crate) fn open(
+        &mut self,
+        key: Key,
+        ip: &Ip,
+        from_edge: u16,
+        admitted: bool,
+        now: Time,
+    ) -> Result<u32, Refusal> {
         self.check_client(ip, from_edge)?;
         let Some((_, rule)) = self.rules.vip(key.far) else {
             return Err(Refusal::Drop(Reason::UnknownVip));
@@ -44,12 +51,15 @@ impl Nat {
             return Err(unreachable(Reason::PortRefused, why));
         }
         if let Transport::Tcp(tcp) = ip.transport {
+            if rule.fast && !admitted {
+                return Err(Refusal::Stranger(rule.id));
+            }
             let opens = tcp.has(Tcp::SYN) && !tcp.has(Tcp::ACK | Tcp::RST | Tcp::FIN);
-            if !opens {
+            if !opens && !admitted {
                 return Err(Refusal::Answer(Reason::NoFlow, Answer::Reset));
             }
         }
-        let (app, set) = (rule.id, rule.set);
+        let (app, set, fast) = (rule.id, rule.set, rule.fast && admitted);
         let target = rule.target(key.near, ip.v6).copied().ok_or(unreachable(Reason::NoTarget, Unreachable::Host))?;
         self.make_room(key.near, now)?;
         let near_port = match key.protocol {
@@ -73,6 +83,7 @@ impl Nat {
             app,
             edge: from_edge,
             set,
+            fast,
         }))
     }
 

@@ -45,8 +45,10 @@ pub struct Application {
     /// Protocol, first and last destination port. Ports mean nothing for ICMP echo and `Any`.
     pub ports: Vec<(Proto, u16, u16)>,
     pub targets: Vec<Target>,
-    /// Which set of paths packets towards the client take; handed back by `reverse`.
+    /// Of each packet towards the client; handed back by `reverse`.
     pub set: u8,
+    /// Its TCP connections are the fast path's: a SYN makes no flow here.
+    pub fast: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ impl Nat {
         let index = found?;
         self.table.observe(index, packet, &ip, Side::Server, now);
         let (flow, front) = self.known(index, Side::Client)?;
-        let way = way(flow);
+        let way = Way { fast: self.fast(index), ..way(flow) };
         let ends = Ends {
             source: front.far,
             destination: front.near,
@@ -46,7 +46,7 @@ impl Nat {
         };
         rewrite(packet, &ip, partial, &ends, Some(id));
         let held = self.reverse_fragments.learn(datagram, Known { index, serial, id }, now);
-        let Way { edge, set, app } = way;
+        let Way { edge, set, app, .. } = way;
         for mut packet in held {
             if rewrite_later(&mut packet, source, destination, id) {
                 self.table.count(index, Side::Server, packet.len(), now);
@@ -95,5 +95,5 @@ impl Nat {
 }
 
 pub(crate) fn way(flow: &Flow) -> Way {
-    Way { edge: flow.edge, set: flow.set, app: flow.app }
+    Way { edge: flow.edge, set: flow.set, app: flow.app, fast: None }
 }

@@ -17,6 +17,7 @@ pub(crate) struct Vip {
 pub(crate) struct Rule {
     pub(crate) id: u16,
     pub(crate) set: u8,
+    pub(crate) fast: bool,
     ports: Vec<(Proto, u16, u16)>,
     targets: Vec<Target>,
 }
@@ -64,6 +65,7 @@ impl Rules {
             rules.applications.push(Rule {
                 id: application.id,
                 set: application.set,
+                fast: application.fast,
                 ports: application.ports,
                 targets: usable,
             });

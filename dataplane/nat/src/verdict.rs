@@ -1,4 +1,4 @@
-use braid_packet::Unreachable;
+use braid_packet::{FlowId, Unreachable};
 
 /// What became of a packet from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,10 @@ pub enum Forward {
     Drop(Reason),
     /// A fragment whose first is not here yet: kept, comes out of `Nat::take_released`.
     Held,
+    /// TCP to an application of the fast path, and of no flow. Unchanged; all but TCP was checked. The number is the application's.
+    Stranger(u16),
+    /// Of a flow of the fast path, unchanged: `Nat::pass` carries on what has been translated.
+    Fast(FlowId),
 }
 
 /// What became of a packet from a server.
@@ -20,6 +24,8 @@ pub enum Reverse {
         edge: u16,
         set: u8,
         app: u16,
+        /// Of the fast path, which has yet to translate it.
+        fast: Option<FlowId>,
     },
     /// Refused; `Nat::reply` holds the reset for the server, to go to the TUN.
     Reply,
@@ -115,6 +121,9 @@ impl Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Hold,
+    /// Not refused: for the fast path.
+    Stranger(u16),
+    Fast(FlowId),
     Drop(Reason),
     /// Drop, and tell the sender in the name of the packet's destination.
     Answer(Reason, Answer),
@@ -132,4 +141,5 @@ pub(crate) struct Way {
     pub(crate) edge: u16,
     pub(crate) set: u8,
     pub(crate) app: u16,
+    pub(crate) fast: Option<FlowId>,
 }

@@ -9,7 +9,7 @@ mod translate;
 use crate::events::{Entry, Events, Sender};
 use crate::threads::Threads;
 use braid_core::handshake::{HandshakeError, Handshaker, NewSession};
-use braid_core::{Command, Desired, FlowInfo, Merger, Node, NodeConfig, Place, Role, SharedPins};
+use braid_core::{Command, Desired, FlowRecord, Merger, Node, NodeConfig, PeriodKey, Place, Role, SharedPins};
 use braid_io::{handovers, Buffers, ShardConfig, Socket, SocketOptions, Tun};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -165,6 +165,11 @@ impl Core {
         self.to_all(|| Command::Configure(Box::new(desired.clone())))
     }
 
+    fn set_syn_keys(&self, current: u64, keys: Vec<(u64, [u8; 16])>) -> PyResult<()> {
+        let keys: Arc<[PeriodKey]> = keys.into_iter().map(|(period, key)| PeriodKey { period, key }).collect();
+        self.to_all(|| Command::SynKeys(current, keys.clone()))
+    }
+
     fn initiate(&mut self, peer: u16, adjacent: bool, peer_static: &[u8], certificate: &[u8]) -> PyResult<()> {
         let peer_static = key(peer_static, "peer_static")?;
         let message = self
@@ -220,8 +225,8 @@ impl Core {
     fn flows(&self, py: Python<'_>, limit: usize) -> PyResult<String> {
         self.check_process()?;
         let answers = self.threads.ask_all(py, |reply| Command::Flows(limit, reply))?;
-        let mut flows: Vec<FlowInfo> = answers.into_iter().flatten().collect();
-        flows.sort_by_key(|flow| flow.idle);
+        let mut flows: Vec<FlowRecord> = answers.into_iter().flatten().collect();
+        flows.sort_by_key(|record| record.flow.idle);
         flows.truncate(limit);
         Ok(flows.iter().map(braid_core::flow_as_json).collect::<Value>().to_string())
     }

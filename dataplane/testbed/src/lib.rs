@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // For tests and benchmarks: what fails here ends them.
 
-use braid_core::{Command, Desired, FlowInfo, Node};
+use braid_core::{Command, Desired, FlowRecord, Node};
 use braid_packet::{Datagrams, Engine, Time, VnetHdr};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -139,7 +139,8 @@ impl Braid {
         self.command_to(number, 0, command);
     }
 
-    fn command_to(&mut self, number: u16, shard: usize, command: Command) {
+    /// To one shard of a node.
+    pub fn command_to(&mut self, number: u16, shard: usize, command: Command) {
         self.with(number, shard, |node, now, sink| node.handle_command(command, now, sink));
     }
 
@@ -278,7 +279,7 @@ impl Braid {
     }
 
     /// Asks for flows; the answer takes turns to come.
-    pub fn ask_flows(&mut self, number: u16, limit: usize) -> Receiver<Vec<FlowInfo>> {
+    pub fn ask_flows(&mut self, number: u16, limit: usize) -> Receiver<Vec<FlowRecord>> {
         let (sender, receiver) = channel();
         self.command(number, Command::Flows(limit, Box::new(Answer(sender))));
         receiver

@@ -1,8 +1,10 @@
 //! The gateway: the NAT between VIPs and target servers, and what passes it by, told what to do by the desired state.
 
-use crate::desired::{GatewaySpec, PortRange, Protocol};
+use crate::desired::{GatewaySpec, PortRange, Protocol, ServiceMode};
+use crate::role::fast::{ToClient, ToServer};
 use crate::role::proxied::Proxied;
 use crate::shard::Place;
+use braid_fastpath::FastPath;
 use braid_nat::{Application, Nat, Policy, Proto, Target};
 use braid_packet::Time;
 
@@ -12,6 +14,10 @@ const EXPIRY_BUDGET: usize = 256;
 pub struct Gateway {
     pub nat: Nat,
     pub proxied: Proxied,
+    pub fast: FastPath,
+    /// What the fast path made beside the packet that it was given.
+    pub(crate) to_server: Vec<ToServer>,
+    pub(crate) to_client: Vec<ToClient>,
     mtu: u16,
     place: Place,
 }
@@ -21,7 +27,16 @@ impl Gateway {
     /// SNAT address whichever shard its flows fall to.
     pub fn new(seed: u64, max_flows: usize, mtu: usize, place: Place) -> Gateway {
         let nat = Nat::new(seed, max_flows / usize::from(place.count()));
-        Gateway { nat, proxied: Proxied::default(), mtu: u16::try_from(mtu).unwrap_or(u16::MAX), place }
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        Gateway {
+            nat,
+            proxied: Proxied::default(),
+            fast: FastPath::new(mtu),
+            to_server: Vec::new(),
+            to_client: Vec::new(),
+            mtu,
+            place,
+        }
     }
 
     /// `Desired::parse` has checked that the pools are prefixes.
@@ -40,6 +55,7 @@ impl Gateway {
                     .map(|t| Target { address: t.address, port: t.port, weight: t.weight, healthy: t.healthy })
                     .collect(),
                 set: application.set,
+                fast: application.mode == ServiceMode::FastPath,
             })
             .collect();
         let snat = spec.snat.iter().filter_map(|pool| pool.parse().ok()).collect();
@@ -47,8 +63,9 @@ impl Gateway {
         self.nat.set_policy(Policy { applications, snat, mtu: self.mtu, share, ..Policy::default() });
     }
 
-    pub fn expire(&mut self, now: Time) {
+    pub fn handle_timeout(&mut self, now: Time) {
         self.nat.expire(now, EXPIRY_BUDGET);
+        self.handle_fast_timeout(now, EXPIRY_BUDGET);
     }
 }
 

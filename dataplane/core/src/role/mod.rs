@@ -2,6 +2,7 @@
 
 mod connections;
 pub mod edge;
+pub mod fast;
 pub mod gateway;
 pub mod intermediate;
 pub mod pins;

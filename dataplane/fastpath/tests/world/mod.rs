@@ -164,7 +164,8 @@ impl World {
         match verdict {
             Verdict::Pass => self.send_to_client(vnet, packet),
             Verdict::Grown => {
-                for (vnet, packet) in self.fast.grown().to_vec() {
+                let grown = self.fast.take_grown();
+                for (vnet, packet) in grown.packets().to_vec() {
                     self.send_to_client(vnet, packet);
                 }
             }

@@ -16,7 +16,7 @@ fn router(v6: bool) -> IpAddr {
 fn back(nat: &mut Nat, packet: &[u8]) -> Vec<u8> {
     let mut packet = packet.to_vec();
     let verdict = nat.reverse(&mut packet, false, START);
-    assert_eq!(verdict, Reverse::Pass { edge: EDGE, set: 2, app: 0 });
+    assert_eq!(verdict, Reverse::Pass { edge: EDGE, set: 2, app: 0, fast: None });
     verify(&packet);
     packet
 }

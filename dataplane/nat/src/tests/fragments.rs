@@ -18,7 +18,7 @@ fn send(nat: &mut Nat, fragments: &[Vec<u8>], order: &[usize], forward: bool) ->
             }
         } else {
             match nat.reverse(&mut packet, false, START) {
-                Reverse::Pass { edge: EDGE, set: 2, app: 0 } => true,
+                Reverse::Pass { edge: EDGE, set: 2, app: 0, fast: None } => true,
                 Reverse::Held => false,
                 other => panic!("{other:?}"),
             }

@@ -120,7 +120,7 @@ impl Model {
                 icmp(destination.ip(), source.ip(), if step.v6 { 1 } else { 3 }, 3 + u8::from(step.v6), [0; 4], &quote);
         }
         let verdict = self.nat.reverse(&mut packet, false, now);
-        assert_eq!(verdict, Reverse::Pass { edge: EDGE, set: 2, app: 0 });
+        assert_eq!(verdict, Reverse::Pass { edge: EDGE, set: 2, app: 0, fast: None });
         verify(&packet);
         let (seen_from, seen_to) = ends(&packet);
         assert_eq!((seen_from.ip(), seen_to.ip()), (to.ip(), from.ip()));

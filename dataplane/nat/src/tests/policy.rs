@@ -20,7 +20,7 @@ fn flows_survive_a_change_of_targets() {
     assert_eq!(super::bytes::ends(&packet), before);
     let mut answer = udp(before.1, before.0, b"");
     let verdict = nat.reverse(&mut answer, false, START);
-    assert_eq!(verdict, Reverse::Pass { edge: OTHER_EDGE, set: 1, app: 0 });
+    assert_eq!(verdict, Reverse::Pass { edge: OTHER_EDGE, set: 1, app: 0, fast: None });
     // A new flow goes to the new target.
     let mut packet = udp(client(false, 4001), vip(false, 80), b"");
     assert_eq!(nat.forward(&mut packet, false, OTHER_EDGE, START), Forward::Pass);

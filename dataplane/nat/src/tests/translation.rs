@@ -31,7 +31,7 @@ fn the_verdict_names_edge_set_and_application() {
     let flags = Tcp::SYN | Tcp::ACK;
     let mut back = tcp(target, snat, &Segment { flags, acknowledgement: 1, ..Segment::default() });
     let verdict = nat.reverse(&mut back, false, START);
-    assert_eq!(verdict, Reverse::Pass { edge: OTHER_EDGE, set: 3, app: 1 });
+    assert_eq!(verdict, Reverse::Pass { edge: OTHER_EDGE, set: 3, app: 1, fast: None });
     assert_eq!(ends(&back), (to, client(false, 4000)));
     assert_eq!(nat.flows_by_app(), [(1, 1)]);
     let flow = &nat.flows(10, START)[0];

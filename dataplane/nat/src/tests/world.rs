@@ -34,6 +34,7 @@ pub(super) fn policy() -> Policy {
                 ports: vec![(Proto::Any, 0, 65_535)],
                 targets: SERVERS.map(target).to_vec(),
                 set: 2,
+                fast: false,
             },
             Application {
                 id: 1,
@@ -44,6 +45,7 @@ pub(super) fn policy() -> Policy {
                     Target { port: Some(8080), ..target("fd93::20") },
                 ],
                 set: 3,
+                fast: false,
             },
         ],
         snat: vec![prefix("10.93.0.128/30"), prefix("fd93::1:0/126")],

@@ -1,0 +1,173 @@
+//! The fast path at the gateway: which packets it gets, and where go those that it makes. The NAT has its flows, their
+//! targets and SNAT addresses; the fast path knows neither.
+
+use crate::role::gateway::Gateway;
+use braid_fastpath::{Ends, Output, SessionInfo, Side, Stranger, Verdict};
+use braid_nat::{FlowInfo, Forward, Reverse};
+use braid_packet::{FlowId, Time, VnetHdr};
+
+/// A flow, and what the fast path has about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowRecord {
+    pub flow: FlowInfo,
+    pub session: Option<SessionInfo>,
+}
+
+/// A packet for a target server, translated.
+pub(crate) struct ToServer {
+    /// Of its client.
+    pub(crate) edge: u16,
+    pub(crate) packet: Vec<u8>,
+    pub(crate) partial: bool,
+}
+
+/// A packet for a client, by way of an edge.
+pub(crate) struct ToClient {
+    pub(crate) edge: u16,
+    pub(crate) set: u8,
+    pub(crate) packet: Vec<u8>,
+}
+
+/// What became of a packet from a client. Behind it, `Gateway::to_server` and `to_client` may have more.
+pub(crate) enum Inward<'a> {
+    /// Translated in place, for the host.
+    Pass,
+    /// For the edge that it came from.
+    Reply(&'a [u8]),
+    Nothing,
+}
+
+/// What became of a packet from a server.
+pub(crate) enum Outward<'a> {
+    /// Translated in place.
+    Pass {
+        edge: u16,
+        set: u8,
+    },
+    /// Translated, but not in place: `FastPath::take_grown`.
+    Grown {
+        edge: u16,
+        set: u8,
+    },
+    /// For the host.
+    Reply(&'a [u8]),
+    Nothing,
+}
+
+impl Gateway {
+    pub(crate) fn receive_from_client(
+        &mut self,
+        packet: &mut [u8],
+        partial: bool,
+        from_edge: u16,
+        now: Time,
+    ) -> Inward<'_> {
+        match self.nat.forward(packet, partial, from_edge, now) {
+            Forward::Pass => Inward::Pass,
+            Forward::Reply => Inward::Reply(self.nat.reply()),
+            Forward::Drop(_) | Forward::Held => Inward::Nothing,
+            Forward::Stranger(app) => self.receive_stranger(packet, partial, from_edge, app, now),
+            Forward::Fast(flow) => {
+                let verdict = self.fast.receive_from_client(flow, packet, partial, now);
+                match verdict {
+                    Verdict::Pass if self.nat.pass(flow, packet, partial, now) => return Inward::Pass,
+                    Verdict::Reply => return Inward::Reply(self.fast.answer()),
+                    Verdict::Pass | Verdict::Grown | Verdict::Drop(_) => {}
+                    Verdict::Taken | Verdict::End => self.settle(flow, verdict, now),
+                }
+                Inward::Nothing
+            }
+        }
+    }
+
+    fn receive_stranger(
+        &mut self,
+        packet: &mut [u8],
+        partial: bool,
+        from_edge: u16,
+        app: u16,
+        now: Time,
+    ) -> Inward<'_> {
+        let admitted = match self.fast.receive_stranger(packet, partial, app, now) {
+            Stranger::Reply => return Inward::Reply(self.fast.answer()),
+            Stranger::Drop(_) => return Inward::Nothing,
+            Stranger::Open(admitted) => admitted,
+        };
+        match self.nat.open_fast(packet, from_edge, now) {
+            Ok(flow) if self.fast.open(flow, admitted, packet, partial, now) => {
+                self.settle(flow, Verdict::Taken, now);
+                Inward::Nothing
+            }
+            Ok(flow) => {
+                self.nat.end_flow(flow);
+                match self.fast.turn_away(packet, now) {
+                    true => Inward::Reply(self.fast.answer()),
+                    false => Inward::Nothing,
+                }
+            }
+            Err(Forward::Reply) => Inward::Reply(self.nat.reply()),
+            Err(_) => Inward::Nothing,
+        }
+    }
+
+    pub(crate) fn receive_from_server(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time) -> Outward<'_> {
+        let (edge, set, app, fast) = match self.nat.reverse(packet, vnet.needs_csum, now) {
+            Reverse::Pass { edge, set, app, fast } => (edge, set, app, fast),
+            Reverse::Reply => return Outward::Reply(self.nat.reply()),
+            Reverse::Drop(_) | Reverse::Held => return Outward::Nothing,
+        };
+        let Some(flow) = fast else { return Outward::Pass { edge, set } };
+        let verdict = self.fast.receive_from_server(flow, vnet, packet, app, now);
+        match verdict {
+            Verdict::Pass => return Outward::Pass { edge, set },
+            Verdict::Grown => return Outward::Grown { edge, set },
+            Verdict::Reply => {
+                let mut packet = self.fast.answer().to_vec();
+                if self.nat.pass(flow, &mut packet, false, now) {
+                    self.to_server.push(ToServer { edge, packet, partial: false });
+                }
+            }
+            Verdict::Drop(_) => {}
+            Verdict::Taken | Verdict::End => self.settle(flow, verdict, now),
+        }
+        Outward::Nothing
+    }
+
+    fn settle(&mut self, flow: FlowId, verdict: Verdict, now: Time) {
+        self.route(now);
+        if verdict == Verdict::End {
+            self.nat.end_flow(flow);
+        }
+    }
+
+    /// Gives the packets that the fast path made their ways.
+    fn route(&mut self, now: Time) {
+        for Output { flow, to, mut packet, partial } in self.fast.take_outputs() {
+            let Some((edge, set)) = self.nat.edge_and_set(flow) else { continue };
+            match to {
+                Side::Client => self.to_client.push(ToClient { edge, set, packet }),
+                Side::Server => {
+                    if self.nat.pass(flow, &mut packet, partial, now) {
+                        self.to_server.push(ToServer { edge, packet, partial });
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn handle_fast_timeout(&mut self, now: Time, budget: usize) {
+        let nat = &self.nat;
+        let ends = |flow| nat.client_and_vip(flow).map(|(client, vip)| Ends { client, vip });
+        let ended = self.fast.handle_timeout(now, ends);
+        self.fast.sweep(budget, |flow| nat.is_live(flow));
+        self.route(now);
+        for flow in ended {
+            self.nat.end_flow(flow);
+        }
+    }
+
+    pub(crate) fn record(&self, flow: FlowInfo) -> FlowRecord {
+        let session = flow.fast.and_then(|id| self.fast.session(id));
+        FlowRecord { flow, session }
+    }
+}

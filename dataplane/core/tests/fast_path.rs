@@ -1,0 +1,198 @@
+//! A connection through the fast path of a whole Braid in memory.
+
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
+
+use braid_core::{Command, Desired, PeriodKey};
+use braid_packet::{finish_checksum, tcp_checksum_is_good, Ip, Segment, Tcp, Time, Transport};
+use braid_testbed::*;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+const SERVER: &str = "10.93.0.10:80";
+const CLIENT_ISN: u32 = 0xffff_fffe;
+const SERVER_ISN: u32 = 4_000_000;
+
+fn fast() -> Braid {
+    fast_with(Braid::up(), 1)
+}
+
+fn fast_with(mut braid: Braid, shards: u8) -> Braid {
+    let at = |n: u16| format!(r#"{{"node": {n}, "addresses": ["{}"]}}"#, address(n));
+    let desired = format!(
+        r#"{{"neighbours": [{}, {}], "shards": {{"{EDGE}": {shards}, "21": {shards}, "22": {shards}}},
+            "path_sets": [{{"peer": {EDGE}, "set": 2, "paths": [{{"id": 0, "route": [21, {EDGE}]}}, {{"id": 1, "route": [22, {EDGE}]}}]}}],
+            "gateway": {{"applications": [{{"app": 0, "vips": [{{"address": "{VIP}", "edge": {EDGE}}}],
+                "ports": [["any", 0, 65535]], "set": 2, "mode": "fast-path",
+                "targets": [{{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}}]}}], "snat": ["10.93.0.128/30"]}}}}"#,
+        at(RELAYS[0]),
+        at(RELAYS[1])
+    );
+    let keys: Arc<[PeriodKey]> = [4, 5].map(|period| PeriodKey { period, key: [period as u8; 16] }).into();
+    for shard in 0..usize::from(shards) {
+        braid.command_to(GATEWAY, shard, Command::Configure(Box::new(Desired::parse(&desired).unwrap())));
+        braid.command_to(GATEWAY, shard, Command::SynKeys(5, keys.clone()));
+    }
+    braid
+}
+
+fn client() -> SocketAddr {
+    "10.91.1.10:4000".parse().unwrap()
+}
+
+fn vip() -> SocketAddr {
+    SocketAddr::new(VIP.parse().unwrap(), 80)
+}
+
+fn segment(from: SocketAddr, to: SocketAddr, flags: u8, numbers: (u32, u32), body: &[u8]) -> Vec<u8> {
+    let options: &[u8] = if flags & Tcp::SYN != 0 { &[2, 4, 5, 0x50, 1, 3, 3, 7] } else { &[] };
+    let (sequence, acknowledgement) = numbers;
+    let mut out = Vec::new();
+    Segment { from, to, sequence, acknowledgement, flags, window: 500, options }.write(&mut out).unwrap();
+    out.extend_from_slice(body);
+    let length = (out.len() as u16).to_be_bytes();
+    out[2..4].copy_from_slice(&length);
+    out[10..12].fill(0);
+    let sum = !braid_packet::checksum::sum(&out[..20], 0);
+    out[10..12].copy_from_slice(&sum.to_be_bytes());
+    let pseudo = braid_packet::checksum::pseudo_header(&out[12..16], &out[16..20], 6, out.len() - 20);
+    out[36..38].copy_from_slice(&pseudo.to_be_bytes());
+    assert!(finish_checksum(&mut out));
+    out
+}
+
+fn read(packet: &[u8]) -> (SocketAddr, SocketAddr, Tcp) {
+    let ip = Ip::parse(packet).unwrap();
+    let Transport::Tcp(tcp) = ip.transport else { panic!("{ip:?}") };
+    assert!(tcp_checksum_is_good(packet, &ip));
+    (SocketAddr::new(ip.source, tcp.source), SocketAddr::new(ip.destination, tcp.destination), tcp)
+}
+
+fn only(packets: Vec<Vec<u8>>) -> Vec<u8> {
+    assert_eq!(packets.len(), 1, "{packets:?}");
+    packets.into_iter().next().unwrap()
+}
+
+/// Up to the client's request, which comes before the server has answered. The cookie, our SYN's source.
+fn ask(braid: &mut Braid) -> (u32, SocketAddr) {
+    braid.client(&segment(client(), vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
+    braid.settle();
+    let (from, to, answer) = read(&only(braid.taken(EDGE)));
+    assert_eq!((from, to, answer.flags), (vip(), client(), Tcp::SYN | Tcp::ACK));
+    assert!(braid.taken(GATEWAY).is_empty(), "no server hears of a SYN");
+    assert_eq!(braid.snapshot(GATEWAY)["nat"]["flows"], 0, "and nobody remembers it");
+    let (first, cookie) = (CLIENT_ISN.wrapping_add(1), answer.sequence);
+    braid.client(&segment(client(), vip(), Tcp::ACK, (first, cookie.wrapping_add(1)), &[]));
+    braid.client(&segment(client(), vip(), Tcp::ACK, (first, cookie.wrapping_add(1)), b"request"));
+    braid.settle();
+    let (snat, server, syn) = read(&only(braid.taken(GATEWAY)));
+    assert_eq!((server, syn.flags, syn.sequence), (SERVER.parse().unwrap(), Tcp::SYN, CLIENT_ISN));
+    (cookie, snat)
+}
+
+#[test]
+fn a_request_and_its_answer_and_both_ends() {
+    let mut braid = fast();
+    let (cookie, snat) = ask(&mut braid);
+    let server = SERVER.parse().unwrap();
+    let first = CLIENT_ISN.wrapping_add(1);
+    assert_eq!(mode(&mut braid), "cookie");
+    braid.server(&segment(server, snat, Tcp::SYN | Tcp::ACK, (SERVER_ISN, first), &[]));
+    braid.settle();
+    let arrived = braid.taken(GATEWAY);
+    assert_eq!(arrived.len(), 2);
+    let (_, _, acknowledgement) = read(&arrived[0]);
+    assert_eq!((acknowledgement.flags, acknowledgement.acknowledgement), (Tcp::ACK, SERVER_ISN + 1));
+    let (from, to, request) = read(&arrived[1]);
+    assert_eq!((from, to, request.sequence, request.acknowledgement), (snat, server, first, SERVER_ISN + 1));
+    assert!(arrived[1].ends_with(b"request"));
+    let behind = first.wrapping_add(7);
+    braid.server(&segment(server, snat, Tcp::ACK | Tcp::FIN, (SERVER_ISN + 1, behind), b"answer"));
+    braid.settle();
+    let answer = only(braid.taken(EDGE));
+    let (from, to, tcp) = read(&answer);
+    assert_eq!((from, to, tcp.sequence, tcp.acknowledgement), (vip(), client(), cookie.wrapping_add(1), behind));
+    assert!(answer.ends_with(b"answer"));
+    assert_eq!(mode(&mut braid), "fast");
+    braid.client(&segment(client(), vip(), Tcp::ACK | Tcp::FIN, (behind, cookie.wrapping_add(8)), &[]));
+    braid.settle();
+    let (_, _, end) = read(&only(braid.taken(GATEWAY)));
+    assert_eq!((end.flags, end.acknowledgement), (Tcp::ACK | Tcp::FIN, SERVER_ISN + 8));
+    assert!(braid.taken(EDGE).is_empty());
+    assert_eq!(braid.snapshot(GATEWAY)["fast_path"]["established"], 1);
+    // The ports may be used again at once.
+    ask(&mut braid);
+}
+
+fn mode(braid: &mut Braid) -> String {
+    let asked = braid.ask_flows(GATEWAY, 10);
+    braid.advance(10 * Time::MILLISECOND);
+    let flows = asked.try_recv().unwrap();
+    assert_eq!(flows.len(), 1);
+    braid_core::flow_as_json(&flows[0])["mode"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_server_that_refuses_or_never_answers_ends_in_a_reset_for_the_client() {
+    for silent in [true, false] {
+        let mut braid = fast();
+        let (cookie, snat) = ask(&mut braid);
+        if silent {
+            braid.advance(8 * Time::SECOND);
+            assert_eq!(braid.taken(GATEWAY).len(), 3, "asked again");
+        } else {
+            let refusal = (0, CLIENT_ISN.wrapping_add(1));
+            braid.server(&segment(SERVER.parse().unwrap(), snat, Tcp::RST | Tcp::ACK, refusal, &[]));
+            braid.settle();
+        }
+        let (_, _, reset) = read(&only(braid.taken(EDGE)));
+        assert_eq!((reset.flags, reset.sequence), (Tcp::RST | Tcp::ACK, cookie.wrapping_add(1)));
+        let snapshot = braid.snapshot(GATEWAY);
+        assert_eq!((&snapshot["nat"]["flows"], &snapshot["fast_path"]["sessions"]), (&0.into(), &0.into()));
+        assert_eq!(braid.drops(GATEWAY, if silent { "fast_server_silent" } else { "fast_server_refused" }), 1);
+    }
+}
+
+#[test]
+fn what_a_restarted_gateway_does_not_know_is_reset_on_both_sides() {
+    let mut braid = fast();
+    let stale = segment(client(), vip(), Tcp::ACK, (1_000_000, 2_000_000), b"old");
+    braid.client(&stale);
+    braid.settle();
+    let (_, _, reset) = read(&only(braid.taken(EDGE)));
+    assert_eq!((reset.flags, reset.sequence), (Tcp::RST, 2_000_000));
+    let snat = "10.93.0.128:4000".parse().unwrap();
+    braid.server(&segment(SERVER.parse().unwrap(), snat, Tcp::ACK, (5, 6), b"old"));
+    let (_, _, reset) = read(&only(braid.taken(GATEWAY)));
+    assert_eq!((reset.flags, reset.sequence), (Tcp::RST, 6));
+}
+
+#[test]
+fn datagrams_of_the_application_go_through_the_nat() {
+    let mut braid = fast();
+    braid.client(&udp("10.91.1.10", 4000, VIP, 53, b"question"));
+    braid.settle();
+    assert_eq!(payload(&only(braid.taken(GATEWAY))), b"question");
+}
+
+#[test]
+fn each_shard_asks_servers_from_its_own_ports() {
+    let mut braid = fast_with(Braid::up_with(2, 2, 2), 2);
+    let mut owners = [0, 0];
+    for port in 4000..4020_u16 {
+        let from = SocketAddr::new(client().ip(), port);
+        braid.client(&segment(from, vip(), Tcp::SYN, (7, 0), &[]));
+        braid.settle();
+        let (_, _, answer) = read(&only(braid.taken(EDGE)));
+        braid.client(&segment(from, vip(), Tcp::ACK, (8, answer.sequence.wrapping_add(1)), b"request"));
+        braid.settle();
+        let (snat, server, _) = read(&only(braid.taken(GATEWAY)));
+        owners[usize::from(snat.port() % 2)] += 1;
+        braid.server(&segment(server, snat, Tcp::SYN | Tcp::ACK, (SERVER_ISN, 8), &[]));
+        braid.settle();
+        assert_eq!(braid.taken(GATEWAY).len(), 2, "an acknowledgement and the request");
+        braid.server(&segment(server, snat, Tcp::ACK, (SERVER_ISN + 1, 15), b"answer"));
+        braid.settle();
+        assert!(only(braid.taken(EDGE)).ends_with(b"answer"));
+    }
+    assert!(owners[0] > 0 && owners[1] > 0, "{owners:?}");
+}

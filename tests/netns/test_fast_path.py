@@ -1,0 +1,191 @@
+"""Real clients and servers through an application of mode ``fast-path``: bytes, options, sizes, faults."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import time
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lab.impairment import Impairment
+from lab.origin import digest, size_of
+from tests.netns import labs, traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lab.running import RunningLab
+
+pytestmark = pytest.mark.netns
+
+GATEWAY = "gw-sto-1"
+CLIENT, SERVER = "client", "origin-2"
+NOBODY = "10.93.0.99"
+OPTIONS = ("timestamps", "sack", "window_scaling")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
+    document = labs.demo("fast")
+    for name, target in (("fast", document["applications"]["solo"]["targets"]), ("silent", [{"address": NOBODY}])):
+        document["applications"][name] = {
+            "hostnames": [f"{name}.apps.example"],
+            "ports": ["any"],
+            "targets": deepcopy(target),
+            "gateways": ["gw-sto"],
+            "mode": "fast-path",
+        }
+    with labs.running(document, tmp_path_factory.mktemp("fast")) as lab:
+        yield lab
+
+
+@pytest.fixture
+def fast(whole: RunningLab) -> Iterator[RunningLab]:
+    """The lab, whole at the beginning of each test."""
+    yield whole
+    labs.mend(whole)
+
+
+def url(lab: RunningLab, path: str, version: int = 4, application: str = "fast", port: int = 80) -> str:
+    return f"http://{traffic.endpoint(labs.vip(lab, application, version), port)}{path}"
+
+
+def fetch(lab: RunningLab, size: str, version: int = 4) -> traffic.Download:
+    got = traffic.download(lab, CLIENT, url(lab, f"/object/{size}", version), "--max-time", "60")
+    assert got.sha256 == digest(size_of(size))
+    return got
+
+
+def upload(lab: RunningLab, megabytes: int) -> None:
+    """Bytes to a server that counts them."""
+    to = traffic.endpoint(labs.vip(lab, "fast"), 6020)
+    with traffic.serving(lab, SERVER, "tcp-sink", 6020) as sink:
+        script = f"head -c {megabytes}M /dev/zero >/dev/tcp/{to.rsplit(':', 1)[0]}/6020"
+        assert lab.exec(CLIENT, ["bash", "-c", script], timeout=60).returncode == 0
+        assert traffic.line_of(sink)["bytes"] == megabytes << 20
+
+
+def test_50_mb_are_exact_in_spite_of_loss_reordering_and_two_copies(
+    fast: RunningLab, figure: Callable[[str, object], None]
+) -> None:
+    ends = ("edge-fra-1", GATEWAY)
+    for number, (end, relay) in enumerate(itertools.product(ends, labs.relays(fast, *ends))):
+        fast.impair(end, relay, Impairment(loss=0.03, reorder=0.03, reorder_ms=2.0, seed=40 + number))
+    got = fetch(fast, "50MB")
+    upload(fast, 10)
+    status = fast.status(GATEWAY)
+    assert status["fast_path"]["established"] >= 2
+    figure("fast path, 50 MB, 3 % loss and reordering on each link, 2 copies", f"exact, {got.megabits:.0f} Mbit/s")
+
+
+def test_flows_show_mode_records_and_server(fast: RunningLab) -> None:
+    with traffic.serving(fast, SERVER, "tcp-source", 6021):
+        # Named by address, so that it is a connection of this test alone.
+        held = fast.popen(CLIENT, ["bash", "-c", f"exec 3<>/dev/tcp/{labs.vip(fast, 'fast')}/6021; sleep 30"])
+        try:
+            flow = wait_for(lambda: next(iter(flows_to(fast, 6021)), None))
+        finally:
+            held.kill()
+            held.wait()
+    assert (flow["mode"], flow["target"], flow["application"]) == ("fast", "10.93.0.11:6021", "fast")
+    assert flow["records"]["client"]["timestamps"] is True
+    assert flow["records"]["proxy"]["server_isn"] > 0
+
+
+def flows_to(lab: RunningLab, port: int) -> list[dict[str, Any]]:
+    flows = lab.status(GATEWAY, "/flows?limit=1000")["flows"]
+    alive = [flow for flow in flows if flow["mode"] == "fast" and flow["state"] == "established"]
+    return [flow for flow in alive if flow["vip"].endswith(f":{port}")]
+
+
+def wait_for(found: Callable[[], Any], timeout: float = 5.0) -> dict[str, Any]:
+    limit = time.monotonic() + timeout
+    while not (value := found()):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    assert isinstance(value, dict)
+    return value
+
+
+@contextmanager
+def setting(lab: RunningLab, host: str, **values: int) -> Iterator[None]:
+    def write(**values: int) -> None:
+        lab.exec(host, ["sysctl", "-qw", *(f"net.ipv4.tcp_{name}={value}" for name, value in values.items())])
+
+    write(**values)
+    try:
+        yield
+    finally:
+        write(**dict.fromkeys(values, 1))
+
+
+def test_every_pair_of_option_sets_works(fast: RunningLab) -> None:
+    """Client and server each without timestamps, SACK or window scaling, or with all, over both IP versions."""
+    sets = [dict.fromkeys(OPTIONS, 1), *(dict.fromkeys(OPTIONS, 1) | {name: 0} for name in OPTIONS)]
+    for of_client, of_server in itertools.product(sets, sets):
+        with setting(fast, CLIENT, **of_client), setting(fast, SERVER, **of_server):
+            for version in (4, 6):
+                fetch(fast, "1MB", version)
+
+
+@contextmanager
+def mtu(lab: RunningLab, host: str, size: int) -> Iterator[None]:
+    listed = lab.exec(host, ["ip", "-o", "link", "show", "up"]).stdout.splitlines()
+    name = next(line.split(": ")[1].split("@")[0] for line in listed if ": lo:" not in line)
+    before = lab.exec(host, ["cat", f"/sys/class/net/{name}/mtu"]).stdout.strip()
+    lab.exec(host, ["ip", "link", "set", name, "mtu", str(size)])
+    try:
+        yield
+    finally:
+        lab.exec(host, ["ip", "link", "set", name, "mtu", before])
+
+
+@pytest.mark.parametrize("size", [1280, 1400, 1500])
+@pytest.mark.parametrize("host", [CLIENT, SERVER])
+def test_every_mtu_works(fast: RunningLab, host: str, size: int) -> None:
+    """A link that is narrower at the far end only: packets that are too long are lost without a word."""
+    with mtu(fast, host, size):
+        for version in (4, 6):
+            fetch(fast, "1MB", version)
+        upload(fast, 1)
+
+
+def test_a_server_that_refuses_or_never_answers_is_told_to_the_client(
+    fast: RunningLab, figure: Callable[[str, object], None]
+) -> None:
+    told = []
+    for name, application, port, least, most in (
+        ("refuses", "fast", 81, 0.0, 2.0),
+        ("never answers", "silent", 80, 7.0, 9.5),
+    ):
+        began = time.monotonic()
+        done = fast.exec(
+            CLIENT, ["curl", "-sS", "--max-time", "15", url(fast, "/", 4, application, port)], check=False, timeout=30
+        )
+        took = time.monotonic() - began
+        assert done.returncode == 56, done.stderr
+        assert "reset" in done.stderr
+        assert least <= took <= most
+        told.append(f"{name}: reset after {took:.2f} s")
+    drops = fast.status(GATEWAY)["drops"]
+    assert drops["fast_server_refused"] >= 1
+    assert drops["fast_server_silent"] >= 1
+    figure("fast path, server that refuses and one that never answers", "; ".join(told))
+
+
+def test_a_restarted_gateway_resets_what_it_does_not_know_and_serves_again(fast: RunningLab) -> None:
+    with traffic.serving(fast, SERVER, "tcp-sink", 6022):
+        endless = ["bash", "-c", f"cat /dev/zero >/dev/tcp/{labs.vip(fast, 'fast')}/6022"]
+        child = fast.popen(CLIENT, endless, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: next(iter(flows_to(fast, 6022)), None))
+        fast.kill(GATEWAY)
+        fast.start(GATEWAY)
+        fast.wait_ready(GATEWAY)
+        _, complaint = child.communicate(timeout=30)
+    assert child.returncode != 0
+    assert "reset" in complaint
+    fetch(fast, "1MB")
