@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // What fails here ends the measurement.
 
+mod fast;
 mod many;
 pub mod memory;
 mod node;
@@ -37,6 +38,10 @@ pub const WORKLOADS: &[Workload] = &[
     Workload { name: "window_seen", prepare: parts::window_seen },
     Workload { name: "nat_known_flow", prepare: parts::nat_known_flow },
     Workload { name: "nat_new_flow", prepare: parts::nat_new_flow },
+    Workload { name: "fast_answers_syn", prepare: fast::answers_syn },
+    Workload { name: "fast_refuses_forged", prepare: fast::refuses_forged },
+    Workload { name: "fast_translates", prepare: fast::translates },
+    Workload { name: "nat_translates_tcp", prepare: fast::nat_alone },
 ];
 
 /// Take seconds to make ready, so they run by name only.

@@ -32,6 +32,10 @@ pub fn costs() -> Option<Vec<Cost>> {
         kept.push(nat);
         costs.push(Cost { name, bytes: (resident()? - before) / f64::from(flows) });
     }
+    let before = resident()?;
+    let connections = crate::fast::idle_connections(1_000_000);
+    costs.push(Cost { name: "memory_per_fast_connection_1e6", bytes: (resident()? - before) / 1e6 });
+    drop((kept, connections));
     Some(costs)
 }
 
