@@ -91,6 +91,10 @@ class Connection:
         if self.gateway.proxy.between_requests:
             self._stop()
 
+    def reset(self) -> None:
+        """Nothing serves the client any more: what it sends now finds no connection, and is told so."""
+        self._perform(Reset())
+
     async def _read_client(self) -> None:
         async def receive(data: bytes) -> None:
             if not data:

@@ -85,6 +85,9 @@ class ProxyService:
             if (proxied := self._configured(application.name, situation)) is not None:
                 wanted |= dict.fromkeys(stack.listeners(situation.topology, application), proxied)
         self.applications = {each.name: self.applications[each.name] for each in mine if each.name in self.applications}
+        for connection in list(self.connections):
+            if connection.data.application not in self.applications:
+                connection.reset()
         await self._set_up(stack.local(situation.topology, mine))
         for where in self._listeners.keys() - wanted.keys():
             self._listeners.pop(where).cancel()
