@@ -126,7 +126,7 @@ class HttpProxy(ApplicationProxy):
             self._server = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._at = chosen
         self.buffer.store_server(chosen)
-        asks = any(name == b"upgrade" for name, _ in self._asked.headers) and self._asked.http_version == b"1.1"
+        asks = message.asks_for_another_protocol(self._asked)
         target, authority = message.split_target(self._asked)
         headers = [each for each in message.onward(self._asked.headers, upgrade=asks) if each[0] != b"host"]
         headers.insert(0, (b"host", authority))

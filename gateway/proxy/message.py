@@ -79,6 +79,13 @@ def _without_port(authority: str) -> str:
     return authority.partition(":")[0].removesuffix(".")
 
 
+def asks_for_another_protocol(request: h11.Request) -> bool:
+    """Whether an upgrade is to be passed on. Not to HTTP/2 without TLS: behind it requests would pass unseen, and a
+    client may go on with HTTP/1.1 (RFC 9113 3.1)."""
+    words = [value.lower() for name, value in request.headers if name == b"upgrade"]
+    return bool(words) and request.http_version == b"1.1" and not any(b"h2c" in each for each in words)
+
+
 def onward(headers: Iterable[tuple[bytes, bytes]], *, upgrade: bool) -> Headers:
     """Headers that are meant for the other side too; with ``upgrade`` also those about another protocol."""
     listed = list(headers)

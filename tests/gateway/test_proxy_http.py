@@ -120,6 +120,16 @@ async def test_an_upgrade_passes_both_ways(nursery: trio.Nursery) -> None:
             assert await client.receive_some(1000) == b""
 
 
+async def test_an_upgrade_to_http2_is_not_passed_on(nursery: trio.Nursery) -> None:
+    (server,) = await http_servers(nursery, "a")
+    async with proxied(ProxySettings(HTTP), server.target) as shop:
+        client = await shop.connect()
+        asks = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+        for _ in range(2):
+            assert (await exchange(client, get("/", *asks)))[2] == b"a / 0"
+        assert not {b"upgrade", b"connection", b"http2-settings"} & {name for name, _ in server.seen[0].headers}
+
+
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
