@@ -152,7 +152,8 @@ fn a_flow_that_ended_takes_its_records_along() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    // What fails becomes a test with a name here; there is no file of seeds.
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever comes, nothing breaks, and no more is remembered than there are connections.
     #[test]

@@ -4,8 +4,10 @@
 
 mod world;
 
+use braid_fastpath::Reason;
 use proptest::prelude::*;
-use world::end::{bytes, Setting, State};
+use world::end::{bytes, State};
+use world::setting::Setting;
 use world::{Faults, World};
 
 fn setting(v6: bool) -> Setting {
@@ -25,10 +27,21 @@ fn setting(v6: bool) -> Setting {
 fn transfer(client: Setting, server: Setting, mtu: u16, faults: Faults, seed: u64) -> World {
     let mut world = World::new(client, server, mtu, faults, seed);
     world.run(60_000);
+    all_arrived(&world);
+    world
+}
+
+fn all_arrived(world: &World) {
+    let (client, server) = (world.client.setting, world.server.setting);
     assert_eq!((world.client.state, world.server.state), (State::Established, State::Established));
     assert!(world.client.received == bytes(2, server.bytes), "{} of {}", world.client.received.len(), server.bytes);
     assert!(world.server.received == bytes(1, client.bytes), "{} of {}", world.server.received.len(), client.bytes);
-    world
+}
+
+/// At the losses of these tests each of our four SYNs to the server is lost once in 30,000 connections. A late segment of the
+/// client may then bring the cookie again after the reset, so that the server is not always without a connection.
+fn was_given_up(world: &World) -> bool {
+    world.fast.counters().refused(Reason::ServerSilent) > 0 && world.client.state == State::Reset
 }
 
 #[test]
@@ -59,8 +72,28 @@ fn a_perfect_network_needs_no_retransmission_and_nothing_is_refused() {
     }
 }
 
+/// The client's bytes fill exactly the window that the cookie's answer told, so that its FIN goes alone; it overtakes data.
+#[test]
+fn an_end_that_goes_alone_and_overtakes_data_is_no_harm() {
+    let client = Setting { scale: Some(0), mtu: 1280, window: 65_251, bytes: 14_600, ..setting(false) };
+    let server = Setting { scale: None, mtu: 1280, window: 14_848, bytes: 60_931, ..setting(false) };
+    let faults = Faults { lost: 7, doubled: 2, late: 15 };
+    transfer(client, server, 1280, faults, 5_848_640_084_817_004_504);
+}
+
+/// Clients are told a window before their server has said what it has: in one segment, and in several with a gap.
+#[test]
+fn a_server_with_less_room_than_clients_were_told_takes_what_fits() {
+    for (mtu, bytes, window, scale) in [(9000, 3002, 3000, Some(0)), (1280, 8461, 7232, None)] {
+        let client = Setting { scale: Some(0), mtu, bytes, window: 3000, ..setting(false) };
+        let server = Setting { scale, mtu: 1280, bytes: 0, window, ..setting(false) };
+        transfer(client, server, 8904, Faults::default(), 0);
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    // What fails becomes a test with a name here; there is no file of seeds.
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn streams_are_equal(
@@ -86,6 +119,10 @@ proptest! {
             mtu: mtus.1, window: windows.1, burst: if segments.1 > 0 { 1 } else { burst }, segment: segments.1,
             bytes: if segments.1 == 1 { sizes.1 / 100 } else { sizes.1 },
         };
-        transfer(client, server, overlay, Faults { lost, doubled, late }, seed);
+        let mut world = World::new(client, server, overlay, Faults { lost, doubled, late }, seed);
+        world.run(60_000);
+        if !was_given_up(&world) {
+            all_arrived(&world);
+        }
     }
 }

@@ -3,28 +3,12 @@
 
 use super::bytes::{finish, read};
 use super::parse;
+use super::setting::Setting;
 use braid_packet::{tcp_checksum_is_good, Gso, Tcp, Time, VnetHdr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 const RTO: u64 = 60 * Time::MILLISECOND;
-
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    pub v6: bool,
-    pub timestamps: bool,
-    pub sack: bool,
-    pub scale: Option<u8>,
-    /// Largest packet on its own link.
-    pub mtu: u16,
-    pub window: u32,
-    /// Bytes to send.
-    pub bytes: usize,
-    /// Segments in one super-packet, for a server.
-    pub burst: usize,
-    /// Bytes per segment, if less than the peer allows.
-    pub segment: usize,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -211,14 +195,17 @@ impl End {
         }
         if self.sack && body.is_empty() {
             if let Some((&at, piece)) = self.pieces.first_key_value() {
+                let end = at + piece.len() as u64;
+                let behind = end + u64::from(self.fin_at == Some(end)); // A FIN has a number too.
                 options.extend_from_slice(&[1, 1, 5, 10]);
-                for edge in [at, at + piece.len() as u64] {
+                for edge in [at, behind] {
                     options.extend_from_slice(&self.peer_isn.wrapping_add(edge as u32).to_be_bytes());
                 }
             }
         }
         let scale = self.setting.scale.and(self.peer_scale).and(self.setting.scale).unwrap_or(0);
-        let window = (self.setting.window >> scale).min(65_535);
+        // An end with a smaller window would not choose this scale: the peer could only probe, byte by byte.
+        let window = (self.setting.window >> scale).clamp(1, 65_535);
         self.own_edge = self.own_edge.max(self.got + u64::from(window << scale));
         let bulk = body.len() > size;
         let packet = self.write(flags, position, window as u16, &options, body, bulk);
@@ -296,7 +283,7 @@ impl End {
         for (left, right) in blocks {
             let at = |edge: u32| edge.wrapping_sub(self.isn.wrapping_add(self.una as u32)) as i32;
             assert!(
-                at(left) < at(right) && i64::from(at(right)) <= (self.data.len() as i64 + 2),
+                at(left) < at(right) && self.una as i64 + i64::from(at(right)) <= self.data.len() as i64 + 2,
                 "a block of what was never sent"
             );
         }
@@ -371,13 +358,22 @@ impl End {
         if end > self.own_edge as i64 + 1 {
             let first = 1 + u64::from(braid_fastpath::OUR_WINDOW);
             assert!(end as u64 <= first, "beyond the window: {end} of {}", self.own_edge);
-            return; // It was told more than this end has, before this end was asked.
+            // It was told more than this end has, before this end was asked: what fits is taken (RFC 9293 3.10.7.4).
+            let fits = self.own_edge as i64 - at;
+            if fits > 0 {
+                self.keep(at, &body[..body.len().min(fits as usize)]);
+            }
+            return;
         }
         if tcp.has(Tcp::FIN) {
             assert!(self.fin_at.is_none_or(|known| known == end as u64), "two ends");
             self.fin_at = Some(end as u64);
         }
-        if end > self.got as i64 {
+        self.keep(at, body);
+    }
+
+    fn keep(&mut self, at: i64, body: &[u8]) {
+        if at + body.len() as i64 > self.got as i64 {
             let skip = (self.got as i64 - at).max(0) as usize;
             let piece = body[skip..].to_vec();
             let at = (at + skip as i64) as u64;

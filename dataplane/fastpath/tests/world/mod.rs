@@ -5,11 +5,13 @@
 pub mod bytes;
 pub mod end;
 pub mod lone;
+pub mod setting;
 
 use braid_fastpath::{Ends, FastPath, Output, PeriodKey, Side, Stranger, Verdict};
 use braid_offload::Segments;
 use braid_packet::{finish_checksum, FlowId, Ip, Time, VnetHdr};
-use end::{End, Setting};
+use end::End;
+use setting::Setting;
 use std::collections::BTreeMap;
 
 pub const FLOW: FlowId = FlowId { index: 3, serial: 7 };
