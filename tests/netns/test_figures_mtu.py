@@ -133,15 +133,23 @@ def _reading(lab: RunningLab, address: str, port: int) -> Iterator[list[float]]:
     client.settimeout(10.0)
     client.connect((address, port))
 
+    ending = threading.Event()
+
     def body() -> None:
-        while client.recv(1 << 20):
-            times.append(time.monotonic())
+        try:
+            while client.recv(1 << 20):
+                times.append(time.monotonic())
+        except ConnectionResetError:
+            # A server that is cut off in mid-sentence may answer so.
+            if not ending.is_set():
+                raise
 
     thread = threading.Thread(target=body, name="download")
     thread.start()
     try:
         yield times
     finally:
+        ending.set()
         client.shutdown(socket.SHUT_RDWR)
         thread.join()
         client.close()

@@ -46,10 +46,10 @@ struct Last {
 #[derive(Default)]
 struct Path {
     last: Option<Last>,
-    /// Copies whose loss is known; what came out of order between two reports is evened out by the next.
     copies: u64,
-    missing: i64,
-    /// Missing copies of the last reports, oldest first.
+    /// For good: more that comes than went makes up for what is in doubt, but not for what is lost later.
+    lost: u64,
+    /// Copies that the last reports lack, or have too many, oldest first.
     doubtful: [i64; DOUBT],
     /// Copies and lost ones, old ones counting less.
     recent: (f64, f64),
@@ -89,17 +89,21 @@ fn pair(a: usize, b: usize) -> usize {
     high * (high - 1) / 2 + low
 }
 
-/// Takes in how many copies a report lacks (below zero: how many came that earlier ones lacked); returns what is lost for good.
-fn settle(doubtful: &mut [i64; DOUBT], missing: i64) -> i64 {
-    let mut late = (-missing).max(0);
+/// Takes in how many copies a report lacks (below zero: how many it has too many); returns what is lost for good. Reports
+/// even each other out while they are in doubt, whichever comes first; what is left over of too many is forgotten.
+fn settle(doubtful: &mut [i64; DOUBT], missing: i64) -> u64 {
+    let mut rest = missing;
     for doubt in doubtful.iter_mut() {
-        let came = late.min(*doubt);
-        *doubt -= came;
-        late -= came;
+        let sign = rest.signum();
+        if doubt.signum() == -sign {
+            let evened = doubt.abs().min(rest.abs());
+            *doubt += sign * evened;
+            rest -= sign * evened;
+        }
     }
-    let lost = doubtful[0];
+    let lost = doubtful[0].max(0).unsigned_abs();
     doubtful.rotate_left(1);
-    doubtful[DOUBT - 1] = missing.max(0);
+    doubtful[DOUBT - 1] = rest;
     lost
 }
 
@@ -159,12 +163,11 @@ impl Outbound {
         }
         if let Some(last) = &state.last {
             let (went, came) = (sent.wrapping_sub(last.sent), report.received.wrapping_sub(last.received));
-            // The peer's count begins anew when it forgets us: such a step says nothing.
-            if came <= went.saturating_mul(2).saturating_add(1000) {
+            // The peer's count begins anew when it forgets us: such a step back says nothing.
+            if came < 1 << 31 {
                 state.copies += u64::from(went);
-                let missing = i64::from(went) - i64::from(came);
-                state.missing += missing;
-                let lost = settle(&mut state.doubtful, missing);
+                let lost = settle(&mut state.doubtful, i64::from(went) - i64::from(came));
+                state.lost += lost;
                 let (sent, before) = state.recent;
                 state.recent = (sent * FADE + f64::from(went), before * FADE + lost as f64);
             }
@@ -200,7 +203,7 @@ impl Outbound {
         let Some(state) = &self.paths[path] else { return PathLoss::default() };
         PathLoss {
             copies: state.copies,
-            copies_lost: state.missing.max(0) as u64,
+            copies_lost: state.lost,
             probes: state.probes,
             probes_lost: state.probes_lost,
             bursts: state.bursts,
