@@ -50,8 +50,8 @@ def test_residual_loss_of_two_lossy_paths_is_the_product(
     """One run in 20 of a perfect system lies outside a 95 % interval: then it is measured again, and no run may lie
     outside the 99.99 % interval."""
     p = percent / 100
-    relays = labs.relays(lab, EDGE, GATEWAY)
-    assert len(relays) == 2
+    # All, whichever two of them are taken: a lossy path is left for a better one.
+    relays = [node.name for node in lab.topology.nodes.values() if node.role is Role.INTERMEDIATE]
     told = []
     for attempt in range(3):
         for number, relay in enumerate(relays):
@@ -75,8 +75,8 @@ def test_residual_loss_of_two_lossy_paths_is_the_product(
         for a, b in zip(before, after, strict=True)
     ]
     assert sum(each["kernel_drops"] for each in grown) == 0
-    shares = " and ".join(f"{100 * each['lost_random'] / each['received']:.2f} %" for each in grown)
-    figure(f"residual loss, {percent} % on each of 2 paths", f"{'; then '.join(told)} (links counted {shares})")
+    shares = ", ".join(f"{100 * each['lost_random'] / each['received']:.2f} %" for each in grown)
+    figure(f"residual loss, {percent} % on each path, 2 copies", f"{'; then '.join(told)} (links counted {shares})")
 
 
 def test_a_skew_of_100_ms_makes_no_first_copy_too_old(lab: RunningLab, figure: Callable[[str, object], None]) -> None:

@@ -61,22 +61,22 @@ def test_links_are_measured_as_the_emulator_sets_them(lab: RunningLab, figure: C
     # What is smoothed has to forget the time before.
     time.sleep(5.0)
     before = [_observed(lab, each) for each in SETTINGS]
-    trips: list[list[float]] = [[] for _ in SETTINGS]
+    trips: list[list[tuple[float, float]]] = [[] for _ in SETTINGS]
     for _ in range(15):
         # What is shown follows the last second: one look may meet a moment in which the machine was busy.
         time.sleep(SETTLE / 15)
         for each, seen_so_far in zip(SETTINGS, trips, strict=True):
             seen_so_far.append(_observed(lab, each)[0]["rtt_ms"])
-    for each, rtts, (earlier, dropped_earlier, aside_earlier) in zip(SETTINGS, trips, before, strict=True):
+    for each, looks, (earlier, dropped_earlier, aside_earlier) in zip(SETTINGS, trips, before, strict=True):
         seen, dropped, aside = _observed(lab, each)
-        rtt = median(rtts)
+        rtt, jitter = (median(values) for values in zip(*looks, strict=True))
         sent, lost = seen["reported"] - earlier["reported"], seen["lost"] - earlier["lost"]
         low, high = interval(sent, max(each.there.loss, 1e-9), 0.9999)
         figure(
             f"{each.edge} to {each.intermediate}: set {each.rtt_ms:g} ms, loss {100 * each.there.loss:g} %, "
             f"jitter {each.there.jitter_ms:g} ms",
             f"{rtt:.1f} ms, {lost} of {sent} lost (emulator dropped {dropped - dropped_earlier}), "
-            f"jitter {seen['jitter_ms']:.2f} ms",
+            f"jitter {jitter:.2f} ms",
         )
         assert rtt == pytest.approx(each.rtt_ms, rel=0.05)
         assert sent >= 8 * SETTLE
@@ -86,8 +86,9 @@ def test_links_are_measured_as_the_emulator_sets_them(lab: RunningLab, figure: C
         assert unseen >= -4 - 0.05 * lost
         # Probes of size, and answers to about as many of the other end, are dropped too and are no loss.
         assert unseen <= 4 + 0.05 * lost + 3 * each.there.loss * (aside - aside_earlier)
-        # Two values of a uniform distribution of this half width differ by two thirds of it on average.
-        assert seen["jitter_ms"] == pytest.approx(each.there.jitter_ms * 2 / 3, rel=0.4, abs=3.0)
+        # Two values of a uniform distribution of this half width differ by two thirds of it on average; less where
+        # several datagrams of one moment wait for the slowest of them, since the emulator keeps their order.
+        assert jitter == pytest.approx(each.there.jitter_ms * 2 / 3, rel=0.4, abs=3.0)
 
 
 def _observed(lab: RunningLab, each: Setting) -> tuple[dict[str, Any], int, float]:
@@ -203,7 +204,6 @@ def test_a_path_that_becomes_100_ms_shorter_loses_nothing(
     lab: RunningLab, figure: Callable[[str, object], None]
 ) -> None:
     """Its copies overtake those before them; that is no loss, and is not said to be one."""
-    relay = labs.relays(lab, EDGE, GATEWAY)[0]
     to = traffic.endpoint(labs.vip(lab, "solo"), 6012)
     for each in ("mid-ams-1", "mid-lon-1", "mid-par-1"):
         # All of them: else another path would be taken.
@@ -214,6 +214,7 @@ def test_a_path_that_becomes_100_ms_shorter_loses_nothing(
         traffic.sending(lab, "client", to, rate=10_000, seconds=4.0, size=200, echo=True) as sent,
     ):
         time.sleep(1.0)
+        relay = labs.relays(lab, EDGE, GATEWAY)[0]
         before = _loss(lab, relay)
         lab.impair(relay, GATEWAY, None)
         most = 0.0
