@@ -66,7 +66,8 @@ def test_links_are_measured_as_the_emulator_sets_them(lab: RunningLab, figure: C
         # What is shown follows the last second: one look may meet a moment in which the machine was busy.
         time.sleep(SETTLE / 15)
         for each, seen_so_far in zip(SETTINGS, trips, strict=True):
-            seen_so_far.append(_observed(lab, each)[0]["rtt_ms"])
+            now = _observed(lab, each)[0]
+            seen_so_far.append((now["rtt_ms"], now["jitter_ms"]))
     for each, looks, (earlier, dropped_earlier, aside_earlier) in zip(SETTINGS, trips, before, strict=True):
         seen, dropped, aside = _observed(lab, each)
         rtt, jitter = (median(values) for values in zip(*looks, strict=True))
