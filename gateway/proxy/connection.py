@@ -44,7 +44,7 @@ log = logs.get(__name__)
 access = logs.get("braid.access")
 
 LINGER = 2.0
-"""Seconds that a client may take to read the last bytes before its connection is dropped."""
+"""Seconds that a client may go without taking any of the last bytes before its connection is dropped."""
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -87,9 +87,9 @@ class Connection:
 
     def finish(self) -> None:
         """End between two requests: now, or after the one that is under way."""
-        self.gateway.proxy.draining = True
-        if self.gateway.proxy.between_requests:
-            self._stop()
+        already, self.gateway.proxy.draining = self.gateway.proxy.draining, True
+        if not already and self.gateway.proxy.between_requests:
+            self._perform(CloseClient())
 
     def reset(self) -> None:
         """Nothing serves the client any more: what it sends now finds no connection, and is told so."""
@@ -198,11 +198,13 @@ class Connection:
             self.server = None
 
     async def _finish(self) -> None:
-        """Until the client has read all and closed, or long enough: closing on bytes that nobody read would reset."""
-        with trio.move_on_after(LINGER):
-            await self.client.flushed.wait()
-            self._drop_server()
-            await self._client_eof.wait()
+        """Until the client has read all and closed: closing on bytes that nobody read would reset. However slow it is,
+        as long as it takes some."""
+        taken = None
+        while not self._client_eof.is_set() and (now_taken := self.client.acknowledged()) != taken:
+            taken = now_taken
+            with trio.move_on_after(LINGER):
+                await self._client_eof.wait()
         self._stop()
 
     def _stop(self) -> None:

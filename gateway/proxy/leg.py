@@ -15,6 +15,9 @@ QUEUE = 262_144
 """Bytes that wait for a slow reader; the other side is not read while there are as many."""
 CHUNK = 65_536
 _LINGER = struct.pack("ii", 1, 0)
+_BYTES_ACKED = struct.Struct("=Q")
+_BYTES_ACKED_AT = 120
+"""In the kernel's ``struct tcp_info`` (linux/tcp.h)."""
 
 
 class Leg:
@@ -25,8 +28,6 @@ class Leg:
         self._queue = bytearray()
         self._end = False
         self._work = trio.Event()
-        self.flushed = trio.Event()
-        """Set when everything has been sent after ``end``."""
 
     @property
     def full(self) -> bool:
@@ -41,6 +42,12 @@ class Leg:
         self._end = True
         self._work.set()
 
+    def acknowledged(self) -> int:
+        """Bytes that have reached the other end, of all that was sent."""
+        information = self.stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size + _BYTES_ACKED_AT)
+        acknowledged: int = _BYTES_ACKED.unpack_from(information, _BYTES_ACKED_AT)[0]
+        return acknowledged
+
     async def write(self) -> None:
         """Send what is put until ``end``. Raises trio.BrokenResourceError and trio.ClosedResourceError."""
         while True:
@@ -52,7 +59,6 @@ class Leg:
                 self._progress()
             elif self._end:
                 await self.stream.send_eof()
-                self.flushed.set()
                 return
             else:
                 await self._work.wait()

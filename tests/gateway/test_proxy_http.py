@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import socket
+
 import h11
 import pytest
 import trio
 import trio.testing
 
+from gateway.proxy import connection
 from tests.gateway.proxy_bench import (
     LOOPBACK,
     HttpServer,
@@ -232,6 +235,34 @@ async def test_an_answer_without_length_ends_with_the_connection_but_not_the_cli
             status, headers, body = await exchange(client, get("/"))
             assert (status, body) == (200, b"x" * 100_000)
             assert headers[b"transfer-encoding"] == b"chunked"
+
+
+async def test_a_connection_is_there_until_a_slow_client_has_it_all(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that stops waits for its connections: without its TUN, what the kernel has still to send is lost."""
+    size = 8_000_000
+    server_done = trio.Event()
+
+    async def large(stream: trio.SocketStream) -> None:
+        await stream.receive_some(65536)
+        await stream.send_all(b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * size)
+        server_done.set()
+
+    monkeypatch.setattr(connection, "LINGER", 0.1)
+    port = await listen(nursery, large)
+    async with proxied(ProxySettings(HTTP), Target(LOOPBACK, port, 1)) as shop:
+        client = await shop.connect()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        await client.send_all(get("/"))
+        found = 0
+        while found < size:
+            found += (await client.receive_some(65_536)).count(b"x")
+            await trio.sleep(0.01)
+            if server_done.is_set():
+                shop.connections[0].finish()
+            assert shop.connections[0].client.stream.socket.fileno() >= 0
+        assert found == size
 
 
 async def test_half_an_answer_is_a_reset(nursery: trio.Nursery) -> None:
