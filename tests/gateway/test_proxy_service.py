@@ -140,5 +140,5 @@ async def test_a_port_that_is_taken_is_named_and_the_others_serve(
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert await read_all(client) == b""
     with trio.fail_after(5):
-        while service.finish():
+        while service.finish():  # noqa: ASYNC110 - it is asked again and again, as a stopping node does
             await trio.sleep(0.01)
