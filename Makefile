@@ -94,9 +94,10 @@ lint-clippy: check-rust $(STAMPS)/venv
 test-rust: check-rust ## the Rust tests
 	@$(CARGO) test $(MANIFEST) --locked --workspace --quiet
 
-test-python: build ## the Python tests; PYTEST="-k name" narrows them
+test-python: build ## the Python tests; PYTEST="-k name" narrows them; what fails in namespaces runs once more
 	@tools/setup.sh --test
-	@$(BIN)/python -m pytest -rs -m "not bench" $(PYTEST)
+	@rm -f .pytest_cache/v/cache/lastfailed
+	@$(BIN)/python -m pytest -rs -m "not bench" $(PYTEST) || $(BIN)/python tools/again.py
 
 compose-images: build ## base images for compose where no image registry can be reached (root)
 	@tools/images.sh
