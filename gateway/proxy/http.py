@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import h11
 
+from braid import http
 from gateway.proxy import message
 from gateway.proxy.application import ApplicationProxy
 from gateway.proxy.events import (
@@ -105,7 +106,7 @@ class HttpProxy(ApplicationProxy):
         self._asked, self._status, self._bytes, self.tried = asked, 0, 0, []
         self._request = request = message.as_request(asked, self.client_data)
         self.pending = True
-        if reason := message.smuggled(asked):
+        if reason := http.smuggled(asked):
             return [self._refuse(reason, 400)]
         if asked.method == b"CONNECT":
             return [self._refuse("http_connect", 501)]
@@ -127,11 +128,11 @@ class HttpProxy(ApplicationProxy):
         self._at = chosen
         self.buffer.store_server(chosen)
         asks = message.asks_for_another_protocol(self._asked)
-        target, authority = message.split_target(self._asked)
-        headers = [each for each in message.onward(self._asked.headers, upgrade=asks) if each[0] != b"host"]
+        target, authority = http.split_target(self._asked)
+        headers = [each for each in http.onward(self._asked.headers, upgrade=asks) if each[0] != b"host"]
         headers.insert(0, (b"host", authority))
         if self.settings.client_address is ClientAddress.FORWARDED:
-            headers = message.forwarded(headers, self.client_data)
+            headers = http.forwarded(headers, self.client_data.client.host)
         self._to_server(h11.Request(method=self._asked.method, target=target, headers=headers))
         return commands
 
@@ -189,7 +190,7 @@ class HttpProxy(ApplicationProxy):
         if self._asked.http_version != b"1.1":
             return []
         switches = event.status_code == 101
-        headers = message.onward(event.headers, upgrade=switches)
+        headers = http.onward(event.headers, upgrade=switches)
         commands: list[Command] = [
             self._to_client(h11.InformationalResponse(status_code=event.status_code, headers=headers))
         ]
@@ -204,7 +205,7 @@ class HttpProxy(ApplicationProxy):
     def _respond(self, event: h11.Response) -> Command:
         self.buffer.commit()
         self._status = event.status_code
-        headers = message.onward(event.headers, upgrade=False)
+        headers = http.onward(event.headers, upgrade=False)
         if self._at is not None and self._at.cookie:
             headers.append((b"set-cookie", self._at.cookie.encode("ascii")))
         if self.draining or self._client.their_state is h11.SEND_BODY:
