@@ -121,7 +121,7 @@ class Member:
         noise = Noise(self._private, self.public, self._ephemeral())
         asked = InitiationPayload.decode(noise.read_initiation(message))
         assert asked.index == header.receiver
-        answer = ResponsePayload(self._rng.randrange(1, 1 << 32), epoch, asked.suite)
+        answer = ResponsePayload(self._rng.randrange(1, 1 << 32), epoch, asked.suite, self.boot)
         body = with_macs(noise.remote_static, RESPONSE, asked.index, noise.write_response(answer.encode()))
         theirs, ours = (derive(key) for key in noise.split())
         session = Session(asked.suite, answer.index, asked.index, epoch, asked.epoch, ours, theirs)

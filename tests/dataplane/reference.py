@@ -209,13 +209,14 @@ class ResponsePayload:
     index: int
     epoch: int
     suite: int
+    boot: int
 
     def encode(self) -> bytes:
-        return struct.pack(">IBB", self.index, self.epoch, self.suite)
+        return struct.pack(">IBBQ", self.index, self.epoch, self.suite, self.boot)
 
     @classmethod
     def decode(cls, payload: bytes) -> ResponsePayload:
-        return cls(*struct.unpack(">IBB", payload))
+        return cls(*struct.unpack(">IBBQ", payload))
 
 
 class Noise:

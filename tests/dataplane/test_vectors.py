@@ -161,7 +161,7 @@ def test_initiation_payload(case: Case) -> None:
 
 @each("handshake.txt", "response_payload")
 def test_response_payload(case: Case) -> None:
-    payload = ResponsePayload(case.number("index"), case.number("epoch"), case.number("suite"))
+    payload = ResponsePayload(*(case.number(name) for name in ("index", "epoch", "suite", "boot")))
     assert payload.encode() == case["payload"]
     assert ResponsePayload.decode(case["payload"]) == payload
 

@@ -53,6 +53,7 @@ fn with_sessions() -> Braid {
             remote_index: u32::from(number),
             local_epoch: 1,
             remote_epoch: 1,
+            remote_boot: 1,
             suite: Suite::preferred(),
             tx: derive(&secret).unwrap(),
             rx: derive(&secret).unwrap(),

@@ -4,7 +4,7 @@
 //! initiation: Noise message 1 (e, es, s, ss, payload) | mac1 16 | mac2 16
 //!   payload:  1 version | 1 adjacent | 2 number | 4 index | 1 epoch | 1 suite | 8 boot | 8 counter | certificate
 //! response:   Noise message 2 (e, ee, se, payload) | mac1 16 | mac2 16
-//!   payload:  4 index | 1 epoch | 1 suite
+//!   payload:  4 index | 1 epoch | 1 suite | 8 boot
 //! ```
 //! mac1 is keyed with the recipient's public key, mac2 with the cookie it handed out. A message processed twice is a no-op:
 //! an initiation's counter must grow within one boot of its sender, a response consumes the initiation it answers.
@@ -32,7 +32,7 @@ const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"braid 1";
 const VERSION: u8 = 1;
 const PREFIX: usize = 26;
-const RESPONSE_PAYLOAD: usize = 6;
+const RESPONSE_PAYLOAD: usize = 14;
 /// Largest handshake message: fits an IPv6 minimum-MTU datagram with the hop header.
 pub const MOST_MESSAGE: usize = 1200;
 const PENDING_PER_PEER: usize = 4;
@@ -78,6 +78,8 @@ pub struct NewSession {
     pub remote_index: u32,
     pub local_epoch: u8,
     pub remote_epoch: u8,
+    /// Another one each time the peer's process starts.
+    pub remote_boot: u64,
     pub suite: Suite,
     pub tx: DirectionKeys,
     pub rx: DirectionKeys,
@@ -235,14 +237,12 @@ impl Handshaker {
         let length = noise.read_message(message, &mut payload).map_err(|_| HandshakeError::Noise)?;
         payload.truncate(length);
         let (prefix, certificate) = payload.split_first_chunk::<PREFIX>().ok_or(HandshakeError::Payload)?;
-        let word =
-            |at: usize| -> u64 { prefix[at..at + 8].iter().fold(0, |value, &byte| value << 8 | u64::from(byte)) };
         let suite = Suite::decode(prefix[9]).ok_or(HandshakeError::Payload)?;
         if prefix[0] != VERSION || prefix[1] > 1 {
             return Err(HandshakeError::Payload);
         }
         let (peer, adjacent) = (u16::from_be_bytes([prefix[2], prefix[3]]), prefix[1] == 1);
-        let (boot, counter) = (word(10), word(18));
+        let (boot, counter) = (number(&prefix[10..18]), number(&prefix[18..]));
         if self.latest.get(&(peer, adjacent)).is_some_and(|&(b, c)| b == boot && counter <= c) {
             return Err(HandshakeError::Stale);
         }
@@ -285,7 +285,8 @@ impl Handshaker {
         let (local_index, local_epoch) = (self.index(), self.epoch(pending.peer, pending.adjacent));
         let mut payload = [0; RESPONSE_PAYLOAD];
         payload[..4].copy_from_slice(&local_index.to_be_bytes());
-        payload[4..].copy_from_slice(&[local_epoch, pending.suite as u8]);
+        payload[4..6].copy_from_slice(&[local_epoch, pending.suite as u8]);
+        payload[6..].copy_from_slice(&self.boot.to_be_bytes());
         let body = write(&mut pending.noise, &payload)?;
         let message = finish(Kind::Response, pending.remote_index, body, &pending.static_key, None)?;
         let (from_initiator, from_responder) = split(&mut pending.noise)?;
@@ -298,6 +299,7 @@ impl Handshaker {
             remote_index: pending.remote_index,
             local_epoch,
             remote_epoch: pending.remote_epoch,
+            remote_boot: pending.boot,
             suite: pending.suite,
             tx: from_responder,
             rx: from_initiator,
@@ -328,6 +330,7 @@ impl Handshaker {
             remote_index: u32::from_be_bytes([payload[0], payload[1], payload[2], payload[3]]),
             local_epoch: sent.epoch,
             remote_epoch: payload[4],
+            remote_boot: number(&payload[6..]),
             suite,
             tx: from_initiator,
             rx: from_responder,
@@ -357,6 +360,10 @@ impl Handshaker {
         self.sent.retain(|s| now.since(s.at) < PENDING_LIFETIME);
         self.received.retain(|r| now.since(r.at) < PENDING_LIFETIME);
     }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
 fn builder(private: &[u8; 32]) -> Result<Builder<'_>, HandshakeError> {

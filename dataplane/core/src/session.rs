@@ -29,6 +29,7 @@ pub struct Session {
     pub local_epoch: u8,
     pub remote_epoch: u8,
     pub remote_index: u32,
+    pub remote_boot: u64,
     pub sealer: Sealer,
     pub opener: Opener,
     pub lanes: Lanes,
@@ -194,6 +195,7 @@ impl Sessions {
             local_epoch: new.local_epoch,
             remote_epoch: new.remote_epoch,
             remote_index: new.remote_index,
+            remote_boot: new.remote_boot,
             sealer: Sealer::new(new.suite, &new.tx, lanes).ok_or(InstallError::Key)?,
             opener: Opener::new(new.suite, &new.rx).ok_or(InstallError::Key)?,
             lanes,
@@ -251,6 +253,11 @@ impl Sessions {
     pub fn usable(&self, key: PeerKey) -> bool {
         let admitted = |peer: &Peer| peer.admitted || self.place.is_alone();
         self.peers.get(&key).is_some_and(|p| p.up && p.current.is_some() && admitted(p))
+    }
+
+    /// Of the peer's process, by its current session.
+    pub fn boot(&self, key: PeerKey) -> Option<u64> {
+        Some(self.by_index.get(&self.peers.get(&key)?.current?)?.remote_boot)
     }
 
     pub fn admit(&mut self, key: PeerKey, usable: bool) {

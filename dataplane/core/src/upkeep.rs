@@ -3,6 +3,7 @@
 use crate::event::{Event, Outbox};
 use crate::node::{silence, Node};
 use crate::receive::Delivery;
+use crate::role::connections::Standing;
 use crate::window::MOST_OF_NODE;
 use braid_packet::{Sink, Time, VnetHdr};
 
@@ -60,7 +61,10 @@ impl<O: Outbox> Node<O> {
         self.window_spare = (MOST_OF_NODE / usize::from(self.place.count())).saturating_sub(windows);
         if let Some(edge) = &mut self.edge {
             let sessions = &self.net.sessions;
-            edge.handle_timeout(now, |gateway| sessions.usable((gateway, false)));
+            edge.handle_timeout(now, |gateway| {
+                let key = (gateway, false);
+                Standing { usable: sessions.usable(key), boot: sessions.boot(key) }
+            });
             for _ in 0..MOST_ASKED {
                 match edge.ask(&mut self.icmp) {
                     Some(()) => sink.tun(VnetHdr::default(), &[&self.icmp]),

@@ -67,6 +67,7 @@ fn read(packet: &[u8]) -> (SocketAddr, SocketAddr, Tcp) {
     (SocketAddr::new(ip.source, tcp.source), SocketAddr::new(ip.destination, tcp.destination), tcp)
 }
 
+#[track_caller]
 fn only(packets: Vec<Vec<u8>>) -> Vec<u8> {
     assert_eq!(packets.len(), 1, "{packets:?}");
     packets.into_iter().next().unwrap()
@@ -164,6 +165,37 @@ fn what_a_restarted_gateway_does_not_know_is_reset_on_both_sides() {
     braid.server(&segment(SERVER.parse().unwrap(), snat, Tcp::ACK, (5, 6), b"old"));
     let (_, _, reset) = read(&only(braid.taken(GATEWAY)));
     assert_eq!((reset.flags, reset.sequence), (Tcp::RST, 6));
+}
+
+#[test]
+fn a_client_that_only_receives_hears_of_a_gateway_that_started_again_before_anybody_missed_it() {
+    let mut braid = fast();
+    let (cookie, snat) = ask(&mut braid);
+    let server = SERVER.parse().unwrap();
+    let next = CLIENT_ISN.wrapping_add(8);
+    braid.server(&segment(server, snat, Tcp::SYN | Tcp::ACK, (SERVER_ISN, CLIENT_ISN.wrapping_add(1)), &[]));
+    braid.server(&segment(server, snat, Tcp::ACK, (SERVER_ISN + 1, next), b"the first part"));
+    braid.settle();
+    assert!(only(braid.taken(EDGE)).ends_with(b"the first part"));
+    braid.advance(200 * Time::MILLISECOND);
+    braid.boot(GATEWAY);
+    let mut braid = fast_with(braid, 1);
+    RELAYS.iter().for_each(|&relay| braid.initiate(GATEWAY, relay, true));
+    braid.settle();
+    braid.initiate(GATEWAY, EDGE, false);
+    braid.advance(300 * Time::MILLISECOND);
+    let (from, to, question) = read(&only(braid.taken(EDGE)));
+    assert_eq!((from, to, question.flags, question.sequence), (vip(), client(), Tcp::ACK, cookie));
+    let received = cookie.wrapping_add(15);
+    braid.client(&segment(client(), vip(), Tcp::ACK, (next, received), &[]));
+    braid.settle();
+    let (_, _, reset) = read(&only(braid.taken(EDGE)));
+    assert_eq!((reset.flags, reset.sequence), (Tcp::RST, received), "what the client expects next");
+    braid.server(&segment(server, snat, Tcp::ACK, (SERVER_ISN + 15, next), b"more"));
+    let (_, _, reset) = read(&only(braid.taken(GATEWAY)));
+    assert_eq!((reset.flags, reset.sequence), (Tcp::RST, next));
+    braid.advance(5 * Time::SECOND);
+    assert!(braid.taken(EDGE).is_empty(), "and is asked no more");
 }
 
 #[test]

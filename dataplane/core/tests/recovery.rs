@@ -117,6 +117,7 @@ fn tagless_is_without_a_sequence_number_whoever_signed_it() {
         remote_index: 77,
         local_epoch: epoch,
         remote_epoch: epoch,
+        remote_boot: 1,
         suite: Suite::preferred(),
         tx: keys(),
         rx: keys(),

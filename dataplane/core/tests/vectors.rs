@@ -267,6 +267,7 @@ fn our_answer_has_the_layout_of_the_recorded_payload() {
         let sent = case.bytes("initiation_payload");
         assert_eq!(answer.receiver.to_be_bytes(), sent[4..8]);
         assert_eq!((session.remote_index.to_be_bytes().to_vec(), session.remote_epoch), (sent[4..8].to_vec(), sent[8]));
+        assert_eq!(session.remote_boot.to_be_bytes(), sent[10..18]);
         assert_eq!(answer.body.len(), case.bytes("response").len());
         assert!(mac1_is_good(Kind::Response, answer.receiver, &answer.body, &case.array("initiator_public")));
     }

@@ -1,4 +1,5 @@
-//! TCP connections at an edge, and which gateway has their state: what is needed to end them when that gateway is gone.
+//! TCP connections at an edge, and which gateway has their state: what is needed to end them when that gateway is gone, or
+//! has started again and forgotten.
 //!
 //! A client that sends is told by the next gateway, which does not know the connection and resets it. One that only receives
 //! would wait for ever. So it gets a keep-alive segment in the server's name: it has to answer that (RFC 9293 3.8.4), and its
@@ -14,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 const MOST: usize = 131_072;
 /// As long as a gateway remembers an idle connection (RFC 5382: 2 h 4 min), and a little.
 const LIFETIME: u64 = 7500 * Time::SECOND;
-/// A gateway that is back sooner may still have its state.
+/// A gateway that is back sooner, and not another process, has its state.
 const GONE_AFTER: u64 = 2 * Time::SECOND;
 /// Between two questions to the same client, which has to be asked again if a packet is lost.
 const AGAIN: u64 = Time::SECOND;
@@ -28,8 +29,31 @@ struct Ends {
     port: u16,
 }
 
+/// How a gateway is seen now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub usable: bool,
+    /// Of its process, if there is a session with it.
+    pub boot: Option<u64>,
+}
+
+/// What is known of a gateway that has, or had, connections.
+#[derive(Default)]
+struct Gateway {
+    boot: Option<u64>,
+    /// How often it has started again. Connections of an earlier life are lost.
+    life: u8,
+    /// Not usable: when it counts as gone.
+    gone: Option<Time>,
+    /// How often clients of earlier lives are still to be asked.
+    rounds: u8,
+    /// When clients may be asked again.
+    next: Time,
+}
+
 struct Connection {
     gateway: u16,
+    life: u8,
     tries: u8,
     /// The server's initial sequence number and the client's next one: what a keep-alive before any data says.
     sequence: u32,
@@ -40,10 +64,7 @@ struct Connection {
 #[derive(Default)]
 pub struct Connections {
     by_ends: HashMap<Ends, Connection>,
-    /// Gateways that are not usable: when to ask (again).
-    lost: BTreeMap<u16, Time>,
-    /// Gateways that had a connection.
-    seen: Vec<u16>,
+    gateways: BTreeMap<u16, Gateway>,
     to_ask: VecDeque<Ends>,
 }
 
@@ -66,41 +87,33 @@ impl Connections {
             self.by_ends.remove(&ends);
         } else if tcp.has(Tcp::ACK) && (self.by_ends.len() < MOST || self.by_ends.contains_key(&ends)) {
             let (sequence, acknowledgement) = (tcp.sequence, tcp.acknowledgement);
-            self.by_ends.insert(ends, Connection { gateway, tries: 0, sequence, acknowledgement, opened: now });
-            if !self.seen.contains(&gateway) {
-                self.seen.push(gateway);
-            }
+            let life = self.gateways.entry(gateway).or_default().life;
+            self.by_ends.insert(ends, Connection { gateway, life, tries: 0, sequence, acknowledgement, opened: now });
         }
     }
 
-    /// To be called at each tick. `usable` is asked about gateways, `served` whether any serves the VIP now.
-    pub fn handle_timeout(&mut self, now: Time, usable: impl Fn(u16) -> bool, served: impl Fn(IpAddr) -> bool) {
-        for &gateway in &self.seen {
-            let (is_back, ask) = match (usable(gateway), self.lost.get_mut(&gateway)) {
-                (true, None) => (false, false),
-                // It may be another process, without the state of the one before.
-                (true, Some(_)) => (self.lost.remove(&gateway).is_some(), true),
-                (false, None) => (false, self.lost.insert(gateway, now.after(GONE_AFTER)).is_some()),
-                (false, Some(due)) if *due <= now => {
-                    *due = now.after(AGAIN);
-                    (false, true)
-                }
-                (false, Some(_)) => (false, false),
-            };
-            if !ask {
+    /// To be called at each tick. `served`: whether any gateway serves the VIP now.
+    pub fn handle_timeout(&mut self, now: Time, standing: impl Fn(u16) -> Standing, served: impl Fn(IpAddr) -> bool) {
+        for (&number, gateway) in &mut self.gateways {
+            let is_gone = gateway.look(standing(number), now);
+            let is_back = gateway.gone.is_none() && gateway.rounds > 0;
+            if !(is_gone || is_back) || now < gateway.next {
                 continue;
             }
-            let to_ask = &mut self.to_ask;
+            gateway.next = now.after(AGAIN);
+            gateway.rounds = gateway.rounds.saturating_sub(u8::from(is_back));
+            let (life, to_ask) = (gateway.life, &mut self.to_ask);
             self.by_ends.retain(|ends, connection| {
-                if connection.gateway != gateway || !served(ends.vip) {
+                let lost = connection.gateway == number && (is_gone || connection.life != life);
+                if !lost || !served(ends.vip) {
                     return true;
                 }
-                let asked = connection.tries < MOST_TRIES;
-                if asked {
+                let ask = connection.tries < MOST_TRIES;
+                if ask {
                     to_ask.push_back(*ends);
-                    connection.tries += u8::from(!is_back);
+                    connection.tries += 1;
                 }
-                asked
+                ask
             });
         }
     }
@@ -121,6 +134,26 @@ impl Connections {
 
     pub fn expire(&mut self, now: Time) {
         self.by_ends.retain(|_, connection| now.since(connection.opened) < LIFETIME);
+    }
+}
+
+impl Gateway {
+    /// Whether it is gone.
+    fn look(&mut self, standing: Standing, now: Time) -> bool {
+        if let Some(boot) = standing.boot {
+            if self.boot.replace(boot).is_some_and(|before| before != boot) {
+                self.life = self.life.wrapping_add(1);
+                self.rounds = MOST_TRIES;
+                self.next = now;
+            }
+        }
+        match standing.usable {
+            true => self.gone = None,
+            false => {
+                self.gone.get_or_insert(now.after(GONE_AFTER));
+            }
+        }
+        self.gone.is_some_and(|gone| gone <= now)
     }
 }
 
@@ -146,7 +179,11 @@ mod tests {
 
     /// Ports of clients that are asked at this tick.
     fn asked(connections: &mut Connections, ms: u64, usable: bool, served: bool) -> Vec<u16> {
-        connections.handle_timeout(Time(ms * Time::MILLISECOND), |_| usable, |_| served);
+        asked_of(connections, ms, Standing { usable, boot: Some(1) }, served)
+    }
+
+    fn asked_of(connections: &mut Connections, ms: u64, standing: Standing, served: bool) -> Vec<u16> {
+        connections.handle_timeout(Time(ms * Time::MILLISECOND), |_| standing, |_| served);
         drained(connections)
     }
 
@@ -185,8 +222,25 @@ mod tests {
         for tenth in 0..100 {
             assert_eq!(asked(&mut connections, tenth * 100, false, false), [0u16; 0]);
         }
-        assert_eq!(asked(&mut connections, 10_000, true, true), [1, 2], "it may have forgotten them");
-        assert_eq!(asked(&mut connections, 10_100, true, true), [0u16; 0]);
+        assert_eq!(asked(&mut connections, 10_000, true, true), [0u16; 0], "it has not started again");
+        let other = Standing { usable: true, boot: Some(2) };
+        assert_eq!(asked_of(&mut connections, 10_100, other, true), [1, 2], "it has forgotten them");
+    }
+
+    #[test]
+    fn clients_of_a_gateway_that_has_started_again_are_asked_even_if_it_was_never_missed() {
+        let mut connections = opened(1..3);
+        assert_eq!(asked(&mut connections, 0, true, true), [0u16; 0]);
+        let other = Standing { usable: true, boot: Some(2) };
+        assert_eq!(asked_of(&mut connections, 100, other, true), [1, 2]);
+        connections.receive_reply(&reply(Tcp::SYN | Tcp::ACK, 3), 31, Time(0));
+        connections.receive_reply(&reply(Tcp::RST, 2), 31, Time(0));
+        assert_eq!(asked_of(&mut connections, 1000, other, true), [0u16; 0]);
+        let later = (11..100).flat_map(|tenth| asked_of(&mut connections, tenth * 100, other, true));
+        assert_eq!(later.collect::<Vec<_>>(), [1, 1], "three times in all, and never one of its new life");
+        let without = Standing { usable: false, boot: None };
+        assert_eq!(asked_of(&mut connections, 10_000, without, true), [0u16; 0]);
+        assert_eq!(asked_of(&mut connections, 10_100, other, true), [0u16; 0], "no session for a moment");
     }
 
     #[test]
@@ -194,7 +248,8 @@ mod tests {
         let mut connections = opened(1..2);
         connections.receive_reply(&reply(Tcp::SYN | Tcp::ACK, 2), 32, Time(0));
         for (tenth, expected) in [(0, vec![]), (30, vec![1])] {
-            connections.handle_timeout(Time(tenth * 100 * Time::MILLISECOND), |gateway| gateway == 32, |_| true);
+            let standing = |gateway| Standing { usable: gateway == 32, boot: Some(1) };
+            connections.handle_timeout(Time(tenth * 100 * Time::MILLISECOND), standing, |_| true);
             assert_eq!(drained(&mut connections), expected);
         }
         let mut connections = opened(0..u16::MAX);

@@ -4,7 +4,7 @@
 //! the flows' state lives there.
 
 use crate::desired::{EdgeApplication, EdgeSpec};
-use crate::role::connections::Connections;
+use crate::role::connections::{Connections, Standing};
 use crate::role::pins::{Client, Pin, SharedPins};
 use braid_packet::{Ip, Time, Transport};
 use hashbrown::{HashMap, HashSet};
@@ -117,11 +117,11 @@ impl Edge {
         ours || matches!(ip.transport, Transport::Icmp(icmp) if icmp.is_error())
     }
 
-    /// To be called at each tick: looks for gateways that are gone, whose connections have to end.
-    pub fn handle_timeout(&mut self, now: Time, usable: impl Fn(u16) -> bool) {
+    /// To be called at each tick: looks for gateways that are gone or have started again, whose connections have to end.
+    pub fn handle_timeout(&mut self, now: Time, standing: impl Fn(u16) -> Standing) {
         let application = |vip: IpAddr| Some(&self.applications[*self.by_vip.get(&vip)?]);
-        let served = |vip| application(vip).is_some_and(|a| a.gateways.iter().any(|&gateway| usable(gateway)));
-        self.connections.handle_timeout(now, &usable, served);
+        let served = |vip| application(vip).is_some_and(|a| a.gateways.iter().any(|&gateway| standing(gateway).usable));
+        self.connections.handle_timeout(now, &standing, served);
     }
 
     /// Writes the next packet that asks a client whether its connection lives; None: no more.

@@ -1,6 +1,6 @@
 //! What each role does with a packet; everything they share is in `node`.
 
-mod connections;
+pub mod connections;
 pub mod edge;
 pub mod fast;
 pub mod gateway;
