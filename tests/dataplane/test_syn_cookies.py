@@ -23,10 +23,18 @@ def test_cookies(case: Case) -> None:
     size = max(index for index, known in enumerate(SIZES) if known <= case.number("mss"))
     scale = 15 if case.number("scale") == 255 else case.number("scale")
     bits = case.number("period") % 4 << 8 | size << 5 | scale << 1 | case.number("sack")
-    ports = struct.pack("!3H", case.number("client_port"), case.number("vip_port"), bits)
-    hashed = int.from_bytes(siphash24(case["key"], widen(case["client"]) + widen(case["vip"]) + ports), "little")
-    assert ((bits << 22 | hashed & 0x3FFFFF) + case.number("sequence")) % (1 << 32) == case.number("cookie")
-    assert hashed >> 32 == case.number("timestamp")
+    high, low = divmod(case.number("sequence"), 1 << 22)
+    ports = struct.pack("!4H", case.number("client_port"), case.number("vip_port"), bits, high)
+    keys = int.from_bytes(siphash24(case["key"], widen(case["client"]) + widen(case["vip"]) + ports), "little")
+    assert (bits + high) % 1024 << 22 | encipher(keys, low) == case.number("cookie")
+    assert keys >> 32 == case.number("timestamp")
+
+
+def encipher(keys: int, low: int) -> int:
+    left, right = divmod(low, 1 << 11)
+    for key in (keys >> shift & 0xFFFF for shift in (0, 16, 32, 48)):
+        left, right = right, left ^ (right + key) * 0x9E3779B1 % (1 << 32) >> 21
+    return left << 11 | right
 
 
 @pytest.mark.parametrize("case", cases("syn_cookie.txt", "key"), ids=str)

@@ -1,8 +1,10 @@
 //! Packets of clients that have a connection.
 
+use crate::cookie::Ends;
 use crate::fast_path::{options, parse};
 use crate::hold::MOST_SEGMENTS;
 use crate::options::find_timestamps;
+use crate::recent::Mark;
 use crate::records::{Session, State};
 use crate::stranger::ends;
 use crate::translate::to_server;
@@ -28,7 +30,7 @@ impl FastPath {
             return self.challenge(&session, &ip, &tcp, now);
         }
         if !session.is_open() {
-            return self.receive_while_opening(flow, packet, &ip, &tcp, partial);
+            return self.receive_while_opening(flow, packet, &ip, &tcp, partial, now);
         }
         let span = Span {
             sequence: tcp.sequence,
@@ -55,6 +57,7 @@ impl FastPath {
         ip: &Ip,
         tcp: &Tcp,
         partial: bool,
+        now: Time,
     ) -> Verdict {
         let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
         let first = session.client.rcv_isn.wrapping_add(1);
@@ -65,7 +68,7 @@ impl FastPath {
         }
         if tcp.has(Tcp::RST) {
             // The server is told when it answers: there is no flow for it then.
-            self.forget(flow);
+            self.end_opening(flow, &ends(ip, tcp), now);
             self.counters.refuse(Reason::ClientReset);
             return Verdict::End;
         }
@@ -108,6 +111,14 @@ impl FastPath {
             true => Verdict::Reply,
             false => Verdict::Drop(Reason::StraySyn),
         }
+    }
+
+    /// Forgets a connection whose server has not answered, but for the cookie: a late segment must not ask once more.
+    pub(crate) fn end_opening(&mut self, flow: FlowId, ends: &Ends, now: Time) {
+        if let Some(session) = self.table.get(flow) {
+            self.recent.note(Mark::Spent, ends, session.client.snd_isn.wrapping_add(1), now);
+        }
+        self.forget(flow);
     }
 
     /// Drops the records of a connection and what is held of it.

@@ -1,14 +1,19 @@
 //! SYN cookies: the sequence number of a SYN-ACK says all that its ACK brings back (RFC 4987 3.6).
 //!
 //! ```text
-//! cookie = client's initial sequence number + (slot 2 | mss 3 | scale 4 | sack 1 | mac 22)      modulo 2^32
-//! mac    = the low bits of SipHash-2-4(key of the period; client 16 | VIP 16 | client port 2 | VIP port 2 | the ten bits above 2)
+//! cookie = options + high of isn (modulo 2^10) | low of isn, enciphered 22       isn: the client's initial sequence number
+//! options = slot 2 | mss 3 | scale 4 | sack 1                                    isn = high 10 | low 22
+//! cipher = Feistel network of four rounds on halves of 11 bits; round n adds key n to the right half, multiplies by 0x9e3779b1
+//!          modulo 2^32, and the top 11 bits of that go into the left one by exclusive or; then the halves change places
+//! keys   = SipHash-2-4(key of the period; client 16 | VIP 16 | client port 2 | VIP port 2 | options 2 | high 2),
+//!          in four words of 16 bits, low ones first
 //! ```
 //!
 //! An IPv4 address is hashed as `::ffff:a.b.c.d`, a number in network byte order. `slot` is the period modulo 4. Because the
-//! client's number is added and not hashed, a later segment of the same client is known as such, and how far it is ahead.
-//! What is negotiated is in the sequence number itself, so that clients without timestamps keep window scale and SACK. The
-//! timestamp of the SYN-ACK begins at a number of its own for each cookie (RFC 7323 7.1).
+//! client's number is enciphered and not hashed, a later segment of the same client is known as such, and how far it is
+//! ahead; because it is not just added, a segment of a connection that has carried as much one way as the other is not
+//! taken for the first one. What is negotiated is in the sequence number itself, so that clients without timestamps keep
+//! window scale and SACK. The timestamp of the SYN-ACK begins at a number of its own for each cookie (RFC 7323 7.1).
 
 use siphasher::sip::SipHasher24;
 use std::net::{IpAddr, SocketAddr};
@@ -21,8 +26,13 @@ pub const MOST_SCALE: u8 = 14;
 const NO_SCALE: u32 = 15;
 
 const SLOTS: usize = 4;
-const MAC_BITS: u32 = 22;
-const MAC: u32 = (1 << MAC_BITS) - 1;
+/// Of the client's number, enciphered.
+const LOW_BITS: u32 = 22;
+const LOW: u32 = (1 << LOW_BITS) - 1;
+const HALF_BITS: u32 = LOW_BITS / 2;
+const HALF: u32 = (1 << HALF_BITS) - 1;
+const ROUNDS: u32 = 4;
+const TOP: u32 = (1 << 10) - 1;
 
 /// The two ends of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,45 +112,61 @@ impl Keys {
 
     /// The sequence number of the SYN-ACK, and where its timestamps begin. None while there is no key.
     pub fn make(&self, ends: &Ends, sequence: u32, carried: Carried) -> Option<(u32, u32)> {
-        let bits = carried.encode(self.current);
-        let hash = self.hash(ends, bits)?;
-        let cookie = bits << MAC_BITS | hash as u32 & MAC;
-        Some((cookie.wrapping_add(sequence), (hash >> 32) as u32))
+        let (options, high) = (carried.encode(self.current), sequence >> LOW_BITS);
+        let keys = self.hash(ends, options, high)?;
+        Some(((options.wrapping_add(high) & TOP) << LOW_BITS | encipher(keys, sequence & LOW), (keys >> 32) as u32))
     }
 
     /// Of a segment with ACK that belongs to no connection. It is `Early` up to `ahead` bytes behind the first one.
     pub fn check(&self, ends: &Ends, sequence: u32, acknowledgement: u32, ahead: u32) -> Checked {
         // Both numbers are one more than those of SYN and SYN-ACK.
-        let value = acknowledgement.wrapping_sub(sequence);
-        let bits = value >> MAC_BITS;
-        let missing = |bits: u32| {
-            let mac = self.hash(ends, bits)? as u32 & MAC;
-            Some((bits << MAC_BITS | mac).wrapping_sub(value))
-        };
-        match missing(bits) {
-            Some(0) => return Checked::Valid(Carried::decode(bits)),
-            Some(bytes) if bytes <= ahead => return Checked::Early,
-            _ => {}
+        let (newest, cookie) = (sequence.wrapping_sub(1), acknowledgement.wrapping_sub(1));
+        let oldest = newest.wrapping_sub(ahead);
+        let highs = [newest >> LOW_BITS, oldest >> LOW_BITS];
+        for &high in if highs[0] == highs[1] { &highs[..1] } else { &highs } {
+            let options = (cookie >> LOW_BITS).wrapping_sub(high) & TOP;
+            let Some(keys) = self.hash(ends, options, high) else { continue };
+            match newest.wrapping_sub(high << LOW_BITS | decipher(keys, cookie & LOW)) {
+                0 => return Checked::Valid(Carried::decode(options)),
+                bytes if bytes <= ahead => return Checked::Early,
+                _ => {}
+            }
         }
-        // The bytes may have borrowed from the bits above the MAC; most values are too far below for that.
-        let may_borrow = MAC - (value & MAC) < ahead;
-        let above = (bits + 1) & 0x3ff;
-        match missing(above).filter(|_| may_borrow) {
-            Some(bytes) if bytes <= ahead => Checked::Early,
-            _ => Checked::Forged,
-        }
+        Checked::Forged
     }
 
-    fn hash(&self, ends: &Ends, bits: u32) -> Option<u64> {
-        let hasher = self.by_slot[bits as usize >> 8 & (SLOTS - 1)].as_ref()?;
-        let mut bytes = [0; 38];
+    fn hash(&self, ends: &Ends, options: u32, high: u32) -> Option<u64> {
+        let hasher = self.by_slot[options as usize >> 8 & (SLOTS - 1)].as_ref()?;
+        let mut bytes = [0; 40];
         bytes[..16].copy_from_slice(&widen(ends.client.ip()));
         bytes[16..32].copy_from_slice(&widen(ends.vip.ip()));
         bytes[32..34].copy_from_slice(&ends.client.port().to_be_bytes());
         bytes[34..36].copy_from_slice(&ends.vip.port().to_be_bytes());
-        bytes[36..].copy_from_slice(&(bits as u16).to_be_bytes());
+        bytes[36..38].copy_from_slice(&(options as u16).to_be_bytes());
+        bytes[38..].copy_from_slice(&(high as u16).to_be_bytes());
         Some(hasher.hash(&bytes))
     }
+}
+
+fn encipher(keys: u64, low: u32) -> u32 {
+    let (mut left, mut right) = (low >> HALF_BITS, low & HALF);
+    for n in 0..ROUNDS {
+        (left, right) = (right, left ^ round(keys, n, right));
+    }
+    left << HALF_BITS | right
+}
+
+fn decipher(keys: u64, low: u32) -> u32 {
+    let (mut left, mut right) = (low >> HALF_BITS, low & HALF);
+    for n in (0..ROUNDS).rev() {
+        (left, right) = (right ^ round(keys, n, left), left);
+    }
+    left << HALF_BITS | right
+}
+
+fn round(keys: u64, n: u32, half: u32) -> u32 {
+    let key = (keys >> (16 * n)) as u32 & 0xffff;
+    half.wrapping_add(key).wrapping_mul(0x9e37_79b1) >> (32 - HALF_BITS)
 }
 
 fn slot(period: u64) -> usize {
@@ -198,6 +224,19 @@ mod tests {
             prop_assert_eq!(at(by + AHEAD), Checked::Forged);
         }
 
+        /// The gateway has started again, and this is the middle of a connection from before.
+        #[test]
+        fn a_segment_of_a_connection_that_has_carried_bytes_is_forged(
+            isn: u32, port: u16, carried in any_carried(), sent in 0u32..100_000, received in 1u32..100_000, equal: bool
+        ) {
+            let received = if equal { sent.max(1) } else { received };
+            let (cookie, _) = keys(9).make(&ends(port), isn, carried).unwrap();
+            let (sequence, acknowledgement) = (isn.wrapping_add(1 + sent), cookie.wrapping_add(1 + received));
+            let checked = keys(9).check(&ends(port), sequence, acknowledgement, AHEAD);
+            // By chance one of 256 counts as early.
+            prop_assert!(!matches!(checked, Checked::Valid(_)));
+        }
+
         #[test]
         fn cookies_live_two_periods_and_clocks_may_differ_by_one(made in 5u64..9, checked in 5u64..9, isn: u32) {
             let carried = Carried::new(1460, Some(7), true);
@@ -205,6 +244,15 @@ mod tests {
             let worth = keys(checked).check(&ends(4000), isn.wrapping_add(1), cookie.wrapping_add(1), AHEAD);
             prop_assert_eq!(worth == Checked::Valid(carried), made.abs_diff(checked) <= 1);
         }
+    }
+
+    #[test]
+    fn the_middle_of_a_connection_is_mostly_forged_and_not_early() {
+        let (cookie, _) = keys(9).make(&ends(4000), 77, Carried::new(1460, Some(7), true)).unwrap();
+        let early = (1..10_000)
+            .filter(|n| keys(9).check(&ends(4000), 78 + n, cookie.wrapping_add(1 + n), AHEAD) != Checked::Forged);
+        let early = early.count();
+        assert!(early < 100, "{early} of 10,000");
     }
 
     #[test]

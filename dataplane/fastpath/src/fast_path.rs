@@ -2,6 +2,7 @@ use crate::cookie::{Keys, PeriodKey};
 use crate::grow::Grown;
 use crate::hold::Hold;
 use crate::opening::Opening;
+use crate::recent::Recent;
 use crate::table::Table;
 use crate::verdict::{Output, SessionInfo};
 use crate::{Counters, Reason};
@@ -15,6 +16,7 @@ pub struct FastPath {
     pub(crate) hold: Hold,
     pub(crate) opening: Opening,
     pub(crate) grown: Grown,
+    pub(crate) recent: Recent,
     pub(crate) counters: Counters,
     pub(crate) answer: Vec<u8>,
     pub(crate) outputs: Vec<Output>,
@@ -34,6 +36,7 @@ impl FastPath {
             hold: Hold::default(),
             opening: Opening::default(),
             grown: Grown::default(),
+            recent: Recent::default(),
             counters: Counters::default(),
             answer: Vec::new(),
             outputs: Vec::new(),

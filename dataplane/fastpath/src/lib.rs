@@ -11,6 +11,7 @@ mod hold;
 mod opening;
 mod options;
 mod reason;
+mod recent;
 mod records;
 mod server;
 mod stranger;

@@ -57,7 +57,7 @@ impl FastPath {
                 self.opening.add(flow, tries + 1, now);
                 self.ask_server(&ends, &session);
             } else {
-                self.give_up(flow, &ends, Reason::ServerSilent);
+                self.give_up(flow, &ends, Reason::ServerSilent, now);
                 ended.push(flow);
             }
         }
@@ -70,7 +70,7 @@ impl FastPath {
     }
 
     /// The client gets a reset, and all is forgotten.
-    pub(crate) fn give_up(&mut self, flow: FlowId, ends: &Ends, reason: Reason) {
+    pub(crate) fn give_up(&mut self, flow: FlowId, ends: &Ends, reason: Reason, now: Time) {
         self.counters.refuse(reason);
         let Some(session) = self.table.get(flow) else { return };
         let segment = Segment {
@@ -83,6 +83,6 @@ impl FastPath {
             options: &[],
         };
         self.output(flow, Side::Client, &segment);
-        self.forget(flow);
+        self.end_opening(flow, ends, now);
     }
 }

@@ -7,6 +7,8 @@ pub enum Reason {
     CookieForged,
     /// Bytes before it have not come, so nothing is known of its connection yet.
     CookieEarly,
+    /// A cookie whose connection has ended already: whoever sends it was told once.
+    CookieSpent,
     /// Wrong TCP checksum where one packet decides much.
     Checksum,
     /// Option lengths that lie.
@@ -36,10 +38,11 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 17] = [
         Reason::NoKey,
         Reason::CookieForged,
         Reason::CookieEarly,
+        Reason::CookieSpent,
         Reason::Checksum,
         Reason::Options,
         Reason::Window,
@@ -60,6 +63,7 @@ impl Reason {
             Reason::NoKey => "fast_no_key",
             Reason::CookieForged => "fast_cookie_forged",
             Reason::CookieEarly => "fast_cookie_early",
+            Reason::CookieSpent => "fast_cookie_spent",
             Reason::Checksum => "fast_checksum",
             Reason::Options => "fast_options",
             Reason::Window => "fast_window",

@@ -73,7 +73,7 @@ impl FastPath {
             if !acknowledges {
                 return self.reject(Reason::ServerStray);
             }
-            self.give_up(flow, &ends(ip, tcp), Reason::ServerRefused);
+            self.give_up(flow, &ends(ip, tcp), Reason::ServerRefused, now);
             return Verdict::End;
         }
         if !tcp.has(Tcp::SYN) || !acknowledges {

@@ -3,6 +3,7 @@
 use crate::cookie::{Carried, Checked, Ends};
 use crate::fast_path::{options, parse};
 use crate::options::{find_timestamps, Offer, TIMESTAMPS_ROOM};
+use crate::recent::Mark;
 use crate::records::{clock, ClientSession, ProxySession, Session, State, OUR_SCALE, OUR_WINDOW};
 use crate::verdict::{Admitted, Output, Side, Stranger};
 use crate::window::Sender;
@@ -12,6 +13,10 @@ use std::net::SocketAddr;
 
 /// Least segment size of IPv4 and IPv6 for who names none (RFC 9293 3.7.1).
 const DEFAULT_MSS: [u16; 2] = [536, 1220];
+/// What is missing before a segment has been sent again some times by then.
+const PATIENCE: u64 = 5 * Time::SECOND;
+/// A segment without anything is an answer to a question, and not sent again by itself.
+const PATIENCE_WITH_NOTHING: u64 = 3 * Time::SECOND / 2;
 
 impl FastPath {
     /// A client's TCP packet that belongs to no flow, or a SYN to one that is over. `app` is the application of the VIP.
@@ -27,7 +32,7 @@ impl FastPath {
         match (tcp.has(Tcp::SYN), tcp.has(Tcp::ACK)) {
             (true, false) if !tcp.has(Tcp::RST | Tcp::FIN) => self.answer_syn(&ends, packet, &ip, &tcp, app, now),
             (false, true) if !tcp.has(Tcp::RST) => self.check(&ends, packet, &ip, &tcp, now),
-            _ => self.refuse(packet, now),
+            _ => self.refuse(Reason::CookieForged, packet, now),
         }
     }
 
@@ -68,9 +73,12 @@ impl FastPath {
     fn check(&mut self, ends: &Ends, packet: &[u8], ip: &Ip, tcp: &Tcp, now: Time) -> Stranger {
         let checked = self.keys.check(ends, tcp.sequence, tcp.acknowledgement, u32::from(OUR_WINDOW));
         let carried = match checked {
+            Checked::Valid(_) if self.recent.since(Mark::Spent, ends, tcp.acknowledgement).is_some() => {
+                return self.refuse(Reason::CookieSpent, packet, now);
+            }
             Checked::Valid(carried) => carried,
-            Checked::Early => return self.drop(Reason::CookieEarly),
-            Checked::Forged => return self.refuse(packet, now),
+            Checked::Early => return self.receive_early(ends, packet, tcp, now),
+            Checked::Forged => return self.refuse(Reason::CookieForged, packet, now),
         };
         self.counters.valid += 1;
         let timestamps = find_timestamps(options(packet, ip, tcp));
@@ -120,7 +128,7 @@ impl FastPath {
             return false;
         }
         self.ask_server(&ends(&ip, &tcp), &session);
-        self.receive_while_opening(flow, packet, &ip, &tcp, partial);
+        self.receive_while_opening(flow, packet, &ip, &tcp, partial, now);
         true
     }
 
@@ -159,12 +167,24 @@ impl FastPath {
         Stranger::Drop(reason)
     }
 
+    /// The client sends again what is missing before. If that does not come, another one had the connection: a gateway that
+    /// is gone, or this one before it started again.
+    fn receive_early(&mut self, ends: &Ends, packet: &[u8], tcp: &Tcp, now: Time) -> Stranger {
+        let patience = if tcp.payload > 0 || tcp.has(Tcp::FIN) { PATIENCE } else { PATIENCE_WITH_NOTHING };
+        match self.recent.since(Mark::Early, ends, tcp.acknowledgement) {
+            Some(since) if now.since(since) >= patience => return self.refuse(Reason::CookieEarly, packet, now),
+            Some(_) => {}
+            None => self.recent.note(Mark::Early, ends, tcp.acknowledgement, now),
+        }
+        self.drop(Reason::CookieEarly)
+    }
+
     /// No connection of ours: whoever believes in it is told.
-    fn refuse(&mut self, packet: &[u8], now: Time) -> Stranger {
-        self.counters.refuse(Reason::CookieForged);
+    fn refuse(&mut self, reason: Reason, packet: &[u8], now: Time) -> Stranger {
+        self.counters.refuse(reason);
         match tcp_reset(&mut self.answer, packet).is_some() && self.may_reset(now) {
             true => Stranger::Reply,
-            false => Stranger::Drop(Reason::CookieForged),
+            false => Stranger::Drop(reason),
         }
     }
 }

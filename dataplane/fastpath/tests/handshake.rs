@@ -4,7 +4,7 @@
 
 mod world;
 
-use braid_fastpath::{Reason, Side, Verdict, OUR_WINDOW};
+use braid_fastpath::{Reason, Side, Stranger, Verdict, OUR_WINDOW};
 use braid_packet::{tcp_checksum_is_good, Tcp, Time, VnetHdr};
 use world::lone::*;
 use world::{fast_path, parse, APP, FLOW};
@@ -49,6 +49,12 @@ fn a_silent_server_is_asked_four_times_and_then_the_client_is_told() {
     assert_eq!((asked, now.since(START) / Time::MILLISECOND), (vec![500, 1500, 3500], 7500));
     assert_eq!((fast.len(), fast.next_timeout()), (0, None));
     assert_eq!(fast.counters().refused(Reason::ServerSilent), 1);
+    for body in [&b""[..], b"late"] {
+        let late = from_client(Tcp::ACK, CLIENT_ISN.wrapping_add(1), cookie.wrapping_add(1), body);
+        assert_eq!(fast.receive_stranger(&late, false, APP, now), Stranger::Reply);
+        assert_eq!(parse(fast.answer()).1.flags, Tcp::RST);
+    }
+    assert_eq!(fast.counters().refused(Reason::CookieSpent), 2);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod world;
 
 use braid_fastpath::{FastPath, Reason, Stranger, Verdict};
-use braid_packet::{tcp_checksum_is_good, Tcp, VnetHdr};
+use braid_packet::{tcp_checksum_is_good, Tcp, Time, VnetHdr};
 use proptest::prelude::*;
 use std::net::SocketAddr;
 use world::lone::*;
@@ -48,6 +48,34 @@ fn a_segment_that_overtakes_the_first_is_not_answered_by_a_reset() {
     let cookie = cookie(&mut fast);
     let second = from_client(Tcp::ACK, CLIENT_ISN.wrapping_add(1 + 1448), cookie.wrapping_add(1), b"later");
     assert_eq!(fast.receive_stranger(&second, false, APP, START), Stranger::Drop(Reason::CookieEarly));
+}
+
+/// A gateway that started again believes cookies of its region, so the client seems to be ahead of what it never sent.
+#[test]
+fn a_client_whose_first_segment_never_comes_is_told() {
+    for (body, told) in [(&b""[..], 2), (b"more", 5)] {
+        let mut fast = fast_path(1404);
+        let cookie = cookie(&mut fast);
+        let segment = from_client(Tcp::ACK, CLIENT_ISN.wrapping_add(1 + 7), cookie.wrapping_add(1), body);
+        for second in 0..=told {
+            let verdict = fast.receive_stranger(&segment, false, APP, START.after(second * Time::SECOND));
+            assert_eq!(verdict == Stranger::Reply, second == told, "{second}: {verdict:?}");
+        }
+        let (_, reset) = parse(fast.answer());
+        assert_eq!((reset.flags, reset.sequence), (Tcp::RST, cookie.wrapping_add(1)));
+    }
+}
+
+#[test]
+fn the_middle_of_a_connection_that_carried_as_much_both_ways_is_no_first_segment() {
+    let mut fast = fast_path(1404);
+    let cookie = cookie(&mut fast);
+    for carried in [1, 7, 1448, 70_000] {
+        let (sequence, acknowledgement) = (CLIENT_ISN.wrapping_add(1 + carried), cookie.wrapping_add(1 + carried));
+        let segment = from_client(Tcp::ACK, sequence, acknowledgement, b"more");
+        assert_eq!(fast.receive_stranger(&segment, false, APP, START), Stranger::Reply, "{carried}");
+        assert_eq!(parse(fast.answer()).1.flags, Tcp::RST);
+    }
 }
 
 #[test]

@@ -38,8 +38,7 @@ fn all_arrived(world: &World) {
     assert!(world.server.received == bytes(1, client.bytes), "{} of {}", world.server.received.len(), client.bytes);
 }
 
-/// At the losses of these tests each of our four SYNs to the server is lost once in 30,000 connections. A late segment of the
-/// client may then bring the cookie again after the reset, so that the server is not always without a connection.
+/// At the losses of these tests each of our four SYNs to the server is lost once in 30,000 connections.
 fn was_given_up(world: &World) -> bool {
     world.fast.counters().refused(Reason::ServerSilent) > 0 && world.client.state == State::Reset
 }
