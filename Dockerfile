@@ -26,6 +26,7 @@ COPY edge edge
 COPY intermediate intermediate
 COPY gateway gateway
 COPY dns dns
+COPY content content
 COPY topology topology
 COPY lab lab
 COPY dataplane/__init__.py dataplane/

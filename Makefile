@@ -25,7 +25,7 @@ CARGO := cargo
 MANIFEST := --manifest-path dataplane/Cargo.toml
 TARGET = $(or $(CARGO_TARGET_DIR),dataplane/target)
 RUST_SOURCES := $(shell find dataplane -path dataplane/target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
-ROOMS := braid edge intermediate gateway dns topology dataplane lab bench
+ROOMS := braid edge intermediate gateway dns content topology dataplane lab bench
 
 ARGS ?=
 PYTEST ?=

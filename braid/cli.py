@@ -53,6 +53,21 @@ class _Dns(click.Group):
         return dns_group
 
 
+class _Content(click.Group):
+    """The commands of ``content.cli``, imported when one of them is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return self._group().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self._group().get_command(ctx, cmd_name)
+
+    def _group(self) -> click.Group:
+        from content.cli import content_group
+
+        return content_group
+
+
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
         from braid.version import version
@@ -76,6 +91,9 @@ braid.add_command(
 
 
 braid.add_command(_Dns("dns", help="Why a client gets an answer, and edges that get no new clients."))
+
+
+braid.add_command(_Content("content", help="What a content proxy stores: list, push and purge it."))
 
 
 @braid.command()

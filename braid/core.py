@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from braid.desired import Desired
     from dataplane import _native
 
-RoleName = Literal["edge", "intermediate", "gateway", "dns"]
+RoleName = Literal["edge", "intermediate", "gateway", "dns", "content"]
 
 EVENTS_PER_TURN = 256
 MAX_CONTROL_BYTES = 1100

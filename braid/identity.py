@@ -56,7 +56,8 @@ MAX_CERTIFICATE = 2048
 KEY_ID_OID = x509.ObjectIdentifier("2.25.201533719471836920518264490172835096113")
 """CRL entry extension: the key id (32 octets) of the revoked certificate. 2.25 is the arc of UUIDs (X.667)."""
 
-_URI = re.compile(r"braid://([a-z0-9-]{1,63})/(edge|intermediate|gateway|dns)/([a-z0-9-]{1,63})/([a-z0-9-]{1,63})")
+_NAME, _ROLE = "[a-z0-9-]{1,63}", "|".join(Role)
+_URI = re.compile(rf"braid://({_NAME})/({_ROLE})/({_NAME})/({_NAME})")
 _PARSE_ERRORS = (
     ValueError,
     TypeError,

@@ -27,7 +27,7 @@ from braid.peers import own_problem
 from braid.plan import inner_mtu
 from braid.process import protect_memory
 from braid.reload import Reloader, revision_of
-from braid.role import Proxies, StartError
+from braid.role import Finishes, StartError
 from braid.roles import role_runtime
 from braid.status.follow import follow
 from braid.threads import busy_seconds
@@ -49,7 +49,7 @@ log = logs.get(__name__)
 DRAIN = 0.25
 """Seconds that a node which was told to stop keeps forwarding, while the DNS nodes learn of it."""
 LONGEST_DRAIN = 8.0
-"""Seconds that proxied connections which have something under way are waited for; Docker kills after 10."""
+"""Seconds that connections which have something under way are waited for; Docker kills after 10."""
 BIND_PATIENCE = 5.0
 """Seconds to wait for an underlay address that is not usable yet (IPv6 duplicate address detection)."""
 
@@ -185,10 +185,10 @@ async def obey(signals: AsyncIterator[int], reloader: Reloader, control: Control
 
 
 async def _linger(control: ControlPlane, scope: trio.CancelScope) -> None:
-    """Until the DNS nodes had time to learn of it, and what is under way through proxies has ended."""
+    """Until the DNS nodes had time to learn of it, and what is under way on clients' connections has ended."""
     role = control.role
     for _ in range(round(LONGEST_DRAIN / DRAIN)):
-        busy = isinstance(role, Proxies) and role.finish()
+        busy = isinstance(role, Finishes) and role.finish()
         await trio.sleep(DRAIN)
         if not busy:
             break

@@ -12,9 +12,9 @@ from braid.measured import own_links, own_paths
 from braid.redundancy.node import Selection
 from braid.status.snapshot import ChosenSet
 from topology.costs import Costs
-from topology.graph import neighbours
+from topology.graph import BESIDE, neighbours
 from topology.health import Health
-from topology.model import NodeNumber, PortRange, Role, SocketAddress, Topology
+from topology.model import NodeNumber, PortRange, SocketAddress, Topology
 from topology.paths import node_routes
 from topology.planner import Planner
 from topology.why import why
@@ -41,7 +41,7 @@ SPARES = 2
 
 def inner_mtu(topology: Topology) -> int:
     """The MTU of every TUN of this Braid in bytes: one for all, so that what enters somewhere can leave anywhere."""
-    carriers = [node for node in topology.nodes.values() if node.role is not Role.DNS]
+    carriers = [node for node in topology.nodes.values() if node.role not in BESIDE]
     overhead = OVERHEAD_IPV6 if any(host.version == 6 for node in carriers for host in node.underlay) else OVERHEAD_IPV4
     return min([MAX_INNER_MTU, *(node.mtu - overhead for node in carriers)])
 

@@ -60,6 +60,8 @@ def restart_needed(before: Topology, after: Topology, name: str) -> list[str]:
         "status": (old.status, new.status),
         "dns_listen": (old.dns_listen, new.dns_listen),
         "powerdns": (old.powerdns, new.powerdns),
+        "content.listen": (old.content and old.content.listen, new.content and new.content.listen),
+        "content.directory": (old.content and old.content.directory, new.content and new.content.directory),
         "MTU of the overlay": (inner_mtu(before), inner_mtu(after)),
     }
     return [what for what, (left, right) in changes.items() if left != right]

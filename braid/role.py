@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from braid.desired import Desired
     from braid.events import Control
     from braid.plan import AppNumbers
+    from braid.status.content import ContentStatus
     from braid.status.flow import FlowStatus, ProxyStatus
     from braid.status.snapshot import Check, TargetStatus
     from topology.model import IPNetwork, Topology
@@ -89,6 +90,21 @@ class Proxies(Protocol):
 
     def proxied_flows(self, limit: int) -> list[FlowStatus]: ...
     def proxies(self) -> tuple[ProxyStatus, ...]: ...
+
+
+@runtime_checkable
+class Stores(Protocol):
+    """A role that answers from what it has stored."""
+
+    def content(self) -> ContentStatus | None:
+        """None until it has read it."""
+        ...
+
+
+@runtime_checkable
+class Finishes(Protocol):
+    """A role with connections that should not break off."""
+
     def finish(self) -> bool:
         """The node was told to stop: end what may be ended now. True while something is under way that should go on
         for a moment."""

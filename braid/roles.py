@@ -31,5 +31,9 @@ def role_runtime(role: Role, rng: Random) -> RoleRuntime:
             from dns.role import Dns
 
             return Dns()
+        case Role.CONTENT:
+            from content.node import Content
+
+            return Content()
         case _:
             assert_never(role)

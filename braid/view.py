@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid import core as seam
 from braid import log as logs
-from braid.role import Proxies, Steers
+from braid.role import Proxies, Steers, Stores
 from braid.status.build import flow_statuses, node_status
 from braid.status.changes import Tone
 from braid.status.choices import choices
@@ -137,6 +137,7 @@ class View:
                 applications=control.numbers.names,
                 proxies=control.role.proxies() if isinstance(control.role, Proxies) else (),
                 dns=control.role.counters(),
+                content=control.role.content() if isinstance(control.role, Stores) else None,
                 load=self._load.share,
                 chosen=control.choices(),
             ),

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-Role = Literal["edge", "intermediate", "gateway", "dns"]
+Role = Literal["edge", "intermediate", "gateway", "dns", "content"]
 
 # Events, oldest first. Numbers are node numbers; ``adjacent`` tells a neighbour session from an end-to-end one.
 Initiation = tuple[Literal["initiation"], int, int, bool, bytes, bytes]

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from braid import log as logs
+from braid.bind import bind
 from dns.answer import Responder
 from dns.changes import REMEMBERED, Change, changes
 from dns.cookies import Cookies
 from dns.counters import Counters
 from dns.limit import RateLimiter
 from dns.powerdns_http import serve_powerdns
-from dns.sockets import bind
 from dns.status import steering_document
 from dns.tcp import IDLE_LIMIT, TcpService
 from dns.udp import serve_udp
@@ -188,7 +188,7 @@ async def serve(
 
     Starts one task per socket and one that follows ``health``; reports a ``DnsService`` when all sockets are bound.
     ``clock`` must be the one whose times go into ``health``; ``drained`` names the edges that get no new clients; it is
-    asked at every look and must not raise. Raises ``DnsBindError`` for an address that cannot be
+    asked at every look and must not raise. Raises ``BindError`` for an address that cannot be
     had; survives everything a client sends. Cancelling closes sockets and connections at once: resolvers ask again.
     """
     service = DnsService(config, health, clock, drained, geo)
@@ -197,8 +197,8 @@ async def serve(
     listeners: list[socket.socket] = []
     try:
         for address in config.listen:
-            datagrams.append(await bind(address, socket.SOCK_DGRAM))
-            listeners.append(await bind(address, socket.SOCK_STREAM))
+            datagrams.append(await bind(address, socket.SOCK_DGRAM, "dns_listen"))
+            listeners.append(await bind(address, socket.SOCK_STREAM, "dns_listen"))
         feed = None
         if config.powerdns is not None:
             feed = await bind(config.powerdns, socket.SOCK_STREAM, "powerdns")

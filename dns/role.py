@@ -91,7 +91,7 @@ class Dns:
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answers DNS until cancelled, on trio's clock. Started when every listen address is bound; starts
         ``dns.node.serve`` and follows reloads and the geo database. Survives what clients and edges send;
-        ``DnsBindError``, ``StartError`` for a geo database that is not there, and bugs propagate."""
+        ``BindError``, ``StartError`` for a geo database that is not there, and bugs propagate."""
         situation = node.situation()
         config = dns_config(situation.topology, situation.node)
         geo = GeoFollower()

@@ -103,16 +103,18 @@ class Handler(BaseHTTPRequestHandler):
             self._send(json.dumps(seen).encode() + b"\n", "application/json", body)
         elif self.path.startswith("/object/"):
             self._object(self.path.removeprefix("/object/"), body)
+        elif self.path.startswith("/cached/"):
+            self._object(self.path.removeprefix("/cached/"), body, {"Cache-Control": "max-age=3600", "ETag": '"1"'})
         else:
-            self._send(b"no such page; there are / /headers /object/<size>\n", "text/plain", body, 404)
+            self._send(b"no such page; there are / /headers /object/<size> /cached/<size>\n", "text/plain", body, 404)
 
-    def _object(self, text: str, body: bool) -> None:
+    def _object(self, text: str, body: bool, headers: dict[str, str] | None = None) -> None:
         try:
             size = size_of(text)
         except ValueError:
             self._send(b"write the size as 1000, 64kB, 200MB or 1GiB\n", "text/plain", body, 400)
             return
-        self._head(200, "application/octet-stream", size)
+        self._head(200, "application/octet-stream", size, headers)
         if body:
             for chunk in chunks(size):
                 self.wfile.write(chunk)
@@ -122,10 +124,12 @@ class Handler(BaseHTTPRequestHandler):
         if body:
             self.wfile.write(content)
 
-    def _head(self, code: int, kind: str, length: int) -> None:
+    def _head(self, code: int, kind: str, length: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(code)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(length))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.end_headers()
 
 

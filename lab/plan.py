@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HUB = "hub"
 _NAME_LIMIT = 15
 """Longest interface name Linux takes (IFNAMSIZ - 1)."""
+_CLIENTS = ("client", Role.CONTENT.value)
+"""Kinds of members that reach VIPs through an edge on their network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +207,13 @@ def _underlay_routes(topology: Topology, name: str, links: tuple[UnderlayLink, .
 def _network_routes(topology: Topology, name: str, kind: str) -> Iterator[str]:
     defaulted: set[int] = set()
     for network in topology.lab.networks:
-        if name not in network.members or kind not in ("client", "origin"):
+        if name not in network.members or kind not in (*_CLIENTS, "origin"):
             continue
         interface = interface_name("", network.name)
         families = {address.version for address in network.members[name]}
         for node in (topology.nodes[member] for member in network.members if member in topology.nodes):
             via = {address.version: address for address in network.members[node.name]}
-            if kind == "client" and node.role is Role.EDGE:
+            if kind in _CLIENTS and node.role is Role.EDGE:
                 for version in sorted((families & via.keys()) - defaulted):
                     defaulted.add(version)
                     yield f"route replace default via {via[version]} dev {interface}"

@@ -109,6 +109,7 @@ ARROWS = {
     "intermediate": {"intermediate", "braid", "topology", "dataplane"},
     "gateway": {"gateway", "braid", "topology", "dataplane"},
     "dns": {"dns", "braid", "topology", "dataplane"},
+    "content": {"content", "braid", "topology", "dataplane"},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from topology.content import MEGABYTE, ContentSettings
 from topology.graph import default_links
 from topology.model import (
     Application,
@@ -30,6 +31,7 @@ from topology.schema import (
     STATUS_PORT,
     ApplicationShape,
     CheckShape,
+    ContentShape,
     DnsShape,
     Document,
     LabShape,
@@ -64,7 +66,7 @@ def build(document: Document) -> Topology:
     return Topology(
         name=document.name,
         regions=regions,
-        nodes={name: _node(name, shape, regions[shape.region].role) for name, shape in document.nodes.items()},
+        nodes={name: _node(name, shape, document) for name, shape in document.nodes.items()},
         links=links,
         applications={
             name: _application(name, shape, gateway_regions(document, shape))
@@ -109,12 +111,19 @@ def _is_one_tcp_port(ports: PortRange) -> bool:
     return ports.protocol is Protocol.TCP and ports.low == ports.high
 
 
-def _node(name: str, shape: NodeShape, role: Role) -> Node:
+def edge_regions(document: Document, content: ContentShape) -> tuple[str, ...]:
+    """Those that the file names, else all, in the order of the file."""
+    if content.edges is not None:
+        return content.edges
+    return tuple(name for name, region in document.regions.items() if region.role is Role.EDGE)
+
+
+def _node(name: str, shape: NodeShape, document: Document) -> Node:
     return Node(
         name=name,
         number=node_number(name) if shape.number is None else NodeNumber(shape.number),
         region=shape.region,
-        role=role,
+        role=document.regions[shape.region].role,
         underlay=shape.underlay,
         port=shape.port,
         shards=shape.shards,
@@ -127,6 +136,19 @@ def _node(name: str, shape: NodeShape, role: Role) -> Node:
         snat_pools=shape.snat_pools,
         dns_listen=shape.dns_listen,
         powerdns=shape.powerdns,
+        content=None if shape.content is None else _content(shape.content, document),
+    )
+
+
+def _content(shape: ContentShape, document: Document) -> ContentSettings:
+    return ContentSettings(
+        listen=shape.listen,
+        directory=shape.directory,
+        applications=shape.applications,
+        edges=edge_regions(document, shape),
+        size=shape.size_mb * MEGABYTE,
+        largest=shape.largest_mb * MEGABYTE,
+        connections=shape.connections,
     )
 
 

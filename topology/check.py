@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from topology.build import build
 from topology.problem import Problem, Report, TopologyError
-from topology.rules import addresses, applications, health, lab, proxies, reach, records, regions
+from topology.rules import addresses, applications, content, health, lab, proxies, reach, records, regions
 from topology.shape import check_shape
 from topology.vips import assign_vips
 
@@ -25,6 +25,7 @@ def check(data: Any, report: Report) -> Topology:
     regions.check(draft)
     applications.check(draft)
     proxies.check(draft)
+    content.check(draft)
     records.check(draft)
     health.check(draft)
     connected = build(draft.document) if not report.problems else None

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from topology.content import MEGABYTE
 from topology.model import Role, ServiceMode, Topology
 from topology.planner import Planner
 from topology.policy import TargetLoss, in_words, paths_wanted
@@ -53,6 +54,7 @@ def tables(topology: Topology) -> tuple[Table, ...]:
         Table("edges", ("edge", "weight", "capacity", "location", "serves"), tuple(_edges(topology))),
         Table("vips", ("edge", "application", "address", "hostnames"), tuple(_vips(topology))),
         Table("proxies", ("application", "kind", "policy", "rules", "client address"), tuple(_proxies(topology))),
+        Table("content", ("node", "listen", "applications", "edges", "size MB"), tuple(_content(topology))),
         Table("disjoint paths", ("edge", "gateway", "path", "cost", "intermediates", "why"), tuple(_paths(topology))),
         Table("redundancy", ("application", "policy", "disjoint paths"), tuple(_redundancy(topology))),
         Table("snat pools", ("gateway", "pool", "addresses"), tuple(_snat(topology))),
@@ -138,6 +140,14 @@ def _proxies(topology: Topology) -> Iterator[Row]:
         if (proxy := application.proxy) is not None:
             sticky = "" if proxy.sticky == "none" else f", sticky by {proxy.sticky}"
             yield application.name, proxy.kind, f"{proxy.policy}{sticky}", len(proxy.rules), proxy.client_address
+
+
+def _content(topology: Topology) -> Iterator[Row]:
+    for node in topology.nodes.values():
+        if (content := node.content) is not None:
+            listen = " ".join(str(address) for address in content.listen)
+            size = content.size // MEGABYTE
+            yield node.name, listen, " ".join(content.applications), " ".join(content.edges), size
 
 
 def _paths(topology: Topology) -> Iterator[Row]:

@@ -18,7 +18,9 @@ LINKABLE = frozenset(
         frozenset({Role.INTERMEDIATE}),
     }
 )
-"""Roles between whose regions a link may lie. DNS nodes reach every edge without one."""
+"""Roles between whose regions a link may lie."""
+BESIDE = frozenset({Role.DNS, Role.CONTENT})
+"""Roles that carry no traffic of the overlay: their nodes are neighbours of every edge, without a link."""
 
 
 def default_links(regions: Iterable[Region]) -> tuple[Link, ...]:
@@ -30,9 +32,9 @@ def default_links(regions: Iterable[Region]) -> tuple[Link, ...]:
 
 
 def region_graph(topology: Topology) -> nx.Graph[str]:
-    """Regions that carry traffic, with ``cost`` on every link. DNS regions are not in it."""
+    """Regions that carry traffic, with ``cost`` on every link."""
     graph: nx.Graph[str] = nx.Graph()
-    graph.add_nodes_from(region.name for region in topology.regions.values() if region.role is not Role.DNS)
+    graph.add_nodes_from(region.name for region in topology.regions.values() if region.role not in BESIDE)
     for link in topology.links:
         graph.add_edge(link.a, link.b, cost=link.cost)
     return graph
@@ -42,9 +44,8 @@ def neighbour_regions(topology: Topology, region: str) -> tuple[str, ...]:
     """Regions whose nodes are neighbours of this one's, in the order of the file."""
     role = topology.regions[region].role
     linked = {link.b if link.a == region else link.a for link in topology.links if region in (link.a, link.b)}
-    if role in (Role.EDGE, Role.DNS):
-        other = Role.DNS if role is Role.EDGE else Role.EDGE
-        linked |= {candidate.name for candidate in topology.regions.values() if candidate.role is other}
+    others = BESIDE if role is Role.EDGE else {Role.EDGE} if role in BESIDE else ()
+    linked |= {candidate.name for candidate in topology.regions.values() if candidate.role in others}
     return tuple(name for name in topology.regions if name in linked)
 
 

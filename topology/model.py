@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
+    from topology.content import ContentSettings
     from topology.proxy import ProxySettings
 
 from topology.policy import Policy, copies_wanted
@@ -29,6 +30,8 @@ class Role(StrEnum):
     INTERMEDIATE = "intermediate"
     GATEWAY = "gateway"
     DNS = "dns"
+    CONTENT = "content"
+    """A content proxy: answers HTTP requests from a cache."""
 
 
 class Protocol(StrEnum):
@@ -145,9 +148,11 @@ class Node:
     snat_pools: tuple[IPNetwork, ...] = ()
     """Gateway: the source addresses that target servers see."""
     dns_listen: tuple[SocketAddress, ...] = ()
+    """DNS: addresses answered on."""
     powerdns: SocketAddress | None = None
     """DNS: where a PowerDNS of the operator asks for the same decisions over HTTP; None is nowhere."""
-    """DNS: addresses answered on."""
+    content: ContentSettings | None = None
+    """There when the role is ``content``."""
 
 
 @dataclass(frozen=True, slots=True)

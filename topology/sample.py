@@ -50,6 +50,7 @@ regions:
   # All gateways of a region need the same cookie_secret (32 hexadecimal digits) to know each other's SYN cookies.
   gw-central: {role: gateway, place: Frankfurt}   # cookie_secret: "..."
   dns:        {role: dns, place: Dublin}
+  cache-west: {role: content, place: Dublin}
 
 nodes:
   edge-west-1:
@@ -81,6 +82,17 @@ nodes:
     underlay: [198.51.100.41, "2001:db8:0:1::41"]
     dns_listen: ["203.0.113.53:53", "[2001:db8:0:a::53]:53"]
     # powerdns: "127.0.0.1:8053"   # name servers of your own (PowerDNS) ask here for the same decisions; no login
+  cache-west-1:
+    region: cache-west
+    underlay: [198.51.100.51, "2001:db8:0:1::51"]
+    content:                  # an HTTP cache, which fetches what it lacks through the overlay as any client does
+      listen: ["203.0.113.80:80"]
+      directory: /var/cache/braid
+      applications: [shop]    # whose hostnames it may answer for
+      edges: [edge-west]      # whose VIPs it uses, in order of preference; without this key those of all edges
+      size_mb: 1000           # of disk, for all answers
+      largest_mb: 100         # larger ones are passed on and not kept
+      connections: 1000       # of clients at one time
 
 # Which regions' nodes are neighbours, and what crossing costs (milliseconds by convention). Without this key every edge
 # and gateway region reaches every intermediate region at cost 1. Intermediate regions may be chained, up to four.

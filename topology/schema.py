@@ -31,6 +31,7 @@ from topology.proxy import ClientAddress, ServerPolicy
 UDP_PORT = 7400
 STATUS_PORT = 7480
 DNS_PORT = 53
+CONTENT_PORT = 80
 POWERDNS_PORT = 8053
 MIN_MTU = 1376
 """1280 bytes, IPv6's least MTU, inside a datagram with 96 bytes of our headers."""
@@ -161,6 +162,13 @@ def _ports(value: Any) -> PortRange:
     return PortRange(protocol, low, high)
 
 
+def _directory(value: Any) -> str:
+    text = _text(value, "/var/cache/braid")
+    if re.fullmatch(r"/[^\0]{1,80}", text) and text.isprintable():
+        return text
+    raise _wrong(f"{shown(value)} is no absolute directory", "write up to 80 characters, for instance /var/cache/braid")
+
+
 def _location(value: Any) -> Location:
     remedy = "write [LATITUDE, LONGITUDE] in degrees, for instance [50.11, 8.68]"
     numbers = value if isinstance(value, tuple) else ()
@@ -190,12 +198,14 @@ def _secret(value: Any) -> bytes:
 Name = Annotated[str, PlainValidator(_name)]
 Hostname = Annotated[str, PlainValidator(_hostname)]
 Label = Annotated[str, PlainValidator(_label)]
+Directory = Annotated[str, PlainValidator(_directory)]
 Place = Annotated[Location, PlainValidator(_location)]
 UrlPath = Annotated[str, PlainValidator(_path)]
 Address = Annotated[IPAddress, PlainValidator(_address)]
 Prefix = Annotated[IPNetwork, PlainValidator(_prefix)]
 StatusAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, STATUS_PORT))]
 DnsAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, DNS_PORT))]
+ContentAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, CONTENT_PORT))]
 PowerDnsAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, POWERDNS_PORT))]
 Ports = Annotated[PortRange, PlainValidator(_ports)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -258,6 +268,16 @@ class RegionShape(Shape):
     cookie_secret: Secret | None = None
 
 
+class ContentShape(Shape):
+    listen: tuple[ContentAddress, ...] = Field(min_length=1, max_length=16)
+    directory: Directory
+    applications: tuple[Name, ...] = Field(min_length=1)
+    edges: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    size_mb: int = Field(default=1000, ge=10, le=1_000_000_000)
+    largest_mb: int = Field(default=100, ge=1, le=100_000_000)
+    connections: int = Field(default=1000, ge=1, le=1_000_000)
+
+
 class NodeShape(Shape):
     region: Name
     underlay: tuple[Address, ...] = Field(min_length=1, max_length=2)
@@ -273,6 +293,7 @@ class NodeShape(Shape):
     snat_pools: tuple[Prefix, ...] = ()
     dns_listen: tuple[DnsAddress, ...] = ()
     powerdns: PowerDnsAddress | None = None
+    content: ContentShape | None = None
 
 
 class LinkShape(Shape):

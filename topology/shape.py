@@ -129,6 +129,10 @@ _ADD = {
     "servers": "write at least one of the targets' addresses",
     "ports": "write for instance [tcp/80], or [any]",
     "hostnames": "write at least one name inside the zone",
+    "listen": 'write at least one address, for instance ["192.0.2.80:80"]',
+    "directory": "write the absolute path where answers are kept, for instance /var/cache/braid",
+    "applications": "write the names of the applications to answer for",
+    "edges": "write edge regions, or remove the key: then all of them are used",
     "gateways": "write gateway regions, or remove the key: then all of them are used",
 }
 
@@ -153,6 +157,8 @@ def _known_keys(key: Key) -> list[str]:
             shape = schema.RegionShape
         case ["nodes", _]:
             shape = schema.NodeShape
+        case ["nodes", _, "content"]:
+            shape = schema.ContentShape
         case ["links"]:
             shape = schema.LinkShape
         case ["applications", _]:

@@ -7,13 +7,12 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from braid.status.flow import FastPathStatus, FlowStatus, NatStatus
-from braid.status.kernel import kernel_status
+from braid.status.kernel import OffloadStatus, kernel_status
 from braid.status.snapshot import (
     ApplicationStatus,
     Facts,
     NeighbourStatus,
     NodeStatus,
-    OffloadStatus,
     PathHealth,
     PathSetStatus,
     PathStatus,
@@ -74,6 +73,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         shards=tuple(ShardStatus(**entry) for entry in core.get("shards", ())),
         proxies=facts.proxies,
         dns=dict(sorted(facts.dns.items())),
+        content=facts.content,
         load=facts.load,
     )
 

@@ -20,6 +20,15 @@ SWITCHES = {
 
 
 @dataclass(frozen=True, slots=True)
+class OffloadStatus:
+    udp_gso: bool = False
+    udp_gro: bool = False
+    tun_tso: bool = False
+    tun_uso: bool = False
+    fallbacks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class OffloadState:
     """One offload that the node could use."""
 

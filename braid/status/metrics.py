@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from braid.status.families import counter, gauge
+from braid.status.metrics_content import content
 from braid.status.metrics_dns import dns
 from braid.status.metrics_health import health
 from braid.status.metrics_proxy import proxies
@@ -91,6 +92,7 @@ class StatusCollector(Collector):
         yield from proxies(status)
         if status.role == "dns":
             yield from dns(status)
+        yield from content(status)
         yield from _io(status)
         yield from health(status)
 

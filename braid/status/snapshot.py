@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from braid.status.kernel import KernelStatus
+from braid.status.kernel import KernelStatus, OffloadStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from braid.status.content import ContentStatus
     from braid.status.flow import FastPathStatus, FlowStatus, NatStatus, ProxyStatus
     from braid.status.picture import Choice, Overlay
     from braid.status.recorder import Recorder
@@ -85,7 +86,7 @@ class RecoveryWindow:
     """Of the largest lane; None before the first packet."""
     bytes: int = 0
     margin: float = 1.0
-    """0..1: the share of the window that the oldest copy accepted in the last 10 to 20 s left free."""
+    """0..1: what the oldest copy accepted in the last 10 to 20 s left free of it."""
     capped: bool = False
     """It should be larger than the memory for it allows: late first copies may be refused."""
 
@@ -94,7 +95,7 @@ class RecoveryWindow:
 class SessionStatus:
     peer: str
     adjacent: bool
-    """True: hop session with a neighbour. False: end-to-end session, edge to gateway."""
+    """A hop session with a neighbour; else end to end, edge to gateway."""
     epoch: int
     age_s: float
     usable: bool
@@ -242,7 +243,7 @@ class ApplicationStatus:
     copies_wanted: int = 0
     copies_usable: int = 0
     protection: str = ""
-    """Edge: "protected 2 of 2", "reduced 1 of 2" or "down 0 of 2"; empty at a gateway."""
+    """Edge: "protected 2 of 2", "reduced 1 of 2" or "down 0 of 2"."""
     flows: int = 0
     targets: tuple[TargetStatus, ...] = ()
     since: float | None = None
@@ -257,15 +258,6 @@ class RelayStatus:
     """Datagrams handed on to another node."""
     streams: int = 0
     """Sender and session pairs that the replay check keeps a window for."""
-
-
-@dataclass(frozen=True, slots=True)
-class OffloadStatus:
-    udp_gso: bool = False
-    udp_gro: bool = False
-    tun_tso: bool = False
-    tun_uso: bool = False
-    fallbacks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,13 +309,14 @@ class NodeStatus:
     fragmented: int = 0
     """Packets that were cut, since their paths carry no such size now."""
     io: dict[str, int] = field(default_factory=dict)
-    offload: OffloadStatus = OffloadStatus()
+    offload: OffloadStatus = field(default_factory=OffloadStatus)
     kernel: KernelStatus = field(default_factory=KernelStatus)
     shards: tuple[ShardStatus, ...] = ()
     proxies: tuple[ProxyStatus, ...] = ()
     """Gateways: applications whose connections end here."""
     dns: dict[str, int] = field(default_factory=dict)
-    """DNS nodes: answers by outcome (queries, noerror, nxdomain, refused, dropped, ...)."""
+    """DNS nodes: what -> count."""
+    content: ContentStatus | None = None
     change_counts: dict[str, int] = field(default_factory=dict)
     """Changes since the start, by ``kind/tone``."""
     load: float | None = None
@@ -364,6 +357,7 @@ class Facts:
     """Names by the core's application index. Empty: the order of the topology."""
     proxies: tuple[ProxyStatus, ...] = ()
     dns: Mapping[str, int] = field(default_factory=dict)
+    content: ContentStatus | None = None
     load: float | None = None
     chosen: tuple[ChosenSet, ...] = ()
     redundancy: tuple[RedundancyStatus, ...] = ()
@@ -391,8 +385,7 @@ class NodeView(Protocol):
         ...
 
     def steering(self, hostname: str | None, client: str | None) -> dict[str, Any] | None:
-        """DNS node: what it answers and why, of everything or for one client; None at another node. ``ValueError`` for
-        a wrong argument."""
+        """``braid.role.Steers``; None at a node that is no such role."""
         ...
 
     def overlay(self) -> tuple[Overlay, tuple[Choice, ...]]:

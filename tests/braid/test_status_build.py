@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from braid.status.build import flow_statuses, node_status, protection
 from braid.status.flow import NatStatus
+from braid.status.kernel import OffloadStatus
 from braid.status.merge import merge
-from braid.status.snapshot import Check, OffloadStatus, Recovery, RelayStatus
+from braid.status.snapshot import Check, Recovery, RelayStatus
 from tests.braid.fake_node import FLOWS, edge_core, edge_status, facts, gateway_status, measured, small_topology
 from topology.policy import FixedCopies
 

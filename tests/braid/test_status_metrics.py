@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from braid.status.content import ContentStatus
 from braid.status.metrics import IO_COUNTERS, RECOVERY_COUNTERS, exposition, registry
 from braid.status.snapshot import PathSetStatus, RelayStatus
 from tests.braid.fake_node import edge_status, gateway_status, measured, redundancy
@@ -151,7 +152,12 @@ def test_the_documented_metrics_are_the_ones_there_are() -> None:
     everything = with_every_measurement()
     dns = replace(everything, dns=DNS, role="dns")
     middle = replace(everything, relay=RelayStatus(1, 1), role="intermediate")
-    found = {key.partition("{")[0] for status in (everything, gateway_status(), dns, middle) for key in samples(status)}
+    cache = replace(everything, content=ContentStatus(requests={"hit": 1}, events={"stored": 1}), role="content")
+    found = {
+        key.partition("{")[0]
+        for status in (everything, gateway_status(), dns, middle, cache)
+        for key in samples(status)
+    }
     assert documented == {name for name in found if name.startswith("braid_")}
 
 

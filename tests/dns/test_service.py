@@ -14,10 +14,10 @@ import pytest
 import trio
 from dnslib import DNSRecord
 
+from braid.bind import BindError
 from dns import tcp
 from dns.health import HealthTable
 from dns.node import DnsService, serve
-from dns.sockets import DnsBindError
 from tests.dns.zone import CONFIG, FRA, NYC, addresses, free_port, query, report
 from topology.model import DnsSettings, SocketAddress
 
@@ -302,7 +302,7 @@ async def test_reload_replaces_the_zone_between_two_queries() -> None:
 
 
 async def test_addresses_that_cannot_be_had_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dns.sockets.BIND_PATIENCE", 0.2)
+    monkeypatch.setattr("braid.bind.BIND_PATIENCE", 0.2)
     port = free_port()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", port))
@@ -310,7 +310,7 @@ async def test_addresses_that_cannot_be_had_are_named(monkeypatch: pytest.Monkey
             ("127.0.0.1", r"Address already in use; another program"),
             ("192.0.2.1", "no address of this"),
         ):
-            with pytest.raises(DnsBindError, match=f"dns_listen {host}:{port}.*{text}"):
+            with pytest.raises(BindError, match=f"dns_listen {host}:{port}.*{text}"):
                 await serve(replace(CONFIG, listen=(SocketAddress(ip_address(host), port),)), HealthTable())
 
 

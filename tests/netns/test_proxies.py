@@ -28,7 +28,7 @@ pytestmark = pytest.mark.netns
 SERVERS = {"origin-1": "10", "origin-2": "11", "origin-3": "12"}
 
 
-def document() -> dict[str, Any]:
+def document(directory: Path) -> dict[str, Any]:
     found = labs.demo("proxies")
     found["lab"]["hosts"]["origin-3"] = {"kind": "origin"}
     found["lab"]["networks"]["origins"]["members"]["origin-3"] = ["10.93.0.12", "fd93::12"]
@@ -69,12 +69,20 @@ def document() -> dict[str, Any]:
         "mode": "proxy",
         "proxy": {"kind": "http", "connect_timeout": 0.5, "retries": 0},
     }
+    found["regions"]["cache-fra"] = {"role": "content"}
+    found["nodes"]["cache-fra-1"] = {
+        "region": "cache-fra",
+        "underlay": ["10.90.0.51", "fd90::51"],
+        "content": {"listen": ["10.91.1.80"], "directory": str(directory / "cache"), "applications": ["shop"]},
+    }
+    found["lab"]["networks"]["clients-fra"]["members"]["cache-fra-1"] = ["10.91.1.80", "fd91:1::80"]
     return found
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
-    with labs.running(document(), tmp_path_factory.mktemp("proxies")) as running:
+    directory = tmp_path_factory.mktemp("proxies")
+    with labs.running(document(directory), directory) as running:
         yield running
 
 
@@ -168,7 +176,7 @@ def test_a_server_that_never_answers_is_told_to_the_client(lab: RunningLab) -> N
 
 
 def test_a_reload_changes_rules_for_the_next_request_of_a_connection(lab: RunningLab) -> None:
-    changed = document()
+    changed = document(lab.file.parent)
     changed["applications"]["shop"]["proxy"]["rules"] = [{"servers": ["10.93.0.10"]}]
     before = lab.file.read_text()
     with lab.socket("client") as client:
@@ -189,6 +197,33 @@ def test_a_reload_changes_rules_for_the_next_request_of_a_connection(lab: Runnin
                 time.sleep(0.1)
         finally:
             lab.file.write_text(before)
+
+
+def test_a_content_proxy_fetches_once_through_the_overlay_and_remembers(
+    lab: RunningLab, tmp_path: Path, figure: Callable[[str, object], None]
+) -> None:
+    file, size = tmp_path / "object", size_of("3MB")
+    words = f"curl -sS --fail --connect-to ::10.91.1.80:80 -D - -o {file} http://shop.apps.example/cached/3MB"
+
+    def fetch() -> str:
+        head = lab.exec("client", words.split()).stdout.lower()
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == digest(size)
+        return next(line for line in head.splitlines() if line.startswith("cache-status:"))
+
+    assert "fwd=miss; stored" in fetch()
+    deadline = time.monotonic() + 30
+    while (content := lab.status("cache-fra-1")["content"])["answers"] != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "; hit; ttl=" in fetch()
+    assert content["origin_bytes"] == size
+    lab.kill("cache-fra-1")
+    lab.start("cache-fra-1")
+    lab.wait_ready("cache-fra-1")
+    assert "; hit; ttl=" in fetch()
+    after = lab.status("cache-fra-1")["content"]
+    assert (after["requests"]["hit"], after["origin_bytes"], after["events"].get("damaged", 0)) == (1, 0, 0)
+    figure("Content proxy: 3 MB twice, killed, once more", f"origin sent {content['origin_bytes']} bytes, all equal")
 
 
 def test_a_stop_lets_a_download_end(lab: RunningLab, tmp_path: Path) -> None:

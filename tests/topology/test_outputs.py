@@ -17,7 +17,7 @@ from tests.topology.base import TEXT, changed
 from topology import effective, observability
 from topology.check import TopologyError
 from topology.compose import render
-from topology.model import SocketAddress
+from topology.model import Role, SocketAddress
 from topology.sample import SAMPLE
 from topology.source import load, parse
 from topology.targets import targets
@@ -129,7 +129,7 @@ def test_compose_needs_a_lab_and_names_of_its_own() -> None:
 def test_sample_is_valid_and_complete() -> None:
     topology = parse(SAMPLE, "sample")
     assert list(effective.warnings(topology)) == []
-    assert {node.role for node in topology.nodes.values()} == {"edge", "intermediate", "gateway", "dns"}
+    assert {node.role for node in topology.nodes.values()} == set(Role)
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
@@ -161,6 +161,7 @@ def test_effective_json_of_the_demo() -> None:
         "edges",
         "vips",
         "proxies",
+        "content",
         "disjoint_paths",
         "redundancy",
         "snat_pools",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topology.graph import LINKABLE
+from topology.graph import BESIDE, LINKABLE
 from topology.model import Role
 from topology.numbers import free_number, node_number
 
@@ -17,11 +17,17 @@ _KEYS_OF_ROLE = {
     Role.INTERMEDIATE: (),
     Role.GATEWAY: ("snat_pools",),
     Role.DNS: ("dns_listen", "powerdns"),
+    Role.CONTENT: ("content",),
 }
 _NEEDED = {
     Role.EDGE: ("vip_pools", "an edge without VIPs serves nobody", "give it a prefix, for instance [192.0.2.128/26]"),
     Role.GATEWAY: ("snat_pools", "a gateway needs source addresses", "give it a prefix, for instance [192.0.2.4/30]"),
     Role.DNS: ("dns_listen", "a DNS node needs addresses to answer on", 'write for instance ["192.0.2.53:53"]'),
+    Role.CONTENT: (
+        "content",
+        "a content proxy needs something to serve",
+        'write for instance {listen: ["192.0.2.80"], directory: /var/cache/braid, applications: [shop]}',
+    ),
 }
 
 
@@ -160,8 +166,8 @@ def _links_fit(draft: Draft) -> None:
             draft.report.add(
                 key,
                 f"links {' and '.join(regions[name].role for name in link.between)}",
-                "DNS nodes reach every edge without a link: remove it"
-                if Role.DNS in roles
+                "DNS nodes and content proxies reach every edge without a link: remove it"
+                if roles & BESIDE
                 else "link edges and gateways to intermediates, and intermediates to each other",
             )
         seen.setdefault(pair, position)

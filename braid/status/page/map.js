@@ -7,14 +7,13 @@ const CARD = {width: 148, height: 62, narrow: 104};
 /* Links beyond which those that work step back. */
 const DENSE = 60;
 const ORDER = ["edge", "intermediate", "gateway"];
-const ROLE = {edge: "edge", intermediate: "intermediate", gateway: "gateway", dns: "DNS"};
+const ROLE = {edge: "edge", intermediate: "intermediate", gateway: "gateway", dns: "DNS", content: "content"};
 
 /* {nodes, links} per region, and where each region's card is. */
 function layout(seen, width) {
   const tall = width < 640;
   const lanes = ORDER.map((role) => seen.regions.filter((region) => region.role === role));
-  const dns = seen.regions.filter((region) => region.role === "dns");
-  lanes[0] = lanes[0].concat(dns);
+  lanes[0] = lanes[0].concat(seen.regions.filter((region) => !ORDER.includes(region.role)));
   const most = Math.max(...lanes.map((lane) => lane.length), 1);
   const size = {width: tall ? CARD.narrow : CARD.width, height: most > 14 && !tall ? 34 : CARD.height};
   const across = tall ? Math.max(width, most * (size.width + 10)) : width;

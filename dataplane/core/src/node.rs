@@ -41,6 +41,7 @@ pub enum Role {
     Intermediate,
     Gateway,
     Dns,
+    Content,
 }
 
 impl Role {
@@ -50,6 +51,7 @@ impl Role {
             "intermediate" => Role::Intermediate,
             "gateway" => Role::Gateway,
             "dns" => Role::Dns,
+            "content" => Role::Content,
             _ => return None,
         })
     }
@@ -287,7 +289,7 @@ where
             }
             Role::Gateway if alone => self.receive_from_server(vnet, packet, now, sink),
             Role::Edge | Role::Gateway => self.steer(vnet, packet, now, sink),
-            Role::Intermediate | Role::Dns => self.net.drops.count("no_tun_role"),
+            Role::Intermediate | Role::Dns | Role::Content => self.net.drops.count("no_tun_role"),
         }
     }
 

@@ -70,7 +70,7 @@ impl<O: Outbox> Node<O> {
     fn number(&self, ip: &Ip, packet: &[u8]) -> u32 {
         match self.config.role {
             Role::Gateway => u32::from(local_port(ip, packet)),
-            Role::Edge | Role::Intermediate | Role::Dns => flow_hash(ip, packet),
+            Role::Edge | Role::Intermediate | Role::Dns | Role::Content => flow_hash(ip, packet),
         }
     }
 
@@ -104,7 +104,7 @@ impl<O: Outbox> Node<O> {
         match self.config.role {
             Role::Edge => self.receive_from_client(flow, vnet, packet, now, sink),
             Role::Gateway => self.receive_from_server(vnet, packet, now, sink),
-            Role::Intermediate | Role::Dns => self.net.drops.count("no_tun_role"),
+            Role::Intermediate | Role::Dns | Role::Content => self.net.drops.count("no_tun_role"),
         }
     }
 

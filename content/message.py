@@ -1,0 +1,82 @@
+"""HTTP messages as the cache sees them: names in lower case, values as they came. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import formatdate, parsedate_to_datetime
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_LONGEST_DATE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: bytes
+    host: str
+    """Lower case, without the port."""
+    port: int
+    target: bytes
+    """Path and query; begins with ``/`` (or is ``*``)."""
+    headers: Headers = ()
+
+    @property
+    def key(self) -> str:
+        """What stored answers are found by (RFC 9111 2); ``Vary`` chooses among them."""
+        return make_key(self.host, self.port, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Of an answer."""
+
+    status: int
+    headers: Headers = ()
+    reason: bytes = b""
+
+
+def make_key(host: str, port: int, target: bytes) -> str:
+    authority = host if port == 80 else f"{host}:{port}"
+    return f"http://{authority}{target.decode('latin-1')}"
+
+
+def field(headers: Headers, name: bytes) -> bytes | None:
+    """The field's value, several lines joined (RFC 9110 5.3); None without it."""
+    found = [value for word, value in headers if word == name]
+    return b", ".join(found) if found else None
+
+
+def without(headers: Headers, *names: bytes) -> Headers:
+    return tuple((name, value) for name, value in headers if name not in names)
+
+
+def members(value: bytes, *, escapes: bool = True) -> list[bytes]:
+    """Of a list (RFC 9110 5.6.1): split at commas that are in no quoted string. Entity tags know no ``escapes``."""
+    found: list[bytes] = []
+    begin, position, quoted = 0, 0, False
+    while position < len(value):
+        octet = value[position]
+        if octet == 0x22:
+            quoted = not quoted
+        elif octet == 0x5C and quoted and escapes:
+            position += 1
+        elif octet == 0x2C and not quoted:
+            found.append(value[begin:position].strip(b" \t"))
+            begin = position + 1
+        position += 1
+    found.append(value[begin:].strip(b" \t"))
+    return [member for member in found if member]
+
+
+def read_date(value: bytes | None) -> float | None:
+    """Unix seconds; None for what is no date."""
+    if value is None or len(value) > _LONGEST_DATE:
+        return None
+    try:
+        return parsedate_to_datetime(value.decode("ascii")).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def write_date(seconds: float) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()

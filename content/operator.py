@@ -1,0 +1,183 @@
+"""The operator's socket: what is stored, and what should be. HTTP on a Unix socket in the content directory.
+
+It has no login: who may open the file, which is root and the node's own user, may use it.
+
+| request | does |
+|---|---|
+| ``GET /answers?prefix=URL`` | lists what is stored |
+| ``DELETE /answers?prefix=URL`` or ``?url=URL`` | drops it |
+| ``POST /answers?url=URL`` | has it fetched from the origin, whatever is stored |
+| ``PUT /answers?url=URL`` | stores the body of the request, with those of its headers that begin with ``x-store-`` |
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+import zlib
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve as hypercorn_serve
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from braid.role import StartError
+from content.entry import Entry
+from content.freshness import Times, current_age, lifetime
+from content.growing import Broken
+from content.message import Head, Request
+from content.origin import CHUNK, OriginError
+from topology.content import OPERATOR_SOCKET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from starlette.requests import Request as WebRequest
+
+    from content.cache import Cache
+    from content.sites import Site
+
+STORED = "x-store-"
+"""Headers of a PUT that become headers of the answer."""
+MOST_LISTED = 10_000
+
+
+async def serve_operator(
+    directory: Path,
+    cache: Cache,
+    find: Callable[[str, int | None], Site | None],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; started when the socket is there, which goes with it. StartError when it cannot be."""
+    path = directory / OPERATOR_SOCKET
+    try:
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(16)
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror or error}; correct content.directory in the topology") from error
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.accesslog = None
+    config.errorlog = logging.getLogger("braid.content")
+    config.include_server_header = False
+    config.graceful_timeout = 0.5
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(hypercorn_serve, _Operator(cache, find).app(), config)
+            task_status.started()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class _Operator:
+    def __init__(self, cache: Cache, find: Callable[[str, int | None], Site | None]) -> None:
+        self._cache = cache
+        self._find = find
+
+    def app(self) -> Starlette:
+        routes = [
+            Route("/answers", handler, methods=[method])
+            for method, handler in (
+                ("GET", self._list), ("DELETE", self._purge), ("POST", self._fetch), ("PUT", self._push),
+            )
+        ]  # fmt: skip
+        return Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+
+    async def _list(self, asked: WebRequest) -> JSONResponse:
+        now = time.time()
+        found = self._cache.store.index.under(asked.query_params.get("prefix", ""))
+        shown = [
+            {
+                "url": entry.key,
+                "status": entry.head.status,
+                "bytes": entry.length,
+                "age_s": round(current_age(entry.head, entry.times, now)),
+                "ttl_s": round(lifetime(entry.head) - current_age(entry.head, entry.times, now)),
+                "vary": {name.decode(): value.decode("latin-1") for name, value in entry.selecting},
+            }
+            for entry in found[:MOST_LISTED]
+        ]
+        return JSONResponse({"answers": shown, "count": len(found)})
+
+    async def _purge(self, asked: WebRequest) -> JSONResponse:
+        index = self._cache.store.index
+        if (url := asked.query_params.get("url")) is not None:
+            found = index.find(self._request(url)[0].key)
+        elif (prefix := asked.query_params.get("prefix")) is not None:
+            found = index.under(prefix)
+        else:
+            raise HTTPException(400, "name a url or a prefix")
+        await self._cache.store.purge(found)
+        return JSONResponse({"purged": len(found)})
+
+    async def _fetch(self, asked: WebRequest) -> JSONResponse:
+        request, site = self._request(asked.query_params.get("url", ""))
+        answer = await self._cache.fetch(request, site.addresses)
+        count = 0
+        try:
+            while data := await answer.body.read(CHUNK):
+                count += len(data)
+        except (Broken, OriginError) as error:
+            raise HTTPException(502, f"the origin broke off: {error}") from None
+        finally:
+            answer.body.close()
+        return JSONResponse({"url": request.key, "status": answer.head.status, "bytes": count, "cache": answer.status})
+
+    async def _push(self, asked: WebRequest) -> JSONResponse:
+        request, _ = self._request(asked.query_params.get("url", ""))
+        headers = tuple(
+            (name.removeprefix(STORED).encode(), value.encode("latin-1"))
+            for name, value in asked.headers.items()
+            if name.startswith(STORED)
+        )
+        store = self._cache.store
+        id_, descriptor = store.create()
+        length = crc = 0
+        stored = False
+        try:
+            async for data in asked.stream():
+                if length + len(data) > self._cache.largest:
+                    raise HTTPException(413, f"more than largest_mb: {self._cache.largest} bytes")
+                os.pwrite(descriptor, data, length)
+                length, crc = length + len(data), zlib.crc32(data, crc)
+            now = time.time()
+            entry = Entry(id_, request.key, (), Head(200, headers), Times(now, now), length, crc)
+            await store.commit(entry, descriptor)
+            stored = True
+        except OSError as error:
+            raise HTTPException(507, error.strerror or str(error)) from None
+        finally:
+            os.close(descriptor)
+            if not stored:
+                store.abandon(id_)
+        return JSONResponse({"url": request.key, "bytes": length})
+
+    def _request(self, url: str) -> tuple[Request, Site]:
+        """A GET of a URL that the proxy may answer for."""
+        try:
+            parts = urlsplit(url)
+            host, port = (parts.hostname or "").removesuffix("."), parts.port
+            target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}".encode("ascii")
+        except ValueError:
+            raise HTTPException(400, f"{url!r} is no URL; write it as http://shop.apps.example/video.mp4") from None
+        site = self._find(host, port)
+        if parts.scheme != "http" or site is None:
+            raise HTTPException(400, f"{url!r} is of no application that this node serves by http")
+        return Request(b"GET", host, site.port, target), site
+
+
+async def _refuse(_asked: WebRequest, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code)

@@ -1,0 +1,156 @@
+"""What a shared cache may keep, and what of it may answer which request (RFC 9111 3 and 4, RFC 5861). Pure."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from content.directives import Directives
+from content.freshness import HEURISTIC_STATUSES, Times, current_age, explicit_lifetime, lifetime
+from content.message import Head, Headers, Request, field, make_key, members, without
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
+_ORIGIN_ONLY = (b"if-match", b"if-unmodified-since")
+"""Conditions that only the origin can judge (RFC 9111 4.3.2)."""
+_MUST_VALIDATE = ("must-revalidate", "proxy-revalidate", "s-maxage", "no-cache")
+MOST_VARY = 16
+"""Fields named by ``Vary`` beyond which an answer is not kept."""
+
+
+class Use(Enum):
+    """What a stored answer is good for."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    """It answers, and is asked for anew meanwhile (stale-while-revalidate)."""
+    VALIDATE = "validate"
+
+
+def looked_up(request: Request) -> bool:
+    """Whether a stored answer may serve the request at all."""
+    return request.method in (b"GET", b"HEAD") and not any(field(request.headers, name) for name in _ORIGIN_ONLY)
+
+
+def reason_not_to_store(request: Request, head: Head) -> str:
+    """Empty when the answer to a GET may be stored."""
+    answer = Directives(head.headers)
+    if request.method != b"GET" or head.status in (206, 304) or head.status < 200:
+        return "partial"
+    if "no-store" in answer or "no-store" in Directives(request.headers):
+        return "no-store"
+    if "private" in answer:
+        return "private"
+    if field(request.headers, b"authorization") is not None and not _shareable(answer):
+        return "authorization"
+    if field(head.headers, b"set-cookie") is not None and not answer.any_of("public", "s-maxage"):
+        return "set-cookie"
+    vary = vary_names(head)
+    if b"*" in vary or len(vary) > MOST_VARY:
+        return "vary"
+    validator = field(head.headers, b"etag") or field(head.headers, b"last-modified")
+    if explicit_lifetime(head) is None:
+        # Made for one client, as far as anybody can tell.
+        if field(request.headers, b"cookie") is not None:
+            return "cookie"
+        if head.status not in HEURISTIC_STATUSES or validator is None:
+            return "unspecified"
+    if lifetime(head) <= 0 and validator is None:
+        return "stale"
+    return ""
+
+
+def _shareable(answer: Directives) -> bool:
+    return answer.any_of("public", "must-revalidate", "s-maxage")
+
+
+def judge(request: Request, head: Head, times: Times, now: float) -> Use:
+    """What a stored answer that ``selected`` the request is good for."""
+    asked, answer = Directives(request.headers), Directives(head.headers)
+    if field(request.headers, b"authorization") is not None and not _shareable(answer):
+        return Use.VALIDATE
+    if "no-cache" in asked or "no-cache" in answer:
+        return Use.VALIDATE
+    age = current_age(head, times, now)
+    left = lifetime(head) - age
+    most_age, least_left = asked.seconds("max-age"), asked.seconds("min-fresh")
+    if (most_age is not None and age > most_age) or (least_left is not None and left < least_left):
+        return Use.VALIDATE
+    if left > 0:
+        return Use.FRESH
+    if answer.any_of(*_MUST_VALIDATE):
+        return Use.VALIDATE
+    if -left <= (answer.seconds("stale-while-revalidate") or 0):
+        return Use.STALE
+    if "max-stale" in asked:
+        # Without a number any age is welcome.
+        most = asked.seconds("max-stale")
+        if not most or -left <= most:
+            return Use.STALE
+    return Use.VALIDATE
+
+
+def good_on_error(request: Request, head: Head, times: Times, now: float) -> bool:
+    """Whether a stored answer may stand for an origin that does not answer or has an error (stale-if-error)."""
+    answer = Directives(head.headers)
+    if answer.any_of(*_MUST_VALIDATE) or "no-cache" in Directives(request.headers):
+        return False
+    allowed = [each.seconds("stale-if-error") for each in (answer, Directives(request.headers))]
+    stale = current_age(head, times, now) - lifetime(head)
+    return any(seconds is not None and stale <= seconds for seconds in allowed)
+
+
+def vary_names(head: Head) -> list[bytes]:
+    return sorted({member.lower() for member in members(field(head.headers, b"vary") or b"")})
+
+
+def selecting(request: Request, names: Iterable[bytes]) -> Headers:
+    """The request's values of the fields that ``Vary`` names, so written that equal meanings compare equal."""
+    return tuple((name, b",".join(members(field(request.headers, name) or b""))) for name in names)
+
+
+def selected(request: Request, stored: Headers) -> bool:
+    return selecting(request, (name for name, _ in stored)) == stored
+
+
+def conditional(request: Request, stored: Head | None) -> Request:
+    """The request as the origin gets it: for the whole, on condition that it is not what is ``stored``."""
+    headers = without(request.headers, b"range", b"if-range", b"if-none-match", b"if-modified-since")
+    if stored is not None:
+        for condition, validator in ((b"if-none-match", b"etag"), (b"if-modified-since", b"last-modified")):
+            value = field(stored.headers, validator)
+            headers += ((condition, value),) if value else ()
+    return Request(b"GET", request.host, request.port, request.target, headers)
+
+
+def freshened(stored: Head, confirmed: Head) -> Head:
+    """What is stored after a 304: the fields of both, the newer ones where both have them (RFC 9111 3.2). What says
+    how the body is written stays."""
+    kept = (b"content-length", b"content-encoding", b"content-type", b"content-range")
+    newer = without(confirmed.headers, *kept)
+    names = {name for name, _ in newer} | {b"age"}
+    return Head(stored.status, without(stored.headers, *names) + newer, stored.reason)
+
+
+def invalidated(request: Request, head: Head) -> frozenset[str]:
+    """Keys whose stored answers an unsafe request made worthless (RFC 9111 4.4)."""
+    if request.method in SAFE or not 200 <= head.status < 400:
+        return frozenset()
+    keys = {request.key}
+    for name in (b"location", b"content-location"):
+        target = _same_origin(request, field(head.headers, name) or b"")
+        if target:
+            keys.add(make_key(request.host, request.port, target))
+    return frozenset(keys)
+
+
+def _same_origin(request: Request, reference: bytes) -> bytes:
+    """Path and query of a reference to the same origin, else nothing."""
+    reference = reference.partition(b"#")[0]
+    own = f"http://{request.host}".encode()
+    for origin in (own + f":{request.port}".encode(), own if request.port == 80 else b""):
+        if origin and reference.lower().startswith(origin) and reference[len(origin) :][:1] in (b"/", b""):
+            return reference[len(origin) :] or b"/"
+    return reference if reference.startswith(b"/") and not reference.startswith(b"//") else b""

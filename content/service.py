@@ -1,0 +1,183 @@
+"""The content proxy on its sockets: clients' connections, the store, and the operator's socket."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from braid import log as logs
+from braid.bind import bind
+from braid.process import allow_descriptors
+from braid.role import StartError
+from braid.status.content import ContentStatus
+from content.cache import Cache
+from content.connection import ClientConnection
+from content.operator import serve_operator
+from content.origin import origin
+from content.sites import Sites
+from content.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from braid.role import NodeHandle
+    from content.sites import Site
+    from topology.content import ContentSettings
+    from topology.model import IPAddress
+
+log = logs.get(__name__)
+
+RETRY = 0.1
+"""Seconds until a listener tries again that could not accept, for want of descriptors."""
+
+
+class ContentService:
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self.cache: Cache | None = None
+        """None until the store is read."""
+        self.listening = False
+        self._wall = wall
+        self._settings: ContentSettings | None = None
+        self._sites: Sites | None = None
+        self._connections: dict[ClientConnection, trio.CancelScope] = {}
+        self._accepting: list[trio.CancelScope] = []
+        self._draining = False
+        self._refused = 0
+
+    async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled. Started when every address is listened on and the store is read; follows reloads.
+
+        ``StartError`` for an address or directory that cannot be had. Survives what clients, origins and the disk do.
+        """
+        situation = node.situation()
+        self._settings = settings = _settings(node)
+        self._sites = Sites(situation.topology, situation.node)
+        allow_descriptors()
+        directory = Path(settings.directory)
+        lock = _lock(directory)
+        listeners: list[socket.socket] = []
+        try:
+            listeners += [await bind(address, socket.SOCK_STREAM, "content.listen") for address in settings.listen]
+            store = Store(directory, settings.size)
+            try:
+                await store.load()
+            except OSError as error:
+                raise StartError(_explain(directory, error)) from error
+            log.info("content read", answers=len(store.index), bytes=store.index.bytes, damaged=store.counts["damaged"])
+            with origin() as asks:
+                async with trio.open_nursery() as nursery:
+                    cache = Cache(situation.node, store, asks, nursery, settings.largest, self._wall)
+                    self.cache = cache
+                    await nursery.start(serve_operator, directory, cache, self.find)
+                    for listener in listeners:
+                        nursery.start_soon(
+                            self._accept, trio.socket.from_stdlib_socket(listener), situation.node, nursery
+                        )
+                    self.listening = True
+                    task_status.started()
+                    while True:
+                        await node.reloaded().wait()
+                        self._reload(node, cache)
+        finally:
+            for listener in listeners:
+                listener.close()
+            os.close(lock)
+
+    def find(self, host: str, port: int | None) -> Site | None:
+        return None if self._sites is None else self._sites.find(host, port)
+
+    def finish(self) -> bool:
+        """Take no more connections, and end those between two requests. True while others are under way."""
+        self._draining = True
+        for accepting in self._accepting:
+            accepting.cancel()
+        for connection, scope in self._connections.items():
+            if not connection.busy:
+                scope.cancel()
+        return bool(self._connections)
+
+    def status(self) -> ContentStatus | None:
+        if self.cache is None:
+            return None
+        store, counts = self.cache.store, self.cache.counts
+        outcomes = ("hit", "miss", "validated", "stale", "passed", "failed")
+        byte_counts = ("client_bytes", "origin_bytes")
+        told = {word: counts[word] for word in counts if word not in (*outcomes, *byte_counts)}
+        return ContentStatus(
+            answers=len(store.index),
+            bytes=store.index.bytes,
+            bytes_limit=store.index.limit,
+            connections=len(self._connections),
+            fetches=len(self.cache.flights),
+            requests={word: counts[word] for word in outcomes},
+            client_bytes=counts["client_bytes"],
+            origin_bytes=counts["origin_bytes"],
+            events=dict(sorted((told | store.counts | {"refused": self._refused}).items())),
+        )
+
+    def _reload(self, node: NodeHandle, cache: Cache) -> None:
+        situation = node.situation()
+        self._settings = settings = _settings(node)
+        self._sites = Sites(situation.topology, situation.node)
+        cache.largest, cache.store.index.limit = settings.largest, settings.size
+
+    async def _accept(self, listener: trio.socket.SocketType, name: str, nursery: trio.Nursery) -> None:
+        self._accepting.append(trio.CancelScope())
+        with self._accepting[-1], listener:
+            while True:
+                try:
+                    accepted, peer = await listener.accept()
+                except OSError as error:
+                    log.debug("connection not accepted", problem=str(error))
+                    await trio.sleep(RETRY)
+                    continue
+                client = ip_address(peer[0].partition("%")[0])
+                nursery.start_soon(self._serve, trio.SocketStream(accepted), client, name)
+
+    async def _serve(self, stream: trio.SocketStream, client: IPAddress, name: str) -> None:
+        assert self.cache is not None
+        assert self._settings is not None
+        async with stream:
+            if len(self._connections) >= self._settings.connections:
+                self._refused += 1
+                return
+            connection = ClientConnection(stream, client, self.cache, self.find, name, lambda: self._draining)
+            with trio.CancelScope() as scope:
+                self._connections[connection] = scope
+                try:
+                    await connection.serve()
+                finally:
+                    del self._connections[connection]
+
+
+def _settings(node: NodeHandle) -> ContentSettings:
+    situation = node.situation()
+    settings = situation.topology.nodes[situation.node].content
+    assert settings is not None, "the topology's rules see to it"
+    return settings
+
+
+def _lock(directory: Path) -> int:
+    """A descriptor that keeps other nodes out of the directory. StartError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError(_explain(directory, error)) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise StartError(f"{directory}: another node uses it; give each its own `directory:`") from None
+    return descriptor
+
+
+def _explain(directory: Path, error: OSError) -> str:
+    return f"{directory}: {error.strerror or error}; correct content.directory in the topology, or the permissions"

@@ -1,0 +1,119 @@
+"""``braid content`` against a running content proxy, and what the node shows of itself meanwhile."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from click.testing import CliRunner
+
+from braid.cli import braid
+from braid.role import StartError
+from braid.status.metrics_content import content as content_metrics
+from content.service import ContentService
+from tests.braid.fake_node import middle_status
+from tests.content.web import Proxied, Reply, handle, proxied, topology_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+URL = "http://shop.apps.example/a"
+
+
+@pytest.fixture
+async def proxy(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Proxied:
+    return await proxied(nursery, monkeypatch, tmp_path / "store")
+
+
+async def run(proxy: Proxied, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    topology = topology_of(proxy.directory, proxy.port)
+    monkeypatch.setattr("content.cli.load", lambda _file: topology)
+    command = ["content", arguments[0], *arguments[1:], "-t", "net.yaml"]
+    return await trio.to_thread.run_sync(lambda: CliRunner().invoke(braid, command))
+
+
+async def test_push_list_purge(proxy: Proxied, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    proxy.origin.reply = lambda _asked: Reply(404)
+    file = tmp_path / "page.html"
+    file.write_bytes(b"<p>hello" * 20_000)
+    pushed = await run(proxy, monkeypatch, "push", "c-1", URL, "--file", str(file), "--max-age", "99999999")
+    assert (pushed.exit_code, pushed.output) == (0, f"{URL}  160000 bytes stored\n")
+    got = await proxy.get("/a")
+    assert (got.status, got.body, got.headers["content-type"]) == (200, file.read_bytes(), "text/html")
+    assert (await proxy.get("/a", if_none_match=got.headers["etag"])).status == 304
+    assert proxy.origin.asked == []
+    listed = await run(proxy, monkeypatch, "list", "c-1", "--json")
+    (entry,) = json.loads(listed.stdout)["answers"]
+    assert (entry["url"], entry["status"], entry["bytes"], entry["vary"]) == (URL, 200, 160_000, {})
+    assert "200, 160000 bytes, fresh for" in (await run(proxy, monkeypatch, "list", "c-1")).stdout
+    assert (await run(proxy, monkeypatch, "list", "c-1", "http://other")).stdout == ""
+    assert (await run(proxy, monkeypatch, "purge", "c-1", "http://shop.", "--prefix")).output == "1 answers purged\n"
+    assert (await proxy.get("/a")).status == 404
+
+
+async def test_push_from_the_origin(proxy: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy.origin.reply = lambda asked: (
+        Reply(headers={"cache-control": "max-age=1000"}, body=b"x" * 300_000)
+        if asked.target == "/a"
+        else Reply(headers={"cache-control": "private"})
+    )
+    pushed = await run(proxy, monkeypatch, "push", "c-1", URL)
+    assert (pushed.exit_code, pushed.output) == (0, f"{URL}  300000 bytes stored\n")
+    refused = await run(proxy, monkeypatch, "push", "c-1", "http://shop.apps.example/mine")
+    assert refused.exit_code == 1
+    assert "not stored: status 200, fwd=miss; detail=private" in refused.output
+    assert len(proxy.origin.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("purge", "c-1", "http://other.example/"), 1, "no application that this node serves"),
+        (("purge", "c-1", "https://shop.apps.example/"), 1, "by http"),
+        (("purge", "c-1", "http://[x/"), 1, "no URL"),
+        (("list", "e-1"), 2, "e-1 is no content proxy; name one of: c-1"),
+    ],
+)
+async def test_what_cannot_be_done(
+    proxy: Proxied, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    done = await run(proxy, monkeypatch, *arguments)
+    assert done.exit_code == code
+    assert says in done.output
+
+
+async def test_a_node_that_does_not_run(proxy: Proxied, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    elsewhere = replace(proxy, directory=tmp_path / "none")
+    done = await run(elsewhere, monkeypatch, "list", "c-1")
+    assert done.exit_code == 3
+    assert "run this on the content proxy's host, while it runs" in done.output
+
+
+async def test_a_directory_belongs_to_one_node(proxy: Proxied) -> None:
+    topology = topology_of(proxy.directory, proxy.port)
+    with pytest.raises(StartError, match="another node uses it"):
+        await ContentService().run(handle(lambda: topology))
+
+
+async def test_the_operators_socket_is_for_its_owner(proxy: Proxied) -> None:
+    assert (proxy.directory / "operator.sock").stat().st_mode & 0o777 == 0o600
+    assert proxy.directory.stat().st_mode & 0o777 == 0o700
+
+
+async def test_status_and_metrics(proxy: Proxied) -> None:
+    proxy.origin.reply = lambda _asked: Reply(headers={"cache-control": "no-store"}, body=b"hello")
+    await proxy.get()
+    status = proxy.service.status()
+    assert status is not None
+    assert (status.answers, status.bytes_limit, status.requests["miss"]) == (0, 1_000_000_000, 1)
+    assert status.client_bytes > 5
+    shown = replace(middle_status(), role="content", content=status)
+    families = {metric.name: metric for metric in content_metrics(shown)}
+    outcomes = {sample.labels["outcome"]: sample.value for sample in families["braid_content_requests"].samples}
+    assert outcomes == status.requests
+    assert list(content_metrics(middle_status())) == []

@@ -1,0 +1,116 @@
+"""The store on a real disk: what a crash leaves, and what damage does."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from content.entry import Entry
+from content.freshness import Times
+from content.message import Head
+from content.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def opened(directory: Path, limit: int = 1 << 20) -> Store:
+    store = Store(directory, limit)
+    await store.load()
+    return store
+
+
+async def put(store: Store, key: str, body: bytes, received: float = 1.0) -> Entry:
+    id_, descriptor = store.create()
+    os.pwrite(descriptor, body, 0)
+    entry = Entry(id_, key, (), Head(200), Times(received, received), len(body), zlib.crc32(body))
+    await store.commit(entry, descriptor)
+    os.close(descriptor)
+    return entry
+
+
+async def read(store: Store, entry: Entry) -> bytes | None:
+    descriptor = await store.open(entry)
+    if descriptor is None:
+        return None
+    data = os.pread(descriptor, 1 << 20, 0)
+    os.close(descriptor)
+    return data
+
+
+def files(directory: Path) -> list[Path]:
+    return sorted(path for path in (directory / "objects").rglob("*") if path.is_file())
+
+
+async def test_a_restart_finds_what_was_stored(tmp_path: Path) -> None:
+    first = await opened(tmp_path)
+    entry = await put(first, "a", b"hello")
+    newer = await first.freshen(entry, Head(200, ((b"etag", b'"2"'),)), Times(5.0, 6.0))
+    second = await opened(tmp_path)
+    assert second.index.find("a") == [newer]
+    assert await read(second, newer) == b"hello"
+    assert second.counts["damaged"] == 0
+
+
+async def test_what_a_crash_leaves_is_removed(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    whole = await put(store, "a", b"whole")
+    id_, descriptor = store.create()
+    os.pwrite(descriptor, b"half", 0)
+    os.close(descriptor)
+    (tmp_path / "objects" / id_[:2] / f"{id_}.1234.new").write_bytes(b"half a head")
+    again = await opened(tmp_path)
+    assert [entry.key for entry in again.index] == ["a"]
+    assert {path.name for path in files(tmp_path)} == {f"{whole.id}.head", f"{whole.id}.body"}
+
+
+@pytest.mark.parametrize("part", ["head", "body", "short", "missing"])
+async def test_a_damaged_answer_is_dropped_and_counted(tmp_path: Path, part: str) -> None:
+    first = await opened(tmp_path)
+    entry, sound = await put(first, "a", b"hello"), await put(first, "b", b"sound")
+    folder = tmp_path / "objects" / entry.id[:2]
+    head, body = folder / f"{entry.id}.head", folder / f"{entry.id}.body"
+    match part:
+        case "head":
+            head.write_bytes(head.read_bytes()[:-1] + b"?")
+        case "body":
+            body.write_bytes(b"hell0")
+        case "short":
+            body.write_bytes(b"hell")
+    store = await opened(tmp_path)
+    if part == "missing":
+        body.unlink()
+    assert await read(store, sound) == b"sound"
+    found = store.index.find("a")
+    if part in ("body", "missing"):
+        assert await read(store, found[0]) is None
+    assert store.index.find("a") == []
+    assert store.counts["damaged"] == 1
+    assert len(files(tmp_path)) == 2
+
+
+async def test_the_disk_is_bounded(tmp_path: Path) -> None:
+    store = await opened(tmp_path, limit=5 * 8192)
+    for number in range(10):
+        await put(store, str(number), b"x", received=number)
+    assert [entry.key for entry in store.index] == ["9", "8", "7", "6", "5"]
+    assert len(files(tmp_path)) == 10
+    assert store.counts["evicted"] == 5
+    smaller = await opened(tmp_path, limit=2 * 8192)
+    assert [entry.key for entry in smaller.index] == ["9", "8"]
+
+
+async def test_what_is_read_stays_readable(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    entry = await put(store, "a", b"hello")
+    descriptor = await store.open(entry)
+    assert descriptor is not None
+    await store.purge([entry])
+    assert files(tmp_path) == []
+    assert os.pread(descriptor, 10, 0) == b"hello"
+    os.close(descriptor)
+    assert await read(store, entry) is None
+    assert store.counts["damaged"] == 0

@@ -1,0 +1,49 @@
+"""Content proxies: that what they serve is there, can be reached, and fits the disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from topology.model import Protocol, Role
+
+if TYPE_CHECKING:
+    from topology.problem import Key
+    from topology.schema import ContentShape
+    from topology.shape import Draft
+
+
+def check(draft: Draft) -> None:
+    for name, node in draft.document.nodes.items():
+        if node.content is not None:
+            key: Key = ("nodes", name, "content")
+            _applications(draft, key, node.content)
+            _edges(draft, key, node.content)
+            if node.content.largest_mb * 2 > node.content.size_mb:
+                message = f"{node.content.largest_mb} MB for one answer, {node.content.size_mb} MB for all"
+                draft.report.add((*key, "largest_mb"), message, "make it at most half of size_mb")
+            for position, address in enumerate(node.content.listen):
+                if address in node.content.listen[:position]:
+                    draft.report.add((*key, "listen", position), f"{address} is written twice", "keep one")
+
+
+def _applications(draft: Draft, key: Key, content: ContentShape) -> None:
+    known = draft.document.applications
+    for position, name in enumerate(content.applications):
+        place = (*key, "applications", position)
+        if name in content.applications[:position]:
+            draft.report.add(place, f"{name} is written twice", "keep the first")
+        elif name not in known:
+            if not draft.is_broken("applications", name):
+                draft.report.add(place, f"unknown application {name}", f"use one of {', '.join(known) or 'none yet'}")
+        elif all(ports.protocol not in (Protocol.TCP, Protocol.ANY) for ports in known[name].ports):
+            draft.report.add(place, f"{name} has no TCP port, so no HTTP", "remove it, or add its port")
+
+
+def _edges(draft: Draft, key: Key, content: ContentShape) -> None:
+    regions = draft.document.regions
+    known = [name for name, region in regions.items() if region.role is Role.EDGE]
+    for position, name in enumerate(content.edges or ()):
+        found = regions.get(name)
+        if (found is None and not draft.is_broken("regions", name)) or (found and found.role is not Role.EDGE):
+            remedy = f"use edge regions: {', '.join(known) or 'there is none yet'}"
+            draft.report.add((*key, "edges", position), f"{name} is no edge region", remedy)
