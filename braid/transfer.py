@@ -1,0 +1,286 @@
+"""Messages of the connection transfer protocol, between a gateway and a content proxy: typed, versioned, decoded once.
+
+They are control messages and travel inside sessions, so they are authentic and never come twice; they may be lost and
+overtake each other. Whatever is sent again has the same id and means the same. Integers are big-endian.
+
+::
+
+     0 version 1 (= 1) | 1 kind 1 | 2 length 2 (of the whole message) | 4 id 16 | 20 body
+
+    16 TRANSFER_REQUEST  20 deadline 2 (ms) | 22 numbers 8 | 30 isn pair 8 | 38 content length 2 (1..1024)
+                         40 content | record
+    17 TRANSFER_ACCEPT   20 lease 2 (ms) | 22 numbers 8
+    18 TRANSFER_REFUSE   20 reason 1
+    19 TRANSFER_COMMIT   (nothing)
+    20 TERMINATE         20 how 1 | 21 sequence 4
+    21 TERMINATED        20 done 1 (0 or 1)
+    22 TRANSFER_ABORT    20 reason 1
+    23 RETURN            20 numbers 8 | record
+    24 RETURNED          20 done 1 (0 or 1)
+
+    numbers: next byte to send 4 | next byte to receive 4, of the connection's end at the VIP
+
+A record is that of ``TcpRecord``, which whoever builds the socket decodes; what was held of the client's request is its
+unread queue. What does not fit into one message is not transferred: the origin serves it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from braid.errors import BadPacket
+from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, BAD_VERSION, MAX_MESSAGE, SHORT
+
+VERSION = 1
+ID = 16
+MOST_CONTENT = 1024
+REQUEST, ACCEPT, REFUSE, COMMIT, TERMINATE, TERMINATED, ABORT, RETURN, RETURNED = range(16, 25)
+
+_HEAD = struct.Struct("!BBH16s")
+_REQUEST = struct.Struct("!H4IH")
+_ACCEPT = struct.Struct("!H2I")
+_TERMINATE = struct.Struct("!BI")
+_NUMBERS = struct.Struct("!2I")
+MOST_HELD = MAX_MESSAGE - _HEAD.size - _REQUEST.size
+"""Bytes of content and record together."""
+
+
+class Reason(IntEnum):
+    """Why a connection is not transferred."""
+
+    CONTENT = 1
+    """It is not stored, or may not be served."""
+    NOT_DELEGATED = 2
+    """The proxy may build no sockets for this address or name."""
+    BUSY = 3
+    SOCKET = 4
+    """The kernel refuses it."""
+    STALE = 5
+    """Too late: the deadline, the lease or the other side's patience is over."""
+    MISMATCH = 6
+    """The proxy's numbers are not those of the device's record."""
+    DRAINING = 7
+    UNKNOWN = 8
+    """The id is not known, or not any more."""
+
+
+class How(IntEnum):
+    """How the server's side of the connection is to end."""
+
+    FIN = 1
+    RST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Sequence numbers of the connection's end at the VIP, 32 bits. ``receive_next`` is what the server expects: what
+    was held of the client's request lies behind it."""
+
+    send_next: int
+    receive_next: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequest:
+    id: bytes
+    deadline: int
+    """Milliseconds from now on in which an answer is of use."""
+    numbers: Numbers
+    isns: tuple[int, int]
+    """Initial sequence numbers of the client and of our side."""
+    content: bytes
+    """What the client asks for: the key of the content."""
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAccept:
+    """The socket is built and cannot emit yet."""
+
+    id: bytes
+    lease: int
+    """Milliseconds after which it goes without a COMMIT."""
+    numbers: Numbers
+    """Of the socket that was built."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRefuse:
+    id: bytes
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class TransferCommit:
+    """Packets of the client go to the proxy from now on."""
+
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """The proxy has taken over; also what a COMMIT is acknowledged by."""
+
+    id: bytes
+    how: How
+    sequence: int
+    """Next byte that the server expects of the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    id: bytes
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAbort:
+    id: bytes
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """The connection goes back; the proxy's socket is frozen."""
+
+    id: bytes
+    numbers: Numbers
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    id: bytes
+    done: bool
+    """False: the gateway cannot take it, and the proxy keeps it."""
+
+
+TransferMessage = (
+    TransferRequest | TransferAccept | TransferRefuse | TransferCommit | Terminate | Terminated | TransferAbort
+    | Return | Returned
+)  # fmt: skip
+
+
+def fits(content: bytes, record: bytes) -> bool:
+    """Whether a connection with this much of its request held can be transferred."""
+    return 1 <= len(content) <= MOST_CONTENT and len(content) + len(record) <= MOST_HELD
+
+
+def encode(message: TransferMessage) -> bytes:
+    """Raises ``ValueError`` for a field that is out of range or too long."""
+    if len(message.id) != ID:
+        raise ValueError(f"an id has {ID} bytes, not {len(message.id)}")
+    try:
+        kind, body = _body(message)
+    except struct.error as error:
+        raise ValueError(f"{type(message).__name__}: {error}") from error
+    length = _HEAD.size + len(body)
+    if length > MAX_MESSAGE:
+        raise ValueError(f"{type(message).__name__} of {length} bytes: at most {MAX_MESSAGE} fit")
+    return _HEAD.pack(VERSION, kind, length, message.id) + body
+
+
+def _body(message: TransferMessage) -> tuple[int, bytes]:
+    match message:
+        case TransferRequest():
+            if not 1 <= len(message.content) <= MOST_CONTENT:
+                raise ValueError(f"a content id has 1 to {MOST_CONTENT} bytes")
+            numbers = message.numbers
+            fixed = _REQUEST.pack(
+                message.deadline, numbers.send_next, numbers.receive_next, *message.isns, len(message.content)
+            )
+            return REQUEST, fixed + message.content + message.record
+        case TransferAccept():
+            return ACCEPT, _ACCEPT.pack(message.lease, message.numbers.send_next, message.numbers.receive_next)
+        case TransferRefuse():
+            return REFUSE, bytes([message.reason])
+        case TransferCommit():
+            return COMMIT, b""
+        case Terminate():
+            return TERMINATE, _TERMINATE.pack(message.how, message.sequence)
+        case Terminated():
+            return TERMINATED, bytes([message.done])
+        case TransferAbort():
+            return ABORT, bytes([message.reason])
+        case Return():
+            return RETURN, _NUMBERS.pack(message.numbers.send_next, message.numbers.receive_next) + message.record
+        case Returned():
+            return RETURNED, bytes([message.done])
+
+
+def decode(data: bytes) -> TransferMessage:
+    """Raises ``BadPacket`` and nothing else; every accepted input is what ``encode`` gives for the result."""
+    if len(data) < _HEAD.size:
+        raise BadPacket(SHORT)
+    version, kind, length, id_ = _HEAD.unpack_from(data)
+    if version != VERSION:
+        raise BadPacket(BAD_VERSION)
+    if length != len(data) or length > MAX_MESSAGE:
+        raise BadPacket(BAD_LENGTH)
+    body = data[_HEAD.size :]
+    match kind:
+        case 16:
+            return _request(id_, body)
+        case 17:
+            lease, *numbers = _unpack(_ACCEPT, body)
+            return TransferAccept(id_, lease, Numbers(*numbers))
+        case 18:
+            return TransferRefuse(id_, _reason(body))
+        case 19:
+            if body:
+                raise BadPacket(BAD_LENGTH)
+            return TransferCommit(id_)
+        case 20:
+            how, sequence = _unpack(_TERMINATE, body)
+            if how not in (How.FIN, How.RST):
+                raise BadPacket(BAD_FIELD)
+            return Terminate(id_, How(how), sequence)
+        case 21:
+            return Terminated(id_, _flag(body))
+        case 22:
+            return TransferAbort(id_, _reason(body))
+        case 23:
+            if len(body) < _NUMBERS.size:
+                raise BadPacket(SHORT)
+            return Return(id_, Numbers(*_NUMBERS.unpack_from(body)), body[_NUMBERS.size :])
+        case 24:
+            return Returned(id_, _flag(body))
+        case _:
+            raise BadPacket(BAD_KIND)
+
+
+def _request(id_: bytes, body: bytes) -> TransferRequest:
+    if len(body) < _REQUEST.size:
+        raise BadPacket(SHORT)
+    deadline, send_next, receive_next, client, ours, length = _REQUEST.unpack_from(body)
+    content = body[_REQUEST.size : _REQUEST.size + length]
+    if not 1 <= length <= MOST_CONTENT:
+        raise BadPacket(BAD_FIELD)
+    if len(content) != length:
+        raise BadPacket(SHORT)
+    record = body[_REQUEST.size + length :]
+    return TransferRequest(id_, deadline, Numbers(send_next, receive_next), (client, ours), content, record)
+
+
+def _unpack(shape: struct.Struct, body: bytes) -> tuple[int, ...]:
+    if len(body) != shape.size:
+        raise BadPacket(BAD_LENGTH)
+    return shape.unpack(body)
+
+
+def _reason(body: bytes) -> Reason:
+    if len(body) != 1:
+        raise BadPacket(BAD_LENGTH)
+    if body[0] not in Reason.__members__.values():
+        raise BadPacket(BAD_FIELD)
+    return Reason(body[0])
+
+
+def _flag(body: bytes) -> bool:
+    if len(body) != 1:
+        raise BadPacket(BAD_LENGTH)
+    if body[0] > 1:
+        raise BadPacket(BAD_FIELD)
+    return body == b"\1"

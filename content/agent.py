@@ -1,0 +1,282 @@
+"""The content proxy's side of the transfer protocol (``braid.transfer``). Pure: messages and times in, commands out.
+
+::
+
+    (nothing) --request--> CONSIDERED --accept--> ACCEPTED --commit--> SERVING --give back--> RETURNING
+                               |                     |                   ^                     |     |
+                               | refuse, deadline    | abort, lease      +-- the gateway does -+     | returned
+                               v                     v                       not take it             v
+                             ENDED                 ENDED                                           ENDED
+
+A socket that was built for a request cannot emit until ``Start``; ``Discard`` closes it in silence. What was said to a
+request is said again when it comes again, also when the transfer has ended, for as long as it is remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from braid.transfer import (
+    How,
+    Reason,
+    Return,
+    Returned,
+    Terminate,
+    Terminated,
+    TransferAbort,
+    TransferAccept,
+    TransferCommit,
+    TransferMessage,
+    TransferRefuse,
+    TransferRequest,
+)
+
+if TYPE_CHECKING:
+    from braid.transfer import Numbers
+
+LEASE = 1.0
+"""Seconds that a built socket waits for its COMMIT."""
+RESEND = 0.01
+SLOWEST_RESEND = 0.16
+RETURN_FOR = 2.0
+"""Seconds in which the gateway has to take a connection back."""
+REMEMBER = 10.0
+MOST = 10_000
+FOREVER = float("inf")
+
+
+class State(Enum):
+    CONSIDERED = "considered"
+    ACCEPTED = "accepted"
+    SERVING = "serving"
+    RETURNING = "returning"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    peer: int
+    message: TransferMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Consider:
+    """Can it be served? The caller answers by ``accept``, with the socket built, or ``refuse``."""
+
+    peer: int
+    request: TransferRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The client's packets come here now: let the socket go, and serve."""
+
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Close the socket; nobody hears of it."""
+
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepOn:
+    """The gateway does not take the connection back: go on with it here, or reset the client."""
+
+    id: bytes
+
+
+Command = Send | Consider | Start | Discard | KeepOn
+
+
+@dataclass(slots=True)
+class _Transfer:
+    peer: int
+    request: TransferRequest
+    state: State
+    due: float
+    """When something has to be sent again, or is over."""
+    answer: TransferMessage | None = None
+    """What was said to the request."""
+    terminate: Terminate | None = None
+    """Said until it is acknowledged."""
+    returning: Return | None = None
+    returning_since: float = 0.0
+    pause: float = RESEND
+
+
+class ProxyAgent:
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        """``requests``, ``accepted``, ``served``, ``returned``, ``expired``, ``aborted``, ``stray``."""
+        self._transfers: dict[bytes, _Transfer] = {}
+
+    def __len__(self) -> int:
+        return len(self._transfers)
+
+    def state(self, id_: bytes) -> State | None:
+        found = self._transfers.get(id_)
+        return found.state if found else None
+
+    def receive(self, peer: int, message: TransferMessage, now: float) -> list[Command]:
+        transfer = self._transfers.get(message.id)
+        if transfer is not None and transfer.peer != peer:
+            self._count("stray")
+            return []
+        match message:
+            case TransferRequest():
+                return self._request(peer, message, transfer, now)
+            case TransferCommit():
+                return self._commit(peer, message, transfer, now)
+            case TransferAbort() if transfer is not None:
+                return self._abort(transfer, now)
+            case Terminated() if transfer is not None:
+                return self._terminated(transfer, now)
+            case Returned() if transfer is not None:
+                return self._returned(transfer, message, now)
+            case _:
+                self._count("stray")
+                return []
+
+    def accept(self, id_: bytes, numbers: Numbers, now: float) -> list[Command]:
+        """The socket is built, frozen, with these numbers. It goes at once if the request is over by now."""
+        transfer = self._transfers.get(id_)
+        if transfer is None or transfer.state is not State.CONSIDERED:
+            return [Discard(id_)]
+        self._count("accepted")
+        transfer.state, transfer.due = State.ACCEPTED, now + LEASE
+        transfer.answer = TransferAccept(id_, round(LEASE * 1000), numbers)
+        return [Send(transfer.peer, transfer.answer)]
+
+    def refuse(self, id_: bytes, reason: Reason, now: float) -> list[Command]:
+        transfer = self._transfers.get(id_)
+        if transfer is None or transfer.state is not State.CONSIDERED:
+            return []
+        self._count(f"refused/{reason.name.lower()}")
+        transfer.answer = TransferRefuse(id_, reason)
+        self._end(transfer, now)
+        return [Send(transfer.peer, transfer.answer)]
+
+    def give_back(self, id_: bytes, numbers: Numbers, record: bytes, now: float) -> list[Command]:
+        """The socket is frozen, and its next request is for the origin."""
+        transfer = self._transfers[id_]
+        transfer.state, transfer.returning_since = State.RETURNING, now
+        transfer.returning = Return(id_, numbers, record)
+        transfer.pause = RESEND
+        transfer.due = now + RESEND
+        return [Send(transfer.peer, transfer.returning)]
+
+    def end(self, id_: bytes, now: float) -> None:
+        """The client's connection is over."""
+        transfer = self._transfers.get(id_)
+        if transfer is not None and transfer.state is State.SERVING:
+            self._end(transfer, now)
+
+    def handle_timeout(self, now: float) -> list[Command]:
+        commands: list[Command] = []
+        for id_, transfer in list(self._transfers.items()):
+            if transfer.due > now:
+                continue
+            match transfer.state:
+                case State.CONSIDERED:
+                    # Whoever asked has given up; what is still being built for it is discarded when it is there.
+                    self._end(transfer, now)
+                    transfer.answer = TransferRefuse(id_, Reason.STALE)
+                case State.ACCEPTED:
+                    self._count("expired")
+                    self._end(transfer, now)
+                    transfer.answer = TransferRefuse(id_, Reason.STALE)
+                    commands.append(Discard(id_))
+                case State.SERVING if transfer.terminate is not None:
+                    self._wait(transfer, now)
+                    commands.append(Send(transfer.peer, transfer.terminate))
+                case State.SERVING:
+                    transfer.due = FOREVER
+                case State.RETURNING if now - transfer.returning_since >= RETURN_FOR:
+                    commands += self._keep(transfer)
+                case State.RETURNING:
+                    self._wait(transfer, now)
+                    if transfer.terminate is not None:
+                        commands.append(Send(transfer.peer, transfer.terminate))
+                    if transfer.returning is not None:
+                        commands.append(Send(transfer.peer, transfer.returning))
+                case State.ENDED:
+                    del self._transfers[id_]
+        return commands
+
+    def next_timeout(self) -> float:
+        return min((transfer.due for transfer in self._transfers.values()), default=FOREVER)
+
+    def _request(self, peer: int, request: TransferRequest, transfer: _Transfer | None, now: float) -> list[Command]:
+        if transfer is not None:
+            return [] if transfer.answer is None else [Send(peer, transfer.answer)]
+        self._count("requests")
+        if len(self._transfers) >= MOST:
+            self._count("refused/busy")
+            return [Send(peer, TransferRefuse(request.id, Reason.BUSY))]
+        due = now + request.deadline / 1000
+        self._transfers[request.id] = _Transfer(peer, request, State.CONSIDERED, due)
+        return [Consider(peer, request)]
+
+    def _commit(self, peer: int, commit: TransferCommit, transfer: _Transfer | None, now: float) -> list[Command]:
+        if transfer is None or transfer.state in (State.CONSIDERED, State.ENDED):
+            if transfer is not None and transfer.terminate is not None:
+                # Served, and over already, before the gateway knows that it began.
+                return [Send(peer, transfer.terminate)]
+            return [Send(peer, TransferAbort(commit.id, Reason.STALE))]
+        if transfer.state is not State.ACCEPTED:
+            return [] if transfer.terminate is None else [Send(peer, transfer.terminate)]
+        self._count("served")
+        transfer.state, transfer.pause = State.SERVING, RESEND
+        transfer.due = now + RESEND
+        transfer.terminate = Terminate(commit.id, How.FIN, transfer.request.numbers.receive_next)
+        return [Start(commit.id), Send(peer, transfer.terminate)]
+
+    def _abort(self, transfer: _Transfer, now: float) -> list[Command]:
+        match transfer.state:
+            case State.CONSIDERED | State.ACCEPTED:
+                self._count("aborted")
+                built = transfer.state is State.ACCEPTED
+                self._end(transfer, now)
+                transfer.answer = TransferRefuse(transfer.request.id, Reason.STALE)
+                return [Discard(transfer.request.id)] if built else []
+            case State.SERVING | State.RETURNING:
+                # The gateway has forgotten it. The client's packets come here as long as they are steered here.
+                transfer.terminate = None
+                return []
+            case State.ENDED:
+                return []
+
+    def _terminated(self, transfer: _Transfer, now: float) -> list[Command]:
+        transfer.terminate = None
+        if transfer.state is State.SERVING:
+            transfer.due = FOREVER
+        return []
+
+    def _returned(self, transfer: _Transfer, returned: Returned, now: float) -> list[Command]:
+        if transfer.state is not State.RETURNING:
+            return []
+        if not returned.done:
+            return self._keep(transfer)
+        self._count("returned")
+        self._end(transfer, now)
+        return [Discard(transfer.request.id)]
+
+    def _keep(self, transfer: _Transfer) -> list[Command]:
+        transfer.state, transfer.returning = State.SERVING, None
+        transfer.due = FOREVER
+        return [KeepOn(transfer.request.id)]
+
+    def _wait(self, transfer: _Transfer, now: float) -> None:
+        transfer.pause = min(transfer.pause * 1.5, SLOWEST_RESEND)
+        transfer.due = now + transfer.pause
+
+    def _end(self, transfer: _Transfer, now: float) -> None:
+        transfer.state, transfer.due = State.ENDED, now + REMEMBER
+
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1

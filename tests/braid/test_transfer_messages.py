@@ -1,0 +1,137 @@
+"""Messages of the transfer protocol: golden vectors, round trips, and bytes of all kinds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from braid.errors import BadPacket
+from braid.messages import MAX_MESSAGE
+from braid.transfer import (
+    MOST_CONTENT,
+    MOST_HELD,
+    How,
+    Numbers,
+    Reason,
+    Return,
+    Returned,
+    Terminate,
+    Terminated,
+    TransferAbort,
+    TransferAccept,
+    TransferCommit,
+    TransferMessage,
+    TransferRefuse,
+    TransferRequest,
+    decode,
+    encode,
+    fits,
+)
+
+ID = bytes(range(16))
+NUMBERS = Numbers(0x01020304, 0xFFFFFFFF)
+GOLDEN: dict[str, TransferMessage] = {
+    "request": TransferRequest(ID, 100, NUMBERS, (7, 8), b"http://shop.apps.example/a", b"record"),
+    "accept": TransferAccept(ID, 1000, NUMBERS),
+    "refuse": TransferRefuse(ID, Reason.CONTENT),
+    "commit": TransferCommit(ID),
+    "terminate": Terminate(ID, How.FIN, 0xFFFFFFFF),
+    "terminated": Terminated(ID, True),
+    "abort": TransferAbort(ID, Reason.STALE),
+    "return": Return(ID, NUMBERS, b"record"),
+    "returned": Returned(ID, False),
+}
+VECTORS = dict(
+    line.split(": ", 1)
+    for line in (Path(__file__).parents[1] / "vectors" / "transfer.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+)
+
+words = st.integers(0, 2**32 - 1)
+shorts = st.integers(0, 2**16 - 1)
+ids = st.binary(min_size=16, max_size=16)
+numbers = st.builds(Numbers, words, words)
+reasons = st.sampled_from(Reason)
+records = st.binary(max_size=200)
+messages: st.SearchStrategy[TransferMessage] = st.one_of(
+    st.builds(
+        TransferRequest, ids, shorts, numbers, st.tuples(words, words), st.binary(min_size=1, max_size=300), records
+    ),
+    st.builds(TransferAccept, ids, shorts, numbers),
+    st.builds(TransferRefuse, ids, reasons),
+    st.builds(TransferCommit, ids),
+    st.builds(Terminate, ids, st.sampled_from(How), words),
+    st.builds(Terminated, ids, st.booleans()),
+    st.builds(TransferAbort, ids, reasons),
+    st.builds(Return, ids, numbers, records),
+    st.builds(Returned, ids, st.booleans()),
+)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden(name: str) -> None:
+    assert encode(GOLDEN[name]).hex() == VECTORS[name].replace(" ", "")
+    assert decode(bytes.fromhex(VECTORS[name])) == GOLDEN[name]
+
+
+def test_every_vector_is_tested() -> None:
+    assert VECTORS.keys() == GOLDEN.keys()
+
+
+@given(messages)
+def test_what_is_written_is_read(message: TransferMessage) -> None:
+    assert decode(encode(message)) == message
+
+
+@given(st.binary(max_size=80))
+def test_only_bad_packet_escapes(data: bytes) -> None:
+    with pytest.raises(BadPacket):
+        decode(data)
+
+
+@given(messages, st.integers(0, 400), st.integers(1, 255))
+def test_what_is_accepted_is_what_would_be_written(message: TransferMessage, position: int, change: int) -> None:
+    data = bytearray(encode(message))
+    data[position % len(data)] ^= change
+    try:
+        changed = decode(bytes(data))
+    except BadPacket:
+        return
+    assert encode(changed) == bytes(data)
+
+
+@given(messages, st.integers(1, 60))
+def test_cut_and_lengthened_ones_are_refused(message: TransferMessage, count: int) -> None:
+    data = encode(message)
+    for wrong in (data[:-count], data + bytes(count)):
+        with pytest.raises(BadPacket):
+            decode(wrong)
+
+
+def test_a_request_fits_into_one_message() -> None:
+    content = b"c" * 100
+    record = bytes(MOST_HELD - 100)
+    assert fits(content, record)
+    assert len(encode(TransferRequest(ID, 1, NUMBERS, (0, 0), content, record))) == MAX_MESSAGE
+    assert not fits(content, record + b"x")
+    assert not fits(b"", b"")
+    assert not fits(bytes(MOST_CONTENT + 1), b"")
+    with pytest.raises(ValueError, match="at most"):
+        encode(TransferRequest(ID, 1, NUMBERS, (0, 0), content, record + b"x"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        TransferCommit(b"short"),
+        TransferAccept(ID, 1 << 16, NUMBERS),
+        TransferAccept(ID, 1, Numbers(-1, 0)),
+        TransferRequest(ID, 1, NUMBERS, (0, 0), b"", b""),
+    ],
+)
+def test_fields_out_of_range(message: TransferMessage) -> None:
+    with pytest.raises(ValueError, match=r"id|format|argument|content"):
+        encode(message)
