@@ -52,6 +52,8 @@ class EdgeApplication:
     set: int
     gateways: tuple[int, ...]
     """In order of preference; the first usable one gets new flows."""
+    cookies: bool = False
+    """SYNs are answered here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class GatewayApplication:
     targets: tuple[TargetChoice, ...]
     mode: str = "nat"
     """``nat`` or ``fast-path``, for TCP."""
+    cookies_at_edge: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class NodeHandle:
     """An event that is set at the next change of links, topology or draining."""
     reloaded: Callable[[], trio.Event]
     """An event that is set when the topology is next replaced."""
-    set_syn_keys: Callable[[int, list[tuple[int, bytes]]], None]
+    set_syn_keys: Callable[[int, list[tuple[int, bytes]], list[int]], None]
     """As the core's."""
     draining: Callable[[], bool]
     ready: Callable[[], bool]

@@ -81,9 +81,10 @@ class Core:
 
         ValueError names what is wrong; the state before stays.
         """
-    def set_syn_keys(self, current: int, keys: list[tuple[int, bytes]]) -> None:
-        """Gateway: SYN cookies are made with the key of period ``current``, and believed with those of it, the one
-        before and the one after. Keys have 16 bytes. Without keys no SYN to a fast-path application is answered.
+    def set_syn_keys(self, current: int, keys: list[tuple[int, bytes]], gateways: list[int]) -> None:
+        """SYN cookies are made with the key of period ``current``, and believed with those of it, the one before and
+        the one after. Keys have 16 bytes. Without keys a gateway answers no SYN to a fast-path application, and an edge
+        leaves SYNs to the gateway. At an edge they are the keys of these gateways; a gateway names none.
         """
     def initiate(self, peer: int, adjacent: bool, peer_static: bytes, certificate: bytes) -> None:
         """Sends one handshake initiation, to the neighbour or along all paths to the peer. To retry, call again."""

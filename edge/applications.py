@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from braid.candidates import fixed_copies, has_target, set_number
 from braid.desired import EdgeApplication, EdgePolicy
 from braid.plan import port_matches
+from topology.model import CookiePlace
 from topology.vips import vip_for
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def edge_policy(topology: Topology, edge: str, numbers: AppNumbers) -> EdgePolic
                 ports=port_matches(application.ports),
                 set=set_number(application, numbers),
                 gateways=tuple(gateway.number for gateway in gateways_of(topology, application)),
+                cookies=application.cookie_at is CookiePlace.EDGE,
             )
             for application in topology.applications.values()
             if (vips := vip_for(topology, edge, application.name))

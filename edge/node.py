@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from braid import cookie_service
 from braid.readiness import neighbour_check, peer_check
 from edge.applications import edge_policy, peers_of, targets_of
 from edge.report import Meters, send_reports
@@ -53,9 +54,12 @@ class Edge:
         """Readiness is computed when it is asked for."""
 
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Measure itself and report to the DNS nodes. Started at once; never returns."""
-        task_status.started()
-        await send_reports(node, self._meters, self._rng.getrandbits(32))
+        """Change the keys of SYN cookies, measure itself, report to the DNS nodes. Started with the first keys; never
+        returns."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(cookie_service.run, node)
+            task_status.started()
+            await send_reports(node, self._meters, self._rng.getrandbits(32))
 
     def targets(self, topology: Topology, node: str) -> tuple[TargetStatus, ...]:
         return ()

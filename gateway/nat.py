@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from braid.candidates import fixed_copies, has_target, set_number
 from braid.desired import GatewayApplication, GatewayPolicy, GatewayVip, ProxiedApplication, TargetChoice
 from braid.plan import port_matches
-from topology.model import ServiceMode
+from topology.model import CookiePlace, ServiceMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +67,7 @@ def gateway_policy(
                     for target in application.targets
                 ),
                 mode=application.mode.value,
+                cookies_at_edge=application.cookie_at is CookiePlace.EDGE,
             )
             for application in served(topology, gateway)
             if application.mode is not ServiceMode.PROXY

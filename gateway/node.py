@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from braid import cookie_service
 from braid.readiness import neighbour_check
 from braid.status.snapshot import Check, TargetStatus
-from gateway import cookie_service
 from gateway.health import HealthService
 from gateway.nat import captured, gateway_policy, peers_of, served, targets_of
 from gateway.proxy import show

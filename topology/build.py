@@ -165,6 +165,7 @@ def _application(name: str, shape: ApplicationShape, gateways: tuple[str, ...]) 
         fallback=shape.fallback,
         check=_check(shape.check, check_port(shape)),
         proxy=None if shape.proxy is None else _proxy(shape.proxy, targets),
+        cookie_at=shape.cookie_at,
     )
 
 

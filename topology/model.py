@@ -53,6 +53,14 @@ class ServiceMode(StrEnum):
     """Connections end in the gateway's own TCP stack, and an application proxy makes those to the servers."""
 
 
+class CookiePlace(StrEnum):
+    """Where SYNs to an application of mode ``fast-path`` are answered."""
+
+    GATEWAY = "gateway"
+    EDGE = "edge"
+    """One round trip from client to edge, and a flood of SYNs never enters the overlay."""
+
+
 class Fallback(StrEnum):
     """What DNS answers while no edge can carry an application."""
 
@@ -207,6 +215,7 @@ class Application:
     fallback: Fallback = Fallback.ALL
     proxy: ProxySettings | None = None
     """There when the mode is ``proxy``."""
+    cookie_at: CookiePlace = CookiePlace.GATEWAY
 
     @property
     def copies(self) -> int:

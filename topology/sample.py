@@ -115,6 +115,7 @@ applications:
     gateways: [gw-central]                          # in order of preference; without this key all of them
     copies: 2                                       # disjoint paths that each packet takes, always
     mode: nat                                       # or fast-path (SYN cookies), or proxy, see `web`
+    # cookie_at: edge                               # with fast-path: SYNs are answered there, see docs/topology.md
     fallback: all                                   # DNS while no edge can carry it: all VIPs, or none
     check: {kind: http, port: 80, path: /health, interval: 2, timeout: 1, rise: 2, fall: 2}
   backup:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from topology.model import (
     CheckKind,
     ClientSubnetUse,
+    CookiePlace,
     Fallback,
     IPAddress,
     IPNetwork,
@@ -214,6 +215,7 @@ Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Cost = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 RoleName = Annotated[Role, PlainValidator(lambda value: _one_of(Role, value))]
 ModeName = Annotated[ServiceMode, PlainValidator(lambda value: _one_of(ServiceMode, value))]
+CookiePlaceName = Annotated[CookiePlace, PlainValidator(lambda value: _one_of(CookiePlace, value))]
 Record = Annotated[str, PlainValidator(_record)]
 Secret = Annotated[bytes, PlainValidator(_secret)]
 SubnetUse = Annotated[ClientSubnetUse, PlainValidator(lambda value: _one_of(ClientSubnetUse, value))]
@@ -364,6 +366,7 @@ class ApplicationShape(Shape):
     spread: Any = None
     diverse: Any = None
     mode: ModeName = ServiceMode.NAT
+    cookie_at: CookiePlaceName = CookiePlace.GATEWAY
     fallback: FallbackName = Fallback.ALL
     check: CheckShape = CheckShape()
     proxy: ProxyShape | None = None

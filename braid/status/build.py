@@ -29,6 +29,8 @@ from topology.model import Application, Node, NodeNumber, Role, Topology
 Json = Mapping[str, Any]
 Counters = TypeVar("Counters", FastPathStatus, NatStatus, OffloadStatus, Recovery, RecoveryWindow, RelayStatus)
 
+SERVING = (Role.EDGE, Role.GATEWAY)
+"""Roles that answer clients' SYNs by cookie."""
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6", 132: "sctp"}
 
 
@@ -63,7 +65,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         applications=_applications(topology, node, sessions, paths, nat, names, facts),
         redundancy=facts.redundancy,
         nat=_counters(NatStatus, nat) if node.role is Role.GATEWAY else None,
-        fast_path=_counters(FastPathStatus, core.get("fast_path") or {}) if node.role is Role.GATEWAY else None,
+        fast_path=_counters(FastPathStatus, core.get("fast_path") or {}) if node.role in SERVING else None,
         relay=_counters(RelayStatus, core.get("relay", {})) if node.role is Role.INTERMEDIATE else None,
         drops=dict(sorted(core.get("drops", {}).items())),
         fragmented=core.get("fragmented", 0),

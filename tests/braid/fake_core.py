@@ -74,8 +74,8 @@ class FakeCore:
         self.desired = json.loads(desired)
         self.configured += 1
 
-    def set_syn_keys(self, current: int, keys: list[tuple[int, bytes]]) -> None:
-        self.syn_keys = (current, keys)
+    def set_syn_keys(self, current: int, keys: list[tuple[int, bytes]], gateways: list[int]) -> None:
+        self.syn_keys = (current, keys, gateways)
 
     def initiate(self, peer: int, adjacent: bool, peer_static: bytes, certificate: bytes) -> None:
         self.initiations.append((peer, adjacent))

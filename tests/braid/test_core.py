@@ -51,6 +51,7 @@ def test_desired_state_of_an_edge_has_the_shape_the_core_takes() -> None:
                     "ports": [["tcp", 80, 80], ["icmp", 0, 65535]],
                     "set": 2,
                     "gateways": [31, 32],
+                    "cookies": False,
                 }
             ]
         },
@@ -79,6 +80,7 @@ def test_desired_state_of_a_gateway_has_the_shape_the_core_takes() -> None:
                     "set": 2,
                     "targets": [{"address": "10.93.0.10", "port": None, "weight": 1, "healthy": True}],
                     "mode": "fast-path",
+                    "cookies_at_edge": False,
                 }
             ],
             "snat": ["10.93.0.128/30", "fd93::1:0/126"],

@@ -7,8 +7,8 @@ from ipaddress import ip_address
 
 import pytest
 
+from braid.cookies import PERIOD, next_change, period_key, period_keys
 from dns.siphash import siphash24
-from gateway.cookies import PERIOD, next_change, period_key, period_keys
 from tests.dataplane.vectors import Case, cases
 
 SIZES = (536, 1220, 1300, 1340, 1360, 1380, 1440, 8900)

@@ -57,7 +57,7 @@ class Node:
             send_control=lambda _name, _message: False,
             changed=trio.Event,
             reloaded=lambda: self.reload,
-            set_syn_keys=lambda _current, _keys: None,
+            set_syn_keys=lambda _current, _keys, _gateways: None,
             draining=lambda: False,
             ready=lambda: True,
             traffic=dict,

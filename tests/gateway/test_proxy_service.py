@@ -77,7 +77,7 @@ class Node:
             draining=lambda: False,
             ready=lambda: True,
             traffic=dict,
-            set_syn_keys=lambda _current, _keys: None,
+            set_syn_keys=lambda _current, _keys, _gateways: None,
         )
 
     async def connect(self, port: int = 80) -> trio.SocketStream:

@@ -159,7 +159,15 @@ MEANING = [
     case("same listener", "n-1: {", 'n-1: {status: "192.0.2.2:7480", ', "nodes.n-1.status", "m-1, too", "another port"),
     case("secret of an edge", "{role: edge}", EDGE_SECRET, "regions.e.cookie_secret", "role gateway", "remove"),
     case("unknown mode", "gateways: [g]", "mode: fast", "A.mode", "not accepted", "nat or fast-path"),
-    case("cookies at the edge", "gateways: [g]", "cookie_at: edge", "A.cookie_at", "unknown", "known here"),
+    case("cookies of another mode", "gateways: [g]", "cookie_at: edge", "A.cookie_at", "mode is nat", "fast-path"),
+    case(
+        "cookies without a secret",
+        "gateways: [g]",
+        "gateways: [g]\n    mode: fast-path\n    cookie_at: edge",
+        "A.cookie_at",
+        "regions.g has no cookie_secret",
+        "openssl",
+    ),
     Case(
         "fast path without TCP",
         (("tcp/80]", "udp/80]\n    mode: fast-path"), ("    check: {kind: tcp}\n", "")),

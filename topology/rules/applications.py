@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from topology.build import check_port, gateway_regions, redundancy
 from topology.egress import forbidden_target
-from topology.model import CheckKind, Protocol, Role, ServiceMode
+from topology.model import CheckKind, CookiePlace, Protocol, Role, ServiceMode
 from topology.policy import PolicyError, TargetLoss
 from topology.rules.spans import Spans
 
@@ -47,6 +47,20 @@ def _mode(draft: Draft, key: Key, application: ApplicationShape) -> None:
         draft.report.add(
             (*key, "mode"), "the fast path is for TCP, and no port is", "write `mode: nat` or add a TCP port"
         )
+    if application.cookie_at is not CookiePlace.EDGE:
+        return
+    place: Key = (*key, "cookie_at")
+    if application.mode is not ServiceMode.FAST_PATH:
+        draft.report.add(place, f"the mode is {application.mode}", "write `mode: fast-path`, or remove the key")
+        return
+    regions = draft.document.regions
+    for name in application.gateways or [name for name, region in regions.items() if region.role is Role.GATEWAY]:
+        if name in regions and regions[name].cookie_secret is None:
+            draft.report.add(
+                place,
+                f"regions.{name} has no cookie_secret, so an edge cannot make cookies that its gateways believe",
+                "write `cookie_secret:` to the region (`openssl rand -hex 16`)",
+            )
 
 
 def _hostnames(draft: Draft) -> None:

@@ -4,7 +4,7 @@ use crate::event::Outbox;
 use crate::node::Node;
 use crate::oversized::Destination;
 use crate::receive::Delivery;
-use crate::role::edge::Choice;
+use crate::role::edge::{Choice, Reply};
 use crate::role::fast::{Inward, Outward, ToClient, ToServer};
 use braid_nat::{Direction, Released};
 use braid_offload::{Delivered, Limits};
@@ -103,14 +103,16 @@ impl<O: Outbox> Node<O> {
                 Inward::Nothing => false,
             },
             (None, Some(edge)) => {
-                let admitted =
-                    edge.is_gateway(peer) && Ip::parse(packet).is_ok_and(|ip| edge.admits_reply(&ip, peer, now));
-                if admitted {
-                    self.net.clamp_answers(peer, packet, partial);
-                } else {
-                    self.net.drops.count("not_a_reply");
+                let reply = match Ip::parse(packet) {
+                    Ok(ip) if edge.is_gateway(peer) => edge.admit_reply(&ip, peer, now),
+                    _ => Reply::Refused,
+                };
+                match reply {
+                    Reply::Pass => self.net.clamp_answers(peer, packet, partial),
+                    Reply::Refused => self.net.drops.count("not_a_reply"),
+                    Reply::Taken => {}
                 }
-                admitted
+                reply == Reply::Pass
             }
             (None, None) => {
                 self.net.drops.count("no_tun_role");
@@ -166,6 +168,16 @@ impl<O: Outbox> Node<O> {
                 clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
                 if self.net.send_packet(gateway, set, flow, vnet, packet, sink).is_err() {
                     self.send_in_pieces(Destination { peer: gateway, set, flow }, vnet, packet, packet, now, sink);
+                }
+                return;
+            }
+            Choice::Answer { gateway, app } => {
+                match edge.cookies.answer(gateway, packet, vnet.needs_csum, app, now) {
+                    Ok(answer) => {
+                        self.net.clamp_answers(gateway, answer, false);
+                        sink.tun(VnetHdr::default(), &[answer]);
+                    }
+                    Err(reason) => self.net.drops.count(reason),
                 }
                 return;
             }

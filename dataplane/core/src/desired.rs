@@ -68,6 +68,9 @@ pub struct EdgeApplication {
     pub set: u8,
     /// Gateway nodes in order of preference.
     pub gateways: Vec<u16>,
+    /// SYNs are answered here.
+    #[serde(default)]
+    pub cookies: bool,
 }
 
 /// protocol ("tcp", "udp", "icmp", "any"), lowest, highest port.
@@ -104,6 +107,9 @@ pub struct GatewayApplication {
     pub targets: Vec<TargetSpec>,
     #[serde(default)]
     pub mode: ServiceMode,
+    /// Its edges answer SYNs.
+    #[serde(default)]
+    pub cookies_at_edge: bool,
 }
 
 /// How TCP of an application is served; all else goes through the NAT.

@@ -113,6 +113,11 @@ pub enum Command {
     Flows(usize, Box<dyn Reply<Vec<FlowRecord>>>),
     /// A fresh secret for cookies.
     CookieSecret([u8; 32]),
-    /// Keys of SYN cookies: the current period, and those whose cookies are believed.
-    SynKeys(u64, Arc<[PeriodKey]>),
+    /// Keys of SYN cookies: the current period, and those whose cookies are believed. At an edge they are those of these
+    /// gateways.
+    SynKeys {
+        current: u64,
+        keys: Arc<[PeriodKey]>,
+        gateways: Arc<[u16]>,
+    },
 }

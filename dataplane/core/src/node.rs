@@ -335,9 +335,13 @@ where
             Command::Snapshot(reply) => reply.reply(self.snapshot(now)),
             Command::Flows(limit, reply) => self.questions.ask(self.gateway.as_ref(), limit, reply),
             Command::CookieSecret(random) => self.gate.set_secret(random),
-            Command::SynKeys(current, keys) => {
+            Command::SynKeys { current, keys, gateways } => {
                 if let Some(gateway) = &mut self.gateway {
                     gateway.fast.set_keys(current, &keys);
+                }
+                if let Some(edge) = &mut self.edge {
+                    let mtu = u16::try_from(self.config.mtu).unwrap_or(u16::MAX);
+                    edge.cookies.set_keys(&gateways, current, &keys, mtu);
                 }
             }
         }

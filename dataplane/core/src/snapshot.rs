@@ -23,6 +23,9 @@ impl<O: Outbox> Node<O> {
             snapshot.insert("fast_path".to_owned(), fast_path(&gateway.fast));
             snapshot.insert("nat".to_owned(), nat(&gateway.nat));
         }
+        if let Some(edge) = &self.edge {
+            snapshot.insert("fast_path".to_owned(), json!({"cookies_sent": edge.cookies.sent()}));
+        }
         snapshot.insert("drops".to_owned(), drops.into());
         snapshot.insert("neighbours".to_owned(), self.neighbours(now));
         snapshot.insert("sessions".to_owned(), self.sessions(now));

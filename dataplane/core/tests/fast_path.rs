@@ -16,23 +16,51 @@ fn fast() -> Braid {
     fast_with(Braid::up(), 1)
 }
 
-fn fast_with(mut braid: Braid, shards: u8) -> Braid {
+fn fast_with(braid: Braid, shards: u8) -> Braid {
+    set_up(braid, shards, false)
+}
+
+/// The edge answers SYNs.
+fn at_edge(mut braid: Braid) -> Braid {
+    let at = |n: u16| format!(r#"{{"node": {n}, "addresses": ["{}"]}}"#, address(n));
+    let desired = format!(
+        r#"{{"neighbours": [{}, {}],
+            "path_sets": [{{"peer": {GATEWAY}, "set": 2, "paths": [{{"id": 0, "route": [21, {GATEWAY}]}}, {{"id": 1, "route": [22, {GATEWAY}]}}]}}],
+            "edge": {{"applications": [{{"app": 0, "vips": ["{VIP}"], "ports": [["any", 0, 65535]], "set": 2,
+                "gateways": [{GATEWAY}], "cookies": true}}]}}}}"#,
+        at(RELAYS[0]),
+        at(RELAYS[1])
+    );
+    braid.command(EDGE, Command::Configure(Box::new(Desired::parse(&desired).unwrap())));
+    braid.command(EDGE, keys([GATEWAY].into()));
+    set_up(braid, 1, true)
+}
+
+fn keys(gateways: Arc<[u16]>) -> Command {
+    let keys = [4, 5].map(|period| PeriodKey { period, key: [period as u8; 16] }).into();
+    Command::SynKeys { current: 5, keys, gateways }
+}
+
+fn set_up(mut braid: Braid, shards: u8, cookies_at_edge: bool) -> Braid {
+    for shard in 0..usize::from(shards) {
+        braid.command_to(GATEWAY, shard, gateway_is("fast-path", shards, cookies_at_edge));
+        braid.command_to(GATEWAY, shard, keys([].into()));
+    }
+    braid
+}
+
+fn gateway_is(mode: &str, shards: u8, cookies_at_edge: bool) -> Command {
     let at = |n: u16| format!(r#"{{"node": {n}, "addresses": ["{}"]}}"#, address(n));
     let desired = format!(
         r#"{{"neighbours": [{}, {}], "shards": {{"{EDGE}": {shards}, "21": {shards}, "22": {shards}}},
             "path_sets": [{{"peer": {EDGE}, "set": 2, "paths": [{{"id": 0, "route": [21, {EDGE}]}}, {{"id": 1, "route": [22, {EDGE}]}}]}}],
             "gateway": {{"applications": [{{"app": 0, "vips": [{{"address": "{VIP}", "edge": {EDGE}}}],
-                "ports": [["any", 0, 65535]], "set": 2, "mode": "fast-path",
+                "ports": [["any", 0, 65535]], "set": 2, "mode": "{mode}", "cookies_at_edge": {cookies_at_edge},
                 "targets": [{{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}}]}}], "snat": ["10.93.0.128/30"]}}}}"#,
         at(RELAYS[0]),
         at(RELAYS[1])
     );
-    let keys: Arc<[PeriodKey]> = [4, 5].map(|period| PeriodKey { period, key: [period as u8; 16] }).into();
-    for shard in 0..usize::from(shards) {
-        braid.command_to(GATEWAY, shard, Command::Configure(Box::new(Desired::parse(&desired).unwrap())));
-        braid.command_to(GATEWAY, shard, Command::SynKeys(5, keys.clone()));
-    }
-    braid
+    Command::Configure(Box::new(Desired::parse(&desired).unwrap()))
 }
 
 fn client() -> SocketAddr {
@@ -78,7 +106,7 @@ fn ask(braid: &mut Braid) -> (u32, SocketAddr) {
     braid.client(&segment(client(), vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
     braid.settle();
     let (from, to, answer) = read(&only(braid.taken(EDGE)));
-    assert_eq!((from, to, answer.flags), (vip(), client(), Tcp::SYN | Tcp::ACK));
+    assert_eq!((from, to, answer.flags, answer.window), (vip(), client(), Tcp::SYN | Tcp::ACK, 14_600));
     assert!(braid.taken(GATEWAY).is_empty(), "no server hears of a SYN");
     assert_eq!(braid.snapshot(GATEWAY)["nat"]["flows"], 0, "and nobody remembers it");
     let (first, cookie) = (CLIENT_ISN.wrapping_add(1), answer.sequence);
@@ -196,6 +224,94 @@ fn a_client_that_only_receives_hears_of_a_gateway_that_started_again_before_anyb
     assert_eq!((reset.flags, reset.sequence), (Tcp::RST, next));
     braid.advance(5 * Time::SECOND);
     assert!(braid.taken(EDGE).is_empty(), "and is asked no more");
+}
+
+#[test]
+fn an_edge_answers_syns_and_nothing_of_them_enters_the_overlay() {
+    let mut braid = at_edge(Braid::up());
+    braid.settle();
+    braid.recorded.clear();
+    for port in 1000..3000 {
+        let from = SocketAddr::new(client().ip(), port);
+        braid.client(&segment(from, vip(), Tcp::SYN, (u32::from(port), 0), &[]));
+        let (_, to, answer) = read(&only(braid.taken(EDGE)));
+        assert_eq!((to, answer.flags), (from, Tcp::SYN | Tcp::ACK));
+    }
+    assert!(braid.recorded.is_empty());
+    assert_eq!(braid.snapshot(EDGE)["fast_path"]["cookies_sent"], 2000);
+    let (cookie, snat) = ask(&mut braid);
+    assert!(braid.taken(EDGE).is_empty(), "what the gateway says of it is for the edge");
+    let next = CLIENT_ISN.wrapping_add(8);
+    braid.server(&segment(
+        SERVER.parse().unwrap(),
+        snat,
+        Tcp::SYN | Tcp::ACK,
+        (SERVER_ISN, CLIENT_ISN.wrapping_add(1)),
+        &[],
+    ));
+    braid.server(&segment(SERVER.parse().unwrap(), snat, Tcp::ACK, (SERVER_ISN + 1, next), b"answer"));
+    braid.settle();
+    let answer = only(braid.taken(EDGE));
+    assert!(answer.ends_with(b"answer"));
+    assert_eq!(read(&answer).2.sequence, cookie.wrapping_add(1));
+    // The edge knows of it: its client hears of a gateway that forgot.
+    braid.advance(200 * Time::MILLISECOND);
+    braid.boot(GATEWAY);
+    let mut braid = set_up(braid, 1, true);
+    RELAYS.iter().for_each(|&relay| braid.initiate(GATEWAY, relay, true));
+    braid.settle();
+    braid.initiate(GATEWAY, EDGE, false);
+    braid.advance(300 * Time::MILLISECOND);
+    let (_, to, question) = read(&only(braid.taken(EDGE)));
+    assert_eq!((to, question.flags, question.sequence), (client(), Tcp::ACK, cookie));
+}
+
+#[test]
+fn a_reload_in_the_middle_changes_new_connections_only() {
+    for mode in ["fast-path", "nat"] {
+        let mut braid = fast();
+        let (cookie, snat) = ask(&mut braid);
+        let server = SERVER.parse().unwrap();
+        let first = CLIENT_ISN.wrapping_add(1);
+        braid.command(GATEWAY, gateway_is(mode, 1, false));
+        braid.server(&segment(server, snat, Tcp::SYN | Tcp::ACK, (SERVER_ISN, first), &[]));
+        braid.settle();
+        assert!(braid.taken(GATEWAY)[1].ends_with(b"request"), "what was held");
+        braid.command(GATEWAY, gateway_is(mode, 1, false));
+        let behind = first.wrapping_add(7);
+        braid.server(&segment(server, snat, Tcp::ACK, (SERVER_ISN + 1, behind), b"answer"));
+        braid.client(&segment(client(), vip(), Tcp::ACK, (behind, cookie.wrapping_add(7)), b"more"));
+        braid.settle();
+        assert_eq!(read(&only(braid.taken(EDGE))).2.sequence, cookie.wrapping_add(1));
+        assert_eq!(read(&only(braid.taken(GATEWAY))).2.acknowledgement, SERVER_ISN + 7);
+        let other = SocketAddr::new(client().ip(), 4001);
+        braid.client(&segment(other, vip(), Tcp::SYN, (5, 0), &[]));
+        braid.settle();
+        assert_eq!((braid.taken(EDGE).len(), braid.taken(GATEWAY).len()), if mode == "nat" { (0, 1) } else { (1, 0) });
+    }
+}
+
+#[test]
+fn a_client_that_begins_again_with_the_same_ports_gets_a_new_connection() {
+    for established in [false, true] {
+        let mut braid = at_edge(Braid::up());
+        let (_, snat) = ask(&mut braid);
+        if established {
+            let first = CLIENT_ISN.wrapping_add(1);
+            braid.server(&segment(SERVER.parse().unwrap(), snat, Tcp::SYN | Tcp::ACK, (SERVER_ISN, first), &[]));
+            braid.settle();
+            braid.taken(GATEWAY);
+        }
+        let isn = 1_000_000_000;
+        braid.client(&segment(client(), vip(), Tcp::SYN, (isn, 0), &[]));
+        let (_, _, answer) = read(&only(braid.taken(EDGE)));
+        braid.client(&segment(client(), vip(), Tcp::ACK, (isn + 1, answer.sequence.wrapping_add(1)), b"again"));
+        braid.settle();
+        let (_, _, syn) = read(&only(braid.taken(GATEWAY)));
+        assert_eq!((syn.flags, syn.sequence), (Tcp::SYN, isn));
+        let snapshot = braid.snapshot(GATEWAY);
+        assert_eq!((&snapshot["nat"]["flows"], &snapshot["fast_path"]["sessions"]), (&1.into(), &1.into()));
+    }
 }
 
 #[test]

@@ -30,7 +30,11 @@ impl FastPath {
             return self.challenge(&session, &ip, &tcp, now);
         }
         if !session.is_open() {
-            return self.receive_while_opening(flow, packet, &ip, &tcp, partial, now);
+            let session = *session;
+            return match self.receive_while_opening(flow, packet, &ip, &tcp, partial, now) {
+                Verdict::Drop(reason) => self.misfit(&session, packet, &ip, &tcp, partial, reason),
+                verdict => verdict,
+            };
         }
         let span = Span {
             sequence: tcp.sequence,
@@ -40,13 +44,33 @@ impl FastPath {
             reset: tcp.has(Tcp::RST),
         };
         if let Err(reason) = admit(&mut session.client.sender, &mut session.proxy.sender, &span) {
-            return self.reject(reason);
+            let session = *session;
+            self.counters.refuse(reason);
+            return self.misfit(&session, packet, &ip, &tcp, partial, reason);
         }
         note(session, packet, &ip, &tcp);
         match to_server(session, packet, &ip, &tcp, partial) {
             Ok(()) => Verdict::Pass,
             Err(reason) => self.reject(reason),
         }
+    }
+
+    /// A packet that was refused, and counted.
+    #[cold]
+    fn misfit(
+        &mut self,
+        session: &Session,
+        packet: &[u8],
+        ip: &Ip,
+        tcp: &Tcp,
+        partial: bool,
+        reason: Reason,
+    ) -> Verdict {
+        if !self.reopens(session, packet, ip, tcp, partial) {
+            return Verdict::Drop(reason);
+        }
+        self.forget(session.flow);
+        Verdict::Reopened
     }
 
     /// The server has not answered: what carries something is kept, within bounds.

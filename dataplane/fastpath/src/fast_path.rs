@@ -57,6 +57,11 @@ impl FastPath {
         &self.answer
     }
 
+    /// The same, for whoever has to change it on its way.
+    pub fn answer_mut(&mut self) -> &mut [u8] {
+        &mut self.answer
+    }
+
     /// What goes on after a `Grown`. To be put back, so that its buffers serve again.
     pub fn take_grown(&mut self) -> Grown {
         std::mem::take(&mut self.grown)

@@ -132,6 +132,38 @@ impl FastPath {
         true
     }
 
+    /// Tells the edge that answered the SYN of this connection that it is open, and by which numbers: a SYN-ACK with a closed
+    /// window, for the client's first packet. Look at `take_outputs`.
+    pub fn tell_edge(&mut self, flow: FlowId, packet: &[u8]) {
+        let (Ok((ip, tcp)), Some(session)) = (parse(packet), self.table.get(flow)) else { return };
+        let ends = ends(&ip, &tcp);
+        let segment = Segment {
+            from: ends.vip,
+            to: ends.client,
+            sequence: session.client.snd_isn,
+            acknowledgement: session.client.rcv_isn.wrapping_add(1),
+            flags: Tcp::SYN | Tcp::ACK,
+            window: 0,
+            options: &[],
+        };
+        self.output(flow, Side::Client, &segment);
+    }
+
+    /// Whether a packet that does not fit into its connection begins another one of the same ends: whoever answered its SYN
+    /// knew nothing of ours.
+    pub(crate) fn reopens(&self, session: &Session, packet: &[u8], ip: &Ip, tcp: &Tcp, partial: bool) -> bool {
+        if !tcp.has(Tcp::ACK)
+            || tcp.has(Tcp::SYN | Tcp::RST)
+            || tcp.acknowledgement == session.client.snd_isn.wrapping_add(1)
+        {
+            return false;
+        }
+        let ends = ends(ip, tcp);
+        matches!(self.keys.check(&ends, tcp.sequence, tcp.acknowledgement, 0), Checked::Valid(_))
+            && self.recent.since(Mark::Spent, &ends, tcp.acknowledgement).is_none()
+            && (partial || tcp_checksum_is_good(packet, ip))
+    }
+
     /// Our SYN: the client's own options as far as the cookie kept them, with room for timestamps in each segment.
     pub(crate) fn ask_server(&mut self, ends: &Ends, session: &Session) {
         let client = &session.client;

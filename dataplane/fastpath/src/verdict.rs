@@ -30,6 +30,9 @@ pub enum Verdict {
     Drop(Reason),
     /// The connection is over: its flow ends after the outputs have gone out.
     End,
+    /// The client has begun another one with the same ports. This one is forgotten: its flow ends, and then the packet, which
+    /// has not been changed, is a stranger's.
+    Reopened,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -147,6 +147,91 @@ fn what_is_outside_the_windows_is_dropped_and_changes_nothing() {
     assert_eq!(fast.session(FLOW), before);
 }
 
+/// What overlaps with other lengths goes to the server as it came, and it takes the bytes of one stream.
+#[test]
+fn retransmissions_that_overlap_with_other_lengths_are_held_and_passed() {
+    let stream: Vec<u8> = (0..200).collect();
+    let (first, parts) = (CLIENT_ISN.wrapping_add(1), [(0, 10), (5, 20), (0, 40), (30, 31), (0, 10)]);
+    let mut fast = fast_path(1404);
+    let cookie = opening(&mut fast);
+    let part = |(from, to): (usize, usize)| {
+        from_client(Tcp::ACK, first.wrapping_add(from as u32), cookie.wrapping_add(1), &stream[from..to])
+    };
+    for span in parts {
+        assert_eq!(to_server(&mut fast, part(span)), Verdict::Taken);
+    }
+    let answer = packet(vip(), client(), Tcp::SYN | Tcp::ACK, (SERVER_ISN, first), &SYN_OPTIONS, &[]);
+    assert_eq!(to_client(&mut fast, answer), Verdict::Taken);
+    let held: Vec<Vec<u8>> = fast.take_outputs().into_iter().skip(1).map(|output| output.packet).collect();
+    assert_eq!(held.len(), 4, "the last one was there");
+    let mut passed: Vec<Vec<u8>> = parts.map(part).into();
+    for packet in &mut passed {
+        assert_eq!(fast.receive_from_client(FLOW, packet, false, START), Verdict::Pass);
+    }
+    for packet in held.iter().chain(&passed) {
+        let (ip, tcp) = parse(packet);
+        let from = tcp.sequence.wrapping_sub(first) as usize;
+        assert!(tcp_checksum_is_good(packet, &ip));
+        assert_eq!(packet[ip.header_len + tcp.header_len..], stream[from..from + tcp.payload]);
+    }
+}
+
+/// One byte at a time, in any order, before and after the server has answered.
+#[test]
+fn tiny_segments_are_held_up_to_the_bound_and_pass_later() {
+    let mut fast = fast_path(1404);
+    let cookie = opening(&mut fast);
+    let first = CLIENT_ISN.wrapping_add(1);
+    let byte = |n: u32| from_client(Tcp::ACK, first.wrapping_add(n), cookie.wrapping_add(1), &[n as u8]);
+    let kept = (0..14_600).rev().filter(|&n| to_server(&mut fast, byte(n)) == Verdict::Taken).count();
+    assert_eq!((kept, fast.counters().refused(Reason::HoldFull)), (32, 14_600 - 32));
+    let answer = packet(vip(), client(), Tcp::SYN | Tcp::ACK, (SERVER_ISN, first), &SYN_OPTIONS, &[]);
+    assert_eq!(to_client(&mut fast, answer), Verdict::Taken);
+    assert_eq!(fast.take_outputs().len(), 33);
+    assert!((0..5000).all(|n| to_server(&mut fast, byte(n)) == Verdict::Pass));
+}
+
+#[test]
+fn a_reset_ends_the_connection_at_each_state_and_leaves_nothing_held() {
+    let (first, reset) = (CLIENT_ISN.wrapping_add(1), Tcp::RST | Tcp::ACK);
+    // Only a cookie is out: nobody has a connection.
+    let mut fast = fast_path(1404);
+    cookie(&mut fast);
+    let stranger = fast.receive_stranger(&from_client(Tcp::RST, first, 0, &[]), false, APP, START);
+    assert_eq!(stranger, Stranger::Drop(Reason::CookieForged));
+    // The server has yet to answer, and a request is held.
+    for by_client in [true, false] {
+        let mut fast = fast_path(1404);
+        let cookie = opening(&mut fast);
+        assert_eq!(to_server(&mut fast, from_client(Tcp::ACK, first, cookie.wrapping_add(1), b"ask")), Verdict::Taken);
+        let verdict = match by_client {
+            true => to_server(&mut fast, from_client(reset, first, cookie.wrapping_add(1), &[])),
+            false => to_client(&mut fast, from_server(reset, 0, first, &[])),
+        };
+        assert_eq!((verdict, fast.len()), (Verdict::End, 0));
+        let told = fast.take_outputs().len();
+        assert_eq!(told, usize::from(!by_client), "the other one is told");
+        let late = from_client(Tcp::ACK, first, cookie.wrapping_add(1), b"ask");
+        assert_eq!(fast.receive_stranger(&late, false, APP, START), Stranger::Reply);
+        assert_eq!(parse(fast.answer()).1.flags, Tcp::RST);
+    }
+    // Open, and after the end of one side: resets pass, with the other's numbers.
+    for finished in [false, true] {
+        let mut fast = fast_path(1404);
+        let served = open(&mut fast).wrapping_add(1);
+        let end = u32::from(finished);
+        if finished {
+            assert_eq!(to_server(&mut fast, from_client(Tcp::ACK | Tcp::FIN, first, served, &[])), Verdict::Pass);
+        }
+        let mut of_server = from_server(reset, SERVER_ISN + 1, first.wrapping_add(end), &[]);
+        assert_eq!(fast.receive_from_server(FLOW, VnetHdr::default(), &mut of_server, APP, START), Verdict::Pass);
+        assert_eq!(parse(&of_server).1.sequence, served);
+        let mut of_client = from_client(reset, first.wrapping_add(end), served, &[]);
+        assert_eq!(fast.receive_from_client(FLOW, &mut of_client, false, START), Verdict::Pass);
+        assert_eq!(parse(&of_client).1.acknowledgement, SERVER_ISN + 1);
+    }
+}
+
 #[test]
 fn damage_stays_visible_and_lying_options_do_not_pass() {
     let mut fast = fast_path(1404);

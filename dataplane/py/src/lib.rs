@@ -165,9 +165,10 @@ impl Core {
         self.to_all(|| Command::Configure(Box::new(desired.clone())))
     }
 
-    fn set_syn_keys(&self, current: u64, keys: Vec<(u64, [u8; 16])>) -> PyResult<()> {
+    fn set_syn_keys(&self, current: u64, keys: Vec<(u64, [u8; 16])>, gateways: Vec<u16>) -> PyResult<()> {
         let keys: Arc<[PeriodKey]> = keys.into_iter().map(|(period, key)| PeriodKey { period, key }).collect();
-        self.to_all(|| Command::SynKeys(current, keys.clone()))
+        let gateways: Arc<[u16]> = gateways.into();
+        self.to_all(|| Command::SynKeys { current, keys: keys.clone(), gateways: gateways.clone() })
     }
 
     fn initiate(&mut self, peer: u16, adjacent: bool, peer_static: &[u8], certificate: &[u8]) -> PyResult<()> {

@@ -5,6 +5,7 @@
 
 use crate::desired::{EdgeApplication, EdgeSpec};
 use crate::role::connections::{Connections, Standing};
+use crate::role::cookies::{asks, is_notice, Cookies};
 use crate::role::pins::{Client, Pin, SharedPins};
 use braid_packet::{Ip, Time, Transport};
 use hashbrown::{HashMap, HashSet};
@@ -23,12 +24,26 @@ pub enum Choice {
         gateway: u16,
         set: u8,
     },
+    /// A SYN, to be answered here in the name of this gateway.
+    Answer {
+        gateway: u16,
+        app: u16,
+    },
     /// No application has this address.
     UnknownVip,
     /// The application does not serve this protocol or port.
     Refused,
     /// No gateway of the application is usable now.
     NoGateway,
+}
+
+/// What becomes of a packet from a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Pass,
+    Refused,
+    /// It was for us.
+    Taken,
 }
 
 #[derive(Default)]
@@ -40,6 +55,7 @@ pub struct Edge {
     shared: Option<Arc<SharedPins>>,
     gateways: HashSet<u16>,
     connections: Connections,
+    pub(crate) cookies: Cookies,
     /// When the full table was last searched for pins to drop.
     swept: Time,
 }
@@ -58,6 +74,8 @@ impl Edge {
                 self.by_vip.insert(vip, index);
             }
         }
+        let gateways = &self.gateways;
+        self.cookies.retain(|gateway| gateways.contains(&gateway));
         let by_vip = &self.by_vip;
         let applications = &self.applications;
         self.pins.retain(|(_, vip), (gateway, _)| {
@@ -75,6 +93,11 @@ impl Edge {
         }
         let set = application.set;
         let pin = (ip.source, ip.destination);
+        if application.cookies && asks(ip) {
+            if let Some(choice) = self.answer(pin, &usable) {
+                return choice;
+            }
+        }
         if let Some((gateway, used)) = self.pins.get_mut(&pin) {
             if usable(*gateway) && application.gateways.contains(gateway) {
                 *used = now;
@@ -82,6 +105,17 @@ impl Edge {
             }
         }
         self.pin(pin, now, usable)
+    }
+
+    /// For a SYN that is answered here: which gateway its client will have, without remembering that. None without its keys.
+    fn answer(&self, pin: Client, usable: impl Fn(u16) -> bool) -> Option<Choice> {
+        let application = &self.applications[*self.by_vip.get(&pin.1)?];
+        let serves = |gateway: &u16| usable(*gateway) && application.gateways.contains(gateway);
+        let known = self.pins.get(&pin).map(|&(gateway, _)| gateway).filter(serves);
+        let agreed = || self.shared.as_ref().and_then(|shared| shared.get(&pin)).filter(serves);
+        let first = || application.gateways.iter().copied().find(|&gateway| usable(gateway));
+        let gateway = known.or_else(agreed).or_else(first).filter(|&gateway| self.cookies.has(gateway))?;
+        Some(Choice::Answer { gateway, app: application.app })
     }
 
     /// Chooses anew for a client whose gateway is gone, or that has none yet.
@@ -109,12 +143,18 @@ impl Edge {
 
     /// May a packet from this gateway leave towards a client? Its source must be a VIP of ours, unless it is an ICMP error,
     /// which any router may send.
-    pub fn admits_reply(&mut self, ip: &Ip, gateway: u16, now: Time) -> bool {
-        let ours = self.by_vip.contains_key(&ip.source);
-        if ours {
-            self.connections.receive_reply(ip, gateway, now);
+    pub fn admit_reply(&mut self, ip: &Ip, gateway: u16, now: Time) -> Reply {
+        let Some(&application) = self.by_vip.get(&ip.source) else {
+            return match ip.transport {
+                Transport::Icmp(icmp) if icmp.is_error() => Reply::Pass,
+                _ => Reply::Refused,
+            };
+        };
+        self.connections.receive_reply(ip, gateway, now);
+        match self.applications[application].cookies && is_notice(ip) {
+            true => Reply::Taken,
+            false => Reply::Pass,
         }
-        ours || matches!(ip.transport, Transport::Icmp(icmp) if icmp.is_error())
     }
 
     /// To be called at each tick: looks for gateways that are gone or have started again, whose connections have to end.
@@ -169,6 +209,7 @@ mod tests {
                 ports: vec![PortRange(Protocol::Udp, 53, 53)],
                 set: 2,
                 gateways: vec![31, 32],
+                cookies: false,
             }],
         });
         edge

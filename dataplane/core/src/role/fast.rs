@@ -74,6 +74,10 @@ impl Gateway {
                     Verdict::Reply => return Inward::Reply(self.fast.answer()),
                     Verdict::Pass | Verdict::Grown | Verdict::Drop(_) => {}
                     Verdict::Taken | Verdict::End => self.settle(flow, verdict, now),
+                    Verdict::Reopened => {
+                        self.nat.end_flow(flow);
+                        return self.receive_from_client(packet, partial, from_edge, now);
+                    }
                 }
                 Inward::Nothing
             }
@@ -95,6 +99,9 @@ impl Gateway {
         };
         match self.nat.open_fast(packet, from_edge, now) {
             Ok(flow) if self.fast.open(flow, admitted, packet, partial, now) => {
+                if self.cookies_at_edge.contains(&app) {
+                    self.fast.tell_edge(flow, packet);
+                }
                 self.settle(flow, Verdict::Taken, now);
                 Inward::Nothing
             }
@@ -127,7 +134,7 @@ impl Gateway {
                     self.to_server.push(ToServer { edge, packet, partial: false });
                 }
             }
-            Verdict::Drop(_) => {}
+            Verdict::Drop(_) | Verdict::Reopened => {}
             Verdict::Taken | Verdict::End => self.settle(flow, verdict, now),
         }
         Outward::Nothing

@@ -7,6 +7,7 @@ use crate::shard::Place;
 use braid_fastpath::FastPath;
 use braid_nat::{Application, Nat, Policy, Proto, Target};
 use braid_packet::Time;
+use std::collections::BTreeSet;
 
 /// Flows looked at per turn for expiry.
 const EXPIRY_BUDGET: usize = 256;
@@ -15,6 +16,8 @@ pub struct Gateway {
     pub nat: Nat,
     pub proxied: Proxied,
     pub fast: FastPath,
+    /// Applications whose SYNs are answered at the edge.
+    pub(crate) cookies_at_edge: BTreeSet<u16>,
     /// What the fast path made beside the packet that it was given.
     pub(crate) to_server: Vec<ToServer>,
     pub(crate) to_client: Vec<ToClient>,
@@ -32,6 +35,7 @@ impl Gateway {
             nat,
             proxied: Proxied::default(),
             fast: FastPath::new(mtu),
+            cookies_at_edge: BTreeSet::new(),
             to_server: Vec::new(),
             to_client: Vec::new(),
             mtu,
@@ -42,6 +46,8 @@ impl Gateway {
     /// `Desired::parse` has checked that the pools are prefixes.
     pub fn configure(&mut self, spec: &GatewaySpec) {
         self.proxied = Proxied::new(&spec.proxied);
+        let at_edge = spec.applications.iter().filter(|application| application.cookies_at_edge);
+        self.cookies_at_edge = at_edge.map(|application| application.app).collect();
         let applications = spec
             .applications
             .iter()

@@ -1,6 +1,7 @@
 //! What each role does with a packet; everything they share is in `node`.
 
 pub mod connections;
+pub mod cookies;
 pub mod edge;
 pub mod fast;
 pub mod gateway;

@@ -40,6 +40,11 @@ impl SharedPins {
         first
     }
 
+    /// The gateway that a shard has chosen.
+    pub fn get(&self, client: &Client) -> Option<u16> {
+        self.lock().get(client).map(|&(gateway, _)| gateway)
+    }
+
     /// Takes over when one shard last used its pins, and drops those that no shard has used for `lifetime`.
     pub fn refresh<'a>(&self, used: impl Iterator<Item = (&'a Client, &'a Pin)>, now: Time, lifetime: u64) {
         let mut pins = self.lock();

@@ -152,6 +152,7 @@ impl World {
             Verdict::Pass => self.put(To::Server, VnetHdr::default(), packet),
             Verdict::Reply => self.send_to_client(VnetHdr::default(), self.fast.answer().to_vec()),
             Verdict::End => self.open = false,
+            Verdict::Reopened => panic!("there is one connection"),
             _ => {}
         }
         self.drain();
@@ -173,7 +174,7 @@ impl World {
             }
             Verdict::Reply => self.put(To::Server, VnetHdr::default(), self.fast.answer().to_vec()),
             Verdict::End => self.open = false,
-            Verdict::Taken | Verdict::Drop(_) => {}
+            Verdict::Taken | Verdict::Drop(_) | Verdict::Reopened => {}
         }
     }
 
