@@ -50,7 +50,7 @@ def lab_of_contenders(directory: Path) -> Iterator[tuple[RunningLab, tuple[Conte
     file.write_text(LAB.read_text())
     take_down("bench")
     with up(file, direct=True) as lab, ExitStack() as stack:
-        _forward_plainly(lab)
+        forward_plainly(lab)
         contenders = [Contender(figures.KERNEL, "kernel forwarding", "10.93.0.10"), _braid(lab, 2), _braid(lab, 1)]
         missing = []
         if (program := wireguard.program()) is None:
@@ -83,7 +83,7 @@ def _braid(lab: RunningLab, copies: int) -> Contender:
     return Contender(key, name, vip, copies=copies, processes=processes)
 
 
-def _forward_plainly(lab: RunningLab) -> None:
+def forward_plainly(lab: RunningLab) -> None:
     """Routes between the client's and the origin's network along ``PLAIN``; the VIPs' more specific routes stay."""
     clients, origins = (next(n for n in lab.topology.lab.networks if host in n.members) for host in (CLIENT, ORIGIN))
     edge, relay, gateway = (lab.topology.nodes[name].underlay[0] for name in PLAIN)
