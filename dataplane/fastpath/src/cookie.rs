@@ -110,6 +110,10 @@ impl Keys {
         Keys { by_slot, current: slot(current) }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.by_slot.iter().all(Option::is_none)
+    }
+
     /// The sequence number of the SYN-ACK, and where its timestamps begin. None while there is no key.
     pub fn make(&self, ends: &Ends, sequence: u32, carried: Carried) -> Option<(u32, u32)> {
         let (options, high) = (carried.encode(self.current), sequence >> LOW_BITS);

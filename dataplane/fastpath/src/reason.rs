@@ -1,7 +1,7 @@
 /// Why a packet did not pass. `as_str` is its metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// A SYN while there is no key to make cookies with.
+    /// A SYN or a cookie while there is no key.
     NoKey,
     /// Neither a SYN nor an answer to one of ours: forged, or of a connection that this gateway does not know.
     CookieForged,

@@ -71,6 +71,10 @@ impl FastPath {
     }
 
     fn check(&mut self, ends: &Ends, packet: &[u8], ip: &Ip, tcp: &Tcp, now: Time) -> Stranger {
+        if self.keys.is_empty() {
+            // Just started: it may be good, and will come again.
+            return self.drop(Reason::NoKey);
+        }
         let checked = self.keys.check(ends, tcp.sequence, tcp.acknowledgement, u32::from(OUR_WINDOW));
         let carried = match checked {
             Checked::Valid(_) if self.recent.since(Mark::Spent, ends, tcp.acknowledgement).is_some() => {

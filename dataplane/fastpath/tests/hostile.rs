@@ -100,6 +100,8 @@ fn others_without_a_connection_are_refused() {
     let mut without_keys = FastPath::new(1404);
     let syn = from_client(Tcp::SYN, 5, 0, &[]);
     assert_eq!(without_keys.receive_stranger(&syn, false, APP, START), Stranger::Drop(Reason::NoKey));
+    let cookie = from_client(Tcp::ACK, 5, 6, &[]);
+    assert_eq!(without_keys.receive_stranger(&cookie, false, APP, START), Stranger::Drop(Reason::NoKey));
 }
 
 #[test]
