@@ -65,7 +65,7 @@ class Cache:
         self.largest = largest
         self.counts: Counter[str] = Counter()
         """Requests by what became of them: ``hit``, ``miss``, ``validated``, ``stale``, ``passed``, ``failed``. And
-        ``collapsed``, those of them that waited for another's answer; ``client_bytes``, ``origin_bytes``; events."""
+        ``collapsed``, those of them that waited for another's answer; ``client_bytes``; events."""
         self.flights = Flights()
         self._name = name
         self._origin = origin
@@ -99,6 +99,11 @@ class Cache:
         if entry is None and not wanted:
             return await self._pass(inward, addresses, None, "miss")
         return await self._fetch(inward, entry, addresses)
+
+    @property
+    def origin_bytes(self) -> int:
+        """Of bodies that came from origins."""
+        return self._origin.received
 
     async def fetch(self, request: Request, addresses: Sequence[SocketAddress]) -> Answer:
         """Have it stored anew, whatever is there."""
@@ -208,7 +213,6 @@ class Cache:
         stored = False
         try:
             while data := await exchange.read():
-                self.counts["origin_bytes"] += len(data)
                 await growing.append(data)
             growing.finish()
             if growing.kept:

@@ -86,6 +86,7 @@ class Exchange:
         except _BROKEN:
             raise OriginError(502, "broken") from None
         if isinstance(event, h11.Data):
+            self._origin.received += len(event.data)
             return bytes(event.data)
         return b""
 
@@ -98,6 +99,8 @@ class Origin:
     """Connections to all origins. ``close`` ends the kept ones."""
 
     def __init__(self) -> None:
+        self.received = 0
+        """Bytes of bodies."""
         self._idle: dict[tuple[SocketAddress, ...], deque[Connection]] = {}
         self._open = trio.CapacityLimiter(MOST_OPEN)
 

@@ -108,8 +108,7 @@ class ContentService:
             return None
         store, counts = self.cache.store, self.cache.counts
         outcomes = ("hit", "miss", "validated", "stale", "passed", "failed")
-        byte_counts = ("client_bytes", "origin_bytes")
-        told = {word: counts[word] for word in counts if word not in (*outcomes, *byte_counts)}
+        told = {word: counts[word] for word in counts if word not in (*outcomes, "client_bytes")}
         return ContentStatus(
             answers=len(store.index),
             bytes=store.index.bytes,
@@ -118,7 +117,7 @@ class ContentService:
             fetches=len(self.cache.flights),
             requests={word: counts[word] for word in outcomes},
             client_bytes=counts["client_bytes"],
-            origin_bytes=counts["origin_bytes"],
+            origin_bytes=self.cache.origin_bytes,
             events=dict(sorted((told | store.counts | {"refused": self._refused}).items())),
         )
 

@@ -112,6 +112,7 @@ async def test_status_and_metrics(proxy: Proxied) -> None:
     assert status is not None
     assert (status.answers, status.bytes_limit, status.requests["miss"]) == (0, 1_000_000_000, 1)
     assert status.client_bytes > 5
+    assert status.origin_bytes == 5
     shown = replace(middle_status(), role="content", content=status)
     families = {metric.name: metric for metric in content_metrics(shown)}
     outcomes = {sample.labels["outcome"]: sample.value for sample in families["braid_content_requests"].samples}
