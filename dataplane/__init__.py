@@ -1,7 +1,7 @@
-"""The per-packet core, written in Rust. ``braid.core`` is its only importer."""
+"""The per-packet core, written in Rust. ``braid.core`` and ``braid.datagrams`` are its only importers."""
 
 from __future__ import annotations
 
-from dataplane._native import Core, public_key
+from dataplane._native import Core, Datagrams, public_key
 
-__all__ = ["Core", "public_key"]
+__all__ = ["Core", "Datagrams", "public_key"]

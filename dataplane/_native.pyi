@@ -1,4 +1,4 @@
-"""The per-packet core, seen from Python. Only ``braid.core`` imports it."""
+"""The per-packet core, seen from Python. Only ``braid.core`` and ``braid.datagrams`` import it."""
 
 from typing import Literal
 
@@ -103,6 +103,23 @@ class Core:
         """Counters and states as JSON, a list with one entry per shard (shape: ``braid.status.merge``)."""
     def flows(self, limit: int = 1000) -> str:
         """The gateway's NAT flows, most recently used first, as JSON."""
+
+class Datagrams:
+    """A UDP socket of Python's, read and answered in batches: two system calls for many datagrams. No method waits.
+
+    Methods may be called from the thread that made it only.
+    """
+
+    def __init__(self, fd: int, count: int, size: int) -> None:
+        """Dups ``fd``. A batch has at most ``count`` datagrams; of longer ones only ``size`` bytes are seen. OSError if
+        it is no IP socket."""
+    def receive(self) -> list[tuple[bytes, bytes, int]]:
+        """What has come: data, packed address and port of the sender; empty if nothing has. OSError as of recvmmsg."""
+    def send(self, answers: list[bytes | None]) -> int:
+        """The first answer goes to where the first datagram of the last ``receive`` came from, and so on; None is no
+        answer. Returns how many the kernel has refused to send."""
+    def close(self) -> None:
+        """Idempotent; ValueError from the other methods after it."""
 
 def public_key(private_key: bytes) -> bytes:
     """X25519 public key of a 32-byte private key."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dns import gate
 from dns.chaos import CLASS_CH
-from dns.client import client_of, sender
-from dns.counters import RCODE_NAMES, TYPE_NAMES
+from dns.client import client_of
+from dns.counters import FAMILIES, NO_ZONE, RCODE_NAMES, TYPE_NAMES
 from dns.explain import asks_to_explain, explain_reply
-from dns.frequent import NOTHING, SHAPES, remember, udp_limit
+from dns.frequent import MOST_ANSWERS, NOTHING, SHAPES, remember, udp_limit
 from dns.gate import Drop, Fault, Query
 from dns.limit import Verdict
 from dns.message import QR, RD, pack, truncated
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from dns.client import Client
     from dns.cookies import Cookies
     from dns.counters import Counters
-    from dns.frequent import Additional, Steered
+    from dns.frequent import Additional, Shape, Steered
     from dns.limit import RateLimiter
-    from dns.view import View
+    from dns.view import Asker, View
 
 Transport = Literal["udp", "tcp"]
 
@@ -82,23 +82,49 @@ class Responder:
                 rest = data[end:]
                 additional = view.additionals.get(rest) if rest else NOTHING
                 if additional is not None and shape.opt == bool(rest):
-                    return self._respond_to_frequent(data, end, shape.rd, asked, additional, client, now)
+                    return self._respond_to_frequent(data, end, shape, asked, additional, client, now)
         query = gate.read(data)
         if isinstance(query, Query) and asked is not None:
             remember(view, data[end:], query.edns)
         return self._respond(query, data[:2], client, transport, now, unix, local)
 
     def _respond_to_frequent(
-        self, data: bytes, end: int, rd: int, asked: Steered, additional: Additional, client: bytes, now: float
+        self, data: bytes, end: int, shape: Shape, asked: Steered, additional: Additional, client: bytes, now: float
     ) -> bytes | None:
-        counters = self.counters
-        result = steer(asked, additional.client or sender(client), self.view, counters)
-        counters.queries["udp", asked.label, "NOERROR"] += 1
-        opt = additional.opt
-        if additional.after is not None:
+        """Most answers stand in the view; ``_respond_to_steered`` makes the same ones, and all others."""
+        view, counters = self.view, self.counters
+        asker = additional.asker or view.sender(client)
+        settled = view.settle(asked.application, asker.cell)
+        edge, tail = settled.edge, additional.tail
+        if edge is None:
+            edge, tail = view.preferred.get((settled.equals, asker.prefix)), additional.prefix_tail
+        if edge is None:
+            return self._respond_to_steered(data, end, shape, asked, additional, asker, client, now)
+        reply = (asked.vips_degraded if asked.application in view.troubled else asked.vips)[edge]
+        if reply is None or reply.answers > MOST_ANSWERS:
+            return self._respond_to_steered(data, end, shape, asked, additional, asker, client, now)
+        answer = b"".join((data[:2], shape.heads[reply.answers], data[12:end], reply.answer, tail))
+        if len(answer) > additional.limit:
+            return self._respond_to_steered(data, end, shape, asked, additional, asker, client, now)
+        counters.answers[asked.application, view.edge_names[edge]] += 1
+        counters.frequent[asked.counted, len(client), settled.reason, additional.family] += 1
+        if not self.limiter.per_second:
+            return answer
+        return self._limited(answer, data[12:end], QR | shape.rd, tail, client, now)
+
+    def _respond_to_steered(
+        self, data: bytes, end: int, shape: Shape, asked: Steered, additional: Additional, asker: Asker,
+        client: bytes, now: float,
+    ) -> bytes | None:  # fmt: skip
+        counters, opt = self.counters, additional.opt
+        result = steer(asked, asker.client, self.view, counters)
+        kind, zone = asked.counted
+        counters.queries["udp", FAMILIES[len(client)], kind, "NOERROR"] += 1
+        counters.responses[zone, "NOERROR"] += 1
+        if additional.after is not None and additional.family is not None:
             opt += _BYTE[result.scope] + additional.after
             counters.subnets[additional.family] += 1
-        return self._finish(data[:2], data[12:end], QR | rd, result, opt, additional.limit, client, now)
+        return self._finish(data[:2], data[12:end], QR | shape.rd, result, opt, additional.limit, client, now)
 
     def _respond(
         self, query: Query | Fault | Drop, ident: bytes, client: bytes, transport: Transport, now: float, unix: int,
@@ -117,7 +143,9 @@ class Responder:
             if query.edns is not None:
                 options, known = self._options(query.edns, client, transport, result.scope, unix)
         flags |= QR | RD * query.rd | result.rcode & 15
-        counters.queries[transport, label, RCODE_NAMES[result.rcode]] += 1
+        rcode, zone = RCODE_NAMES[result.rcode], NO_ZONE if result.zone is None else result.zone.name
+        counters.queries[transport, FAMILIES[len(client)], label, rcode] += 1
+        counters.responses[zone, rcode] += 1
         opt = b"" if query.edns is None else opt_record(result.rcode, query.edns.do, options)
         if transport == "tcp":
             return pack(ident, query.question, flags, result.reply, result.zone, opt, TCP_SIZE)
@@ -132,13 +160,16 @@ class Responder:
         answer = pack(ident, question, flags, result.reply, result.zone, opt, limit)
         if answer[2] & 2:
             self.counters.truncated += 1
-        if client is None:
-            return answer
+        return answer if client is None else self._limited(answer, question, flags, opt, client, now)
+
+    def _limited(
+        self, answer: bytes, question: bytes, flags: int, opt: bytes, client: bytes, now: float
+    ) -> bytes | None:
         verdict = self.limiter.judge(client, len(answer), now)
         if verdict is Verdict.SEND:
             return answer
         self.counters.limited[verdict.value] += 1
-        return None if verdict is Verdict.DROP else truncated(ident, question, flags, opt)
+        return None if verdict is Verdict.DROP else truncated(answer[:2], question, flags, opt)
 
     def _options(self, edns: Edns, client: bytes, transport: Transport, scope: int, unix: int) -> tuple[bytes, bool]:
         """The options of the answer, and whether the client is known to be where its address says."""
@@ -184,13 +215,12 @@ class Responder:
 
 def steer(asked: Steered, client: Client, view: View, counters: Counters) -> Result:
     """The VIPs for one client, counted as an answer."""
-    application, zone, _, vips, vips_degraded, varies = asked
+    application, zone = asked.application, asked.zone
     edges, scope, reason, _ = view.decide(client.version, client.number, application)
     if not client.passed_on:
         scope = 0
     counters.decisions[reason] += 1
-    if application in view.troubled:
-        vips = vips_degraded
+    vips = asked.vips_degraded if application in view.troubled else asked.vips
     if len(edges) == 1:
         counters.answers[application, view.edge_names[edges[0]]] += 1
         reply = vips[edges[0]]
@@ -198,7 +228,7 @@ def steer(asked: Steered, client: Client, view: View, counters: Counters) -> Res
         reply = _merged([found for edge in edges if (found := vips[edge]) is not None])
     if reply is None:
         # Elsewhere it may be different, unless no edge has addresses of this family.
-        return Result(NOERROR, NODATA, zone, scope if varies else 0)
+        return Result(NOERROR, NODATA, zone, scope if asked.varies else 0)
     return Result(NOERROR, reply, zone, scope)
 
 

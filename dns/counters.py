@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 TYPE_NAMES = {
     1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV", 43: "DS",
@@ -12,10 +17,27 @@ TYPE_NAMES = {
 RCODE_NAMES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 16: "BADVERS"}
 
 
+FAMILIES = {4: "ipv4", 16: "ipv6"}
+"""Of senders, by the bytes of a packed address."""
+NO_ZONE = "none"
+"""Queries that are in none of ours, or could not be read."""
+
+DURATIONS_US = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+SIZES = (64, 128, 256, 512, 1232, 4096, 16_384)
+"""Upper bounds of the histograms' buckets; above the last one there is another."""
+
+Frequent = tuple[tuple[str, str], int, str, int | None]
+"""Type and zone, bytes of the sender's address, decision, family of the client's prefix."""
+
+
 @dataclass(slots=True)
 class Counters:
-    queries: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """(transport, query type, rcode): every query that was answered."""
+    queries: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    """(transport, sender's address family, query type, rcode): every query that was answered."""
+    responses: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(zone, rcode): the same."""
+    frequent: Counter[Frequent] = field(default_factory=Counter)
+    """Answers over UDP to ordinary queries, until ``fold``: to count once is quicker than to count five times."""
     faults: Counter[str] = field(default_factory=Counter)
     """By what was wrong with a query that got an error from the gate."""
     drops: Counter[str] = field(default_factory=Counter)
@@ -46,24 +68,58 @@ class Counters:
     """(received or sent, transport), without what IP, UDP and TCP add."""
     busy_ns: Counter[str] = field(default_factory=Counter)
     """Transport -> nanoseconds that the node's other tasks waited for answers to be made and sent."""
+    sizes: dict[str, Counter[int]] = field(default_factory=dict)
+    """Transport -> bytes of an answer -> answers."""
+    durations: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """(transport, bucket of ``DURATIONS_US``): queries by how long their batch took."""
+    duration_ns: Counter[str] = field(default_factory=Counter)
+    """Transport -> sum of the same over all queries."""
 
-    def count_turn(self, transport: str, received: int, sent: int, busy_ns: int) -> None:
+    def count_batch(self, transport: str, received: int, sent: Collection[int], busy_ns: int) -> None:
+        """Queries that were read at once, of ``received`` bytes in all, and left as answers of these lengths together
+        after ``busy_ns``: that is what each of them took."""
         self.bytes["received", transport] += received
-        self.bytes["sent", transport] += sent
+        self.bytes["sent", transport] += sum(sent)
         self.busy_ns[transport] += busy_ns
+        if sent:
+            if transport not in self.sizes:
+                self.sizes[transport] = Counter()
+            self.sizes[transport].update(sent)
+            self.durations[transport, bisect_left(DURATIONS_US, busy_ns / 1000)] += len(sent)
+            self.duration_ns[transport] += busy_ns * len(sent)
+
+    @property
+    def answered(self) -> int:
+        return self.queries.total() + self.frequent.total()
+
+    def fold(self) -> None:
+        """Counts frequent answers where the others are counted: before anything is read."""
+        for ((kind, zone), address, reason, subnet), n in self.frequent.items():
+            self.queries["udp", FAMILIES[address], kind, "NOERROR"] += n
+            self.responses[zone, "NOERROR"] += n
+            self.decisions[reason] += n
+            if subnet is not None:
+                self.subnets[subnet] += n
+        self.frequent.clear()
 
     def flat(self) -> dict[str, int]:
-        """One level of names, label values joined by '/': ``queries/udp/A/NOERROR``."""
-        named = {f"queries/{'/'.join(labels)}": n for labels, n in self.queries.items()}
-        named |= {f"answers/{'/'.join(labels)}": n for labels, n in self.answers.items()}
-        named |= {f"switches/{'/'.join(labels)}": n for labels, n in self.switches.items()}
-        named |= {f"bytes/{'/'.join(labels)}": n for labels, n in self.bytes.items()}
-        named |= {f"busy_us/{transport}": ns // 1000 for transport, ns in self.busy_ns.items()}
-        named |= {f"faults/{reason}": n for reason, n in self.faults.items()}
-        named |= {f"drops/{reason}": n for reason, n in self.drops.items()}
-        for family in ("decisions", "limited", "cookies", "closed", "powerdns"):
+        """One level of names, label values joined by '/': ``queries/udp/ipv4/A/NOERROR``. Of histograms the last label
+        is the upper bound of a bucket, in bytes or microseconds; each bucket has only what is in no smaller one."""
+        self.fold()
+        named: dict[str, int] = {}
+        for family in ("queries", "responses", "answers", "switches", "bytes"):
+            named |= {f"{family}/{'/'.join(labels)}": n for labels, n in getattr(self, family).items()}
+        for family in ("faults", "drops", "decisions", "limited", "cookies", "closed", "powerdns"):
             named |= {f"{family}/{label}": n for label, n in getattr(self, family).items()}
+        for family in ("busy", "duration"):
+            named |= {f"{family}_us/{transport}": n // 1000 for transport, n in getattr(self, f"{family}_ns").items()}
         named |= {f"subnets/family{family}": n for family, n in self.subnets.items()}
+        for transport, sizes in self.sizes.items():
+            for bucket, bound in enumerate((*DURATIONS_US, "inf")):
+                named[f"durations/{transport}/{bound}"] = self.durations[transport, bucket]
+            named |= {f"sizes/{transport}/{bound}": 0 for bound in (*SIZES, "inf")}
+            for size, n in sizes.items():
+                named[f"sizes/{transport}/{(*SIZES, 'inf')[bisect_left(SIZES, size)]}"] += n
         single = {
             "truncated": self.truncated,
             "connections": self.connections,

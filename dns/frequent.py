@@ -7,17 +7,17 @@ lower case changes no byte below 65, and no length and no type that is looked up
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dns.client import passed_on
-from dns.message import RD
+from dns.message import AA, BEHIND_ID, QR, RD
 from dns.options import UDP_SIZE, opt_record, subnet_option
 from topology.model import ClientSubnetUse
 
 if TYPE_CHECKING:
-    from dns.client import Client
     from dns.options import Edns
-    from dns.view import View
+    from dns.view import Asker, View
     from dns.zone import Reply, Zone
 
 PLAIN_UDP = 512
@@ -30,15 +30,26 @@ REMEMBERED = 16_384
 _AD, _CD = 0x0020, 0x0010
 
 
-class Shape(NamedTuple):
+MOST_ANSWERS = 15
+"""Records of one answer whose header is kept."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
     rd: int
     """The flag as the answer has it."""
     opt: bool
     """Whether one record must follow the question."""
+    heads: tuple[bytes, ...]
+    """By number of answers: what follows the id in the answer's header."""
+
+
+def _shape(rd: int, opt: int) -> Shape:
+    return Shape(rd, bool(opt), tuple(BEHIND_ID.pack(QR | AA | rd, 1, n, 0, opt) for n in range(MOST_ANSWERS + 1)))
 
 
 SHAPES = {
-    (rd | ad | cd).to_bytes(2, "big") + bytes((0, 1, 0, 0, 0, 0, 0, opt)): Shape(rd, bool(opt))
+    (rd | ad | cd).to_bytes(2, "big") + bytes((0, 1, 0, 0, 0, 0, 0, opt)): _shape(rd, opt)
     for rd in (0, RD)
     for ad in (0, _AD)
     for cd in (0, _CD)
@@ -47,13 +58,14 @@ SHAPES = {
 """By flags and counts of the header."""
 
 
-class Steered(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Steered:
     """A question whose answer depends on the client."""
 
     application: str
     zone: Zone
-    label: str
-    """Of the type, as it is counted."""
+    counted: tuple[str, str]
+    """Type and zone, as they are counted."""
     vips: tuple[Reply | None, ...]
     """Per edge its VIPs of this type."""
     vips_degraded: tuple[Reply | None, ...]
@@ -62,7 +74,8 @@ class Steered(NamedTuple):
     """Whether any edge has addresses of this type: else the answer is the same for all."""
 
 
-class Additional(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Additional:
     """What follows the question, and what the answer gets for it."""
 
     limit: int
@@ -71,10 +84,14 @@ class Additional(NamedTuple):
     """Our OPT record, all of it or up to the scope."""
     after: bytes | None = None
     """What follows the scope; None when none is given."""
-    family: int = 0
-    """Of the client's prefix."""
-    client: Client | None = None
+    family: int | None = None
+    """Of the client's prefix, if there is one."""
+    asker: Asker | None = None
     """Whom the prefix tells us of; else it is the sender."""
+    tail: bytes = b""
+    """All of our OPT record, when the answer is the same for all of the client's cell."""
+    prefix_tail: bytes = b""
+    """The same when the answer depends on the client's prefix."""
 
 
 NOTHING = Additional(PLAIN_UDP)
@@ -91,13 +108,20 @@ def remember(view: View, rest: bytes, edns: Edns | None) -> None:
         return
     if len(view.additionals) >= REMEMBERED:
         view.additionals.clear()
-    view.additionals[rest] = _additional(edns, view.config.settings.client_subnet)
+    view.additionals[rest] = _additional(edns, view)
 
 
-def _additional(edns: Edns, use: ClientSubnetUse) -> Additional:
-    limit, subnet = udp_limit(edns), edns.subnet
+def _additional(edns: Edns, view: View) -> Additional:
+    limit, subnet, use = udp_limit(edns), edns.subnet, view.config.settings.client_subnet
     if subnet is None or use is ClientSubnetUse.OFF:
-        return Additional(limit, opt_record(0, edns.do))
+        opt = opt_record(0, edns.do)
+        return Additional(limit, opt, tail=opt, prefix_tail=opt)
     whole = opt_record(0, edns.do, subnet_option(subnet, 0))
-    scope = len(whole) - len(subnet.address) - 1
-    return Additional(limit, whole[:scope], whole[scope + 1 :], subnet.family, passed_on(subnet, use))
+    place = len(whole) - len(subnet.address) - 1
+    opt, after = whole[:place], whole[place + 1 :]
+    client = passed_on(subnet, use)
+    if client is None:
+        return Additional(limit, opt, after, subnet.family, tail=whole, prefix_tail=whole)
+    asker = view.asker(client)
+    tail, prefix_tail = (opt + bytes([scope]) + after for scope in (asker.scope, asker.prefix_scope))
+    return Additional(limit, opt, after, subnet.family, asker, tail, prefix_tail)

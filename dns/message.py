@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 QR, AA, TC, RD = 0x8000, 0x0400, 0x0200, 0x0100
 
-_BEHIND_ID = struct.Struct("!5H")
+BEHIND_ID = struct.Struct("!5H")
+"""Flags and counts of a header."""
 
 
 def pack(ident: bytes, question: bytes, flags: int, reply: Reply, zone: Zone | None, opt: bytes, limit: int) -> bytes:
@@ -31,10 +32,10 @@ def pack(ident: bytes, question: bytes, flags: int, reply: Reply, zone: Zone | N
     if reply.extras and len(reply.extra) <= room:
         body += reply.extra
         additional += reply.extras
-    counts = _BEHIND_ID.pack(flags, 1 if question else 0, reply.answers, authority, additional)
+    counts = BEHIND_ID.pack(flags, 1 if question else 0, reply.answers, authority, additional)
     return ident + counts + question + body + opt
 
 
 def truncated(ident: bytes, question: bytes, flags: int, opt: bytes) -> bytes:
     """Nothing but "ask over TCP"."""
-    return ident + _BEHIND_ID.pack(flags | TC, bool(question), 0, 0, bool(opt)) + question + opt
+    return ident + BEHIND_ID.pack(flags | TC, bool(question), 0, 0, bool(opt)) + question + opt

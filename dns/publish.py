@@ -78,7 +78,8 @@ def _forward(config: DnsConfig) -> dict[bytes, Name]:
 
 def _zone(config: DnsConfig, name: str) -> Zone:
     apex = wire_name(name)
-    return Zone(apex, records.soa_around(apex, records.pack(_soa(config), min(config.zone.ttl, STATIC_TTL))))
+    soa = records.soa_around(apex, records.pack(_soa(config), min(config.zone.ttl, STATIC_TTL)))
+    return Zone(apex, soa, name)
 
 
 def _apex_records(config: DnsConfig, name: str) -> RecordSets:
@@ -142,7 +143,7 @@ def _reply(packed: Iterable[bytes]) -> Reply:
 def _steered(config: DnsConfig, application: str, zone: Zone) -> dict[int, Steered]:
     vips, degraded = (_vips(config, application, ttl) for ttl in (config.zone.ttl, config.ttl_degraded))
     return {
-        kind: Steered(application, zone, label, vips[kind], degraded[kind], any(vips[kind]))
+        kind: Steered(application, zone, (label, zone.name), vips[kind], degraded[kind], any(vips[kind]))
         for kind, label in ((TYPE_A, "A"), (TYPE_AAAA, "AAAA"))
     }
 

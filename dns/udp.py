@@ -2,58 +2,62 @@
 
 from __future__ import annotations
 
-from socket import AF_INET, inet_aton
+from contextlib import closing
 from time import monotonic, monotonic_ns, time
 from typing import TYPE_CHECKING
 
 import trio
 
+from braid.datagrams import open_datagrams
 from dns.gate import MAX_QUERY
-from dns.sockets import packed_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from socket import socket
 
+    from braid.datagrams import Datagrams
     from dns.answer import Responder
 
+BATCH = 32
+"""Datagrams that are received, and then answered, at once."""
 TURN_DATAGRAMS = 64
 TURN_NS = 1_000_000
 
 
 async def serve_udp(bound: socket, responder: Responder) -> None:
     """Answers on a bound non-blocking socket until cancelled; closes it. Survives every datagram and send error."""
-    # An IPv4 address needs no look at what it is; this is done for every datagram.
-    packed = inet_aton if bound.family == AF_INET else packed_address
-    with bound:
+    # One byte more than is read: a longer datagram is cut here and refused by the gate for its size.
+    with bound, closing(open_datagrams(bound, BATCH, MAX_QUERY + 1)) as datagrams:
         while True:
             await trio.lowlevel.wait_readable(bound)
-            _drain(bound, packed, responder)
+            while turn(datagrams, responder):
+                await trio.lowlevel.checkpoint()
 
 
-def _drain(bound: socket, packed: Callable[[str], bytes], responder: Responder) -> None:
-    begin = monotonic_ns()
-    end, received, sent = begin + TURN_NS, 0, 0
-    now, unix, counters = monotonic(), int(time()), responder.counters
-    for _ in range(TURN_DATAGRAMS):
+def turn(datagrams: Datagrams, responder: Responder) -> bool:
+    """Answers what has come, as far as a turn goes; whether there may be more."""
+    begin = end = monotonic_ns()
+    clock, unix, counters, respond = monotonic(), int(time()), responder.counters, responder.respond
+    more, count = True, 0
+    while more and count < TURN_DATAGRAMS and end < begin + TURN_NS:
+        start = end
         try:
-            # One more than is read: a longer datagram is cut here and refused by the gate for its size.
-            data, client = bound.recvfrom(MAX_QUERY + 1)
-        except BlockingIOError:
-            break
+            batch = datagrams.receive()
         except OSError:
             counters.drops["receive"] += 1
-            break
-        received += len(data)
-        if client[1] == 0:
-            counters.drops["source_port"] += 1
-            continue
-        answer = responder.respond(data, packed(client[0]), "udp", now, unix)
-        if answer is not None:
-            try:
-                sent += bound.sendto(answer, client)
-            except OSError:
-                counters.drops["send"] += 1
-        if monotonic_ns() > end:
-            break
-    counters.count_turn("udp", received, sent, monotonic_ns() - begin)
+            return False
+        answers: list[bytes | None] = []
+        received = 0
+        for data, client, port in batch:
+            received += len(data)
+            if port:
+                answers.append(respond(data, client, "udp", clock, unix))
+            else:
+                counters.drops["source_port"] += 1
+                answers.append(None)
+        if refused := datagrams.send(answers):
+            counters.drops["send"] += refused
+        end = monotonic_ns()
+        counters.count_batch("udp", received, [len(answer) for answer in answers if answer is not None], end - start)
+        count += len(batch)
+        more = len(batch) == BATCH
+    return more

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dns.cells import ClientMap
 from dns.chaos import chaos_replies, nsid
+from dns.client import sender
 from dns.distance import Way, great_circle_km
 from dns.policy import STICKY_BITS, Order, Ranking, Standing, prefer, rank, spilled, sticky_prefix
 from dns.publish import make_zones
 
 if TYPE_CHECKING:
     from dns.cells import Cell
+    from dns.client import Client
     from dns.config import DnsConfig
     from dns.frequent import Additional
     from dns.geo import GeoDatabase
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 REMEMBERED = 65_536
 """Choices among equals that are kept: a hash for every edge costs more than the rest of an answer."""
+
+REMEMBERED_SENDERS = 16_384
 
 REMEMBERED_RANKINGS = 8_192
 """Some kilobytes each where edges are many; asking for every name from everywhere must not fill the memory."""
@@ -44,6 +48,39 @@ class Reason(StrEnum):
     """One of several equals, by the client's prefix."""
     FAIL_OPEN = "fail_open"
     FAIL_CLOSED = "fail_closed"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asker:
+    """A client as far as answers depend on it and on the configuration."""
+
+    client: Client
+    cell: Cell
+    scope: int
+    """Of an answer that is the same for all of the cell; 0 when the client was not passed on."""
+    prefix: tuple[int, int]
+    """IP version and ``sticky_prefix``."""
+    prefix_scope: int
+    """Of an answer that depends on that prefix."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """What is decided of an application for all clients of a cell."""
+
+    ranking: Ranking
+    edge: int | None
+    """The one that all of them get."""
+    equals: Order
+    """Those of which each gets one; empty when more of a client must be looked at."""
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """Applications whose edges stand equally and are equally far away: what is decided of one holds for all."""
+
+    settled: dict[Cell, Settled] = field(default_factory=dict)
 
 
 class Decision(NamedTuple):
@@ -71,57 +108,87 @@ class View:
     spill: Mapping[int, float] = field(default_factory=dict)
     """Edge -> share of its clients that get another one, above 0."""
     geo: GeoDatabase | None = None
-    _alike: dict[str, int] = field(default_factory=dict)
-    """Application -> number of its row of standings and delays; those with equal ones share their rankings."""
-    _rows: dict[tuple[tuple[Standing | None, float | None], ...], int] = field(default_factory=dict)
-    _rankings: dict[tuple[Cell, int, Location | None, Edges], Ranking] = field(default_factory=dict)
+    _rows: dict[str, Row] = field(default_factory=dict)
+    """By application."""
+    _alike: dict[tuple[tuple[Standing | None, float | None], ...], Row] = field(default_factory=dict)
+    """By standings and delays."""
+    _rankings: dict[tuple[Cell, Row, Location | None, Edges], Ranking] = field(default_factory=dict)
     """Those that somebody has asked for; they depend on nothing but this view."""
     _spilled: dict[tuple[int, int], Edges] = field(default_factory=dict)
     """Clients' prefixes -> the edges that spill them."""
-    _preferred: dict[tuple[Order, int, int], int] = field(default_factory=dict)
+    preferred: dict[tuple[Order, tuple[int, int]], int] = field(default_factory=dict)
     """Among equals: what clients of a prefix got; they depend on nothing but the configuration."""
+    senders: dict[bytes, Asker] = field(default_factory=dict)
+    """By packed address; they depend on nothing but the configuration."""
     additionals: dict[bytes, Additional] = field(default_factory=dict)
-    """Sections that queries came with; they depend on nothing but the settings."""
+    """Sections that queries came with; they depend on nothing but the configuration."""
 
     def decide(self, version: int, client: int, application: str) -> Decision:
         """For a client's address as an integer. What ``braid dns explain`` shows is this decision."""
         cell, scope = self.clients.find(version, client)
-        row = self._alike.get(application)
-        if row is None:
-            row = self._row(application)
-        ranking = self._rankings.get((cell, row, None, NO_EDGES))
-        if ranking is None:
-            ranking = self._rank(cell, application, row)
-        if self.spill or self.geo is not None:
-            ranking, scope = self._narrowed(cell, application, row, version, client, ranking, scope)
-        best = ranking.best
+        settled = self.settle(application, cell)
+        ranking, best = settled.ranking, settled.equals
+        if settled.edge is not None:
+            return Decision(best, scope, settled.reason, ranking)
+        if not best:
+            ranking, scope = self._narrowed(cell, application, version, client, scope)
+            best = ranking.best
         if len(best) == 1:
             return Decision(best, scope, _why(ranking), ranking)
         if best:
-            where = (best, version, sticky_prefix(version, client))
-            chosen = self._preferred.get(where)
-            if chosen is None:
-                chosen = self._prefer(*where)
+            chosen = self._prefer(best, version, sticky_prefix(version, client))
             return Decision((chosen,), max(scope, STICKY_BITS[version]), Reason.STICKY, ranking)
         if application in self.config.fail_closed:
             return Decision((), scope, Reason.FAIL_CLOSED, ranking)
         return Decision(tuple(each.edge for each in ranking.candidates), scope, Reason.FAIL_OPEN, ranking)
 
-    def _row(self, application: str) -> int:
+    def settle(self, application: str, cell: Cell) -> Settled:
+        """Two look-ups, as it is done for every query."""
+        row = self._rows.get(application)
+        if row is None:
+            row = self._row(application)
+        return row.settled.get(cell) or self._settle(row, application, cell)
+
+    def asker(self, client: Client) -> Asker:
+        cell, scope = self.clients.find(client.version, client.number)
+        prefix_scope = max(scope, STICKY_BITS[client.version])
+        if not client.passed_on:
+            scope = prefix_scope = 0
+        prefix = client.version, sticky_prefix(client.version, client.number)
+        return Asker(client, cell, scope, prefix, prefix_scope)
+
+    def sender(self, source: bytes) -> Asker:
+        """``source`` is a packed address."""
+        found = self.senders.get(source)
+        if found is None:
+            if len(self.senders) >= REMEMBERED_SENDERS:
+                self.senders.clear()
+            found = self.senders[source] = self.asker(sender(source))
+        return found
+
+    def _row(self, application: str) -> Row:
         pairs = [(edge, application) for edge in range(len(self.edge_names))]
         known = tuple((self.standings.get(pair), self.delays.get(pair)) for pair in pairs)
-        row = self._alike[application] = self._rows.setdefault(known, len(self._rows))
+        row = self._rows[application] = self._alike.setdefault(known, Row())
         return row
 
-    def _narrowed(
-        self, cell: Cell, application: str, row: int, version: int, client: int, ranking: Ranking, scope: int
-    ) -> tuple[Ranking, int]:
+    def _settle(self, row: Row, application: str, cell: Cell) -> Settled:
+        ranking = self._rank(cell, application, row)
+        top, best = ranking.top, ranking.best
+        if any(edge in self.spill for edge in top) or (self.geo is not None and len(top) > 1):
+            best = ()
+        edge = best[0] if len(best) == 1 else None
+        found = row.settled[cell] = Settled(ranking, edge, best, _why(ranking) if len(best) == 1 else Reason.STICKY)
+        return found
+
+    def _narrowed(self, cell: Cell, application: str, version: int, client: int, scope: int) -> tuple[Ranking, int]:
         """What spilling edges and the place of the client make of a ranking, and of the scope.
 
         Whether either counts is the same in all of a cell, and the prefixes of both only divide it: so all clients of
         the longest of the prefixes get the same answer, and scopes do not overlap.
         """
-        full = NO_EDGES
+        row, full = self._rows[application], NO_EDGES
+        ranking = self._rank(cell, application, row)
         if any(edge in self.spill for edge in ranking.top):
             scope = max(scope, STICKY_BITS[version])
             full = self._spilled_for(version, sticky_prefix(version, client))
@@ -133,13 +200,15 @@ class View:
         return ranking, scope
 
     def _rank(
-        self, cell: Cell, application: str, row: int, place: Location | None = None, full: Edges = NO_EDGES
+        self, cell: Cell, application: str, row: Row, place: Location | None = None, full: Edges = NO_EDGES
     ) -> Ranking:
         key = (cell, row, place, full)
         ranking = self._rankings.get(key)
         if ranking is None:
             if len(self._rankings) >= REMEMBERED_RANKINGS:
                 self._rankings.clear()
+                for each in self._alike.values():
+                    each.settled.clear()
             ranking = self._rankings[key] = self._make_ranking(cell, application, place, full)
         return ranking
 
@@ -166,10 +235,13 @@ class View:
         return found
 
     def _prefer(self, best: Order, version: int, prefix: int) -> int:
-        weights = [edge.weight for edge in self.config.edges]
-        if len(self._preferred) >= REMEMBERED:
-            self._preferred.clear()
-        chosen = self._preferred[best, version, prefix] = prefer(best, self.edge_names, weights, version, prefix)
+        where = (best, (version, prefix))
+        chosen = self.preferred.get(where)
+        if chosen is None:
+            if len(self.preferred) >= REMEMBERED:
+                self.preferred.clear()
+            weights = [edge.weight for edge in self.config.edges]
+            chosen = self.preferred[where] = prefer(best, self.edge_names, weights, version, prefix)
         return chosen
 
 
@@ -213,8 +285,8 @@ def with_outlook(
         troubled=_troubled(standings, spill),
         delays=delays,
         spill=spill,
-        _alike={},
         _rows={},
+        _alike={},
         _rankings={},
         _spilled={},
     )

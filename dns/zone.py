@@ -39,6 +39,8 @@ class Zone:
     """Wire form in lower case, as all names here."""
     soa: Records
     """In pieces, see ``records.soa_around``; with the TTL of negative answers (RFC 2308 section 3)."""
+    name: str
+    """As its answers are counted."""
 
 
 @dataclass(frozen=True, slots=True)

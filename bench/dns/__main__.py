@@ -67,14 +67,16 @@ def throughput(world: World, options: argparse.Namespace) -> dict[str, Any]:
         for _ in range(options.rounds):
             for name, start in (("braid", braid), ("nsd", nsd)):
                 with start(world) as server:
-                    loads.append(measure(name, server.port, questions, options.seconds, None))
+                    loads.append(measure(name, server, questions, options.seconds, None))
         with braid(world) as server:
-            steady = measure("braid", server.port, questions, options.steady, options.rate)
+            steady = measure("braid", server, questions, options.steady, options.rate)
     turns = {name: [round(load.per_second) for load in loads if load.server == name] for name in ("braid", "nsd")}
     median = {name: statistics.median(own) for name, own in turns.items()}
     return {
         "braid_per_second": turns["braid"],
         "nsd_per_second": turns["nsd"],
+        "braid_cpu_us": [round(load.cpu_us, 2) for load in loads if load.server == "braid"],
+        "nsd_cpu_us": [round(load.cpu_us, 2) for load in loads if load.server == "nsd"],
         "braid_of_nsd": round(median["braid"] / median["nsd"], 3),
         "lost": sum(load.lost for load in loads if load.server == "braid"),
         "steady_per_second": round(steady.per_second),
@@ -98,7 +100,7 @@ def fairness(world: World, options: argparse.Namespace) -> dict[str, Any]:
         write_questions(questions, world)
         for transport in ("udp", "tcp"):
             with braid(world) as server:
-                load = measure("braid", server.port, questions, options.seconds, None, transport)
+                load = measure("braid", server, questions, options.seconds, None, transport)
             found[transport] = {"per_second": round(load.per_second), "lost": load.lost, **server.told}
     return found
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+from bench import cpu
 from bench.dns.mutate import query, question, subnet
 from bench.dns.world import ZONE
 
@@ -37,11 +38,14 @@ class Load:
     per_second: float
     lost: int
     mean_us: float
+    cpu_us: float
+    """Processor time of the server for one query; that of the machine's other work is not in it."""
 
 
 @dataclass(slots=True)
 class Server:
     port: int
+    pid: int
     told: dict[str, float] = field(default_factory=dict)
     """What Braid's server says when it has ended."""
 
@@ -53,18 +57,31 @@ def required(program: str, package: str) -> str:
     return found
 
 
-def measure(server: str, port: int, questions: Path, seconds: float, rate: int | None, transport: str = "udp") -> Load:
-    command = ["taskset", "-c", CLIENT_CPU, required("dnsperf", "dnsperf"), "-s", "127.0.0.1", "-p", str(port)]
+def measure(
+    name: str, server: Server, questions: Path, seconds: float, rate: int | None, transport: str = "udp"
+) -> Load:
+    command = ["taskset", "-c", CLIENT_CPU, required("dnsperf", "dnsperf"), "-s", "127.0.0.1", "-p", str(server.port)]
     command += ["-d", str(questions), "-B", "-l", str(seconds), "-c", "8", "-T", "1", "-q", "200", "-m", transport]
     if rate is not None:
         command += ["-Q", str(rate)]
+    family = _family(server.pid)
+    before = cpu.seconds(family)
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
+    used = cpu.seconds(family) - before
+    completed = int(_number(r"Queries completed: +(\d+)", done.stdout))
     return Load(
-        server,
+        name,
         per_second=_number(r"Queries per second: +([\d.]+)", done.stdout),
         lost=int(_number(r"Queries lost: +(\d+)", done.stdout)),
         mean_us=_number(r"Average Latency \(s\): +([\d.]+)", done.stdout) * 1e6,
+        cpu_us=used / max(completed, 1) * 1e6,
     )
+
+
+def _family(pid: int) -> list[int]:
+    """The process and all that descend from it: nsd answers in a grandchild."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in _family(int(child)))]
 
 
 def write_questions(file: Path, world: World) -> None:
@@ -111,9 +128,9 @@ def nsd(world: World) -> Iterator[Server]:
 
 @contextmanager
 def _running(command: list[str], port: int, world: World) -> Iterator[Server]:
-    server = Server(port)
     pinned = ["taskset", "-c", SERVER_CPU, *command]
     with subprocess.Popen(pinned, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        server = Server(port, process.pid)
         try:
             _wait(port, world, process)
             yield server

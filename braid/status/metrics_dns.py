@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from braid.status.families import counter, gauge
+from braid.status.families import counter, gauge, histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # First part of the DNS node's counter -> (metric without "_total", help, labels)
 DNS_COUNTERS = {
-    "queries": ("braid_dns_queries", "Queries answered", ("transport", "type", "rcode")),
+    "queries": ("braid_dns_queries", "Queries answered", ("transport", "family", "type", "rcode")),
+    "responses": ("braid_dns_responses", "Queries answered, by the zone that they are in", ("zone", "rcode")),
     "answers": ("braid_dns_answers", "VIPs given, by the edge that holds them", ("application", "edge")),
     "faults": ("braid_dns_faulty_queries", "Queries answered with an error of the gate", ("reason",)),
     "bytes": ("braid_dns_bytes", "Bytes of queries and answers", ("direction", "transport")),
@@ -67,6 +68,21 @@ def dns(status: NodeStatus) -> Iterator[Metric]:
         yield counter(metric, text, labels, [item for item in named.get(family, ()) if len(item[0]) == len(labels)])
     busy = [(names, value * 1e-6) for names, value in named.get("busy_us", ())]
     yield counter("braid_dns_busy_seconds", "Time in which only answers were made", ("transport",), busy)
+    transport = ("transport",)
+    yield histogram(
+        "braid_dns_response_size_bytes",
+        "Length of an answer",
+        transport,
+        named.get("sizes", ()),
+        {names[1:]: value for names, value in named.get("bytes", ()) if names[0] == "sent"},
+    )
+    yield histogram(
+        "braid_dns_request_duration_seconds",
+        "From the reading of a query to its answer, which it has together with others",
+        transport,
+        [((*own, str(float(bound) * 1e-6)), n) for (*own, bound), n in named.get("durations", ())],
+        {names: value * 1e-6 for names, value in named.get("duration_us", ())},
+    )
     for family, (metric, text, labels, unit) in DNS_GAUGES.items():
         found = [item for item in named.get(family, ()) if len(item[0]) == len(labels)]
         yield gauge(metric, text, labels, [(names, value * unit) for names, value in found])

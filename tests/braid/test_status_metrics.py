@@ -18,13 +18,21 @@ if TYPE_CHECKING:
     from braid.status.snapshot import NodeStatus
 
 DNS = {
-    "queries/udp/A/NOERROR": 2,
+    "queries/udp/ipv4/A/NOERROR": 2,
+    "responses/apps.example/NOERROR": 2,
+    "sizes/udp/128": 3,
+    "sizes/udp/64": 2,
+    "sizes/udp/inf": 0,
+    "durations/udp/500": 4,
+    "durations/udp/inf": 1,
+    "duration_us/udp": 14_000,
     "answers/shop/edge-fra-1": 4,
     "faults/name": 6,
     "drops/short": 1,
     "closed/idle": 2,
     "powerdns/lookup": 6,
     "bytes/received/udp": 90,
+    "bytes/sent/udp": 300,
     "busy_us/udp": 1500,
     "connections": 3,
     "truncated": 5,
@@ -103,7 +111,7 @@ def test_a_gateway() -> None:
 
 def test_a_dns_node() -> None:
     found = samples(replace(edge_status(), role="dns", dns=DNS))
-    assert found["braid_dns_queries_total{rcode=NOERROR,transport=udp,type=A}"] == 2
+    assert found["braid_dns_queries_total{family=ipv4,rcode=NOERROR,transport=udp,type=A}"] == 2
     assert found["braid_dns_answers_total{application=shop,edge=edge-fra-1}"] == 4
     assert found["braid_dns_dropped_queries_total{reason=short}"] == 1
     assert found["braid_dns_tcp_connections"] == 3
@@ -119,6 +127,16 @@ def test_a_dns_node() -> None:
     assert (found["braid_dns_view_generation"], found["braid_dns_view_age_seconds"]) == (12, 13)
     assert found["braid_dns_decisions_total{reason=sticky}"] == 7
     assert found["braid_dns_stale"] == 1
+    assert found["braid_dns_responses_total{rcode=NOERROR,zone=apps.example}"] == 2
+    sizes = {
+        bound: found[f"braid_dns_response_size_bytes_bucket{{le={bound},transport=udp}}"]
+        for bound in ("64.0", "128.0", "+Inf")
+    }
+    assert sizes == {"64.0": 2, "128.0": 5, "+Inf": 5}
+    assert found["braid_dns_response_size_bytes_sum{transport=udp}"] == 300
+    assert found["braid_dns_request_duration_seconds_bucket{le=0.0005,transport=udp}"] == 4
+    assert found["braid_dns_request_duration_seconds_count{transport=udp}"] == 5
+    assert found["braid_dns_request_duration_seconds_sum{transport=udp}"] == pytest.approx(0.014)
 
 
 def test_proxies_by_application_and_server() -> None:

@@ -63,7 +63,7 @@ def served(
     assert not thread.is_alive()
 
 
-def exchange(host: str, port: int, data: bytes, transport: Transport, patience: float = 5.0) -> bytes | None:
+def exchange(host: str, port: int, data: bytes, transport: Transport, patience: float = 30.0) -> bytes | None:
     """The answer; None when the connection is closed instead, or over UDP nothing comes within ``patience``."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM

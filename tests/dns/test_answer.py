@@ -218,18 +218,48 @@ def test_counters() -> None:
         respond(data, "10.91.1.10", "udp", VIEW, counters)
     respond(query("shop.apps.example", edns=512, version=1), "10.91.1.10", "tcp", VIEW, counters)
     respond(query("shop.apps.example"), "10.91.1.10", "tcp", view_with(()), counters)
+    flat = counters.flat()
     assert counters.queries == {
-        ("udp", "A", "NOERROR"): 1,
-        ("udp", "other", "NXDOMAIN"): 1,
-        ("udp", "AAAA", "REFUSED"): 1,
-        ("tcp", "other", "BADVERS"): 1,
-        ("tcp", "A", "NOERROR"): 1,
+        ("udp", "ipv4", "A", "NOERROR"): 1,
+        ("udp", "ipv4", "other", "NXDOMAIN"): 1,
+        ("udp", "ipv4", "AAAA", "REFUSED"): 1,
+        ("tcp", "ipv4", "other", "BADVERS"): 1,
+        ("tcp", "ipv4", "A", "NOERROR"): 1,
+    }
+    assert counters.responses == {
+        ("apps.example", "NOERROR"): 2,
+        ("apps.example", "NXDOMAIN"): 1,
+        ("none", "REFUSED"): 1,
+        ("none", "BADVERS"): 1,
     }
     assert counters.drops == {"short": 1}
     assert counters.faults == {"edns_version": 1}
     assert counters.answers == {("shop", "edge-fra-1"): 1}
     assert counters.decisions == {"best": 1, "fail_open": 1}
-    assert counters.flat()["queries/udp/A/NOERROR"] == 1
+    assert flat["queries/udp/ipv4/A/NOERROR"] == 1
+
+
+def test_histograms() -> None:
+    counters = Counters()
+    counters.count_batch("udp", 100, [64, 65, 1232], 10_000)
+    counters.count_batch("udp", 0, [], 5_000_000)
+    counters.count_batch("tcp", 30, [20_000], 11_000_000)
+    flat = counters.flat()
+    families = ("sizes", "durations", "duration_us", "busy_us")
+    assert {name: n for name, n in flat.items() if n and name.startswith(families)} == {
+        "sizes/udp/64": 1,
+        "sizes/udp/128": 1,
+        "sizes/udp/1232": 1,
+        "sizes/tcp/inf": 1,
+        "durations/udp/10": 3,
+        "durations/tcp/inf": 1,
+        "duration_us/udp": 30,
+        "duration_us/tcp": 11_000,
+        "busy_us/udp": 5_010,
+        "busy_us/tcp": 11_000,
+    }
+    assert flat["sizes/udp/16384"] == flat["durations/udp/inf"] == 0, "every bucket is there"
+    assert (counters.bytes["received", "udp"], counters.bytes["sent", "udp"]) == (100, 1361)
 
 
 VIEWS: tuple[View, ...] = (VIEW, view_with(()))

@@ -130,7 +130,7 @@ def powerdns(folder: Path) -> Iterator[tuple[int, int, DnsService]]:
         command = [str(SERVER), f"--config-dir={folder}", "--daemon=no", "--guardian=no", "--setuid=", "--setgid="]
         with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
             try:
-                end = time.monotonic() + 20
+                end = time.monotonic() + 60
                 while exchange_quietly(port) is None:
                     assert process.poll() is None, (folder / "log").read_text()
                     assert time.monotonic() < end, (folder / "log").read_text()

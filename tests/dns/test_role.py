@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_address, ip_network
+from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trio
@@ -70,8 +72,26 @@ def control(edge: str, *, usable: int = 2, sequence: int = 1, adjacent: bool = T
     return Control(TOPOLOGY.nodes[edge].number, adjacent, encode(report))
 
 
+async def keep_reporting(role: Dns, usable: dict[str, int], measures: dict[str, int]) -> NoReturn:
+    """As edges do, so that none falls silent however slow the machine is; ``measures``: milliseconds behind an edge."""
+    for sequence in count(1):
+        for edge, paths in usable.items():
+            role.receive_control(control(edge, usable=paths, sequence=sequence), trio.current_time())
+        for edge, delay in measures.items():
+            measured = encode(EdgeMeasures(sequence, 0, (ApplicationDelay("shop", delay),)))
+            role.receive_control(Control(TOPOLOGY.nodes[edge].number, True, measured), trio.current_time())
+        await trio.sleep(0.1)
+    raise AssertionError
+
+
+async def until(name: str, expected: set[str]) -> None:
+    with trio.fail_after(60):
+        while set(await ask(name)) != expected:
+            await trio.sleep(0.05)
+
+
 async def ask(name: str) -> list[str]:
-    with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as asker, trio.fail_after(2):
+    with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as asker, trio.fail_after(60):
         await asker.sendto(query(name), (str(ADDRESS.host), ADDRESS.port))
         return addresses(await asker.recv(4096))
 
@@ -107,30 +127,29 @@ async def test_reports_and_reloads_reach_the_answers() -> None:
         assert await ask("shop.apps.example") in ([fra], [nyc]), "before any report all count as well"
         assert [check.ok for check in role.checks(node.situation())] == [True, True, False]
 
-        role.receive_control(control("edge-fra-1", usable=0), trio.current_time())
-        role.receive_control(control("edge-nyc-1"), trio.current_time())
-        await trio.sleep(0.25)
-        assert await ask("shop.apps.example") == [nyc]
+        usable = {"edge-fra-1": 0, "edge-nyc-1": 2}
+        nursery.start_soon(keep_reporting, role, usable, {})
+        await until("shop.apps.example", {nyc})
         assert all(check.ok for check in role.checks(node.situation()))
 
-        role.receive_control(control("edge-fra-1", sequence=2, adjacent=False), trio.current_time())
+        # If it counted, the reports with lower numbers that follow would not.
+        role.receive_control(control("edge-fra-1", sequence=1_000_000, adjacent=False), trio.current_time())
         role.receive_control(Control(TOPOLOGY.nodes["edge-fra-1"].number, True, b"\x09nonsense"), trio.current_time())
         await trio.sleep(0.25)
         assert await ask("shop.apps.example") == [nyc], "neither end-to-end nor broken messages count"
         assert role.counters()["bad_messages"] == 1
-        assert role.counters()["queries/udp/A/NOERROR"] == 3
+        assert role.counters()["queries/udp/ipv4/A/NOERROR"] >= 3
 
         shop = replace(TOPOLOGY.applications["shop"], hostnames=("store.apps.example",))
         node.topology = replace(TOPOLOGY, applications=TOPOLOGY.applications | {"shop": shop})
         reload, node.reload = node.reload, trio.Event()
         reload.set()
-        await trio.sleep(0.1)
-        assert await ask("store.apps.example") == [nyc]
+        await until("store.apps.example", {nyc})
         assert await ask("shop.apps.example") == []
 
+        usable.clear()
         role.receive_neighbour(TOPOLOGY.nodes["edge-nyc-1"].number, False, trio.current_time())
-        await trio.sleep(1.75)
-        assert set(await ask("store.apps.example")) == {fra, nyc}, "fail open"
+        await until("store.apps.example", {fra, nyc})
         nursery.cancel_scope.cancel()
 
 
@@ -149,12 +168,9 @@ async def test_measures_and_the_geo_database_reach_the_answers(tmp_path: Path) -
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(role.serve, handle))
         assert await ask("shop.apps.example") == [vip(TOPOLOGY, "edge-nyc-1")]
-        for edge, delay in (("edge-fra-1", 200), ("edge-nyc-1", 5000)):
-            role.receive_control(control(edge), trio.current_time())
-            measures = encode(EdgeMeasures(1, 0, (ApplicationDelay("shop", delay),)))
-            role.receive_control(Control(TOPOLOGY.nodes[edge].number, True, measures), trio.current_time())
-        await trio.sleep(1.25)
-        assert await ask("shop.apps.example") == [vip(TOPOLOGY, "edge-fra-1")], "500 ms behind the nearer one"
+        delays = {"edge-fra-1": 200, "edge-nyc-1": 5000}
+        nursery.start_soon(keep_reporting, role, dict.fromkeys(delays, 2), delays)
+        await until("shop.apps.example", {vip(TOPOLOGY, "edge-fra-1")})
         told = role.steering("shop.apps.example", "127.0.0.1")
         assert told is not None
         assert told["reason"] == "fastest"

@@ -3,6 +3,7 @@
 mod buffers;
 mod control;
 mod counters;
+mod exchange;
 mod handover;
 mod message;
 mod name;
@@ -20,6 +21,7 @@ mod tun;
 
 pub use buffers::{BufferState, Buffers};
 pub use counters::{Drops, Io, Offload, Snapshot, SocketState};
+pub use exchange::Exchange;
 pub use handover::{handovers, Handover};
 pub use offloads::{OffloadState, Probe, Refusal};
 pub use shard::{spawn, Handle, Refused, ShardConfig};

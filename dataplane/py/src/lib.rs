@@ -2,6 +2,7 @@
 //!
 //! Handshakes run here, in the thread that calls, so that a Diffie-Hellman never holds up a packet.
 
+mod datagrams;
 mod events;
 mod threads;
 mod translate;
@@ -327,6 +328,7 @@ fn public_key<'py>(py: Python<'py>, private_key: &[u8]) -> PyResult<Bound<'py, P
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Core>()?;
+    module.add_class::<datagrams::Datagrams>()?;
     module.add_function(wrap_pyfunction!(public_key, module)?)?;
     Ok(())
 }
