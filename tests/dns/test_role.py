@@ -86,7 +86,9 @@ async def keep_reporting(role: Dns, usable: dict[str, int], measures: dict[str, 
 
 async def until(name: str, expected: set[str]) -> None:
     with trio.fail_after(60):
-        while set(await ask(name)) != expected:
+        while True:
+            if set(await ask(name)) == expected:
+                return
             await trio.sleep(0.05)
 
 
