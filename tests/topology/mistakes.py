@@ -28,6 +28,7 @@ def second_application(hostname: str) -> str:
     return f"  second: {application}\nlab:\n"
 
 
+AT_EDGE = "gateways: [g]\n    mode: fast-path\n    cookie_at: edge"
 EDGE_SECRET = "{role: edge, cookie_secret: '" + 32 * "0" + "'}"
 
 
@@ -161,12 +162,7 @@ MEANING = [
     case("unknown mode", "gateways: [g]", "mode: fast", "A.mode", "not accepted", "nat or fast-path"),
     case("cookies of another mode", "gateways: [g]", "cookie_at: edge", "A.cookie_at", "mode is nat", "fast-path"),
     case(
-        "cookies without a secret",
-        "gateways: [g]",
-        "gateways: [g]\n    mode: fast-path\n    cookie_at: edge",
-        "A.cookie_at",
-        "regions.g has no cookie_secret",
-        "openssl",
+        "cookies without secret", "gateways: [g]", AT_EDGE, "A.cookie_at", "regions.g has no cookie_secret", "openssl"
     ),
     Case(
         "fast path without TCP",
