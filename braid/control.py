@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from braid.core import CoreApi
     from braid.identity import Credentials
     from braid.redundancy.node import Change
-    from braid.status.snapshot import Check, ChosenSet
+    from braid.status.paths import Chosen
+    from braid.status.snapshot import Check
     from topology.model import Node, Topology
 
 log = logs.get(__name__)
@@ -323,9 +324,9 @@ class ControlPlane:
         else:
             log.info("other paths are used by what was measured")
 
-    def choices(self) -> tuple[ChosenSet, ...]:
-        """The sets of paths that this node chose, and why."""
-        return self._paths.choices(self.topology, self.name, self._path_sets())
+    def reasons(self) -> dict[tuple[int, int], Chosen]:
+        """Why this node chose its sets of paths: by the numbers of peer and set."""
+        return self._paths.reasons(self.topology, self.name, self._path_sets())
 
     def _avoided(self) -> dict[str, list[str]]:
         names = {int(node.number): node.name for node in self.topology.nodes.values()}

@@ -10,7 +10,7 @@ from braid.desired import MAX_PATH_ID, Neighbour, PathChoice, PathSet
 from braid.joint import JointLosses
 from braid.measured import own_links, own_paths
 from braid.redundancy.node import Selection
-from braid.status.snapshot import ChosenSet
+from braid.status.paths import Chosen
 from topology.costs import Costs
 from topology.graph import BESIDE, neighbours
 from topology.health import Health
@@ -148,15 +148,15 @@ class PathPlanner:
         paths = own_paths(topology, name, snapshot)
         return self.observe(topology, name, links, paths, told.loads, now, self._joint.costs(topology))
 
-    def choices(self, topology: Topology, name: str, sets: Iterable[PathSet]) -> tuple[ChosenSet, ...]:
-        """Why these sets were chosen, and what they lose together."""
+    def reasons(self, topology: Topology, name: str, sets: Iterable[PathSet]) -> dict[tuple[int, int], Chosen]:
+        """Why these sets were chosen, and what they lose together: by the numbers of peer and set."""
         names = {int(node.number): node.name for node in topology.nodes.values()}
-        found = []
+        found = {}
         for each in sets:
             if (peer := names.get(each.peer)) is not None:
                 lost = self._joint.of(each.peer, [path.route for path in each.paths])
-                found.append(ChosenSet(peer, each.set, self.why(name, peer, each.set), lost.probes, lost.both))
-        return tuple(found)
+                found[each.peer, each.set] = Chosen(self.why(name, peer, each.set), lost.probes, lost.both)
+        return found
 
     def why(self, name: str, peer: str, copies: int) -> str:
         """The reason for the choice of this node, for people; empty where nothing was chosen."""

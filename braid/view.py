@@ -139,7 +139,7 @@ class View:
                 dns=control.role.counters(),
                 content=control.role.content() if isinstance(control.role, Stores) else None,
                 load=self._load.share,
-                chosen=control.choices(),
+                chosen=control.reasons(),
             ),
         )
 

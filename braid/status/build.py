@@ -8,15 +8,12 @@ from typing import Any, TypeVar
 
 from braid.status.flow import FastPathStatus, FlowStatus, NatStatus
 from braid.status.kernel import OffloadStatus, kernel_status
+from braid.status.paths import Chosen, PathHealth, PathSetStatus, PathStatus, ReceivedStatus
 from braid.status.snapshot import (
     ApplicationStatus,
     Facts,
     NeighbourStatus,
     NodeStatus,
-    PathHealth,
-    PathSetStatus,
-    PathStatus,
-    ReceivedStatus,
     Recovery,
     RecoveryWindow,
     RelayStatus,
@@ -59,9 +56,8 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         neighbours=neighbours,
         sessions=sessions,
         paths=paths,
-        path_sets=tuple(_path_set(entry, names) for entry in core.get("sets", ())),
+        path_sets=tuple(_path_set(entry, names, facts) for entry in core.get("sets", ())),
         received=received,
-        chosen=facts.chosen,
         applications=_applications(topology, node, sessions, paths, nat, names, facts),
         redundancy=facts.redundancy,
         nat=_counters(NatStatus, nat) if node.role is Role.GATEWAY else None,
@@ -233,8 +229,17 @@ def _path(
     )
 
 
-def _path_set(entry: Json, names: _Names) -> PathSetStatus:
-    return PathSetStatus(names.node(entry["peer"]), entry["set"], entry["mtu"], tuple(entry.get("active", ())))
+def _path_set(entry: Json, names: _Names, facts: Facts) -> PathSetStatus:
+    chosen = facts.chosen.get((entry["peer"], entry["set"]), Chosen("", 0, 0))
+    return PathSetStatus(
+        peer=names.node(entry["peer"]),
+        number=entry["set"],
+        mtu=entry["mtu"],
+        active=tuple(entry.get("active", ())),
+        why=chosen.why,
+        joint_probes=chosen.joint_probes,
+        joint_lost=chosen.joint_lost,
+    )
 
 
 def _health(

@@ -10,7 +10,8 @@ from braid.status.protection import AVOIDED, way
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from braid.status.snapshot import NodeStatus, PathStatus
+    from braid.status.paths import PathStatus
+    from braid.status.snapshot import NodeStatus
 
 
 def compare(before: NodeStatus, after: NodeStatus, wall: float) -> list[Change]:

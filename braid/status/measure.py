@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from braid.status.history import History
+    from braid.status.paths import PathStatus, ReceivedStatus
     from braid.status.picture import Overlay
-    from braid.status.snapshot import NeighbourStatus, NodeStatus, PathStatus, ReceivedStatus
+    from braid.status.snapshot import NeighbourStatus, NodeStatus
 
 LATELY = 60.0
 """Seconds that the share of first copies looks back, in steps of ``STEP``."""

@@ -83,7 +83,7 @@ def _paths(status: NodeStatus) -> Iterator[Metric]:
 
 
 def _sets(status: NodeStatus) -> Iterator[Metric]:
-    items = [((item.peer, str(item.copies)), item) for item in status.chosen if item.joint_probes]
+    items = [((item.peer, str(item.number)), item) for item in status.path_sets if item.joint_probes]
     for name, text, field in (
         ("braid_path_set_joint_probes", "Probes of the last ten minutes on all paths of the set", "joint_probes"),
         ("braid_path_set_joint_lost_probes", "Of these, probes lost on all paths", "joint_lost"),

@@ -13,7 +13,8 @@ from braid.status.changes import Change, Kind, Tone, clock
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from braid.status.snapshot import ApplicationStatus, NodeStatus, PathStatus
+    from braid.status.paths import PathStatus
+    from braid.status.snapshot import ApplicationStatus, NodeStatus
 
 HOLD = 3.0
 """Seconds of better protection before it is believed."""

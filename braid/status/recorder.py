@@ -19,7 +19,8 @@ from braid.trouble import Sample, Troubles
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from braid.status.snapshot import NodeStatus, PathStatus
+    from braid.status.paths import PathStatus
+    from braid.status.snapshot import NodeStatus
     from topology.model import HealthSettings
 
 PathKey = tuple[str, tuple[str, ...]]

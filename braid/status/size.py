@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from braid.status.changes import clock
 
 if TYPE_CHECKING:
-    from braid.status.snapshot import PathStatus
+    from braid.status.paths import PathStatus
 
 LEAST = 1280
 """Bytes: IPv6's least MTU. What does not carry it is in state ``error``."""

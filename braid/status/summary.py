@@ -15,7 +15,8 @@ from braid.status.snapshot import Recovery
 
 if TYPE_CHECKING:
     from braid.status.changes import Change
-    from braid.status.snapshot import ChosenSet, NodeStatus, PathStatus
+    from braid.status.paths import PathSetStatus, PathStatus
+    from braid.status.snapshot import NodeStatus
     from topology.model import Topology
 
 TOLD_CHANGES = 5
@@ -190,7 +191,7 @@ def summary_of(status: NodeStatus, topology: Topology, changes: tuple[Change, ..
                          plain(change.cause))
             for change in changes[:TOLD_CHANGES]
         ),
-        sets=tuple(_set(chosen, status, numbers) for chosen in status.chosen if chosen.peer in numbers),
+        sets=tuple(_set(each, status, numbers) for each in status.path_sets if each.peer in numbers),
         load_permille=None if status.load is None else round(status.load * 1000),
     )  # fmt: skip
 
@@ -199,12 +200,12 @@ def _worse(path: PathStatus) -> str:
     return "; ".join(filter(None, (path.trouble, narrowness(path))))
 
 
-def _set(chosen: ChosenSet, status: NodeStatus, numbers: dict[str, int]) -> SetReport:
-    found = (item.recovery for item in status.sessions if item.peer == chosen.peer and not item.adjacent)
+def _set(each: PathSetStatus, status: NodeStatus, numbers: dict[str, int]) -> SetReport:
+    found = (item.recovery for item in status.sessions if item.peer == each.peer and not item.adjacent)
     came = next((recovery for recovery in found if recovery is not None), Recovery())
     return SetReport(
-        numbers[chosen.peer], chosen.copies, chosen.joint_probes, chosen.joint_lost, came.passed, came.discarded,
-        came.out_of_order, came.lost, plain(chosen.why, LONG_TEXT),
+        numbers[each.peer], each.number, each.joint_probes, each.joint_lost, came.passed, came.discarded,
+        came.out_of_order, came.lost, plain(each.why, LONG_TEXT),
     )  # fmt: skip
 
 

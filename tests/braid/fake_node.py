@@ -11,9 +11,10 @@ from braid.status.choices import choices
 from braid.status.flow import ProxyServerStatus, ProxyStatus
 from braid.status.gossip import Known
 from braid.status.overlay import overlay
+from braid.status.paths import Chosen, PathHealth
 from braid.status.recorder import Recorder
 from braid.status.redundancy import RedundancyStatus
-from braid.status.snapshot import Check, ChosenSet, Facts, NodeStatus, PathHealth, TargetStatus
+from braid.status.snapshot import Check, Facts, NodeStatus, TargetStatus
 from braid.status.summary import summary_of
 from topology.model import (
     Application,
@@ -157,6 +158,7 @@ def edge_core() -> dict[str, Any]:
             {"peer": 31, "id": 0, "route": [21, 31], "copies_sent": 1000, "bytes_sent": 1_500_000, "unsent": 0},
             {"peer": 31, "id": 1, "route": [22, 31], "copies_sent": 995, "bytes_sent": 1_490_000, "unsent": 5},
         ],
+        "sets": [{"peer": 31, "set": 2, "mtu": 1420, "active": [0, 1]}],
         "received": [
             {"peer": 31, "id": 0, "via": 21, "first": 700, "eliminated": 285, "reordered": 3},
             {"peer": 31, "id": 2, "via": 21, "first": 1, "eliminated": 2},
@@ -196,6 +198,7 @@ def gateway_core() -> dict[str, Any]:
             }
         ],
         "paths": [{"peer": 11, "id": 0, "route": [21, 11], "copies_sent": 989, "bytes_sent": 9, "unsent": 0}],
+        "sets": [{"peer": 11, "set": 2, "mtu": 1420, "active": [0]}],
         "received": [
             {"peer": 11, "id": 0, "via": 21, "first": 800, "eliminated": 190},
             {"peer": 11, "id": 1, "via": 22, "first": 195, "eliminated": 780},
@@ -253,7 +256,7 @@ def facts(**changes: Any) -> Facts:
 def edge_status(**changes: Any) -> NodeStatus:
     topology = small_topology()
     why = "cheapest disjoint pair; no other choice"
-    changes = {"chosen": (ChosenSet("gw-sto-1", 2, why, 5000, 3),), **changes}
+    changes = {"chosen": {(31, 2): Chosen(why, 5000, 3)}, **changes}
     return node_status(topology, topology.nodes["edge-fra-1"], edge_core(), facts(**changes))
 
 
@@ -265,7 +268,7 @@ def gateway_status(**changes: Any) -> NodeStatus:
     )
     servers = (ProxyServerStatus("10.93.0.10", 2, False, 7, 0.5, 40, 3, 1), ProxyServerStatus("10.93.0.11", 0, True))
     proxies = (ProxyStatus("shop", "http", "p2c", 4, 9, 42, {"no_server": 2}, servers),)
-    chosen = (ChosenSet("edge-fra-1", 2, "cheapest path", 0, 0),)
+    chosen = {(11, 2): Chosen("cheapest path", 0, 0)}
     changes = {"targets": targets, "chosen": chosen, "proxies": proxies, **changes}
     return node_status(topology, topology.nodes["gw-sto-1"], gateway_core(), facts(**changes))
 

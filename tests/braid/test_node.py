@@ -372,7 +372,7 @@ async def test_what_others_tell_and_what_is_measured_moves_paths_and_a_reload_ke
     await settle(1.2)
     better = {braid.number("mid-lon-1"), braid.number("mid-par-1")}
     assert {route[0] for route in routes(core, gateway)} == better
-    (why,) = [chosen.why for chosen in edge.choices() if (chosen.peer, chosen.copies) == ("gw-sto-1", 2)]
+    why = edge.reasons()[gateway, 2].why
     assert why.endswith("not mid-ams: 122 ms measured, 17 declared")
     edge.set_topology(replace(braid.topology))
     assert {route[0] for route in routes(core, gateway)} == better

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from braid.status.content import ContentStatus
 from braid.status.metrics import IO_COUNTERS, RECOVERY_COUNTERS, exposition, registry
-from braid.status.snapshot import PathSetStatus, RelayStatus
+from braid.status.paths import PathSetStatus
+from braid.status.snapshot import RelayStatus
 from tests.braid.fake_node import edge_status, gateway_status, measured, redundancy
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def with_every_measurement() -> NodeStatus:
         status,
         io=dict.fromkeys(IO_COUNTERS, 0),
         paths=(path, *status.paths[1:]),
-        path_sets=(PathSetStatus("gw-sto-1", 2, 1340, (0, 1)),),
+        path_sets=(PathSetStatus("gw-sto-1", 2, 1340, (0, 1), joint_probes=9, joint_lost=1),),
         neighbours=(replace(status.neighbours[0], jitter_ms=1.0, loss=0.0, since=1e9), *status.neighbours[1:]),
         received=(replace(status.received[0], first_share=0.5), *status.received[1:]),
         applications=tuple(replace(item, since=1e9) for item in status.applications),

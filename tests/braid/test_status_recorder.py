@@ -13,7 +13,8 @@ from braid.status.snapshot import Check
 from tests.braid.fake_node import edge_core, facts, gateway_status, small_topology
 
 if TYPE_CHECKING:
-    from braid.status.snapshot import NodeStatus, PathStatus
+    from braid.status.paths import PathStatus
+    from braid.status.snapshot import NodeStatus
 
 WALL = 1_700_000_000.0
 

@@ -131,7 +131,9 @@ def test_of_paths_that_lose_together_only_one_is_used(lab: RunningLab, figure: C
     while time.monotonic() - began < 60.0 and "they lose together" not in why:
         time.sleep(0.5)
         (why,) = [
-            each["why"] for each in lab.status(EDGE)["chosen"] if (each["peer"], each["copies"]) == (OTHER_GATEWAY, 2)
+            each["why"]
+            for each in lab.status(EDGE)["path_sets"]
+            if (each["peer"], each["number"]) == (OTHER_GATEWAY, 2)
         ]
     after = time.monotonic() - began
     relays = labs.relays(lab, EDGE, OTHER_GATEWAY)
