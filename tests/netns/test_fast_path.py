@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.failover import ASK, Receiver, connected
 from lab.impairment import Impairment
 from lab.origin import digest, size_of
 from tests.netns import labs, traffic
-from tests.netns.receiver import ASK, Receiver, connected
 from topology.model import Role
 
 if TYPE_CHECKING:

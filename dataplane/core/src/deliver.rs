@@ -163,7 +163,8 @@ impl<O: Outbox> Node<O> {
             return;
         };
         let sessions = &self.net.sessions;
-        let why = match edge.choose(&ip, now, |gateway| sessions.usable((gateway, false))) {
+        let usable = |gateway| sessions.usable((gateway, false));
+        let why = match edge.choose(&ip, now, usable, |gateway| sessions.answers((gateway, false), now)) {
             Choice::Send { gateway, set } => {
                 clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
                 if self.net.send_packet(gateway, set, flow, vnet, packet, sink).is_err() {

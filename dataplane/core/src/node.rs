@@ -23,9 +23,9 @@ use braid_packet::{Datagrams, Engine, Handed, RateLimit, Sink, Time, VnetHdr};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Ten missed probes of a neighbour, eight of an end-to-end peer on each of its paths.
+/// Ten missed probes of a neighbour, seven of an end-to-end peer on each of its paths.
 const SILENT_ADJACENT: u64 = Time::SECOND;
-const SILENT_END_TO_END: u64 = 800 * Time::MILLISECOND;
+const SILENT_END_TO_END: u64 = 700 * Time::MILLISECOND;
 
 pub(crate) fn silence(adjacent: bool) -> u64 {
     if adjacent {
@@ -104,7 +104,7 @@ pub struct Node<O: Outbox> {
     questions: Questions,
     deliveries: Vec<Delivery>,
     next_tick: Time,
-    /// When a path may have been silent for too long.
+    /// When a path or a peer may have been silent for too long.
     next_silence: Time,
     /// When a search for a path's MTU has something to do.
     pub(crate) next_sizing: Time,
@@ -362,7 +362,8 @@ where
             self.next_sizing = self.probe_sizes(now, sink);
         }
         if now >= self.next_silence {
-            self.next_silence = self.report_silence(now, sink);
+            let reported = self.report_silence(now, sink);
+            self.next_silence = self.detect_silence(now).map_or(reported, |down| down.min(reported));
         }
         if let Some(gateway) = &mut self.gateway {
             gateway.handle_timeout(now);

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 const LINGER: u64 = 30 * Time::SECOND;
 /// An unconfirmed session is forgotten after this.
 const CONFIRM_WITHIN: u64 = 10 * Time::SECOND;
+/// A peer that was not heard for this long on any path gets nobody new: that costs nothing where it is a false alarm.
+const QUIET: u64 = 500 * Time::MILLISECOND;
 
 /// A peer as seen from here: (number, adjacent).
 pub type PeerKey = (u16, bool);
@@ -127,9 +129,13 @@ impl Peer {
     /// With several lanes a peer that does not hear us in one of them is as good as silent: the port may be blocked, or the
     /// peer may have another number of shards than we believe.
     pub fn is_silent(&self, now: Time, limit: u64) -> bool {
-        let silent = |since: Option<Time>| since.is_none_or(|since| now.since(since) >= limit);
-        self.lanes.is_empty()
-            || self.lanes.iter().any(|lane| silent(lane.heard) || (self.both_ways && silent(lane.acknowledged)))
+        self.silent_from(limit).is_none_or(|from| now >= from)
+    }
+
+    /// When that will be if nothing more is heard. None: it always was.
+    pub fn silent_from(&self, limit: u64) -> Option<Time> {
+        let since = |lane: &Hearing| if self.both_ways { lane.heard.min(lane.acknowledged) } else { lane.heard };
+        Some(self.lanes.iter().map(since).min()??.after(limit))
     }
 }
 
@@ -258,6 +264,11 @@ impl Sessions {
     /// Of the peer's process, by its current session.
     pub fn boot(&self, key: PeerKey) -> Option<u64> {
         Some(self.by_index.get(&self.peers.get(&key)?.current?)?.remote_boot)
+    }
+
+    /// Usable, and heard a moment ago.
+    pub fn answers(&self, key: PeerKey, now: Time) -> bool {
+        self.usable(key) && self.peers.get(&key).is_some_and(|peer| !peer.is_silent(now, QUIET))
     }
 
     pub fn admit(&mut self, key: PeerKey, usable: bool) {

@@ -17,22 +17,14 @@ const MOST_ASKED: usize = 1000;
 impl<O: Outbox> Node<O> {
     pub(crate) fn tick(&mut self, now: Time, sink: &mut impl Sink) {
         self.ticks += 1;
-        let mut silent = Vec::new();
         let mut alive = Vec::new();
         for (&key, peer) in self.net.sessions.peers_mut() {
             if !key.1 {
                 peer.lanes.iter_mut().for_each(|lane| lane.detect_latent_errors(now));
             }
-            if peer.up && peer.is_silent(now, silence(key.1)) {
-                peer.up = false;
-                silent.push(key);
-            }
             if peer.current.is_some() {
                 alive.push(key);
             }
-        }
-        for (peer, adjacent) in silent {
-            self.outbox.event(Event::Down { peer, adjacent });
         }
         for key in alive {
             self.send_probes(key, now, sink);
@@ -79,6 +71,21 @@ impl<O: Outbox> Node<O> {
             0 => {}
             lost => self.net.drops.add("fragments_expired", lost as u64),
         }
+    }
+
+    /// Peers that have been silent for too long are down. Returns when the next one will be if it stays silent.
+    pub(crate) fn detect_silence(&mut self, now: Time) -> Option<Time> {
+        let mut next: Option<Time> = None;
+        for (&(peer, adjacent), state) in self.net.sessions.peers_mut().filter(|(_, state)| state.up) {
+            match state.silent_from(silence(adjacent)).filter(|&from| from > now) {
+                Some(from) => next = Some(next.map_or(from, |next| next.min(from))),
+                None => {
+                    state.up = false;
+                    self.outbox.event(Event::Down { peer, adjacent });
+                }
+            }
+        }
+        next
     }
 
     /// Holes whose time is over: what waits behind them goes out now.

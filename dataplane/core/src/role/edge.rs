@@ -83,8 +83,14 @@ impl Edge {
         });
     }
 
-    /// For a packet that the host routed to us.
-    pub fn choose(&mut self, ip: &Ip, now: Time, usable: impl Fn(u16) -> bool) -> Choice {
+    /// For a packet that the host routed to us. Clients that have no gateway yet get one that `answers`, if there is one.
+    pub fn choose(
+        &mut self,
+        ip: &Ip,
+        now: Time,
+        usable: impl Fn(u16) -> bool,
+        answers: impl Fn(u16) -> bool,
+    ) -> Choice {
         let Some(application) = self.by_vip.get(&ip.destination).map(|&i| &self.applications[i]) else {
             return Choice::UnknownVip;
         };
@@ -104,7 +110,7 @@ impl Edge {
                 return Choice::Send { gateway: *gateway, set };
             }
         }
-        self.pin(pin, now, usable)
+        self.pin(pin, now, usable, answers)
     }
 
     /// For a SYN that is answered here: which gateway its client will have, without remembering that. None without its keys.
@@ -120,12 +126,13 @@ impl Edge {
 
     /// Chooses anew for a client whose gateway is gone, or that has none yet.
     #[cold]
-    fn pin(&mut self, pin: Client, now: Time, usable: impl Fn(u16) -> bool) -> Choice {
+    fn pin(&mut self, pin: Client, now: Time, usable: impl Fn(u16) -> bool, answers: impl Fn(u16) -> bool) -> Choice {
         let Some(application) = self.by_vip.get(&pin.1).map(|&i| &self.applications[i]) else {
             return Choice::UnknownVip;
         };
         let set = application.set;
-        let Some(&first) = application.gateways.iter().find(|&&g| usable(g)) else { return Choice::NoGateway };
+        let preferred = |fit: &dyn Fn(u16) -> bool| application.gateways.iter().copied().find(|&gateway| fit(gateway));
+        let Some(first) = preferred(&answers).or_else(|| preferred(&usable)) else { return Choice::NoGateway };
         let serves = |gateway: u16| usable(gateway) && application.gateways.contains(&gateway);
         let gateway = match &self.shared {
             Some(shared) => shared.agree(pin, first, now, MOST_PINS, serves),
@@ -215,14 +222,30 @@ mod tests {
         edge
     }
 
+    /// Those that are usable answer.
+    fn choose(edge: &mut Edge, ip: &Ip, now: Time, usable: impl Fn(u16) -> bool) -> Choice {
+        edge.choose(ip, now, &usable, &usable)
+    }
+
+    #[test]
+    fn a_gateway_that_does_not_answer_keeps_its_clients_and_gets_no_others_while_another_does() {
+        let mut edge = edge();
+        let to = |gateway| Choice::Send { gateway, set: 2 };
+        let client = |i: u8| Ip { source: IpAddr::from([10, 0, 0, i]), ..udp(53) };
+        assert_eq!(edge.choose(&client(1), Time(0), |_| true, |_| true), to(31));
+        assert_eq!(edge.choose(&client(1), Time(1), |_| true, |g| g == 32), to(31));
+        assert_eq!(edge.choose(&client(2), Time(1), |_| true, |g| g == 32), to(32));
+        assert_eq!(edge.choose(&client(3), Time(1), |_| true, |_| false), to(31), "rather this one than none");
+    }
+
     #[test]
     fn a_client_stays_with_its_gateway_until_that_is_gone() {
         let mut edge = edge();
         let to = |gateway| Choice::Send { gateway, set: 2 };
-        assert_eq!(edge.choose(&udp(53), Time(0), |g| g == 32), to(32));
-        assert_eq!(edge.choose(&udp(53), Time(1), |_| true), to(32));
-        assert_eq!(edge.choose(&udp(53), Time(2), |g| g == 31), to(31));
-        assert_eq!(edge.choose(&udp(53), Time(3), |_| false), Choice::NoGateway);
+        assert_eq!(choose(&mut edge, &udp(53), Time(0), |g| g == 32), to(32));
+        assert_eq!(choose(&mut edge, &udp(53), Time(1), |_| true), to(32));
+        assert_eq!(choose(&mut edge, &udp(53), Time(2), |g| g == 31), to(31));
+        assert_eq!(choose(&mut edge, &udp(53), Time(3), |_| false), Choice::NoGateway);
         edge.expire(Time(PIN_LIFETIME + 3));
         assert_eq!(edge.pins(), 0);
     }
@@ -233,15 +256,15 @@ mod tests {
         let client = |i: u32| Ip { source: std::net::Ipv4Addr::from(0x0a00_0000 + i).into(), ..udp(53) };
         let second = |s: u64| Time(s * Time::SECOND);
         for i in 0..MOST_PINS as u32 {
-            edge.choose(&client(i), second(100), |_| true);
+            choose(&mut edge, &client(i), second(100), |_| true);
         }
         let to = Choice::Send { gateway: 31, set: 2 };
         let quiet = PIN_LIFETIME / 64 / Time::SECOND;
-        assert_eq!(edge.choose(&client(1 << 20), second(100), |_| true), to);
+        assert_eq!(choose(&mut edge, &client(1 << 20), second(100), |_| true), to);
         assert_eq!((edge.pins(), edge.swept), (MOST_PINS, second(100)));
-        assert_eq!(edge.choose(&client(1 << 20), second(105), |_| true), to);
+        assert_eq!(choose(&mut edge, &client(1 << 20), second(105), |_| true), to);
         assert_eq!(edge.swept, second(100));
-        assert_eq!(edge.choose(&client(1 << 20), second(101 + quiet), |_| true), to);
+        assert_eq!(choose(&mut edge, &client(1 << 20), second(101 + quiet), |_| true), to);
         assert_eq!(edge.pins(), 1);
     }
 
@@ -256,29 +279,29 @@ mod tests {
         };
         let (mut one, mut other) = (shard(), shard());
         let to = |gateway| Choice::Send { gateway, set: 2 };
-        assert_eq!(one.choose(&udp(53), Time(0), |g| g == 32), to(32));
-        assert_eq!(other.choose(&udp(53), Time(1), |_| true), to(32), "chosen while the first was away");
+        assert_eq!(choose(&mut one, &udp(53), Time(0), |g| g == 32), to(32));
+        assert_eq!(choose(&mut other, &udp(53), Time(1), |_| true), to(32), "chosen while the first was away");
         // Only one shard's flows of the client stay in use; the pin lives for both.
         for turn in 1..4 {
             let now = Time(turn * (PIN_LIFETIME - 1));
-            assert_eq!(one.choose(&udp(53), now, |_| true), to(32));
+            assert_eq!(choose(&mut one, &udp(53), now, |_| true), to(32));
             one.expire(now);
             other.expire(now);
         }
         assert_eq!(other.pins(), 0);
-        assert_eq!(other.choose(&udp(53), Time(3 * PIN_LIFETIME), |_| true), to(32));
-        assert_eq!(other.choose(&udp(53), Time(3 * PIN_LIFETIME), |g| g == 31), to(31));
-        assert_eq!(one.choose(&udp(53), Time(3 * PIN_LIFETIME + 1), |g| g == 31), to(31));
+        assert_eq!(choose(&mut other, &udp(53), Time(3 * PIN_LIFETIME), |_| true), to(32));
+        assert_eq!(choose(&mut other, &udp(53), Time(3 * PIN_LIFETIME), |g| g == 31), to(31));
+        assert_eq!(choose(&mut one, &udp(53), Time(3 * PIN_LIFETIME + 1), |g| g == 31), to(31));
         let end = Time(5 * PIN_LIFETIME);
         one.expire(end);
-        assert_eq!(one.choose(&udp(53), end, |_| true), to(31), "nobody remembers");
+        assert_eq!(choose(&mut one, &udp(53), end, |_| true), to(31), "nobody remembers");
     }
 
     #[test]
     fn other_ports_and_addresses_are_refused() {
         let mut edge = edge();
-        assert_eq!(edge.choose(&udp(54), Time(0), |_| true), Choice::Refused);
+        assert_eq!(choose(&mut edge, &udp(54), Time(0), |_| true), Choice::Refused);
         edge.configure(&EdgeSpec::default());
-        assert_eq!(edge.choose(&udp(53), Time(0), |_| true), Choice::UnknownVip);
+        assert_eq!(choose(&mut edge, &udp(53), Time(0), |_| true), Choice::UnknownVip);
     }
 }
