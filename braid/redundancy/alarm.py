@@ -48,6 +48,14 @@ class Alarm:
                 self.hold = min(2 * self.hold, LONGEST_HOLD) if relapsed else HOLD
                 self.on, self.since = True, now
                 return True
-        elif self.on and now >= self.evidence + self.hold:
-            self.on, self.ended, self.score = False, now, 0.0
+        else:
+            self.handle_timeout(now)
         return False
+
+    def handle_timeout(self, now: float) -> None:
+        if now >= self.next_timeout():
+            self.on, self.ended, self.score = False, now, 0.0
+
+    def next_timeout(self) -> float:
+        """When it ends if there is no more evidence."""
+        return self.evidence + self.hold if self.on else inf

@@ -78,13 +78,12 @@ class ApplicationRedundancy:
         if new_alarms & self.using or (new_alarms and len(self.losses.alarmed) >= 2):
             self.losses.refresh()
             return self._decide(now, new_alarms)
-        alarmed = bool(self.losses.alarmed)
-        if self._was_alarmed and not alarmed:
-            self._decide_at = now
-        self._was_alarmed = alarmed
+        self._follow_alarms(now)
         return []
 
     def handle_timeout(self, now: float) -> list[UsePaths]:
+        self.losses.handle_timeout(now)
+        self._follow_alarms(now)
         commands = []
         if now >= self._drop_at:
             self._drop_at = inf
@@ -108,10 +107,17 @@ class ApplicationRedundancy:
 
     def next_timeout(self) -> float:
         """When there is something to do although no report comes."""
-        return min(self._decide_at, self._drop_at)
+        return min(self._decide_at, self._drop_at, self.losses.next_timeout())
 
     def verdict(self, packets_per_second: float) -> Verdict:
         return judge(self.losses, self.policy, sorted(self.using), packets_per_second, limited=self._limited)
+
+    def _follow_alarms(self, now: float) -> None:
+        """When the last one ends, it is time to decide."""
+        alarmed = bool(self.losses.alarmed)
+        if self._was_alarmed and not alarmed:
+            self._decide_at = now
+        self._was_alarmed = alarmed
 
     def _usable(self) -> list[int]:
         """Candidates that meet the deadline; all of them when none does."""

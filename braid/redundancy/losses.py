@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from math import inf
 from typing import TYPE_CHECKING
 
 from braid.redundancy.alarm import Alarm
@@ -171,6 +172,14 @@ class Losses:
     def set_delay(self, path: int, delay: float) -> None:
         if path in self.candidates:
             self.candidates[path] = replace(self.candidates[path], delay=delay)
+
+    def handle_timeout(self, now: float) -> None:
+        """Ends alarms whose time is over: where nothing is lost, reports come only once a second."""
+        for state in self._paths.values():
+            state.alarm.handle_timeout(now)
+
+    def next_timeout(self) -> float:
+        return min((state.alarm.next_timeout() for state in self._paths.values()), default=inf)
 
     def refresh(self) -> None:
         """Bring what is believed up to date; to be called before a decision, once a second or so."""

@@ -48,6 +48,17 @@ def test_after_trouble_on_all_paths_two_copies_are_back_when_the_hold_is_over() 
     assert driver.application.ledger.longest_surge >= 30
 
 
+def test_the_hold_ends_on_time_also_while_no_report_comes() -> None:
+    driver = Driver(POLICY, candidates(5))
+    driver.quiet(1800)
+    driver.run(30, dict.fromkeys(range(5), 0.4))
+    now, application = driver.now, driver.application
+    while len(application.sent_on) > 2:
+        now = application.next_timeout()
+        application.handle_timeout(now)
+    assert 10.9 <= now - driver.now <= 11.2
+
+
 def test_a_path_in_trouble_is_left_for_a_good_one() -> None:
     driver = Driver(POLICY, candidates(5))
     driver.quiet(1800)
