@@ -89,7 +89,11 @@ def running(given: dict[str, Any]) -> Iterator[RunningLab]:
             for relay in relays_of(lab):
                 lab.impair(EDGE, relay, Impairment(delay_ms=DELAY))
             wait(lambda: len(standing(lab)["using"]) >= 2, 20.0)
-            yield lab
+            try:
+                yield lab
+            finally:
+                for name in (name for name in lab.topology.nodes if not lab.alive(name)):
+                    print(f"{name} has ended; its log ends:\n{lab.log_tail(name)}", file=sys.stderr)
 
 
 def relays_of(lab: RunningLab) -> list[str]:

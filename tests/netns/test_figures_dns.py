@@ -35,7 +35,7 @@ def test_a_killed_edge_leaves_the_answers(lab: RunningLab, figure: Callable[[str
         lab.kill(EDGE)
         began = time.monotonic()
         while answer() == [gone]:
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 10
             time.sleep(0.02)
         took = time.monotonic() - began
         assert answer() == [labs.vip(lab, "shop", edge="edge-nyc-1")]

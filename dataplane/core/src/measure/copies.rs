@@ -1,7 +1,8 @@
 //! The receiver's half of what becomes of each packet: on which paths its copies came.
 //!
 //! A packet is settled when it is older than the paths differ in delay; what came of settled packets is told once, as runs
-//! of packets of which the same copies came. Packets faster than can be told are counted in stretches, with gaps between.
+//! of packets of which the same copies came. Packets faster than can be told are counted in stretches, with gaps between;
+//! so are those of times in which nearly every packet lost a copy, since old news of trouble would hold its end back.
 
 use crate::probe::{CopyReport, Run, MOST_RUNS};
 use braid_packet::Time;
@@ -9,6 +10,8 @@ use braid_packet::Time;
 /// Packets of a lane that are remembered; at 200 ms until they are told of, 20,000 per second.
 const REMEMBERED: usize = 4096;
 const MARKS: usize = 32;
+/// Reports that what was settled may wait for; then it is left out.
+const LATEST: usize = 5;
 
 /// Of one lane of a session.
 pub struct Copies {
@@ -19,6 +22,8 @@ pub struct Copies {
     limit: u64,
     /// What was the highest position at the last reports, newest last.
     marks: [(Time, u64); MARKS],
+    /// Up to where all was settled at the last reports, newest last.
+    settled: [u64; LATEST],
 }
 
 impl Copies {
@@ -29,6 +34,7 @@ impl Copies {
             base: highest + 1,
             limit: highest + 1 + REMEMBERED as u64,
             marks: [(Time(0), highest); MARKS],
+            settled: [highest; LATEST],
         }
     }
 
@@ -46,6 +52,9 @@ impl Copies {
         self.marks[MARKS - 1] = (now, highest);
         let (_, settled) = *self.marks.iter().rev().find(|(at, _)| now.since(*at) >= patience)?;
         let end = (settled + 1).min(self.limit);
+        let too_old = (self.settled[0] + 1).min(end);
+        self.settled.rotate_left(1);
+        self.settled[LATEST - 1] = settled;
         let keeps_up = highest < self.limit;
         let mut report = CopyReport { epoch, first: self.base, ..CopyReport::default() };
         while self.base < end {
@@ -60,6 +69,10 @@ impl Copies {
                 }
             }
             *came = 0;
+            self.base += 1;
+        }
+        while self.base < too_old {
+            self.came[self.base as usize % REMEMBERED] = 0;
             self.base += 1;
         }
         if self.base == self.limit {
@@ -125,6 +138,23 @@ mod tests {
             counted += runs.iter().map(|(packets, _)| u64::from(*packets)).sum::<u64>();
         }
         assert!(counted > highest / 5, "{counted} of {highest}");
+    }
+
+    #[test]
+    fn what_is_told_is_never_older_than_half_a_second() {
+        let mut copies = Copies::new(0);
+        let (mut highest, mut counted) = (0, 0);
+        for tick in 1..200 {
+            for _ in 0..150 {
+                highest += 1;
+                copies.note(highest, (highest % 2) as u8);
+            }
+            let (first, runs) = told(copies.report(0, highest, TICK, Time(tick * TICK)));
+            assert!(runs.iter().all(|(packets, came)| (*packets, came.count_ones()) == (1, 1)), "{runs:?}");
+            assert!(runs.is_empty() || highest - first < 8 * 150, "{first} of {highest}");
+            counted += runs.len() as u64;
+        }
+        assert!(counted > highest * 2 / 5);
     }
 
     #[test]
