@@ -266,9 +266,28 @@ def shared_risk(lab: RunningLab, rate: int = 1000) -> dict[str, Any]:
     return {"left_s": took, "used": used, "using": seen["using"], "texts": texts, "text": seen["text"]}
 
 
+def apart(rate: int = 1000, seconds: float = 30.0, spread: float = 20.0) -> dict[str, Any]:
+    """Two paths that lose 2 % in the same moments of 10 ms and 1 % on their own: packets lost altogether, with both
+    copies at the same time and with the second one ``spread`` milliseconds later."""
+    lost: dict[str, Any] = {"spread_ms": spread}
+    for name, policy in (("at_once", {}), ("apart", {"spread": spread})):
+        with running(document("surge-apart", relays=2, max_copies=2, **policy)) as lab:
+            for at, relay in enumerate(relays_of(lab)):
+                both = Impairment(
+                    delay_ms=DELAY, loss=0.01, seed=7 + at, joint_seed=5, joint_loss=0.02, joint_slot_ms=10
+                )
+                lab.impair(EDGE, relay, both, direction="a-to-b")
+            with traffic(lab, rate, seconds) as report:
+                pass
+            lost["packets"] = report["echo"]["sent"]
+            lost[name] = report["echo"]["lost"]
+            lost[f"{name}_duplicated"] = report["echo"]["duplicated"]
+    return lost
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.surge", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", default=["three", "idle", "common", "on-off", "shared"])
+    parser.add_argument("scenarios", nargs="*", default=["three", "idle", "common", "on-off", "shared", "apart"])
     parser.add_argument("--seconds", type=float, default=300.0, help="of on-off")
     parser.add_argument("--no-write", action="store_true", help="leave bench/surge.json as it is")
     options = parser.parse_args(arguments)
@@ -281,9 +300,12 @@ def main(arguments: Sequence[str]) -> int:
         "shared": (document("surge-shared", target_loss=1e-3), shared_risk),
     }
     for name in options.scenarios:
-        given, scenario = scenarios[name]
-        with running(given) as lab:
-            results[name] = scenario(lab)
+        if name == "apart":
+            results[name] = apart()
+        else:
+            given, scenario = scenarios[name]
+            with running(given) as lab:
+                results[name] = scenario(lab)
         print(name, json.dumps(results[name]), flush=True)
         if not options.no_write:
             RESULTS.write_text(json.dumps(results, indent=2) + "\n")

@@ -42,6 +42,8 @@ class PathSet:
     """Probed, and used at once when one of ``paths`` does not arrive; the preferred one first."""
     measured: bool = False
     """The core tells what became of each packet to the peer (``braid.events.Losses``)."""
+    spread_us: int = 0
+    """Microseconds by which all copies but the first leave later."""
 
 
 @dataclass(frozen=True, slots=True)

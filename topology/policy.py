@@ -17,7 +17,8 @@ MOST_IN_TROUBLE = 5
 trouble, closes another 0.15 % of the gap to sending on all paths (``bench.redundancy``)."""
 LEAST_TARGET = 1e-6
 """Below that no realistic number of packets proves anything."""
-
+MOST_SPREAD = 40
+"""Milliseconds; less than a receiver waits, beyond what the paths differ in delay, until it calls a copy lost."""
 
 _TARGET_KEYS = {"target_loss", "min_copies", "max_copies", "budget", "deadline", "spread", "diverse"}
 POLICY_KEYS = ("copies", *sorted(_TARGET_KEYS))
@@ -48,7 +49,7 @@ class TargetLoss:
     deadline: float | None = None
     """Seconds, one way: a path that is later at its 99th percentile counts as lost."""
     spread: float = 0.0
-    """Seconds by which the second copy is sent later, against losses that all paths have in common."""
+    """Seconds by which all copies but the first are sent later, against losses that all paths have in common."""
     diverse: bool = False
     """The operator vouches that paths declared disjoint are; else verdicts do not rely on it."""
 
@@ -82,6 +83,8 @@ def in_words(policy: Policy) -> str:
     words.append(f"at most {policy.budget * policy.min_copies:.3g} in the mean of a day")
     if policy.deadline is not None:
         words.append(f"within {1000 * policy.deadline:g} ms")
+    if policy.spread:
+        words.append(f"further copies {1000 * policy.spread:g} ms later")
     if policy.diverse:
         words.append("vouched for as diverse")
     return ", ".join(words)
@@ -107,7 +110,7 @@ def read_policy(mapping: Mapping[str, Any]) -> Policy:
         max_copies=_whole(mapping, "max_copies", max(low, MOST_IN_TROUBLE), low, MOST_PATHS),
         budget=_number(mapping, "budget", 1.05, 1.0, MOST_PATHS),
         deadline=deadline / 1000 or None,
-        spread=_number(mapping, "spread", 0.0, 0.0, 1000) / 1000,
+        spread=_number(mapping, "spread", 0.0, 0.0, MOST_SPREAD) / 1000,
         diverse=_flag(mapping, "diverse"),
     )
 

@@ -42,8 +42,6 @@ class UsePaths:
     paths: frozenset[int]
     cause: str
     """For the log and the status page."""
-    spread: float = 0.0
-    """Seconds by which all copies but the first are sent later."""
 
 
 class ApplicationRedundancy:
@@ -174,4 +172,4 @@ class ApplicationRedundancy:
         return [] if before == self.sent_on else [self._command(cause)]
 
     def _command(self, cause: str) -> UsePaths:
-        return UsePaths(self.sent_on, cause, self.policy.spread)
+        return UsePaths(self.sent_on, cause)

@@ -115,7 +115,8 @@ class Redundancy:
                 members = tuple(choice for choice in direction.selection.choices if choice.id in application.sent_on)
                 spares = tuple(choice for choice in direction.selection.choices if choice.id not in application.sent_on)
                 if members:
-                    found.append(PathSet(peer, number, members, spares, measured=True))
+                    spread = round(application.policy.spread * 1e6)
+                    found.append(PathSet(peer, number, members, spares, measured=True, spread_us=spread))
         return tuple(found)
 
     def receive(self, losses: events.Losses, now: float) -> list[Change]:

@@ -54,7 +54,8 @@ def judge(
     if bound <= policy.target and not losses.alarmed.intersection(using):
         return verdict(Word.MET)
     if together:
-        return verdict(Word.NOT_DIVERSE, f"shared: {together}; try another path")
+        remedy = "try another path" if policy.spread else "try another path, or spread"
+        return verdict(Word.NOT_DIVERSE, f"shared: {together}; {remedy}")
     if losses.alarmed.intersection(using) or (seen and estimate > policy.target):
         return verdict(Word.BEST_EFFORT, trouble(losses))
     if needed == inf or packets_per_second <= 0:

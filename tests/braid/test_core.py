@@ -41,6 +41,7 @@ def test_desired_state_of_an_edge_has_the_shape_the_core_takes() -> None:
                 "paths": [{"id": 0, "route": [21, 31]}],
                 "spares": [{"id": 1, "route": [22, 31]}],
                 "measured": False,
+                "spread_us": 0,
             }
         ],
         "edge": {

@@ -69,7 +69,7 @@ SHAPE = [
     case("budget alone", "gateways: [g]", "budget: 1.1", "A.target_loss", "missing", "target_loss: 1e-4"),
     case("hard target", "gateways: [g]", "target_loss: 1e-7", "A.target_loss", "out of range", "from 1e-06 to 0.1"),
     case("key of a target", "gateways: [g]", "copies: 2\n    deadline: 9", "A.deadline", "unknown key", "copies"),
-    case("spread", "gateways: [g]", "target_loss: 1e-4\n    spread: 20", "A.spread", "later", "remove it"),
+    case("spread", "gateways: [g]", "target_loss: 1e-4\n    spread: 50", "A.spread", "out of range", "from 0 to 40"),
     case(
         "few at most", "gateways: [g]", "target_loss: 1e-4\n    max_copies: 1", "A.max_copies", "out of", "from 2 to 8"
     ),

@@ -37,6 +37,7 @@ def test_policies_are_read() -> None:
         ({"target_loss": 1e-4, "max_copies": 9}, "max_copies", "from 2 to 8"),
         ({"target_loss": 1e-4, "budget": 0.9}, "budget", "from 1 to"),
         ({"target_loss": 1e-4, "deadline": "65ms"}, "deadline", "number"),
+        ({"target_loss": 1e-4, "spread": 41}, "spread", "from 0 to 40"),
         ({"target_loss": 1e-4, "diverse": 1}, "diverse", "true or false"),
         ({"target_loss": 1e-4, "fec": "xor32"}, "fec", "known here"),
     ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from topology.build import check_port, gateway_regions, redundancy
 from topology.egress import forbidden_target
 from topology.model import CheckKind, CookiePlace, Protocol, Role, ServiceMode
-from topology.policy import PolicyError, TargetLoss
+from topology.policy import PolicyError
 from topology.rules.spans import Spans
 
 if TYPE_CHECKING:
@@ -168,9 +168,6 @@ def _health_check(draft: Draft, key: Key, application: ApplicationShape) -> None
 
 def _redundancy(draft: Draft, key: Key, application: ApplicationShape) -> None:
     try:
-        policy = redundancy(application)
+        redundancy(application)
     except PolicyError as error:
         draft.report.add((*key, error.key), error.message, error.remedy)
-        return
-    if isinstance(policy, TargetLoss) and policy.spread:
-        draft.report.add((*key, "spread"), "nodes do not send copies later than others yet", "remove it")

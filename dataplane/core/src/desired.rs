@@ -6,6 +6,9 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+/// Less than the receiver waits, beyond the paths' skew, until it calls a copy lost.
+const MOST_SPREAD_US: u32 = 40_000;
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Desired {
@@ -38,6 +41,9 @@ pub struct PathSet {
     /// The peer is asked what came of each packet, and `Event::Losses` tells.
     #[serde(default)]
     pub measured: bool,
+    /// Microseconds by which all copies but the first leave later; at most 40,000.
+    #[serde(default)]
+    pub spread_us: u32,
     pub paths: Vec<PathSpec>,
     /// Probed, and used when one of `paths` does not arrive; the preferred one first.
     #[serde(default)]
@@ -182,6 +188,9 @@ impl Desired {
             let same = |other: &&PathSet| (other.peer, other.set) == (set.peer, set.set);
             if set.set == u8::MAX || desired.path_sets.iter().filter(same).count() > 1 {
                 return Err(format!("set {} to {}: needs a number below 255, used once", set.set, set.peer));
+            }
+            if set.spread_us > MOST_SPREAD_US {
+                return Err(format!("set {} to {}: spread_us is at most {MOST_SPREAD_US}", set.set, set.peer));
             }
             for path in set.paths.iter().chain(&set.spares) {
                 let route_fits =

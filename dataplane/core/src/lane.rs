@@ -47,7 +47,7 @@ impl Lane {
 
     #[cold]
     fn turn(&mut self, position: u64, hearing: &mut Hearing, now: Time, spare: &mut usize) {
-        let needed = needed(hearing.inbound.skew(now));
+        let needed = needed(self.apart(hearing, now));
         if self.window.turn(&mut self.recovery, position, needed, now, spare) {
             self.resized(hearing);
         }
@@ -62,9 +62,15 @@ impl Lane {
 
     /// To be called at each tick of a session that is not replaced.
     pub fn handle_timeout(&mut self, hearing: &mut Hearing, now: Time) {
-        if self.window.handle_timeout(&mut self.recovery, needed(hearing.inbound.skew(now)), now) {
+        let needed = needed(self.apart(hearing, now));
+        if self.window.handle_timeout(&mut self.recovery, needed, now) {
             self.resized(hearing);
         }
+    }
+
+    /// How far apart copies come, by probes, or by data where copies are sent one after the other.
+    pub fn apart(&self, hearing: &Hearing, now: Time) -> Option<u64> {
+        Some(hearing.inbound.skew(now)?.max(self.skew.longest()))
     }
 
     fn resized(&mut self, hearing: &mut Hearing) {

@@ -5,6 +5,7 @@
 //! with it), `transmit` (cut, seal once, copy). `mtu` and `sizing` find out what paths carry, `oversized` deals with what they
 //! do not. `handshake`, `cookie` and `gate` make sessions.
 
+pub mod config;
 pub mod cookie;
 mod deliver;
 pub mod desired;
@@ -15,6 +16,7 @@ pub mod handshake;
 pub mod hop;
 mod lane;
 mod latent;
+mod later;
 mod link;
 mod measure;
 pub mod merge;
@@ -46,11 +48,12 @@ pub mod wire;
 
 pub use braid_fastpath::PeriodKey;
 pub use braid_nat::FlowInfo;
+pub use config::{NodeConfig, Role};
 pub use desired::Desired;
 pub use event::{Command, Event, Losses, Outbox, Reply};
 pub use measure::Stream;
 pub use merge::Merger;
-pub use node::{Node, NodeConfig, Role};
+pub use node::Node;
 pub use path::SentOn;
 pub use role::fast::FlowRecord;
 pub use role::pins::SharedPins;

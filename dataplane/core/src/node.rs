@@ -1,5 +1,6 @@
 //! One node's engine: the state that all roles share, its commands and its clock.
 
+use crate::config::{NodeConfig, Role};
 use crate::desired::Desired;
 use crate::event::{Command, Event, Outbox};
 use crate::gate::Gate;
@@ -10,7 +11,6 @@ use crate::receive::Delivery;
 use crate::role::edge::Edge;
 use crate::role::gateway::Gateway;
 use crate::role::intermediate::Relay;
-use crate::role::pins::SharedPins;
 use crate::session::PeerKey;
 use crate::shard::Place;
 use crate::steer::Pieces;
@@ -21,7 +21,6 @@ use crate::wire::Kind;
 use braid_offload::Coalescer;
 use braid_packet::{Datagrams, Engine, Handed, RateLimit, Sink, Time, VnetHdr};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 /// Ten missed probes of a neighbour, seven of an end-to-end peer on each of its paths.
 const SILENT_ADJACENT: u64 = Time::SECOND;
@@ -33,49 +32,6 @@ pub(crate) fn silence(adjacent: bool) -> u64 {
     } else {
         SILENT_END_TO_END
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    Edge,
-    Intermediate,
-    Gateway,
-    Dns,
-    Content,
-}
-
-impl Role {
-    pub fn parse(name: &str) -> Option<Role> {
-        Some(match name {
-            "edge" => Role::Edge,
-            "intermediate" => Role::Intermediate,
-            "gateway" => Role::Gateway,
-            "dns" => Role::Dns,
-            "content" => Role::Content,
-            _ => return None,
-        })
-    }
-}
-
-/// What a node is for its whole life.
-pub struct NodeConfig {
-    pub role: Role,
-    pub number: u16,
-    /// X25519 public key.
-    pub public: [u8; 32],
-    /// Inner MTU.
-    pub mtu: usize,
-    /// Seeds the NAT's hashes and port choice: must be random, and is not secret from the node itself. The same for all shards.
-    pub seed: u64,
-    /// Bound of the NAT's flow table, or of all shards' tables together.
-    pub max_flows: usize,
-    /// Which of the node's shards this engine is.
-    pub place: Place,
-    /// The same table for all shards; None for the only one.
-    pub pins: Option<Arc<SharedPins>>,
-    /// Does the TUN take super-packets?
-    pub coalesce_tcp: bool,
-    pub coalesce_udp: bool,
 }
 
 /// Owned by one data thread. Not safe for concurrent use.
@@ -270,6 +226,7 @@ where
     type Command = Command;
 
     fn receive_udp(&mut self, batches: &mut [Datagrams<'_>], now: Time, sink: &mut impl Sink) {
+        self.net.now = now;
         let mut deliveries = std::mem::take(&mut self.deliveries);
         for (index, batch) in batches.iter_mut().enumerate() {
             self.receive_batch(index, batch, now, &mut deliveries, sink);
@@ -282,6 +239,7 @@ where
     }
 
     fn receive_tun(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
+        self.net.now = now;
         let alone = self.place.is_alone();
         match self.config.role {
             Role::Edge if alone && !self.net.sessions.has_several_lanes() => {
@@ -294,6 +252,7 @@ where
     }
 
     fn receive_handed(&mut self, handed: Handed, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
+        self.net.now = now;
         self.take_over(handed, vnet, packet, now, sink);
     }
 
@@ -302,6 +261,7 @@ where
     }
 
     fn handle_command(&mut self, command: Command, now: Time, sink: &mut impl Sink) {
+        self.net.now = now;
         match command {
             Command::Configure(desired) => self.configure(&desired),
             Command::Send { peer, adjacent, message } => {
@@ -348,6 +308,7 @@ where
     }
 
     fn handle_timeout(&mut self, now: Time, sink: &mut impl Sink) {
+        self.net.now = now;
         let mut deliveries = std::mem::take(&mut self.deliveries);
         self.release_held(now, &mut deliveries);
         self.deliver(&mut [], &mut deliveries, now, sink);
@@ -370,6 +331,7 @@ where
             self.send_made(now, sink);
         }
         self.questions.handle_timeout(self.gateway.as_ref(), now);
+        self.net.send_later(sink);
     }
 
     fn next_timeout(&self) -> Option<Time> {
@@ -382,7 +344,7 @@ where
         } else {
             self.next_tick.min(self.next_silence).min(self.next_sizing)
         };
-        Some(self.holding.iter().filter_map(due).fold(tick, Time::min))
+        Some(self.holding.iter().filter_map(due).chain(self.net.next_timeout()).fold(tick, Time::min))
     }
 
     fn flush(&mut self, sink: &mut impl Sink) {

@@ -90,6 +90,8 @@ pub enum Over {
     Widest,
     /// Spare ones too.
     Candidates,
+    /// Of those, the ones with these ids, as bits.
+    Ids(u16),
 }
 
 /// What was sent on a set since it was last asked.
@@ -111,6 +113,8 @@ struct Set {
     /// The largest packet that all active ones carry.
     mtu: u16,
     measured: bool,
+    /// Nanoseconds by which all copies but the first leave later.
+    spread: u64,
     sent: SentOn,
 }
 
@@ -160,7 +164,9 @@ impl Paths {
                 self.widest.insert(set.peer, set.set);
             }
             let sent = known.get(&(set.peer, set.set)).map_or(SentOn { set: set.set, ..SentOn::default() }, |s| s.sent);
-            let set_of = Set { members, spares, active: Vec::new(), mtu: self.most, measured: set.measured, sent };
+            let spread = u64::from(set.spread_us) * 1000;
+            let set_of =
+                Set { members, spares, active: Vec::new(), mtu: self.most, measured: set.measured, spread, sent };
             self.sets.insert((set.peer, set.set), set_of);
         }
         for path in self.paths.iter_mut().filter(|p| !p.in_use && !p.spare) {
@@ -215,12 +221,22 @@ impl Paths {
             Over::Set(number) => self.sets.get(&(peer, number)),
             Over::Widest => None,
             Over::Candidates => return self.candidates(peer).map(each).count(),
+            Over::Ids(ids) => return self.candidates(peer).filter(|path| ids >> path.id & 1 == 1).map(each).count(),
         };
         let Some(set) = set.or_else(|| self.sets.get(&(peer, *self.widest.get(&peer)?))) else { return 0 };
         for &index in &set.active {
             each(&mut self.paths[index]);
         }
         set.active.len()
+    }
+
+    /// Of a set whose copies leave one after the other: by how much, on which path the first one goes, and on which all
+    /// others, as bits.
+    pub fn apart(&self, peer: u16, set: u8) -> Option<(u64, u16, u16)> {
+        let set = self.sets.get(&(peer, set)).filter(|set| set.spread > 0)?;
+        let bit = |&index: &usize| 1 << self.paths[index].id;
+        let (first, others) = set.active.split_first().filter(|(_, others)| !others.is_empty())?;
+        Some((set.spread, bit(first), others.iter().map(bit).fold(0, |bits, bit: u16| bits | bit)))
     }
 
     /// Packets went out on a set in so many copies.

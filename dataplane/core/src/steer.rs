@@ -5,8 +5,9 @@
 //! the others are handed over. Fragments are gathered where the first one's ports can be looked up: in the shard that the two
 //! addresses name.
 
+use crate::config::Role;
 use crate::event::Outbox;
-use crate::node::{Node, Role};
+use crate::node::Node;
 use braid_packet::affinity::{flow_hash, has_ports, host_hash, local_port};
 use braid_packet::{Datagram, Fragments, Handed, Ip, Sink, Time, VnetHdr};
 

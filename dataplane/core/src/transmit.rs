@@ -2,6 +2,7 @@
 
 use crate::drops::Drops;
 use crate::handshake::Message;
+use crate::later::Later;
 use crate::link::{Links, Neighbour};
 pub use crate::path::Over;
 use crate::path::Paths;
@@ -10,7 +11,7 @@ use crate::session::{PeerKey, Sessions};
 use crate::shard::Place;
 use crate::wire::{position, Header, Kind, Route, HEADER, OVERHEAD, TTL};
 use braid_offload::{SegmentError, Segments};
-use braid_packet::{Sink, VnetHdr};
+use braid_packet::{Sink, Time, VnetHdr};
 
 /// UDP_SEGMENT's limits: segments and payload bytes of one call, the smaller one of the two address families.
 const MOST_SEGMENTS: usize = 64;
@@ -26,8 +27,11 @@ pub struct Net {
     pub drops: Drops,
     /// Inner MTU.
     pub mtu: usize,
+    /// When this turn began.
+    pub now: Time,
     slab: Vec<u8>,
     pending: Option<Pending>,
+    later: Later,
     /// For messages of our own.
     small: Vec<u8>,
     handshakes: u64,
@@ -65,8 +69,10 @@ impl Net {
             paths: Paths::new(u16::try_from(mtu).unwrap_or(u16::MAX)),
             drops: Drops::default(),
             mtu,
+            now: Time(0),
             slab: vec![0; 65_536],
             pending: None,
+            later: Later::default(),
             small: vec![0; 2048],
             handshakes: 0,
         }
@@ -132,7 +138,12 @@ impl Net {
         let Some(pending) = self.pending.take().filter(|p| p.used > 0) else { return };
         let Pending { peer, set, lane, segment, used, .. } = pending;
         let (links, paths, drops) = (&mut self.links, &mut self.paths, &mut self.drops);
-        let on = fan_out(links, paths, drops, peer, Over::Set(set), lane, &mut self.slab[..used], segment, sink);
+        let datagrams = &mut self.slab[..used];
+        let apart = paths.apart(peer, set).filter(|&(spread, _, others)| {
+            self.later.put(self.now.after(spread), peer, others, lane, segment, datagrams)
+        });
+        let (over, follow) = apart.map_or((Over::Set(set), 0), |(_, first, others)| (Over::Ids(first), others));
+        let on = follow | fan_out(links, paths, drops, peer, over, lane, datagrams, segment, sink);
         if self.paths.is_measured(peer) {
             let packets = used.div_ceil(segment) as u64;
             self.paths.count_sent(peer, set, packets, used as u64, on.count_ones());
@@ -140,6 +151,19 @@ impl Net {
                 session.log(pending.slot, pending.first, packets, Some(set), on);
             }
         }
+    }
+
+    /// Sends copies whose time has come.
+    pub fn send_later(&mut self, sink: &mut impl Sink) {
+        while let Some(mut waiting) = self.later.take(self.now) {
+            let (over, lane, segment) = (Over::Ids(waiting.paths), waiting.lane, waiting.segment);
+            send_on(&mut self.links, &mut self.paths, waiting.peer, over, lane, &mut waiting.datagrams, segment, sink);
+            self.later.recycle(waiting);
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.later.next_timeout()
     }
 
     /// One small sealed message in a lane: to the neighbour, or along paths to the peer. False without a session.
@@ -281,7 +305,7 @@ fn seal(sealer: &mut Sealer, slot: usize, header: Header, datagram: &mut [u8]) -
     Ok(sequence)
 }
 
-/// Sends the same sealed datagrams along every path of a set. Returns those that took them, as bits.
+/// The same, and counts packets that no path took.
 #[allow(clippy::too_many_arguments)]
 fn fan_out(
     links: &mut Links,
@@ -294,6 +318,25 @@ fn fan_out(
     segment: usize,
     sink: &mut impl Sink,
 ) -> u16 {
+    let (members, sent) = send_on(links, paths, peer, over, lane, datagrams, segment, sink);
+    if sent == 0 {
+        drops.add(if members == 0 { "no_path" } else { "no_hop_session" }, datagrams.len().div_ceil(segment) as u64);
+    }
+    sent
+}
+
+/// Sends the same sealed datagrams along every path meant. Returns how many those are, and which took them, as bits.
+#[allow(clippy::too_many_arguments)]
+fn send_on(
+    links: &mut Links,
+    paths: &mut Paths,
+    peer: u16,
+    over: Over,
+    lane: u8,
+    datagrams: &mut [u8],
+    segment: usize,
+    sink: &mut impl Sink,
+) -> (usize, u16) {
     let count = datagrams.len().div_ceil(segment) as u64;
     let mut sent = 0;
     let members = paths.each(peer, over, |path| {
@@ -309,10 +352,7 @@ fn fan_out(
         }
         sent |= u16::from(taken) << path.id;
     });
-    if sent == 0 {
-        drops.add(if members == 0 { "no_path" } else { "no_hop_session" }, count);
-    }
-    sent
+    (members, sent)
 }
 
 /// Rewrites the hop part of each datagram for one neighbour, sends them in one go and counts them.

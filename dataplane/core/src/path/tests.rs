@@ -11,7 +11,7 @@ fn paths(number: u8, members: &[u8], spares: &[u8]) -> Paths {
 
 fn set(number: u8, members: &[u8], spares: &[u8]) -> PathSet {
     let specs = |ids: &[u8]| ids.iter().map(|&id| PathSpec { id, route: vec![20 + u16::from(id), 9] }).collect();
-    PathSet { peer: 9, set: number, measured: true, paths: specs(members), spares: specs(spares) }
+    PathSet { peer: 9, set: number, measured: true, spread_us: 0, paths: specs(members), spares: specs(spares) }
 }
 
 fn taken(paths: &mut Paths, number: u8) -> Vec<u8> {
