@@ -158,7 +158,7 @@ def make_app(view: NodeView) -> ASGIApp:
 
 def _overlay(view: NodeView) -> dict[str, Any]:
     seen, chosen = view.overlay()
-    return overlay_document(seen, chosen, view.snapshot().redundancy)
+    return overlay_document(seen, chosen)
 
 
 class _HostGate:

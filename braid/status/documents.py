@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from braid.status.history import Subject
     from braid.status.picture import Choice, Overlay
-    from braid.status.redundancy import RedundancyStatus
     from braid.status.snapshot import NodeView
 
 OF_STATUS = ("name", "role", "started_at", "uptime_s", "paths", "path_sets", "received", "applications", "redundancy")
@@ -31,11 +30,8 @@ def paths_document(view: NodeView) -> dict[str, Any]:
     }
 
 
-def overlay_document(
-    seen: Overlay, chosen: Sequence[Choice], redundancy: Sequence[RedundancyStatus] = ()
-) -> dict[str, Any]:
-    """``choices`` name their paths by source, destination and id; the paths themselves stand once. ``redundancy`` is
-    that of the node itself."""
+def overlay_document(seen: Overlay, chosen: Sequence[Choice]) -> dict[str, Any]:
+    """``choices`` name their paths by source, destination and id; the paths themselves stand once."""
     document = asdict(seen)
     document["choices"] = []
     for choice in chosen:
@@ -43,7 +39,6 @@ def overlay_document(
         entry["paths"] = [(path.source, path.destination, path.id) for path in choice.paths]
         del entry["changes"]
         document["choices"].append(entry)
-    document["redundancy"] = [asdict(item) for item in redundancy]
     return document
 
 

@@ -15,6 +15,7 @@ from braid.status.picture import (
     NodeInfo,
     Overlay,
     PathInfo,
+    RedundancyInfo,
     RegionInfo,
     SetInfo,
 )
@@ -50,6 +51,7 @@ def overlay(topology: Topology, node: str, known: Mapping[int, Known], now: floa
         sets=view.sets(),
         applications=view.applications(),
         changes=view.changes(),
+        redundancy=view.redundancy(),
     )
 
 
@@ -169,6 +171,36 @@ class _Seen:
             for item in entry.summary.sets
             if item.peer in self.names
         )  # fmt: skip
+
+    def redundancy(self) -> tuple[RedundancyInfo, ...]:
+        found = [
+            RedundancyInfo(
+                source=name,
+                destination=self.names[item.peer],
+                application=item.application,
+                mode="surge" if item.surging else "steady",
+                verdict=item.verdict,
+                text=item.text,
+                target=item.target_ppb / 1e9,
+                estimate=item.estimate_ppb / 1e9,
+                bound=item.bound_ppb / 1e9,
+                paths=item.using,
+                candidates=item.candidates,
+                mean_copies=item.mean_copies_permille / 1000,
+                budget=item.budget_permille / 1000,
+                surges=item.surges,
+                longest_surge_s=item.longest_surge_s,
+                settled=item.settled,
+                repaired=item.repaired,
+                lost=item.lost,
+                stale=self.known[name].stale(self.now),
+            )
+            for name, entry in self.known.items()
+            for item in entry.summary.redundancy
+            if item.peer in self.names and item.application in self.topology.applications
+        ]
+        found.sort(key=lambda item: (-item.bound / (item.target or 1.0), item.application, item.source))
+        return tuple(found)
 
     def applications(self) -> tuple[ApplicationInfo, ...]:
         return tuple(

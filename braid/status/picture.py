@@ -78,6 +78,32 @@ class SetInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RedundancyInfo:
+    """What an application with a target loss is worth from ``source`` to ``destination``: as in the source's status."""
+
+    source: str
+    destination: str
+    application: str
+    mode: str
+    verdict: str
+    text: str
+    target: float
+    estimate: float
+    bound: float
+    paths: int
+    """In use, of so many candidates."""
+    candidates: int
+    mean_copies: float
+    budget: float
+    surges: int
+    longest_surge_s: float
+    settled: int
+    repaired: int
+    lost: int
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ApplicationInfo:
     node: str
     name: str
@@ -124,6 +150,8 @@ class Overlay:
     applications: tuple[ApplicationInfo, ...]
     changes: tuple[ChangeInfo, ...]
     """Newest first."""
+    redundancy: tuple[RedundancyInfo, ...] = ()
+    """Of all nodes, the least good first."""
 
 
 @dataclass(frozen=True, slots=True)

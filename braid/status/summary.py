@@ -16,6 +16,7 @@ from braid.status.snapshot import Recovery
 if TYPE_CHECKING:
     from braid.status.changes import Change
     from braid.status.paths import PathSetStatus, PathStatus
+    from braid.status.redundancy import RedundancyStatus
     from braid.status.snapshot import NodeStatus
     from topology.model import Topology
 
@@ -76,6 +77,30 @@ class SetReport:
 
 
 @dataclass(frozen=True, slots=True)
+class RedundancyReport:
+    """What an application with a target loss is worth on the way to a peer (``braid.status.redundancy``)."""
+
+    peer: int
+    application: str
+    verdict: str
+    text: str
+    surging: bool
+    using: int
+    candidates: int
+    target_ppb: int
+    """Parts per billion."""
+    estimate_ppb: int
+    bound_ppb: int
+    mean_copies_permille: int
+    budget_permille: int
+    surges: int
+    longest_surge_s: int
+    settled: int
+    repaired: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class ArrivalReport:
     """What came over a path of a peer; ``id`` is the peer's."""
 
@@ -130,6 +155,7 @@ class Summary:
     applications: tuple[ApplicationSummary, ...] = ()
     changes: tuple[ChangeReport, ...] = ()
     sets: tuple[SetReport, ...] = ()
+    redundancy: tuple[RedundancyReport, ...] = ()
     load_permille: int | None = None
     """Of the node's cores that its shards may use, how much it is busy; None: it did not say."""
 
@@ -192,6 +218,7 @@ def summary_of(status: NodeStatus, topology: Topology, changes: tuple[Change, ..
             for change in changes[:TOLD_CHANGES]
         ),
         sets=tuple(_set(each, status, numbers) for each in status.path_sets if each.peer in numbers),
+        redundancy=tuple(_redundancy(each, numbers) for each in status.redundancy if each.peer in numbers),
         load_permille=None if status.load is None else round(status.load * 1000),
     )  # fmt: skip
 
@@ -207,6 +234,28 @@ def _set(each: PathSetStatus, status: NodeStatus, numbers: dict[str, int]) -> Se
         numbers[each.peer], each.number, each.joint_probes, each.joint_lost, came.passed, came.discarded,
         came.out_of_order, came.lost, plain(each.why, LONG_TEXT),
     )  # fmt: skip
+
+
+def _redundancy(each: RedundancyStatus, numbers: dict[str, int]) -> RedundancyReport:
+    return RedundancyReport(
+        peer=numbers[each.peer],
+        application=each.application,
+        verdict=each.verdict,
+        text=plain(each.text),
+        surging=each.mode == "surge",
+        using=len(each.using),
+        candidates=each.candidates,
+        target_ppb=round(each.target * 1e9),
+        estimate_ppb=round(each.estimate * 1e9),
+        bound_ppb=round(each.bound * 1e9),
+        mean_copies_permille=round(each.mean_copies * 1000),
+        budget_permille=round(each.budget * 1000),
+        surges=each.surges,
+        longest_surge_s=round(each.longest_surge_s),
+        settled=each.settled,
+        repaired=each.repaired,
+        lost=each.lost,
+    )
 
 
 def plain(text: str, limit: int = TEXT) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from braid.errors import BadPacket
 from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, BAD_VERSION, MAX_MESSAGE, SHORT, VERSION
+from braid.redundancy.verdict import Word
 from braid.status.changes import Kind, Tone
 from braid.status.summary import (
     ApplicationSummary,
@@ -27,6 +28,7 @@ from braid.status.summary import (
     LinkReport,
     LoadReport,
     PathReport,
+    RedundancyReport,
     SetReport,
     Summary,
 )
@@ -40,7 +42,7 @@ MAX_SEQUENCE = (1 << 63) - 1
 """So that a node can always tell something newer than what was told in its name."""
 _HEAD = struct.Struct("!BBHHBBQHB6sI")
 _READY, _DRAINING, _TRUNCATED = 1, 2, 4
-_LINK, _PATH, _ARRIVAL, _APPLICATION, _CHANGE, _PROBLEM, _LOAD, _SET = 1, 2, 3, 4, 5, 6, 7, 8
+_LINK, _PATH, _ARRIVAL, _APPLICATION, _CHANGE, _PROBLEM, _LOAD, _SET, _REDUNDANCY = range(1, 10)
 _LINK_BODY = struct.Struct("!HBIIII")
 _PATH_BODY = struct.Struct("!HBBIQIIIIB")
 _ARRIVAL_BODY = struct.Struct("!HBHQQH")
@@ -48,12 +50,16 @@ _APPLICATION_BODY = struct.Struct("!BBHIIBB")
 _CHANGE_BODY = struct.Struct("!IBB")
 _PATH_TAIL = struct.Struct("!QQ")
 _SET_BODY = struct.Struct("!HBIIQQQQ")
+_REDUNDANCY_BODY = struct.Struct("!H4B3I2H2I3Q")
 _LOAD_BODY = struct.Struct("!H")
 _NONE, _NO_SHARE = 0xFFFFFFFF, 0xFFFF
-_KINDS, _TONES = tuple(Kind), tuple(Tone)
+_KINDS, _TONES, _VERDICTS = tuple(Kind), tuple(Tone), tuple(word.value for word in Word)
 _MAX_HOPS = 8
 
-Record = LinkReport | PathReport | ArrivalReport | ApplicationSummary | ChangeReport | LoadReport | SetReport | str
+Record = (
+    LinkReport | PathReport | ArrivalReport | ApplicationSummary | ChangeReport | LoadReport | SetReport
+    | RedundancyReport | str
+)  # fmt: skip
 """A bare text is the reason why the node is not ready."""
 
 
@@ -123,6 +129,7 @@ def assemble(head: Summary, records: Sequence[Record]) -> Summary:
         applications=tuple(record for record in records if isinstance(record, ApplicationSummary)),
         changes=tuple(record for record in records if isinstance(record, ChangeReport)),
         sets=tuple(record for record in records if isinstance(record, SetReport)),
+        redundancy=tuple(record for record in records if isinstance(record, RedundancyReport)),
         load_permille=next((record.permille for record in records if isinstance(record, LoadReport)), None),
     )
 
@@ -144,8 +151,8 @@ def _records(summary: Summary) -> list[Record]:
     """In the order of what matters most."""
     problem = [summary.problem] if summary.problem else []
     load = [] if summary.load_permille is None else [LoadReport(summary.load_permille)]
-    return [*problem, *load, *summary.applications, *summary.paths, *summary.links, *summary.sets, *summary.changes,
-            *summary.arrivals]  # fmt: skip
+    return [*problem, *load, *summary.applications, *summary.redundancy, *summary.paths, *summary.links, *summary.sets,
+            *summary.changes, *summary.arrivals]  # fmt: skip
 
 
 def _encode_record(record: Record) -> bytes:
@@ -180,6 +187,15 @@ def _encode_record(record: Record) -> bytes:
             came = (record.passed, record.discarded, record.out_of_order, record.lost)
             fixed = _SET_BODY.pack(record.peer, min(record.copies, 255), *probes, *came)
             kind, body = _SET, fixed + _text(record.why, 190)
+        case RedundancyReport():
+            paths = (record.surging, min(record.using, 255), min(record.candidates, 255))
+            parts = map(_number, (record.target_ppb, record.estimate_ppb, record.bound_ppb))
+            copies = (min(record.mean_copies_permille, 0xFFFF), min(record.budget_permille, 0xFFFF))
+            surges = map(_number, (record.surges, record.longest_surge_s))
+            verdict = _VERDICTS.index(record.verdict)
+            packets = (record.settled, record.repaired, record.lost)
+            fixed = _REDUNDANCY_BODY.pack(record.peer, verdict, *paths, *parts, *copies, *surges, *packets)
+            kind, body = _REDUNDANCY, fixed + _text(record.application, 63) + _text(record.text, 120)
         case LoadReport():
             kind, body = _LOAD, _LOAD_BODY.pack(record.permille)
         case _:
@@ -233,6 +249,8 @@ def _decode_record(kind: int, body: bytes) -> Record | None:
             case 8:
                 fixed: tuple[int, int, int, int, int, int, int, int] = _SET_BODY.unpack_from(body)
                 return SetReport(*fixed, _read_text(body, _SET_BODY.size)[0])
+            case 9:
+                return _decode_redundancy(body)
             case 7:
                 (permille,) = _LOAD_BODY.unpack_from(body)
                 if permille > 1000:
@@ -268,6 +286,15 @@ def _decode_path(body: bytes) -> PathReport:
         reported=reported,
         lost=lost,
     )
+
+
+def _decode_redundancy(body: bytes) -> RedundancyReport | None:
+    peer, verdict, surging, using, candidates, *rest = _REDUNDANCY_BODY.unpack_from(body)
+    application, at = _read_text(body, _REDUNDANCY_BODY.size)
+    text, _ = _read_text(body, at)
+    if verdict >= len(_VERDICTS):
+        return None
+    return RedundancyReport(peer, application, _VERDICTS[verdict], text, bool(surging & 1), using, candidates, *rest)
 
 
 def _number(value: int | None) -> int:

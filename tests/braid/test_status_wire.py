@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from braid.errors import BadPacket
 from braid.messages import MAX_MESSAGE
 from braid.messages import decode as decode_report
+from braid.redundancy.verdict import Word
 from braid.status.changes import Kind, Tone
 from braid.status.summary import (
     ApplicationSummary,
@@ -19,12 +20,13 @@ from braid.status.summary import (
     ChangeReport,
     LinkReport,
     PathReport,
+    RedundancyReport,
     SetReport,
     Summary,
     summary_of,
 )
 from braid.status.wire import MAX_PARTS, MAX_SEQUENCE, assemble, decode, encode, identity, is_summary
-from tests.braid.fake_node import edge_status, small_topology
+from tests.braid.fake_node import edge_status, redundancy, small_topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +46,12 @@ sets = st.builds(
     SetReport, numbers, bytes_, st.integers(0, 0xFFFFFFFF), st.integers(0, 0xFFFFFFFF), counts, counts, counts, counts,
     texts,
 )  # fmt: skip
+small, u32 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFE)
+redundancies = st.builds(
+    RedundancyReport, numbers, st.from_regex(r"[a-z]{1,20}", fullmatch=True),
+    st.sampled_from([word.value for word in Word]), texts, st.booleans(), bytes_, bytes_, u32, u32, u32, small, small,
+    u32, u32, counts, counts, counts,
+)  # fmt: skip
 arrivals = st.builds(
     ArrivalReport, numbers, st.integers(0, 15), numbers, counts, counts, st.none() | st.integers(0, 1000)
 )
@@ -57,7 +65,8 @@ changes = st.builds(
 summaries = st.builds(
     Summary, numbers, st.booleans(), st.booleans(), st.just(False), st.from_regex(r"[0-9a-f]{12}", fullmatch=True),
     st.integers(0, 0xFFFFFFFF), texts, *(st.lists(kind, max_size=30).map(tuple)
-    for kind in (links, paths | told, arrivals, applications, changes, sets)), st.none() | st.integers(0, 1000),
+    for kind in (links, paths | told, arrivals, applications, changes, sets, redundancies)),
+    st.none() | st.integers(0, 1000),
 )  # fmt: skip
 
 
@@ -85,6 +94,19 @@ def test_the_state_of_a_node_arrives() -> None:
         (22, False, None, None),
         (21, True, 12250, None),
     ]
+
+
+def test_what_a_target_is_worth_arrives() -> None:
+    said = summary_of(replace(edge_status(), redundancy=(redundancy(),)), small_topology(), (), 1_700_000_090.0)
+    assert joined(encode(said, 1, 2.0)) == said
+    (item,) = said.redundancy
+    assert (item.peer, item.verdict, item.using, item.bound_ppb, item.mean_copies_permille) == (
+        31,
+        "MET",
+        2,
+        30_000,
+        2010,
+    )
 
 
 def test_too_much_is_cut_off_where_it_matters_least_and_says_so() -> None:

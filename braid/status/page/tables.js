@@ -75,21 +75,22 @@ function strand(path, index, seen, curves, options) {
 const VERDICTS = {"MET": "good", "NOT PROVABLE YET": "unknown", "BEST EFFORT": "warn", "BUDGET": "warn", "NOT DIVERSE": "bad"};
 const tiny = (value) => value >= 0.01 ? percent(value, 1) : value.toExponential(1);
 
-/* What this node's applications with a target loss are worth, in words; nothing where there are none. */
+/* What the applications with a target loss are worth, from every node that sends for them, in words; nothing where there are none. */
 export function showRedundancy(seen) {
   const items = seen.redundancy ?? [];
   byId("redundancy").hidden = !items.length;
   if (!items.length) return;
   const rows = items.map((item) => ({
-    id: item.application + item.peer,
+    id: [item.application, item.source, item.destination].join("|"),
     cells: [
-      make("span", {}, make("strong", {}, item.application), make("span", {class: "soft"}, ` → ${item.peer}`)),
-      make("span", {}, pill(VERDICTS[item.verdict] ?? "unknown", item.verdict), make("small", {class: "soft"}, item.text.slice(item.verdict.length))),
-      make("span", {title: item.using.join("; ")}, `${item.using.length} of ${item.candidates}`, item.mode === "surge" ? make("strong", {}, " surge") : ""),
+      make("span", {}, make("strong", {}, item.application), make("span", {class: "soft"}, ` ${item.source} → ${item.destination}`)),
+      item.stale ? pill("none", "no news", "nothing was heard of this node lately")
+        : make("span", {}, pill(VERDICTS[item.verdict] ?? "unknown", item.verdict), make("small", {class: "soft"}, item.text.slice(item.verdict.length))),
+      make("span", {}, `${item.paths} of ${item.candidates}`, item.mode === "surge" ? make("strong", {}, " surge") : ""),
       make("span", {title: `estimate ${tiny(item.estimate)}`}, `≤ ${tiny(item.bound)}`, make("span", {class: "soft"}, ` of ${tiny(item.target)}`)),
       make("span", {}, item.mean_copies.toFixed(3), make("span", {class: "soft"}, ` of ${item.budget.toFixed(2)}`)),
-      make("span", {title: item.surge_cause}, `${item.surges}, longest ${span(item.longest_surge_s)}`),
-      make("span", {title: item.bytes_per_repair == null ? "" : `${count(Math.round(item.bytes_per_repair))} bytes of copies for each`}, count(item.repaired)),
+      `${item.surges}, longest ${span(item.longest_surge_s)}`,
+      count(item.repaired),
       make("span", {title: `of ${count(item.settled)} packets whose fate is known`}, count(item.lost)),
     ],
   }));
