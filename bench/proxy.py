@@ -24,6 +24,7 @@ from bench.machine import described, machine
 from gateway.proxy.connection import Connection
 from gateway.proxy.events import ClientData
 from gateway.proxy.pool import ProxiedApplication
+from gateway.proxy.relay import Relay
 from topology.model import Application, CheckKind, HealthCheck, PortRange, Protocol, ServiceMode, SocketAddress, Target
 from topology.policy import FixedCopies
 from topology.proxy import HTTP, TCP, ProxySettings, Rule, ServerPolicy
@@ -40,6 +41,8 @@ LOOPBACK = ip_address("127.0.0.1")
 @dataclass(frozen=True, slots=True)
 class Result:
     kind: str
+    carried_by: str
+    """``rust``: the relay; ``python``: connections of plug-ins and kinds other than http."""
     policy: str
     connections: int
     requests: int
@@ -97,8 +100,8 @@ def clients(pipe: Pipe, port: int, connections: int, seconds: float) -> None:
     pipe.send((sorted(took), faults))
 
 
-async def measure(settings: ProxySettings, targets: list[Target], connections: int, seconds: float) -> Result:
-    application = Application(
+def application(settings: ProxySettings, targets: list[Target]) -> ProxiedApplication:
+    described = Application(
         name="shop",
         hostnames=("shop.example",),
         ports=(PortRange(Protocol.TCP, 80, 80),),
@@ -109,15 +112,40 @@ async def measure(settings: ProxySettings, targets: list[Target], connections: i
         check=HealthCheck(CheckKind.NONE, 80, "/", 1.0, 0.5, 2, 2),
         proxy=settings,
     )
-    proxied = ProxiedApplication(application, settings, lambda _key: True, Random(1))
+    return ProxiedApplication(described, settings, lambda _key: True, Random(1))
+
+
+async def carry(proxied: ProxiedApplication, relay: Relay | None, stream: trio.SocketStream) -> None:
+    """One client connection: by Rust, or without a relay by Python."""
     data = ClientData(SocketAddress(LOOPBACK, 1), SocketAddress(LOOPBACK, 80), "e", "e", "shop")
-
-    async def serve(stream: trio.SocketStream) -> None:
+    if relay is None:
         await Connection(proxied, proxied.make_proxy(), stream, data).run()
+        return
+    await relay.serve(stream, proxied, data)
 
+
+def proxy_process(settings: ProxySettings, targets: list[Target], port: int) -> None:
+    """A process that proxies a port of loopback until it is ended."""
+
+    async def main() -> None:
+        proxied, relay = application(settings, targets), Relay()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay.run)
+            listeners = await trio.open_tcp_listeners(port, host="127.0.0.1", backlog=1024)
+            await trio.serve_listeners(partial(carry, proxied, relay), listeners)
+
+    trio.run(main)
+
+
+async def measure(
+    settings: ProxySettings, targets: list[Target], connections: int, seconds: float, relayed: bool
+) -> Result:
+    proxied, relay = application(settings, targets), Relay() if relayed else None
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=1024)
-        nursery.start_soon(partial(trio.serve_listeners, serve, listeners))
+        if relay is not None:
+            nursery.start_soon(relay.run)
+        nursery.start_soon(trio.serve_listeners, partial(carry, proxied, relay), listeners)
         ours, theirs = multiprocessing.Pipe()
         port = listeners[0].socket.getsockname()[1]
         child = multiprocessing.get_context("spawn").Process(target=clients, args=(theirs, port, connections, seconds))
@@ -131,6 +159,7 @@ async def measure(settings: ProxySettings, targets: list[Target], connections: i
     milliseconds = [each * 1000 for each in took]
     return Result(
         settings.kind,
+        "rust" if relayed else "python",
         settings.policy.value,
         connections,
         len(took),
@@ -155,12 +184,11 @@ def main() -> None:
         targets = [Target(LOOPBACK, ours.recv(), 1) for ours, _ in pipes]
         rules = tuple(Rule((target,), path=path) for target, path in zip(targets, PATHS, strict=True))
         results = []
-        for settings in (
-            ProxySettings(TCP, access_log=False),
-            ProxySettings(HTTP, policy=ServerPolicy.P2C, access_log=False),
-            ProxySettings(HTTP, rules=rules, access_log=False),
-        ):
-            results.append(trio.run(measure, settings, targets, chosen.connections, chosen.seconds))
+        p2c = ProxySettings(HTTP, policy=ServerPolicy.P2C, access_log=False)
+        by_path = ProxySettings(HTTP, rules=rules, access_log=False)
+        tcp = ProxySettings(TCP, access_log=False)
+        for settings, relayed in ((tcp, False), (p2c, False), (by_path, False), (p2c, True), (by_path, True)):
+            results.append(trio.run(measure, settings, targets, chosen.connections, chosen.seconds, relayed))
             print(json.dumps(asdict(results[-1])), flush=True)
     finally:
         for each in servers:

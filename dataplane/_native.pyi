@@ -1,4 +1,5 @@
-"""The per-packet core, seen from Python. Only ``braid.core`` and ``braid.datagrams`` import it."""
+"""The core and other native parts, seen from Python. Only ``braid.core``, ``braid.datagrams`` and
+``gateway.proxy.relay`` import it."""
 
 from typing import Literal
 
@@ -35,6 +36,18 @@ Losses = tuple[
 packets, copies sent and bytes of all copies but the first; path and microseconds one way with four times the jitter.
 From one shard, soon after a loss, else once a second."""
 Event = Initiation | Established | Up | Down | Rekey | Control | Losses | Failed
+
+RelayEvent = (
+    tuple[Literal["request"], int, str, str, str, str, dict[str, str]]
+    | tuple[Literal["failed"], int, str, bool]
+    | tuple[Literal["served"], int, int, int, float]
+    | tuple[Literal["connected"], int, float]
+    | tuple[Literal["refused"], int, str]
+    | tuple[Literal["ended"], int, bool]
+)
+"""Each with its client. request: method, target, authority, path with query, headers with lower-case names; to be
+served or refused. failed: reason, whether to serve or refuse it again. served: status, bytes of the body, seconds to
+the first byte. connected: seconds it took. refused: reason. ended: whether in order, not cut off."""
 
 class Core:
     """One node's data plane: its sockets, its data threads, one for each shard, its Noise state.
@@ -123,3 +136,43 @@ class Datagrams:
 
 def public_key(private_key: bytes) -> bytes:
     """X25519 public key of a 32-byte private key."""
+
+class HttpRelay:
+    """HTTP/1.1 connections between clients and servers, carried without waiting: whoever has it calls ``turn`` when
+    ``fd`` is readable or ``next_timeout`` has come. ``now`` is seconds on one clock, the same in all calls. A client's
+    number is given by ``adopt``; calls about one that has ended do nothing.
+    """
+
+    def __init__(self) -> None: ...
+    def fd(self) -> int: ...
+    def next_timeout(self) -> float: ...
+    def configure(
+        self,
+        application: int,
+        *,
+        select_timeout: float,
+        connect_timeout: float,
+        answer_timeout: float,
+        idle_timeout: float,
+        buffer: int,
+        pool: int,
+        pool_timeout: float,
+    ) -> None:
+        """For connections to come."""
+    def server(self, host: str, port: int) -> int:
+        """The number of a server's address."""
+    def adopt(
+        self, fd: int, application: int, now: float, *, client: str, preface: bytes, forwarded: bool, tls: bool
+    ) -> int:
+        """Dups the descriptor of a client's connection and serves it. ``preface`` begins each server connection, which
+        then no other client shares; ``forwarded``: servers are told the client's address in each request."""
+    def serve(self, client: int, server: int, cookie: str, now: float) -> None:
+        """The verdict on a request; ``cookie`` is a ``Set-Cookie`` value, or empty."""
+    def refuse(self, client: int, reason: str, status: int, now: float) -> None: ...
+    def finish(self, client: int, now: float) -> None:
+        """End between two requests: now, or after the one that is under way."""
+    def reset(self, client: int) -> None: ...
+    def turn(self, now: float) -> tuple[list[RelayEvent], bool]:
+        """What happened, oldest first; true if there is more to do at once."""
+    def flow(self, client: int, now: float) -> tuple[str, float, int, int, tuple[str, int] | None] | None:
+        """State, seconds idle, bytes from and to the client, our address towards the server."""

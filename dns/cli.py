@@ -14,8 +14,8 @@ from dns.ask import NotExplained, ask_why
 from dns.drain import drain_file, read_drained, write_drained
 from topology.model import Role
 from topology.problem import TopologyError
-from topology.schema import DNS_PORT, socket_address
 from topology.source import load
+from topology.values import DNS_PORT, socket_address
 
 if TYPE_CHECKING:
     from topology.model import SocketAddress, Topology

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from topology.content import MEGABYTE, ContentSettings
 from topology.graph import default_links
 from topology.model import (
@@ -26,22 +28,24 @@ from topology.model import (
 )
 from topology.numbers import node_number
 from topology.policy import POLICY_KEYS, FixedCopies, Policy, read_policy
-from topology.proxy import HTTP, ClientAddress, ProxySettings, Rule
-from topology.schema import (
-    STATUS_PORT,
-    ApplicationShape,
-    CheckShape,
-    ContentShape,
-    DnsShape,
-    Document,
-    LabShape,
-    NodeShape,
-    ProxyShape,
-    RuleShape,
-    ZoneShape,
-    socket_address,
-)
+from topology.proxy import HTTP, HTTP_1_1, HTTP_2, Certificate, ClientAddress, ProxySettings, Rule, Tls
+from topology.values import STATUS_PORT, socket_address
 from topology.zonefile import parse_record
+
+if TYPE_CHECKING:
+    from topology.schema import (
+        ApplicationShape,
+        CheckShape,
+        ContentShape,
+        DnsShape,
+        Document,
+        LabShape,
+        NodeShape,
+        ProxyShape,
+        RuleShape,
+        TlsShape,
+        ZoneShape,
+    )
 
 
 def build(document: Document) -> Topology:
@@ -171,11 +175,21 @@ def _application(name: str, shape: ApplicationShape, gateways: tuple[str, ...]) 
 
 def _proxy(shape: ProxyShape, targets: tuple[Target, ...]) -> ProxySettings:
     usual = ClientAddress.FORWARDED if shape.kind == HTTP else ClientAddress.NONE
-    plain = shape.model_dump(exclude={"rules", "client_address"})
+    plain = shape.model_dump(exclude={"rules", "client_address", "tls"})
     return ProxySettings(
         **plain,
         rules=tuple(_rule(rule, targets) for rule in shape.rules),
         client_address=shape.client_address or usual,
+        tls=None if shape.tls is None else _tls(shape.tls, shape.kind),
+    )
+
+
+def _tls(shape: TlsShape, kind: str) -> Tls:
+    usual = (HTTP_2, HTTP_1_1) if kind == HTTP else ()
+    return Tls(
+        certificates=tuple(Certificate(each.certificate, each.key) for each in shape.certificates),
+        minimum=shape.minimum,
+        alpn=usual if shape.alpn is None else shape.alpn,
     )
 
 
@@ -188,6 +202,9 @@ def _rule(shape: RuleShape, targets: tuple[Target, ...]) -> Rule:
         path=shape.path or "",
         path_regex=shape.path_regex,
         headers=tuple((name.lower(), value) for name, value in shape.headers.items()),
+        cookies=tuple(shape.cookies.items()),
+        query=tuple(shape.query.items()),
+        alpn=shape.alpn,
         clients=shape.clients,
         regions=shape.regions,
     )

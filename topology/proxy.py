@@ -53,9 +53,42 @@ class Rule:
     """Matches the whole path, without the query."""
     headers: tuple[tuple[str, str], ...] = ()
     """Lower-case name and value; ``*`` is any value."""
+    cookies: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+    """Names and values of the query, decoded; of several of one name the first counts."""
+    alpn: tuple[str, ...] = ()
+    """Of TLS: one of these protocols was asked for, or, where TLS ends here, agreed on."""
     clients: tuple[IPNetwork, ...] = ()
     regions: tuple[str, ...] = ()
     """Edge regions that the connection came in through."""
+
+
+class TlsVersion(StrEnum):
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
+HTTP_2, HTTP_1_1 = "h2", "http/1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Files of the gateway, beside the topology file where the names are relative."""
+
+    certificate: str
+    """The chain in PEM, the server's own first."""
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS of clients ends in the gateway."""
+
+    certificates: tuple[Certificate, ...]
+    """Each for the names that it says; the first one also for all others."""
+    minimum: TlsVersion = TlsVersion.TLS_1_2
+    alpn: tuple[str, ...] = ()
+    """Protocols that are agreed on, in order of preference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +101,7 @@ class ProxySettings:
     sticky: str = "none"
     """``none``, ``client``, or ``cookie:NAME``: the cookie is set by the gateway."""
     rules: tuple[Rule, ...] = ()
+    tls: Tls | None = None
     client_address: ClientAddress = ClientAddress.NONE
     retries: int = 1
     """On another server, before the first byte of its answer."""
@@ -79,6 +113,9 @@ class ProxySettings:
     idle_timeout: float = 300.0
     buffer: int = 262_144
     """Bytes of the client transmit buffer."""
+    pool: int = 256
+    """``http``: idle connections kept to each server, for requests of any client."""
+    pool_timeout: float = 10.0
     connections: int = 10_000
     """At one time; the gateway resets those beyond."""
     eject_after: int = 5

@@ -141,6 +141,11 @@ applications:
       rules:                    # the first that holds says which servers; without one: all
         - {path: /api/, methods: [GET], servers: [192.0.2.30]}
         - {hosts: ["*.beta.apps.example"], regions: [edge-west], servers: [192.0.2.31, 192.0.2.32]}
+      pool: 256                 # idle connections kept to each server, for requests of all clients; for pool_timeout
+      # tls:                    # TLS of clients ends in the gateway; files beside this one, read again when they change
+      #   certificates: [{certificate: web.pem, key: web.key}]      # the first also for names that none is for
+      #   minimum: "1.2"        # or "1.3"
+      #   alpn: [h2, http/1.1]
       client_address: forwarded # X-Forwarded-For and Forwarded; or proxy-v1, proxy-v2, none
       retries: 1                # on other servers, before the first byte of an answer
       connect_timeout: 2        # seconds; likewise select_timeout, answer_timeout, idle_timeout

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from topology import schema
 from topology.numbers import MAX_NODES
+from topology.values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,7 +144,7 @@ def _limits(context: Mapping[str, Any]) -> str:
 
 
 def _value(problem: ErrorDetails) -> str:
-    return schema.shown(problem["input"])
+    return shown(problem["input"])
 
 
 def _known_keys(key: Key) -> list[str]:
@@ -169,6 +170,10 @@ def _known_keys(key: Key) -> list[str]:
             shape = schema.CheckShape
         case ["applications", _, "proxy"]:
             shape = schema.ProxyShape
+        case ["applications", _, "proxy", "tls"]:
+            shape = schema.TlsShape
+        case ["applications", _, "proxy", "tls", "certificates"]:
+            shape = schema.CertificateShape
         case ["applications", _, "proxy", "rules"]:
             shape = schema.RuleShape
         case ["dns"]:

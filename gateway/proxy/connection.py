@@ -30,6 +30,7 @@ from gateway.proxy.events import (
 from gateway.proxy.gateway import Blame, Connect, Count, Reset, SendServer, ServiceGateway
 from gateway.proxy.leg import Leg, reset_on_close
 from gateway.proxy.preface import preface
+from gateway.proxy.record import write_access
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from gateway.proxy.pool import ProxiedApplication
 
 log = logs.get(__name__)
-access = logs.get("braid.access")
 
 LINGER = 2.0
 """Seconds that a client may go without taking any of the last bytes before its connection is dropped."""
@@ -66,6 +66,8 @@ class Connection:
         self.server: _Server | None = None
         self.verdict: ServerData | None = None
         """The last one, for people."""
+        self.cut = False
+        """Whether the client was reset."""
         self.client = Leg(stream, self._moved)
         self._application = application
         self._progress = trio.Event()
@@ -183,6 +185,7 @@ class Connection:
                 self.client.end()
                 self._nursery.start_soon(self._finish)
             case Reset():
+                self.cut = True
                 reset_on_close(self.client.stream)
                 self._stop()
             case Blame(server_data):
@@ -264,23 +267,9 @@ class Connection:
         return trio.SocketStream(opened)
 
     def _served(self, served: Served) -> None:
-        server = served.server_data
-        self._application.served(served)
+        self._application.served(served.server_data.target if served.server_data else None)
         if self.gateway.proxy.settings.access_log:
-            access.info(
-                "served",
-                application=self.data.application,
-                client=str(self.data.client),
-                vip=str(self.data.vip),
-                edge=self.data.edge,
-                method=served.request.method,
-                host=served.request.host or served.request.sni,
-                target=served.target,
-                status=served.status,
-                bytes=served.bytes_out,
-                server=str(server.address) if server else "",
-                why=server.why if server else "",
-            )
+            write_access(self.data, served)
 
 
 def _name(address: tuple[str, int]) -> str:

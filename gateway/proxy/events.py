@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,10 @@ class ClientData:
     region: str
     """Region of that edge."""
     application: str
+    tls: bool = False
+    """Its TLS ended here; ``sni`` and ``alpn`` are of that: the name asked for, the protocol agreed on."""
+    sni: str = ""
+    alpn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,20 @@ class Request:
     """Lower case, without port."""
     path: str = ""
     """Without the query."""
+    query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Lower-case names; several of one name joined by a comma and a space."""
+
+    def cookies(self) -> dict[str, str]:
+        pairs = (part.partition("=") for part in self.headers.get("cookie", "").split(";"))
+        return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+
+    def parameters(self) -> dict[str, str]:
+        """Of the query, decoded."""
+        found: dict[str, str] = {}
+        for name, value in parse_qsl(self.query, keep_blank_values=True):
+            found.setdefault(name, value)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,9 @@ class Leg:
         self._work.set()
 
     def acknowledged(self) -> int:
-        """Bytes that have reached the other end, of all that was sent."""
+        """Bytes that have reached the other end, of all that was sent; 0 where the other end is in this process."""
+        if self.stream.socket.family == socket.AF_UNIX:
+            return 0
         information = self.stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size + _BYTES_ACKED_AT)
         acknowledged: int = _BYTES_ACKED.unpack_from(information, _BYTES_ACKED_AT)[0]
         return acknowledged

@@ -34,11 +34,15 @@ def as_request(request: h11.Request, client_data: ClientData) -> Request:
     for name, value in request.headers:
         word, text = name.decode("latin-1"), value.decode("latin-1")
         headers[word] = f"{headers[word]}, {text}" if word in headers else text
+    path, _, query = target.decode("latin-1").partition("?")
     return Request(
         client_data,
+        client_data.sni,
+        (client_data.alpn,) if client_data.alpn else (),
         method=request.method.decode("latin-1"),
         host=without_port(authority.decode("latin-1").lower()),
-        path=target.partition(b"?")[0].decode("latin-1"),
+        path=path,
+        query=query,
         headers=headers,
     )
 

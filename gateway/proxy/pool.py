@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from random import Random
 
-    from gateway.proxy.events import Request, Served, ServerData
+    from gateway.proxy.events import Request, ServerData
     from gateway.targets import TargetKey
     from topology import model
     from topology.model import Target
@@ -100,11 +101,16 @@ class ProxiedApplication:
         self._class = proxy_class(settings.kind)
         self._selection.configure(application, settings)
 
+    @property
+    def relayed(self) -> bool:
+        """Whether connections need no proxy of their own: Rust carries them, and only asks for servers."""
+        return self._class is HttpProxy
+
     def make_proxy(self) -> ApplicationProxy:
         """Raises what the plug-in's own constructor raises."""
-        return self._class(self.settings, self._selection.application.targets, self._choose)
+        return self._class(self.settings, self._selection.application.targets, self.choose)
 
-    def _choose(self, request: Request, tried: Collection[Target], among: Sequence[Target] | None) -> ServerData | None:
+    def choose(self, request: Request, tried: Collection[Target], among: Sequence[Target] | None) -> ServerData | None:
         return self._selection.choose(request, tried, among, self.healthy, trio.current_time())
 
     def healthy(self, target: Target) -> bool:
@@ -139,10 +145,11 @@ class ProxiedApplication:
             self._of(target).ejections += 1
             log.warning("server ejected for failing requests", application=self.name, target=name_of(target))
 
-    def served(self, served: Served) -> None:
+    def served(self, target: Target | None) -> None:
+        """A request and its answer are through."""
         self.counters.requests += 1
-        if served.server_data is not None:
-            self._of(served.server_data.target).requests += 1
+        if target is not None:
+            self._of(target).requests += 1
 
     def count(self, reason: str) -> None:
         self.counters.refused[reason] += 1
@@ -158,5 +165,6 @@ class ProxiedApplication:
         return self.counters.servers.setdefault(name_of(target), ServerCounters())
 
 
+@lru_cache(maxsize=4096)
 def name_of(target: Target) -> str:
     return str(target.address) if target.port is None else str(SocketAddress(target.address, target.port))

@@ -7,10 +7,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gateway.proxy.events import Request
     from topology.proxy import Rule
+
+
+LONGEST_PATH = 4_096
+"""Characters of a path that a regular expression is tried on; it holds for none that is longer."""
 
 
 def matching(rules: Sequence[Rule], request: Request) -> int | None:
@@ -24,9 +28,12 @@ def holds(rule: Rule, request: Request) -> bool:
         (not rule.methods or request.method in rule.methods)
         and (not rule.hosts or _is_named(request.host, rule.hosts))
         and (not rule.sni or _is_named(request.sni, rule.sni))
+        and (not rule.alpn or any(each in rule.alpn for each in request.alpn))
         and (not rule.path or request.path.startswith(rule.path))
-        and (not rule.path_regex or _compiled(rule.path_regex).fullmatch(request.path) is not None)
-        and all(_has(request, name, value) for name, value in rule.headers)
+        and (not rule.path_regex or _matches(rule.path_regex, request.path))
+        and (not rule.headers or _has(rule.headers, request.headers))
+        and (not rule.cookies or _has(rule.cookies, request.cookies()))
+        and (not rule.query or _has(rule.query, request.parameters()))
         and (not rule.clients or any(client.version == each.version and client in each for each in rule.clients))
         and (not rule.regions or request.client_data.region in rule.regions)
     )
@@ -39,9 +46,12 @@ def _is_named(name: str, patterns: Sequence[str]) -> bool:
     )
 
 
-def _has(request: Request, name: str, value: str) -> bool:
-    found = request.headers.get(name)
-    return found is not None and value in ("*", found)
+def _has(wanted: Sequence[tuple[str, str]], found: Mapping[str, str]) -> bool:
+    return all(name in found and value in ("*", found[name]) for name, value in wanted)
+
+
+def _matches(pattern: str, path: str) -> bool:
+    return len(path) <= LONGEST_PATH and _compiled(pattern).fullmatch(path) is not None
 
 
 _compiled = lru_cache(maxsize=1024)(re.compile)

@@ -12,6 +12,7 @@ from gateway.proxy.policy.hashing import hash64, name_of
 from gateway.proxy.policy.make import make_policy
 from gateway.proxy.rules import matching
 from topology.model import SocketAddress
+from topology.proxy import ServerPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 DECAY = 10.0
 """Seconds in which a server's measured latency loses two thirds of its weight."""
+
+
+_BY_KEY = frozenset((ServerPolicy.RING_HASH, ServerPolicy.MAGLEV))
 
 
 @dataclass(slots=True)
@@ -37,6 +41,7 @@ class Selection:
         self._rng = rng
         self._use: dict[Target, _Use] = {}
         self._outliers = Outliers()
+        self._families: dict[tuple[int | None, int], Sequence[Target]] = {}
         self.application, self.settings = application, settings
         self._policy = make_policy(settings.policy, rng)
 
@@ -45,6 +50,7 @@ class Selection:
         if settings.policy is not self.settings.policy:
             self._policy = make_policy(settings.policy, self._rng)
         self.application, self.settings = application, settings
+        self._families.clear()
         servers = frozenset(application.targets)
         self._outliers.keep(servers)
         self._use = {server: use for server, use in self._use.items() if server in servers or use.active}
@@ -61,13 +67,12 @@ class Selection:
         words = []
         if among is None:
             rule = matching(self.settings.rules, request)
-            allowed: Sequence[Target] = self.application.targets if rule is None else self.settings.rules[rule].servers
+            allowed: Sequence[Target] = self._allowed(rule, request.client_data.vip.host.version)
             if rule is not None:
                 words.append(f"rule {rule + 1}")
         else:
-            allowed = among
+            allowed = _of_family(among, request.client_data.vip.host.version)
             words.append("the proxy's own choice")
-        allowed = _of_family(allowed, request.client_data.vip.host.version)
         good = [each for each in allowed if healthy(each) and not self._outliers.ejected(each, now)]
         if len(good) < self.settings.panic * len(allowed):
             good = list(allowed)
@@ -81,6 +86,14 @@ class Selection:
         port = chosen.port or request.client_data.vip.port
         return ServerData(chosen, SocketAddress(chosen.address, port), ", ".join([*words, how]), cookie)
 
+    def _allowed(self, rule: int | None, version: int) -> Sequence[Target]:
+        """A rule's servers, or all targets, for clients of one address family."""
+        found = self._families.get((rule, version))
+        if found is None:
+            servers = self.application.targets if rule is None else self.settings.rules[rule].servers
+            found = self._families[rule, version] = _of_family(servers, version)
+        return found
+
     def _pick(self, candidates: Sequence[Target], request: Request) -> tuple[Target, str, str]:
         policy, sticky = self.settings.policy.value, self.settings.sticky
         if sticky == "client":
@@ -88,11 +101,12 @@ class Selection:
             return max(candidates, key=lambda each: _score(each, key)), "", "sticky by address"
         name = sticky.removeprefix("cookie:")
         if sticky != "none":
-            value = cookies(request).get(name)
+            value = request.cookies().get(name)
             for each in candidates:
                 if value == token(each):
                     return each, "", "sticky by cookie"
-        chosen = self._policy.pick(candidates, self, hash64(_key(self.settings.hash, request)))
+        hashed = hash64(_key(self.settings.hash, request)) if self.settings.policy in _BY_KEY else 0
+        chosen = self._policy.pick(candidates, self, hashed)
         return chosen, "" if sticky == "none" else f"{name}={token(chosen)}; Path=/; HttpOnly; SameSite=Lax", policy
 
     def active(self, server: Target) -> int:
@@ -129,11 +143,6 @@ def token(server: Target) -> str:
     return f"{hash64(name_of(server), b'cookie'):016x}"
 
 
-def cookies(request: Request) -> dict[str, str]:
-    pairs = (part.partition("=") for part in request.headers.get("cookie", "").split(";"))
-    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
-
-
 def _score(server: Target, key: str) -> float:
     """Weighted rendezvous hashing: the highest has the key."""
     share = (hash64(f"{name_of(server)} {key}") + 1) / 2**64
@@ -155,6 +164,6 @@ def _key(by: str, request: Request) -> str:
         case "header":
             return request.headers.get(name.lower(), "")
         case "cookie":
-            return cookies(request).get(name, "")
+            return request.cookies().get(name, "")
         case _:
             return str(request.client_data.client.host)

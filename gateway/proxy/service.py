@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -12,10 +14,13 @@ from braid.linux import LinuxError
 from braid.process import allow_descriptors
 from gateway.nat import served
 from gateway.proxy import stack
+from gateway.proxy.certificates import Certificates
 from gateway.proxy.connection import Connection
 from gateway.proxy.events import ClientData
 from gateway.proxy.leg import reset_on_close
 from gateway.proxy.pool import PlugInError, ProxiedApplication
+from gateway.proxy.relay import Relay
+from gateway.proxy.terminate import terminate
 from topology.model import ServiceMode, SocketAddress
 
 if TYPE_CHECKING:
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
+POLL = 1.0
+"""Seconds between looks at certificates."""
 RETRY = 0.1
 """Seconds to wait where the process has no descriptors left."""
 
@@ -37,12 +44,19 @@ class ProxyService:
         self.applications: dict[str, ProxiedApplication] = {}
         self.connections: dict[Connection, None] = {}
         """Newest last."""
-        self.problems: dict[str, str] = {}
-        """What does not listen, and why."""
+        self.relay = Relay()
+        """Connections that need no proxy of their own."""
+        self.certificates = Certificates()
+        self._problems: dict[str, str] = {}
         self._healthy = healthy
         self._rng = rng
         self._local = stack.Local()
         self._listeners: dict[SocketAddress, trio.CancelScope] = {}
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What does not listen or cannot be used, and why."""
+        return self._problems | self.certificates.problems
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Listen on the VIPs of proxied applications, serve who connects, follow the topology.
@@ -53,6 +67,8 @@ class ProxyService:
         await stack.clear()
         try:
             async with trio.open_nursery() as nursery:
+                await nursery.start(self.relay.run)
+                nursery.start_soon(self._follow_certificates, node)
                 while True:
                     reloaded = node.reloaded()
                     await self._follow(node, nursery)
@@ -72,12 +88,13 @@ class ProxyService:
         self._listeners.clear()
         for connection in self.connections:
             connection.finish()
-        return bool(self.connections)
+        self.relay.finish()
+        return bool(self.connections or self.relay.connections)
 
     async def _follow(self, node: NodeHandle, nursery: trio.Nursery) -> None:
         situation = node.situation()
         mine = [each for each in served(situation.topology, situation.node) if each.mode is ServiceMode.PROXY]
-        self.problems = {}
+        self._problems = {}
         if mine:
             allow_descriptors()
         wanted: dict[SocketAddress, ProxiedApplication] = {}
@@ -88,6 +105,10 @@ class ProxyService:
         for connection in list(self.connections):
             if connection.data.application not in self.applications:
                 connection.reset()
+        for relayed in list(self.relay.connections.values()):
+            if relayed.data.application not in self.applications:
+                self.relay.reset(relayed)
+        await self._read_certificates(node)
         await self._set_up(stack.local(situation.topology, mine))
         for where in self._listeners.keys() - wanted.keys():
             self._listeners.pop(where).cancel()
@@ -96,6 +117,25 @@ class ProxyService:
                 self._listen(where, proxied, node, nursery)
         for what, problem in self.problems.items():
             log.error("proxy cannot be used", what=what, problem=problem)
+
+    async def _follow_certificates(self, node: NodeHandle) -> NoReturn:
+        while True:
+            await trio.sleep(POLL)
+            before = self.certificates.problems
+            await self._read_certificates(node)
+            for what, problem in self.certificates.problems.items():
+                if before.get(what) != problem:
+                    log.error("certificate refused, the last good one stays in use", what=what, problem=problem)
+
+    async def _read_certificates(self, node: NodeHandle) -> None:
+        wanted = {
+            name: proxied.settings.tls
+            for name, proxied in self.applications.items()
+            if proxied.settings.tls is not None
+        }
+        directory = node.topology_file.parent if node.topology_file else Path()
+        if wanted or self.certificates.problems:
+            await trio.to_thread.run_sync(self.certificates.look, wanted, directory)
 
     def _configured(self, name: str, situation: Situation) -> ProxiedApplication | None:
         application = situation.topology.applications[name]
@@ -106,7 +146,7 @@ class ProxyService:
             else:
                 self.applications[name] = ProxiedApplication(application, application.proxy, self._healthy, self._rng)
         except PlugInError as error:
-            self.problems[f"applications.{name}.proxy.kind"] = f"{error}; install the plug-in for this Python"
+            self._problems[f"applications.{name}.proxy.kind"] = f"{error}; install the plug-in for this Python"
         return self.applications.get(name)
 
     async def _set_up(self, local: stack.Local) -> None:
@@ -125,7 +165,7 @@ class ProxyService:
             opened = stack.listen(where)
         except OSError as error:
             remedy = "let no other program use the port on all addresses"
-            self.problems[str(where)] = f"{(error.strerror or str(error)).lower()}; {remedy}"
+            self._problems[str(where)] = f"{(error.strerror or str(error)).lower()}; {remedy}"
             return
         self._listeners[where] = scope = trio.CancelScope()
         nursery.start_soon(self._accept, trio.socket.from_stdlib_socket(opened), proxied, node, scope, nursery)
@@ -157,21 +197,39 @@ class ProxyService:
             proxied.count("client_reset" if data is None else "too_many_connections")
             await _reset(stream)
             return
+        proxied.open += 1
+        try:
+            if proxied.settings.tls is None:
+                await self._carry(proxied, stream, data)
+            elif (context := self.certificates.context(proxied.name)) is None:
+                proxied.count("tls_no_certificate")
+                await _reset(stream)
+            else:
+                await terminate(stream, context, data, proxied, partial(self._carry, proxied))
+        finally:
+            proxied.open -= 1
+
+    async def _carry(self, proxied: ProxiedApplication, stream: trio.SocketStream, data: ClientData) -> bool:
+        """Serve a client in clear text. Closes the stream; whether it ended in order."""
+        if proxied.relayed:
+            return await self.relay.serve(stream, proxied, data)
+        return await self._proxy(stream, proxied, data)
+
+    async def _proxy(self, stream: trio.SocketStream, proxied: ProxiedApplication, data: ClientData) -> bool:
         try:
             proxy = proxied.make_proxy()
         except Exception as error:  # noqa: BLE001 - a plug-in's bug ends its connections, not the gateway
             proxied.complain(error)
             proxied.count("proxy_failed")
             await _reset(stream)
-            return
+            return False
         connection = Connection(proxied, proxy, stream, data)
-        proxied.open += 1
         self.connections[connection] = None
         try:
             await connection.run()
         finally:
             del self.connections[connection]
-            proxied.open -= 1
+        return not connection.cut
 
 
 async def _reset(stream: trio.SocketStream) -> None:

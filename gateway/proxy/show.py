@@ -10,31 +10,68 @@ from gateway.proxy.pool import name_of
 
 if TYPE_CHECKING:
     from gateway.proxy.connection import Connection
+    from gateway.proxy.events import ClientData, ServerData
     from gateway.proxy.pool import ProxiedApplication
+    from gateway.proxy.relay import Relay, RelayedConnection
     from gateway.proxy.service import ProxyService
 
 
 def flows(service: ProxyService, limit: int, now: float) -> list[FlowStatus]:
-    """Proxied connections, the newest first."""
-    return [_flow(each, now) for each in islice(reversed(service.connections), limit)]
+    """Proxied connections, the newest first of each kind."""
+    carried = [_flow(each, now) for each in islice(reversed(service.connections), limit)]
+    relayed = islice(reversed(service.relay.connections.values()), limit - len(carried))
+    return carried + [_relayed(service.relay, each, now) for each in relayed]
 
 
 def _flow(connection: Connection, now: float) -> FlowStatus:
-    data, server, verdict = connection.data, connection.server, connection.verdict
+    return _status(
+        connection.data,
+        connection.verdict,
+        state=connection.gateway.phase.name.lower(),
+        idle=max(0.0, now - connection.gateway.idle_since),
+        snat=connection.server.local if connection.server else "",
+        connected=connection.server is not None,
+        size=(connection.client.bytes_in, connection.client.bytes_out),
+    )
+
+
+def _relayed(relay: Relay, connection: RelayedConnection, now: float) -> FlowStatus:
+    state, idle, bytes_in, bytes_out, local = relay.flow(connection, now)
+    return _status(
+        connection.data,
+        connection.server,
+        state=state,
+        idle=idle,
+        snat=local,
+        connected=bool(local),
+        size=(bytes_in, bytes_out),
+    )
+
+
+def _status(
+    data: ClientData,
+    verdict: ServerData | None,
+    *,
+    state: str,
+    idle: float,
+    snat: str,
+    connected: bool,
+    size: tuple[int, int],
+) -> FlowStatus:
     return FlowStatus(
         application=data.application,
         protocol="tcp",
         client=str(data.client),
         vip=str(data.vip),
-        snat=server.local if server else "",
-        target=str(server.data.address) if server else "",
+        snat=snat,
+        target=str(verdict.address) if verdict and connected else "",
         edge=data.edge,
-        state=connection.gateway.phase.name.lower(),
-        idle_s=max(0.0, now - connection.gateway.idle_since),
+        state=state,
+        idle_s=idle,
         packets_in=0,
         packets_out=0,
-        bytes_in=connection.client.bytes_in,
-        bytes_out=connection.client.bytes_out,
+        bytes_in=size[0],
+        bytes_out=size[1],
         mode="normal",
         why=verdict.why if verdict else "",
     )

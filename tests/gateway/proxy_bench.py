@@ -13,16 +13,21 @@ import h11
 import trio
 
 from gateway.proxy.connection import Connection
-from gateway.proxy.events import ClientData
+from gateway.proxy.events import ClientData, ServerData
 from gateway.proxy.pool import ProxiedApplication
+from gateway.proxy.relay import Relay, RelayedConnection
+from gateway.proxy.terminate import terminate
 from topology.model import Application, CheckKind, HealthCheck, PortRange, Protocol, ServiceMode, SocketAddress, Target
 from topology.policy import FixedCopies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from gateway.proxy.certificates import Certificates
     from topology.proxy import ProxySettings
 
+RELAY = True
+"""Whether Rust carries the connections that it can carry; else Python does, as it does for plug-ins."""
 LOOPBACK = ip_address("127.0.0.1")
 CLIENT = ClientData(
     SocketAddress(ip_address("198.51.100.7"), 40000), SocketAddress(LOOPBACK, 80), "edge-fra-1", "edge-fra", "shop"
@@ -128,13 +133,31 @@ def free_port() -> int:
 class Proxied:
     application: ProxiedApplication
     port: int
-    connections: list[Connection]
+    connections: list[Connection | RelayedConnection]
+    relay: Relay
 
     clients: list[trio.SocketStream] = field(default_factory=list)
 
     async def connect(self) -> trio.SocketStream:
         self.clients.append(await trio.open_tcp_stream("127.0.0.1", self.port))
         return self.clients[-1]
+
+    def finish(self) -> None:
+        self.relay.finish()
+        for each in self.connections:
+            if isinstance(each, Connection):
+                each.finish()
+
+    def there(self, index: int) -> bool:
+        """Whether a connection has its socket still."""
+        connection = self.connections[index]
+        if isinstance(connection, Connection):
+            return connection.client.stream.socket.fileno() >= 0
+        return not connection.ended.is_set()
+
+    def verdict(self, index: int) -> ServerData | None:
+        connection = self.connections[index]
+        return connection.verdict if isinstance(connection, Connection) else connection.server
 
     @property
     def refused(self) -> dict[str, int]:
@@ -143,20 +166,41 @@ class Proxied:
 
 @asynccontextmanager
 async def proxied(
-    settings: ProxySettings, *targets: Target, data: ClientData = CLIENT, healthy: Callable[[Any], bool] | None = None
+    settings: ProxySettings,
+    *targets: Target,
+    data: ClientData = CLIENT,
+    healthy: Callable[[Any], bool] | None = None,
+    certificates: Certificates | None = None,
 ) -> AsyncIterator[Proxied]:
     """The application behind a port of loopback; everything ends with the block."""
     made = ProxiedApplication(application(targets, settings), settings, healthy or (lambda _key: True), Random(1))
-    connections: list[Connection] = []
+    connections: list[Connection | RelayedConnection] = []
+    relay = Relay()
+
+    async def carry(stream: trio.SocketStream, data: ClientData) -> bool:
+        if made.relayed and RELAY:
+            relayed = relay.adopt(stream, made, data)
+            await trio.aclose_forcefully(stream)
+            connections.append(relayed)
+            await relayed.ended.wait()
+            return relayed.whole
+        connections.append(carried := Connection(made, made.make_proxy(), stream, data))
+        await carried.run()
+        return not carried.cut
 
     async def serve(stream: trio.SocketStream) -> None:
-        connections.append(Connection(made, made.make_proxy(), stream, data))
-        await connections[-1].run()
+        if certificates is None:
+            await carry(stream, data)
+            return
+        context = certificates.context("shop")
+        assert context is not None
+        await terminate(stream, context, data, made, carry)
 
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, serve, listeners)
-        yielded = Proxied(made, int(listeners[0].socket.getsockname()[1]), connections)
+        nursery.start_soon(relay.run)
+        yielded = Proxied(made, int(listeners[0].socket.getsockname()[1]), connections, relay)
         try:
             yield yielded
         finally:

@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from gateway.proxy import connection
+from tests.gateway import proxy_bench
 from tests.gateway.proxy_bench import (
     LOOPBACK,
     HttpServer,
@@ -23,6 +24,13 @@ from topology.model import Target
 from topology.proxy import HTTP, ClientAddress, ProxySettings, Rule, ServerPolicy
 
 BY_PATH = "/a/", "/b/", "/c/"
+
+
+@pytest.fixture(params=[True, False], ids=["rust", "h11"], autouse=True)
+def relay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Both parsers pass everything here."""
+    monkeypatch.setattr(proxy_bench, "RELAY", request.param)
+    return bool(request.param)
 
 
 def get(target: str, *headers: str) -> bytes:
@@ -46,8 +54,9 @@ async def test_one_connection_three_servers_by_path_rule(nursery: trio.Nursery) 
         ]
         assert [each.connections for each in servers] == [1, 1, 1]
         assert shop.application.counters.requests == 3
-        assert shop.connections[0].verdict is not None
-        assert shop.connections[0].verdict.why == "rule 3, round_robin"
+        verdict = shop.verdict(0)
+        assert verdict is not None
+        assert verdict.why == "rule 3, round_robin"
 
 
 async def test_a_server_connection_is_used_again(nursery: trio.Nursery) -> None:
@@ -57,6 +66,45 @@ async def test_a_server_connection_is_used_again(nursery: trio.Nursery) -> None:
         for number in range(5):
             assert (await exchange(client, get(f"/{number}")))[2] == f"a /{number} 0".encode()
         assert server.connections == 1
+
+
+async def test_server_connections_are_shared_by_clients_and_bounded(nursery: trio.Nursery, relay: bool) -> None:
+    if not relay:
+        pytest.skip("the connections of a plug-in have server connections of their own")
+    (server,) = await http_servers(nursery, "a")
+    async with proxied(ProxySettings(HTTP, pool=1, pool_timeout=0.3), server.target) as shop:
+        one, two = await shop.connect(), await shop.connect()
+        for client in (one, two, one):
+            assert (await exchange(client, get("/")))[0] == 200
+        assert server.connections == 1
+        post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"
+        assert (await exchange(two, post, b"POST"))[0] == 200
+        assert server.connections == 2
+        await trio.sleep(0.6)
+        assert (await exchange(one, get("/")))[0] == 200
+        assert server.connections == 3
+
+
+async def test_a_kept_connection_that_its_server_closed_is_made_again(nursery: trio.Nursery, relay: bool) -> None:
+    """Also when its end is seen only after the request was sent; it is no failure of the server."""
+    if not relay:
+        pytest.skip("the connections of a plug-in have server connections of their own")
+    asked = 0
+
+    async def once(stream: trio.SocketStream) -> None:
+        nonlocal asked
+        for answers in (True, False):
+            if await stream.receive_some(65536) and answers:
+                asked += 1
+                await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    port = await listen(nursery, once)
+    async with proxied(ProxySettings(HTTP, retries=0), Target(LOOPBACK, port, 1)) as shop:
+        client = await shop.connect()
+        for _ in range(4):
+            assert (await exchange(client, get("/")))[0] == 200
+        assert asked == 4
+        assert not any(each.failures for each in shop.application.counters.servers.values())
 
 
 async def test_pipelined_requests_are_answered_in_order(nursery: trio.Nursery) -> None:
@@ -260,8 +308,8 @@ async def test_a_connection_is_there_until_a_slow_client_has_it_all(
             found += (await client.receive_some(65_536)).count(b"x")
             await trio.sleep(0.01)
             if server_done.is_set():
-                shop.connections[0].finish()
-            assert shop.connections[0].client.stream.socket.fileno() >= 0
+                shop.finish()
+            assert shop.there(0)
         assert found == size
 
 
@@ -299,8 +347,7 @@ async def test_draining_ends_connections_between_requests(nursery: trio.Nursery)
         await exchange(idle, get("/"))
         await busy.send_all(get("/")[:-4])
         await trio.testing.wait_all_tasks_blocked(0.05)
-        for each in shop.connections:
-            each.finish()
+        shop.finish()
         assert await read_all(idle) == b""
         parser = h11.Connection(h11.CLIENT)
         await busy.send_all(b"\r\n\r\n")

@@ -105,7 +105,7 @@ async def test_a_life_of_the_service(nursery: trio.Nursery, monkeypatch: pytest.
         (shop,) = show.proxies(service, trio.current_time())
         assert (shop.open, shop.connections, shop.requests, shop.refused) == (2, 3, 2, {"too_many_connections": 1})
         flow = show.flows(service, 1, trio.current_time())[0]
-        assert (flow.mode, flow.state, flow.why) == ("normal", "established", "round_robin")
+        assert (flow.mode, flow.state, flow.why) == ("normal", "waiting", "round_robin")
 
         node.use(two)
         await trio.testing.wait_all_tasks_blocked(0.05)
@@ -120,7 +120,7 @@ async def test_a_life_of_the_service(nursery: trio.Nursery, monkeypatch: pytest.
         await trio.testing.wait_all_tasks_blocked(0.05)
         with pytest.raises(trio.BrokenResourceError):
             await read_all(first)
-        assert (service.connections, service.applications) == ({}, {})
+        assert (service.connections, service.relay.connections, service.applications) == ({}, {}, {})
         with pytest.raises(OSError, match="all attempts to connect"):
             await node.connect()
 

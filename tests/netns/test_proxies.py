@@ -15,6 +15,7 @@ import yaml
 
 from lab.impairment import Impairment
 from lab.origin import digest, size_of
+from tests.gateway.certificates import write_certificate
 from tests.netns import labs
 
 if TYPE_CHECKING:
@@ -76,12 +77,25 @@ def document(directory: Path) -> dict[str, Any]:
         "content": {"listen": ["10.91.1.80"], "directory": str(directory / "cache"), "applications": ["shop"]},
     }
     found["lab"]["networks"]["clients-fra"]["members"]["cache-fra-1"] = ["10.91.1.80", "fd91:1::80"]
+    found["applications"]["web"] = {
+        "hostnames": ["web.apps.example"],
+        "ports": ["tcp/443"],
+        "targets": [{"address": f"10.93.0.{last}", "port": 80} for last in SERVERS.values()],
+        "gateways": ["gw-sto"],
+        "mode": "proxy",
+        "proxy": {
+            "kind": "http",
+            "tls": {"certificates": [{"certificate": "web.pem", "key": "web.key"}]},
+            "rules": [{"servers": ["10.93.0.11"], "path": "/headers", "alpn": ["h2"]}, {"servers": ["10.93.0.10"]}],
+        },
+    }
     return found
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     directory = tmp_path_factory.mktemp("proxies")
+    write_certificate(directory, "web", "web.apps.example")
     with labs.running(document(directory), directory) as running:
         yield running
 
@@ -126,7 +140,7 @@ def test_the_same_over_links_that_lose_three_percent(
 
 def test_flows_metrics_and_verdicts_are_shown(lab: RunningLab) -> None:
     lab.exec("client", ["curl", "-sS", "--fail", "http://shop.apps.example/"])
-    (shop, secure, dead) = lab.status("gw-sto-1")["proxies"]
+    (shop, secure, dead, _) = lab.status("gw-sto-1")["proxies"]
     assert (shop["application"], shop["kind"], secure["kind"], dead["kind"]) == ("shop", "http", "tls-sni", "http")
     served = {server["address"]: server["requests"] for server in shop["servers"]}
     assert served["10.93.0.12"] >= 1
@@ -166,6 +180,20 @@ def test_tls_goes_to_the_server_of_its_name(lab: RunningLab, tmp_path: Path) -> 
         for server in servers:
             server.kill()
             server.wait()
+
+
+def test_tls_ends_in_the_gateway_and_http2_passes_rules(lab: RunningLab, tmp_path: Path) -> None:
+    ca = lab.file.parent / "web.pem"
+    host = "https://web.apps.example"
+    for version, origin in (("--http2", "origin-2"), ("--http1.1", "origin-1")):
+        headers, file = tmp_path / "headers", tmp_path / "object"
+        words = f"curl -sS --fail {version} --cacert {ca} -w '%{{http_version}} %{{num_connects}}\\n'"
+        script = f"{words} -o {headers} {host}/headers -o {file} {host}/object/3MB"
+        done = lab.exec("client", ["bash", "-c", script], timeout=60)
+        assert done.stdout.splitlines() == [f"{version[6:]} 1", f"{version[6:]} 0"]
+        found = json.loads(headers.read_text())
+        assert (found["origin"], found["headers"]["forwarded"]) == (origin, "for=10.91.1.10;proto=https")
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == digest(size_of("3MB"))
 
 
 def test_a_server_that_never_answers_is_told_to_the_client(lab: RunningLab) -> None:

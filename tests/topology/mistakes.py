@@ -285,67 +285,6 @@ MEANING = [
     ),
 ]
 
-PROXIED = "mode: proxy\n    proxy: "
-
-
-def proxy(kind: str, settings: str, key: str, says: str, remedy: str) -> Case:
-    return case(f"proxy: {kind}", "gateways: [g]", f"{PROXIED}{settings}", f"A.{key}", says, remedy)
-
-
-def proxy_rule(kind: str, rule: str, key: str, says: str, remedy: str, proxy_kind: str = "http") -> Case:
-    settings = f"{{kind: {proxy_kind}, rules: [{{servers: [10.2.0.10], {rule}}}]}}"
-    return proxy(kind, settings, f"proxy.rules[0].{key}", says, remedy)
-
-
-PROXIES = [
-    case("proxy missing", "gateways: [g]", "mode: proxy", "A.mode", "no proxy is named", "add `proxy:"),
-    case("proxy of another mode", "gateways: [g]", "proxy: {kind: http}", "A.proxy", "the mode is nat", "mode: proxy"),
-    proxy("no kind", "{policy: p2c}", "proxy.kind", "missing", "kind: http"),
-    proxy("kind", "{kind: htp}", "proxy.kind", "'htp' is no proxy", "module:Class"),
-    proxy("unknown key", "{kind: http, polcy: p2c}", "proxy.polcy", "unknown key", "`policy:`"),
-    proxy("policy", "{kind: http, policy: random}", "proxy.policy", "not accepted", "round_robin"),
-    proxy("hash", "{kind: http, hash: moon}", "proxy.hash", "nothing to go by", "header:NAME"),
-    proxy("hash of TCP", "{kind: tcp, hash: path}", "proxy.hash", "reads no requests", "`kind: http`"),
-    proxy("sticky", "{kind: http, sticky: yes}", "proxy.sticky", "not accepted", "cookie:NAME"),
-    proxy("sticky of TLS", "{kind: tls-sni, sticky: cookie:a}", "proxy.sticky", "reads no requests", "client"),
-    proxy("headers of TCP", "{kind: tcp, client_address: forwarded}", "proxy.client_address", "no headers", "proxy-v1"),
-    proxy("small buffer", "{kind: http, buffer: 10}", "proxy.buffer", "out of range", "from 16384 on"),
-    proxy("panic", "{kind: http, panic: 1}", "proxy.panic", "out of range", "below 1"),
-    case(
-        "proxy of UDP",
-        "ports: [tcp/80]",
-        f"ports: [tcp/80, udp/80]\n    {PROXIED}{{kind: tcp}}",
-        "A.ports[1]",
-        "not udp",
-        "nat",
-    ),
-    case(
-        "proxy of all",
-        "ports: [tcp/80]",
-        f"ports: [tcp/80, tcp/100-200]\n    {PROXIED}{{kind: tcp}}",
-        "A.ports",
-        "TCP ports",
-        "1 to 64",
-    ),
-    proxy_rule("rule's key", "hots: []", "hots", "unknown key", "`hosts:`"),
-    proxy_rule("rule's host", "hosts: ['a*b']", "hosts[0]", "is no name", "*.shop.example"),
-    proxy_rule("rule's regex", "path_regex: '('", "path_regex", "no regular expression", "correct it"),
-    proxy_rule("rule's region", "regions: [m]", "regions[0]", "no edge region", "role edge"),
-    proxy_rule("rule's path", "path: api", "path", "no URL path", "begin with /"),
-    proxy_rule("HTTP in TCP", "methods: [GET]", "methods", "reads no requests", "`kind: http`", "tcp"),
-    proxy_rule("TLS in HTTP", "sni: [a.example]", "sni", "reads no ClientHello", "tls-sni"),
-    proxy(
-        "rule's server",
-        "{kind: tcp, rules: [{servers: [10.2.0.11]}]}",
-        "proxy.rules[0].servers[0]",
-        "no target",
-        "10.2.0.10",
-    ),
-    proxy(
-        "rule without servers", "{kind: tcp, rules: [{servers: []}]}", "proxy.rules[0].servers", "empty", "addresses"
-    ),
-]
-
 TARGETS = [
     ("10.1.0.130", "VIP pool 10.1.0.128/28 of e-1"),
     ("10.2.0.129", "SNAT pool 10.2.0.128/30 of g-1"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from topology import schema
+from topology import schema, values
 from topology.source import load, parse
 
 ROOT = Path(__file__).parents[2]
@@ -26,5 +26,5 @@ def test_the_first_example_is_the_minimal_file() -> None:
 
 
 def test_limits_and_defaults_are_those_of_the_schema() -> None:
-    for value in (schema.UDP_PORT, schema.STATUS_PORT, schema.MIN_MTU):
+    for value in (values.UDP_PORT, values.STATUS_PORT, values.MIN_MTU):
         assert str(value) in TEXT

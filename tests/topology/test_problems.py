@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.topology.base import TEXT, changed
-from tests.topology.mistakes import MEANING, PROXIES, SHAPE, TARGETS, TEXTS, Case
+from tests.topology.mistakes import MEANING, SHAPE, TARGETS, TEXTS, Case
+from tests.topology.proxy_mistakes import PROXIES
 from topology.check import TopologyError
 from topology.source import load, parse
 

@@ -12,9 +12,9 @@ from topology.check import TopologyError
 from topology.graph import default_links, neighbours, region_graph
 from topology.model import CheckKind, Link, PortRange, Protocol, Role, ServiceMode, SocketAddress, Topology
 from topology.numbers import free_number, node_number
-from topology.schema import socket_address
 from topology.source import load, parse
 from topology.text import read
+from topology.values import socket_address
 
 ROOT = Path(__file__).parents[2]
 

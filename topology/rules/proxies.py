@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from topology.build import named
 from topology.model import Protocol, Role, ServiceMode, Target
-from topology.proxy import HTTP, KINDS, TLS_SNI, ClientAddress
+from topology.proxy import HTTP, HTTP_2, KINDS, TCP, TLS_SNI, ClientAddress
 
 if TYPE_CHECKING:
     from topology.problem import Key
@@ -20,7 +20,10 @@ _ENTRY_POINT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _HASH = re.compile(r"client|path|sni|(header|cookie):[A-Za-z0-9_-]+")
 _STICKY = re.compile(r"none|client|cookie:[A-Za-z0-9_-]+")
 _PATTERN = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
-_ONLY_HTTP = ("methods", "hosts", "path", "path_regex", "headers")
+_ONLY_HTTP = ("methods", "hosts", "path", "path_regex", "headers", "cookies", "query")
+_ONLY_TLS = ("sni", "alpn")
+LONGEST_PATTERN = 200
+"""Characters of a path_regex: what it may cost is bounded by its length and by that of the paths that it sees."""
 
 
 def check(draft: Draft) -> None:
@@ -36,6 +39,7 @@ def check(draft: Draft) -> None:
         else:
             _ports(draft, key, application)
             _words(draft, (*key, "proxy"), application.proxy)
+            _tls(draft, (*key, "proxy"), application.proxy)
             for position, rule in enumerate(application.proxy.rules):
                 _rule(draft, (*key, "proxy", "rules", position), rule, application, application.proxy)
 
@@ -86,6 +90,9 @@ def _rule(draft: Draft, key: Key, rule: RuleShape, application: ApplicationShape
         found = draft.document.regions.get(region)
         if (found is None and not draft.is_broken("regions", region)) or (found and found.role is not Role.EDGE):
             draft.report.add((*key, "regions", position), f"{region} is no edge region", "name a region of role edge")
+    if len(rule.path_regex) > LONGEST_PATTERN:
+        said = f"{len(rule.path_regex)} characters of a regular expression"
+        draft.report.add((*key, "path_regex"), said, f"write at most {LONGEST_PATTERN}, or several rules")
     try:
         re.compile(rule.path_regex)
     except re.error as error:
@@ -94,5 +101,21 @@ def _rule(draft: Draft, key: Key, rule: RuleShape, application: ApplicationShape
         for word in _ONLY_HTTP:
             if getattr(rule, word):
                 draft.report.add((*key, word), f"a {proxy.kind} proxy reads no requests", "use `kind: http`")
-    if proxy.kind in KINDS and proxy.kind != TLS_SNI and rule.sni:
-        draft.report.add((*key, "sni"), f"a {proxy.kind} proxy reads no ClientHello", "use `kind: tls-sni`")
+    if proxy.kind in KINDS and proxy.kind != TLS_SNI and proxy.tls is None:
+        for word in _ONLY_TLS:
+            if getattr(rule, word):
+                remedy = "use `kind: tls-sni`, or let TLS end here with `tls:`"
+                draft.report.add((*key, word), f"a {proxy.kind} proxy reads no ClientHello", remedy)
+
+
+def _tls(draft: Draft, key: Key, proxy: ProxyShape) -> None:
+    if proxy.tls is None:
+        return
+    if proxy.kind == TLS_SNI:
+        draft.report.add((*key, "tls"), "a tls-sni proxy decrypts nothing", "use `kind: http` or `tcp`")
+    for position, protocol in enumerate(proxy.tls.alpn or ()):
+        if not protocol.isascii() or not 1 <= len(protocol) <= 255:
+            draft.report.add((*key, "tls", "alpn", position), f"{protocol!r} is no protocol", "write h2 or http/1.1")
+        elif protocol == HTTP_2 and proxy.kind == TCP:
+            remedy = "use `kind: http`, or remove it"
+            draft.report.add((*key, "tls", "alpn", position), "a tcp proxy does not speak HTTP/2", remedy)

@@ -16,6 +16,7 @@ mod refusals;
 mod schedule;
 mod shard;
 mod socket;
+mod stream;
 mod sys;
 mod tun;
 
@@ -26,6 +27,7 @@ pub use handover::{handovers, Handover};
 pub use offloads::{OffloadState, Probe, Refusal};
 pub use shard::{spawn, Handle, Refused, ShardConfig};
 pub use socket::{bind, Socket, SocketOptions};
+pub use stream::{adopt_stream, reset_on_close, unacknowledged};
 pub use sys::EventFd;
 pub use tun::{Tun, TunOffload};
 

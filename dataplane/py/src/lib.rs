@@ -4,6 +4,7 @@
 
 mod datagrams;
 mod events;
+mod relay;
 mod threads;
 mod translate;
 
@@ -329,6 +330,7 @@ fn public_key<'py>(py: Python<'py>, private_key: &[u8]) -> PyResult<Bound<'py, P
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Core>()?;
     module.add_class::<datagrams::Datagrams>()?;
+    module.add_class::<relay::HttpRelay>()?;
     module.add_function(wrap_pyfunction!(public_key, module)?)?;
     Ok(())
 }

@@ -1,0 +1,354 @@
+//! HTTP/1.1 on one client connection: requests out of bytes, each to a server of the policy's choice, answers in their
+//! order. Pure: bytes and verdicts come in; steps, and bytes in two buffers, go out.
+//!
+//! Request and answer are read and written anew. The next request is not looked at before the answer is through, so at
+//! any time one request is under way, with one server.
+
+mod answer;
+
+use crate::body::{Reader, Writer};
+use crate::head::{Bad, Framing, RequestHead};
+use crate::onward::{write_refusal, write_request, Forwarded};
+use crate::transmit::Transmit;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+/// Bytes of pipelined requests taken from the client while an answer is under way, and of a server's unparsed ones.
+const READ_AHEAD: usize = 65_536;
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A server is to be chosen for the request: `select`, or `refuse`.
+    Select,
+    /// A request and its answer are through: status, bytes of the body.
+    Served(u16, u64),
+    /// The server connection may serve other requests.
+    Release,
+    /// The server connection is of no more use.
+    Drop,
+    /// Both sides speak another protocol now: the server connection is this client's alone.
+    Tunnel,
+    /// No more for the server (FIN) behind what waits for it.
+    EndServer,
+    /// No more for the client (FIN) behind what waits for it; it may go on sending.
+    EndClient,
+    /// Counted by reason; `Close` or `Reset` follows.
+    Refused(Cow<'static, str>),
+    /// The client connection ends when all is sent.
+    Close,
+    Reset,
+}
+
+/// What became of a server connection that broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It never was there.
+    Connect,
+    Reset,
+    Closed,
+    /// Everything was sent, and no answer came in time.
+    Silent,
+}
+
+/// What follows a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A kept connection was found closed: once more, to the same server, on a new one.
+    Again,
+    /// Another server may have the request: `select`, or `refuse`.
+    Another,
+    /// The steps say what.
+    Over,
+}
+
+#[derive(Debug)]
+enum Asking {
+    Idle,
+    /// A request's head is here; it has no server.
+    Deciding,
+    Body(Reader),
+    /// All of the request is in the client transmit buffer.
+    Whole,
+    Tunnel,
+    Ended,
+}
+
+#[derive(Debug)]
+enum Answering {
+    Nothing,
+    Head,
+    Body(Reader, Writer),
+    Tunnel,
+}
+
+#[derive(Debug)]
+pub struct Exchange {
+    pub transmit: Transmit,
+    /// Bytes for the client.
+    pub outbox: Vec<u8>,
+    pub steps: VecDeque<Step>,
+    request: Option<RequestHead>,
+    asking: Asking,
+    answering: Answering,
+    inbox: Vec<u8>,
+    /// Of the server, not complete enough to be understood.
+    early: Vec<u8>,
+    client_ended: bool,
+    draining: bool,
+    /// Of the answer under way: the server connection may be kept, the client's may not.
+    reusable: bool,
+    closes: bool,
+    status: u16,
+    bytes: u64,
+    cookie: String,
+    forwarded: Option<Forwarded>,
+}
+
+impl Exchange {
+    pub fn new(limit: usize, forwarded: Option<Forwarded>) -> Exchange {
+        Exchange {
+            transmit: Transmit::new(limit),
+            outbox: Vec::new(),
+            steps: VecDeque::new(),
+            request: None,
+            asking: Asking::Idle,
+            answering: Answering::Nothing,
+            inbox: Vec::new(),
+            early: Vec::new(),
+            client_ended: false,
+            draining: false,
+            reusable: false,
+            closes: false,
+            status: 0,
+            bytes: 0,
+            cookie: String::new(),
+            forwarded,
+        }
+    }
+
+    pub fn request(&self) -> Option<&RequestHead> {
+        self.request.as_ref()
+    }
+
+    /// Whether more of the client can be taken now: TCP closes its window while not.
+    pub fn wants_client(&self) -> bool {
+        match self.asking {
+            Asking::Idle | Asking::Ended => true,
+            Asking::Deciding | Asking::Whole => self.inbox.len() < READ_AHEAD,
+            Asking::Body(_) | Asking::Tunnel => !self.transmit.is_full(),
+        }
+    }
+
+    /// A request has begun for which no server is selected.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.asking, Asking::Deciding) || (matches!(self.asking, Asking::Idle) && !self.inbox.is_empty())
+    }
+
+    /// The server has, or will have without the client's doing, all of a request and has not begun to answer.
+    pub fn expects_answer(&self) -> bool {
+        matches!((&self.asking, &self.answering), (Asking::Whole, Answering::Head)) && self.status == 0
+    }
+
+    /// A server has a request of this client, or is to have it.
+    pub fn has_server(&self) -> bool {
+        !matches!(self.answering, Answering::Nothing)
+    }
+
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self.asking, Asking::Tunnel)
+    }
+
+    /// Nothing is under way, so the connection may end without loss.
+    pub fn is_between_requests(&self) -> bool {
+        matches!(self.asking, Asking::Idle) && self.inbox.is_empty()
+    }
+
+    /// The connection ends with the request that is under way.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        if self.is_between_requests() {
+            self.close();
+        }
+    }
+
+    pub fn client_data(&mut self, data: &[u8]) {
+        if matches!(self.asking, Asking::Ended) {
+            return;
+        }
+        self.inbox.extend_from_slice(data);
+        self.read_client();
+    }
+
+    pub fn client_end(&mut self) {
+        self.client_ended = true;
+        match self.asking {
+            Asking::Tunnel => self.steps.push_back(Step::EndServer),
+            Asking::Idle if self.inbox.is_empty() => self.close(),
+            Asking::Idle | Asking::Body(_) => self.refuse("http_malformed", 400),
+            Asking::Deciding | Asking::Whole | Asking::Ended => {}
+        }
+    }
+
+    /// The server for the request: its head goes to the client transmit buffer.
+    pub fn select(&mut self, cookie: &str) {
+        self.cookie.clear();
+        self.cookie.push_str(cookie);
+        let (Asking::Deciding, Some(head)) = (&self.asking, &self.request) else { return };
+        self.answering = Answering::Head;
+        if self.transmit.waiting().is_empty() {
+            write_request(head, self.forwarded.as_ref(), self.transmit.store());
+            self.asking = Asking::Body(Reader::new(head.framing));
+            self.read_client();
+        } else {
+            // It is here from an attempt at another server.
+            self.asking = Asking::Whole;
+        }
+    }
+
+    /// End the client's connection: with an answer where none has begun, else with a reset, since half an answer must not
+    /// look whole.
+    pub fn refuse(&mut self, reason: impl Into<Cow<'static, str>>, status: u16) {
+        if matches!(self.asking, Asking::Ended) {
+            return;
+        }
+        self.steps.push_back(Step::Refused(reason.into()));
+        let last = if self.status == 0 && !self.is_tunnel() {
+            let to_head = self.request.as_ref().is_some_and(|head| head.method() == b"HEAD");
+            write_refusal(status, to_head, &mut self.outbox);
+            Step::Close
+        } else {
+            Step::Reset
+        };
+        self.end(last);
+    }
+
+    /// Nothing has happened for too long.
+    pub fn idle(&mut self) {
+        let quiet = self.is_between_requests() || self.is_tunnel();
+        self.steps.push_back(Step::Refused("idle_timeout".into()));
+        self.end(if quiet { Step::Close } else { Step::Reset });
+    }
+
+    pub fn server_data(&mut self, data: &[u8]) {
+        match self.answering {
+            Answering::Tunnel => self.outbox.extend_from_slice(data),
+            Answering::Nothing => self.steps.push_back(Step::Drop),
+            Answering::Head | Answering::Body(..) if self.early.is_empty() => {
+                let taken = self.read_server(data);
+                self.early.extend_from_slice(&data[taken.min(data.len())..]);
+            }
+            Answering::Head | Answering::Body(..) => {
+                let mut early = std::mem::take(&mut self.early);
+                early.extend_from_slice(data);
+                let taken = self.read_server(&early);
+                early.drain(..taken.min(early.len()));
+                self.early = early;
+            }
+        }
+        if matches!(self.answering, Answering::Nothing) {
+            self.early.clear();
+        }
+    }
+
+    /// The server sends nothing more. Some when that is a failure.
+    pub fn server_end(&mut self) -> Option<Failure> {
+        match self.answering {
+            Answering::Tunnel => self.steps.push_back(Step::EndClient),
+            Answering::Nothing => self.steps.push_back(Step::Drop),
+            Answering::Body(Reader::Close, writer) => {
+                writer.end(b"\r\n", &mut self.outbox);
+                self.finish(false);
+            }
+            Answering::Head | Answering::Body(..) => return Some(Failure::Closed),
+        }
+        None
+    }
+
+    /// Another server where the request can be sent again: before the first byte of an answer, and where doing it twice
+    /// does no harm or it was not done at all. The connection is gone already. `reused`: it had served others before.
+    pub fn server_failed(&mut self, failure: Failure, reused: bool) -> Verdict {
+        self.early.clear();
+        if matches!(self.answering, Answering::Nothing) {
+            return Verdict::Over;
+        }
+        let untouched = self.status == 0 && matches!(self.answering, Answering::Head);
+        if failure == Failure::Silent {
+            self.refuse("server_answer_timeout", 504);
+            return Verdict::Over;
+        }
+        let whole = matches!(self.asking, Asking::Whole);
+        let again = match failure {
+            Failure::Connect => true,
+            _ => whole && self.request.as_ref().is_some_and(RequestHead::is_idempotent),
+        };
+        if untouched && again && self.transmit.rewind() {
+            if reused && failure != Failure::Connect {
+                return Verdict::Again;
+            }
+            if whole {
+                self.asking = Asking::Deciding;
+                self.answering = Answering::Nothing;
+            }
+            return Verdict::Another;
+        }
+        let (reason, status) = match (failure, untouched) {
+            (Failure::Closed, false) => ("http_bad_answer", 502),
+            (Failure::Closed, true) => ("server_closed", 502),
+            (Failure::Connect, _) => ("server_connect", 502),
+            _ => ("server_reset", 502),
+        };
+        self.refuse(reason, status);
+        Verdict::Over
+    }
+
+    fn read_client(&mut self) {
+        loop {
+            match &mut self.asking {
+                Asking::Idle => match RequestHead::decode(&self.inbox) {
+                    Ok(None) => return,
+                    Err(Bad { reason, status }) => {
+                        self.request = None;
+                        self.status = 0;
+                        return self.refuse(reason, status);
+                    }
+                    Ok(Some((head, length))) => {
+                        self.inbox.drain(..length);
+                        self.transmit.clear();
+                        (self.request, self.status, self.bytes) = (Some(head), 0, 0);
+                        self.asking = Asking::Deciding;
+                        return self.steps.push_back(Step::Select);
+                    }
+                },
+                Asking::Body(reader) => {
+                    let chunked = self.request.as_ref().is_some_and(|head| head.framing == Framing::Chunked);
+                    let writer = if chunked { Writer::Chunked } else { Writer::Plain };
+                    match reader.read(&self.inbox, writer, self.transmit.store()) {
+                        Err(_) => return self.refuse("http_malformed", 400),
+                        Ok((taken, _)) => self.inbox.drain(..taken),
+                    };
+                    if !reader.is_done() {
+                        return;
+                    }
+                    self.asking = Asking::Whole;
+                }
+                Asking::Tunnel => {
+                    self.transmit.store().append(&mut self.inbox);
+                    return;
+                }
+                Asking::Deciding | Asking::Whole | Asking::Ended => return,
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.end(Step::Close);
+    }
+
+    fn end(&mut self, last: Step) {
+        self.asking = Asking::Ended;
+        self.answering = Answering::Nothing;
+        self.inbox = Vec::new();
+        self.steps.push_back(last);
+    }
+}

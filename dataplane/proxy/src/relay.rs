@@ -1,0 +1,349 @@
+//! Sockets, time and the pool of server connections around `Exchange`. One thread, no waiting: whoever owns the relay
+//! waits for its descriptor and its timeout, and calls `turn`.
+
+mod carry;
+mod servers;
+mod timeouts;
+
+use crate::exchange::Exchange;
+use crate::onward::Forwarded;
+use crate::pool::Pool;
+use crate::socket::Socket;
+use crate::RequestHead;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Bytes that wait for a slow client; the server is not read while there are as many.
+const QUEUE: usize = 262_144;
+const CHUNK: usize = 65_536;
+/// Events taken, and connections served, in one turn: others of the thread wait for its end.
+const TURN: usize = 256;
+/// How often one connection's bytes are moved before others have their turn.
+const ROUNDS: usize = 8;
+/// Seconds that a client may go without taking any of the last bytes before its connection is dropped.
+const LINGER: f64 = 2.0;
+
+/// Of one application; times in seconds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub select_timeout: f64,
+    pub connect_timeout: f64,
+    pub answer_timeout: f64,
+    pub idle_timeout: f64,
+    pub buffer: usize,
+    /// Server connections kept for requests to come, per server, and for how long.
+    pub pool: usize,
+    pub pool_timeout: f64,
+}
+
+/// Who is connected.
+#[derive(Clone, Debug, Default)]
+pub struct Newcomer {
+    pub application: u32,
+    /// What each server connection begins with. Where there is something, it says who the client is, so no other client's
+    /// requests use the connection.
+    pub preface: Vec<u8>,
+    pub forwarded: Option<Forwarded>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A server is to be chosen: `serve` or `refuse`, and `request` says for what.
+    Request {
+        client: u64,
+    },
+    /// The request's server failed; `another`: a server is to be chosen again.
+    Failed {
+        client: u64,
+        reason: String,
+        another: bool,
+    },
+    /// Seconds from the request to the first byte of its answer, none when the server was not asked.
+    Served {
+        client: u64,
+        status: u16,
+        bytes: u64,
+        latency: f64,
+    },
+    Connected {
+        client: u64,
+        seconds: f64,
+    },
+    Refused {
+        client: u64,
+        reason: Cow<'static, str>,
+    },
+    /// `whole`: not cut off by either side.
+    Ended {
+        client: u64,
+        whole: bool,
+    },
+}
+
+/// What is shown of a client connection.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    pub state: &'static str,
+    pub idle: f64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Our end of the connection to the server.
+    pub local: Option<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct Closing {
+    /// Unsent and unacknowledged bytes when it was last looked at.
+    left: (usize, usize),
+    due: f64,
+}
+
+#[derive(Debug)]
+struct Client {
+    id: u64,
+    socket: Socket,
+    exchange: Exchange,
+    settings: Rc<Settings>,
+    newcomer: Newcomer,
+    server: Option<usize>,
+    chosen: u32,
+    active: f64,
+    pending_since: Option<f64>,
+    asked_at: f64,
+    latency: Option<f64>,
+    end_server: bool,
+    end_client: bool,
+    /// FIN was sent.
+    shut: bool,
+    /// The client sends nothing more.
+    ended: bool,
+    gone: bool,
+    closing: Option<Closing>,
+    queued: bool,
+    bytes_in: u64,
+    bytes_out: u64,
+    from_server: u64,
+}
+
+#[derive(Debug)]
+struct Server {
+    socket: Socket,
+    key: (u32, u32),
+    client: Option<usize>,
+    connecting: bool,
+    /// It has served a request before this one.
+    reused: bool,
+    shut: bool,
+    /// When connecting began, or it became idle.
+    since: f64,
+    preface: Vec<u8>,
+    pool_timeout: f64,
+}
+
+#[derive(Debug)]
+pub struct Relay {
+    poll: Poll,
+    ready: Events,
+    clients: Slab<Client>,
+    servers: Slab<Server>,
+    addresses: Vec<SocketAddr>,
+    pool: Pool,
+    queue: VecDeque<usize>,
+    events: Vec<Event>,
+    scratch: Vec<u8>,
+    serial: u64,
+    /// No timeout is due before.
+    earliest: f64,
+}
+
+impl Relay {
+    pub fn new() -> io::Result<Relay> {
+        Ok(Relay {
+            poll: Poll::new()?,
+            ready: Events::with_capacity(TURN),
+            clients: Slab::new(),
+            servers: Slab::new(),
+            addresses: Vec::new(),
+            pool: Pool::default(),
+            queue: VecDeque::new(),
+            events: Vec::new(),
+            scratch: vec![0; CHUNK],
+            serial: 0,
+            earliest: f64::INFINITY,
+        })
+    }
+
+    /// Readable while there is something for `turn`.
+    pub fn fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+
+    /// When `turn` is due though the descriptor is not readable.
+    pub fn next_timeout(&self) -> f64 {
+        self.earliest
+    }
+
+    /// The number of a server's address, for `serve`.
+    pub fn server(&mut self, address: SocketAddr) -> u32 {
+        let known = self.addresses.iter().position(|each| *each == address);
+        known.unwrap_or_else(|| {
+            self.addresses.push(address);
+            self.addresses.len() - 1
+        }) as u32
+    }
+
+    /// Take over a client's connection; its number in events.
+    pub fn adopt(&mut self, fd: RawFd, newcomer: Newcomer, settings: Rc<Settings>, now: f64) -> io::Result<u64> {
+        let stream = braid_io::adopt_stream(fd)?;
+        // Not of a TCP connection: there is none of it to set.
+        let _ = stream.set_nodelay(true);
+        let entry = self.clients.vacant_entry();
+        let slot = entry.key();
+        let mut stream = TcpStream::from_std(stream);
+        self.poll.registry().register(&mut stream, Token(slot * 2), Interest::READABLE | Interest::WRITABLE)?;
+        self.serial += 1;
+        let id = self.serial << 32 | slot as u64;
+        entry.insert(Client {
+            id,
+            socket: Socket::new(stream),
+            exchange: Exchange::new(settings.buffer, newcomer.forwarded.clone()),
+            settings,
+            newcomer,
+            server: None,
+            chosen: 0,
+            active: now,
+            pending_since: None,
+            asked_at: now,
+            latency: None,
+            end_server: false,
+            end_client: false,
+            shut: false,
+            ended: false,
+            gone: false,
+            closing: None,
+            queued: false,
+            bytes_in: 0,
+            bytes_out: 0,
+            from_server: 0,
+        });
+        self.touch(slot, now);
+        Ok(id)
+    }
+
+    pub fn request(&self, client: u64) -> Option<&RequestHead> {
+        self.clients.get(self.slot(client)?)?.exchange.request()
+    }
+
+    /// The verdict on a request. Both are ignored when its client has gone.
+    pub fn serve(&mut self, client: u64, server: u32, cookie: &str, now: f64) {
+        let Some(slot) = self.slot(client) else { return };
+        let client = &mut self.clients[slot];
+        client.chosen = server;
+        client.latency = None;
+        client.exchange.select(cookie);
+        // The client transmit buffer holds packets and server: a connection may be initiated.
+        if !client.exchange.transmit.waiting().is_empty() {
+            self.attach(slot, now);
+        }
+        self.work(slot, now);
+    }
+
+    pub fn refuse(&mut self, client: u64, reason: String, status: u16, now: f64) {
+        let Some(slot) = self.slot(client) else { return };
+        self.clients[slot].exchange.refuse(reason, status);
+        self.work(slot, now);
+    }
+
+    /// End between two requests: now, or after the one that is under way.
+    pub fn finish(&mut self, client: u64, now: f64) {
+        let Some(slot) = self.slot(client) else { return };
+        self.clients[slot].exchange.drain();
+        self.work(slot, now);
+    }
+
+    pub fn reset(&mut self, client: u64) {
+        let Some(slot) = self.slot(client) else { return };
+        let _ = braid_io::reset_on_close(&self.clients[slot].socket.stream);
+        self.remove(slot);
+    }
+
+    pub fn flow(&self, client: u64, now: f64) -> Option<Flow> {
+        let client = self.clients.get(self.slot(client)?)?;
+        let server = client.server.and_then(|server| self.servers.get(server));
+        let state = match server {
+            _ if client.closing.is_some() => "ended",
+            None => "waiting",
+            Some(server) if server.connecting => "connecting",
+            Some(_) => "established",
+        };
+        let local = server.and_then(|server| server.socket.stream.local_addr().ok());
+        let (bytes_in, bytes_out) = (client.bytes_in, client.bytes_out);
+        Some(Flow { state, idle: now - client.active, bytes_in, bytes_out, local })
+    }
+
+    /// Move what can be moved; what the owner has to know since the last time. `more`: call again without waiting.
+    pub fn turn(&mut self, now: f64) -> io::Result<(Vec<Event>, bool)> {
+        match self.poll.poll(&mut self.ready, Some(Duration::ZERO)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        let ready = std::mem::replace(&mut self.ready, Events::with_capacity(0));
+        for event in &ready {
+            let slot = event.token().0 / 2;
+            if event.token().0 % 2 == 0 {
+                if let Some(client) = self.clients.get_mut(slot) {
+                    client.socket.note(event);
+                    self.enqueue(slot);
+                }
+            } else if let Some(server) = self.servers.get_mut(slot) {
+                server.socket.note(event);
+                match server.client {
+                    Some(client) => self.enqueue(client),
+                    None if server.socket.readable => self.forget_server(slot),
+                    None => {}
+                }
+            }
+        }
+        self.ready = ready;
+        for _ in 0..self.queue.len().min(TURN) {
+            let Some(slot) = self.queue.pop_front() else { break };
+            if let Some(client) = self.clients.get_mut(slot) {
+                client.queued = false;
+                self.work(slot, now);
+            }
+        }
+        if now >= self.earliest {
+            self.handle_timeouts(now);
+        }
+        Ok((std::mem::take(&mut self.events), !self.queue.is_empty()))
+    }
+
+    fn slot(&self, client: u64) -> Option<usize> {
+        let slot = (client & 0xffff_ffff) as usize;
+        self.clients.get(slot).filter(|there| there.id == client).map(|_| slot)
+    }
+
+    fn enqueue(&mut self, slot: usize) {
+        let client = &mut self.clients[slot];
+        if !client.queued {
+            client.queued = true;
+            self.queue.push_back(slot);
+        }
+    }
+
+    fn remove(&mut self, slot: usize) {
+        if let Some(server) = self.clients[slot].server {
+            self.forget_server(server);
+        }
+        let client = self.clients.remove(slot);
+        self.events.push(Event::Ended { client: client.id, whole: client.closing.is_some() });
+    }
+}

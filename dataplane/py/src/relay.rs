@@ -1,0 +1,143 @@
+//! The relay of HTTP/1.1 connections, which Python's thread drives: `dataplane._native.HttpRelay`.
+
+use braid_proxy::{Event, Forwarded, Newcomer, Relay, RequestHead, Settings};
+use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+/// State, seconds idle, bytes in and out, our address towards the server.
+type Shown = (&'static str, f64, u64, u64, Option<(String, u16)>);
+
+#[pyclass(unsendable)]
+pub(crate) struct HttpRelay {
+    relay: Relay,
+    settings: HashMap<u32, Rc<Settings>>,
+}
+
+fn address(text: &str) -> PyResult<IpAddr> {
+    text.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is no IP address")))
+}
+
+/// ISO 8859-1, in which each byte is a character.
+fn text(bytes: &[u8]) -> String {
+    bytes.iter().map(|&byte| char::from(byte)).collect()
+}
+
+/// Lower-case names; several of one name joined by a comma and a space.
+fn headers<'py>(py: Python<'py>, head: &RequestHead) -> PyResult<Bound<'py, PyDict>> {
+    let found = PyDict::new(py);
+    for (name, value) in head.fields() {
+        let (name, value) = (text(name).to_ascii_lowercase(), text(value));
+        match found.get_item(&name)? {
+            Some(before) => found.set_item(name, format!("{}, {value}", before.extract::<String>()?))?,
+            None => found.set_item(name, value)?,
+        }
+    }
+    Ok(found)
+}
+
+#[pymethods]
+impl HttpRelay {
+    #[new]
+    fn new() -> PyResult<HttpRelay> {
+        Ok(HttpRelay { relay: Relay::new()?, settings: HashMap::new() })
+    }
+
+    fn fd(&self) -> i32 {
+        self.relay.fd()
+    }
+
+    fn next_timeout(&self) -> f64 {
+        self.relay.next_timeout()
+    }
+
+    #[pyo3(signature = (application, *, select_timeout, connect_timeout, answer_timeout, idle_timeout, buffer, pool, pool_timeout))]
+    #[allow(clippy::too_many_arguments)]
+    fn configure(
+        &mut self,
+        application: u32,
+        select_timeout: f64,
+        connect_timeout: f64,
+        answer_timeout: f64,
+        idle_timeout: f64,
+        buffer: usize,
+        pool: usize,
+        pool_timeout: f64,
+    ) {
+        let settings =
+            Settings { select_timeout, connect_timeout, answer_timeout, idle_timeout, buffer, pool, pool_timeout };
+        self.settings.insert(application, Rc::new(settings));
+    }
+
+    fn server(&mut self, host: &str, port: u16) -> PyResult<u32> {
+        Ok(self.relay.server(SocketAddr::new(address(host)?, port)))
+    }
+
+    #[pyo3(signature = (fd, application, now, *, client, preface, forwarded, tls))]
+    #[allow(clippy::too_many_arguments)]
+    fn adopt(
+        &mut self,
+        fd: i32,
+        application: u32,
+        now: f64,
+        client: &str,
+        preface: Vec<u8>,
+        forwarded: bool,
+        tls: bool,
+    ) -> PyResult<u64> {
+        let settings = self.settings.get(&application).ok_or_else(|| PyKeyError::new_err("unknown application"))?;
+        let forwarded = if forwarded { Some(Forwarded::new(address(client)?, tls)) } else { None };
+        let newcomer = Newcomer { application, preface, forwarded };
+        Ok(self.relay.adopt(fd, newcomer, settings.clone(), now)?)
+    }
+
+    fn serve(&mut self, client: u64, server: u32, cookie: &str, now: f64) {
+        self.relay.serve(client, server, cookie, now);
+    }
+
+    fn refuse(&mut self, client: u64, reason: String, status: u16, now: f64) {
+        self.relay.refuse(client, reason, status, now);
+    }
+
+    fn finish(&mut self, client: u64, now: f64) {
+        self.relay.finish(client, now);
+    }
+
+    fn reset(&mut self, client: u64) {
+        self.relay.reset(client);
+    }
+
+    fn turn<'py>(&mut self, py: Python<'py>, now: f64) -> PyResult<(Bound<'py, PyList>, bool)> {
+        let (events, more) = self.relay.turn(now)?;
+        let out = PyList::empty(py);
+        for event in events {
+            match event {
+                Event::Request { client } => {
+                    if let Some(head) = self.relay.request(client) {
+                        let (method, target, authority) = (head.method(), head.target(), head.authority());
+                        let path = text(head.path_and_query());
+                        let words = (text(method), text(target), text(authority), path, headers(py, head)?);
+                        out.append(("request", client, words.0, words.1, words.2, words.3, words.4))?;
+                    }
+                }
+                Event::Failed { client, reason, another } => out.append(("failed", client, reason, another))?,
+                Event::Served { client, status, bytes, latency } => {
+                    out.append(("served", client, status, bytes, latency))?;
+                }
+                Event::Connected { client, seconds } => out.append(("connected", client, seconds))?,
+                Event::Refused { client, reason } => out.append(("refused", client, reason.into_owned()))?,
+                Event::Ended { client, whole } => out.append(("ended", client, whole))?,
+            }
+        }
+        Ok((out, more))
+    }
+
+    fn flow(&self, client: u64, now: f64) -> Option<Shown> {
+        let flow = self.relay.flow(client, now)?;
+        let local = flow.local.map(|address| (address.ip().to_string(), address.port()));
+        Some((flow.state, flow.idle, flow.bytes_in, flow.bytes_out, local))
+    }
+}
