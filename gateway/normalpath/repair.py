@@ -139,8 +139,8 @@ def dissolve(opened: socket.socket) -> None:
 
 
 def unacknowledged(opened: socket.socket) -> int:
-    """Bytes of the send queue, unsent ones included."""
-    return _count(opened, _SIOCOUTQ)
+    """Bytes that were sent and not acknowledged."""
+    return _count(opened, _SIOCOUTQ) - _count(opened, _SIOCOUTQNSD)
 
 
 def _record(frozen: socket.socket) -> TcpRecord:
