@@ -71,6 +71,8 @@ def main() -> int:
         (directory / "nginx.conf").write_text(text)
         words = ", ".join(f"'{path}x'" for path in PATHS)
         (directory / "bodies.lua").write_text(LUA.replace("PATHS", words).replace("BODY", BODY))
+        # The lab's own server has the targets' ports.
+        lab.kill(ORIGIN)
         servers = lab.popen(ORIGIN, [nginx, "-c", str(directory / "nginx.conf")])
         try:
             vip = vip_for(lab.topology, EDGE, "shop")[0].address
