@@ -217,7 +217,7 @@ def test_the_pages_files_are_small_and_ask_for_nothing_elsewhere() -> None:
 async def test_applications_with_a_target_have_a_row_that_says_what_it_is_worth(tmp_path: Path) -> None:
     async with page(view_of(healthy()), tmp_path) as (tab, _):
         row = await text(tab, "#redundancy-body tbody tr")
-        assert row.startswith("shop → gw-sto-1")
+        assert row.startswith("shop edge-fra-1 → gw-sto-1")
         for part in ("MET", "2 of 2", "≤ 3.0e-5 of 1.0e-4", "2.010 of 2.10", "1, longest 12 s", "7"):
             assert part in row
         await tab.screenshot(RESULTS / "redundancy.png")
