@@ -74,6 +74,10 @@ class TcpRecord:
             return self
         return replace(self, timestamp=(self.timestamp + milliseconds) % _MODULUS)
 
+    def with_unread(self, unread: bytes) -> TcpRecord:
+        """The same with other bytes that came and were not read, up to the same number."""
+        return replace(self, unread=unread)
+
     @property
     def quiet(self) -> bool:
         """Whether nothing is under way, as far as this end knows."""

@@ -16,7 +16,7 @@ import struct
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from gateway.normalpath.record import TcpRecord, Window
+from braid.tcp.record import TcpRecord, Window
 from topology.model import SocketAddress
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braid.errors import BadPacket
-from gateway.normalpath.record import TcpRecord, Window, decode_record, encode_record
+from braid.tcp.record import TcpRecord, Window, decode_record, encode_record
 from topology.model import SocketAddress
 
 RECORD = TcpRecord(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.normalpath import repair
-from gateway.normalpath.record import decode_record, encode_record
+from braid.tcp import repair
+from braid.tcp.record import decode_record, encode_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.normalpath.record import TcpRecord
+    from braid.tcp.record import TcpRecord
 
 pytestmark = pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")
 PATIENCE = 60

@@ -1,0 +1,1 @@
+"""TCP connections as records, and kernel sockets built from them."""
