@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import h11
 
@@ -46,6 +46,14 @@ def without_port(authority: str) -> str:
     if authority.startswith("["):
         return authority.partition("]")[0].removeprefix("[")
     return authority.partition(":")[0].removesuffix(".")
+
+
+def is_named(name: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns is the name, or ``*.`` and a name above it."""
+    return any(
+        name.endswith(pattern[1:]) and len(name) > len(pattern) - 1 if pattern.startswith("*.") else name == pattern
+        for pattern in patterns
+    )
 
 
 def onward(headers: Iterable[tuple[bytes, bytes]], *, upgrade: bool = False) -> Headers:

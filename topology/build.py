@@ -29,6 +29,7 @@ from topology.model import (
 from topology.numbers import node_number
 from topology.policy import POLICY_KEYS, FixedCopies, Policy, read_policy
 from topology.proxy import HTTP, HTTP_1_1, HTTP_2, Certificate, ClientAddress, ProxySettings, Rule, Tls
+from topology.transfer import KILOBYTE, TransferRow
 from topology.values import STATUS_PORT, socket_address
 from topology.zonefile import parse_record
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         ProxyShape,
         RuleShape,
         TlsShape,
+        TransferShape,
         ZoneShape,
     )
 
@@ -81,6 +83,7 @@ def build(document: Document) -> Topology:
         lab=_lab(document.lab),
         dns=_dns(document.dns),
         health=HealthSettings(**document.health.model_dump()),
+        transfers=tuple(_transfer(shape) for shape in document.transfers),
     )
 
 
@@ -230,6 +233,16 @@ def _check(shape: CheckShape, port: int | None) -> HealthCheck:
         timeout=shape.timeout,
         rise=shape.rise,
         fall=shape.fall,
+    )
+
+
+def _transfer(shape: TransferShape) -> TransferRow:
+    plain = shape.model_dump(exclude={"hosts", "path", "least_kb"})
+    return TransferRow(
+        **plain,
+        hosts=tuple(host.lower() for host in shape.hosts),
+        path=shape.path or "",
+        least=shape.least_kb * KILOBYTE,
     )
 
 

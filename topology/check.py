@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from topology.build import build
 from topology.problem import Problem, Report, TopologyError
-from topology.rules import addresses, applications, content, health, lab, proxies, reach, records, regions
+from topology.rules import addresses, applications, content, health, lab, proxies, reach, records, regions, transfers
 from topology.shape import check_shape
 from topology.vips import assign_vips
 
@@ -26,6 +26,7 @@ def check(data: Any, report: Report) -> Topology:
     applications.check(draft)
     proxies.check(draft)
     content.check(draft)
+    transfers.check(draft)
     records.check(draft)
     health.check(draft)
     connected = build(draft.document) if not report.problems else None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from topology.content import MEGABYTE
 from topology.model import Role, ServiceMode, Topology
 from topology.planner import Planner
 from topology.policy import TargetLoss, in_words, paths_wanted
+from topology.transfer import KILOBYTE
 from topology.why import why
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def tables(topology: Topology) -> tuple[Table, ...]:
         Table("vips", ("edge", "application", "address", "hostnames"), tuple(_vips(topology))),
         Table("proxies", ("application", "kind", "policy", "rules", "client address"), tuple(_proxies(topology))),
         Table("content", ("node", "listen", "applications", "edges", "size MB"), tuple(_content(topology))),
+        Table("transfers", ("application", "proxies", "policy", "conditions"), tuple(_transfers(topology))),
         Table("disjoint paths", ("edge", "gateway", "path", "cost", "intermediates", "why"), tuple(_paths(topology))),
         Table("redundancy", ("application", "policy", "disjoint paths"), tuple(_redundancy(topology))),
         Table("snat pools", ("gateway", "pool", "addresses"), tuple(_snat(topology))),
@@ -148,6 +151,20 @@ def _content(topology: Topology) -> Iterator[Row]:
             listen = " ".join(str(address) for address in content.listen)
             size = content.size // MEGABYTE
             yield node.name, listen, " ".join(content.applications), " ".join(content.edges), size
+
+
+def _transfers(topology: Topology) -> Iterator[Row]:
+    for row in topology.transfers:
+        words = [
+            *(f"clients {prefix}" for prefix in row.clients),
+            *(f"edges {region}" for region in row.edges),
+            " ".join(row.methods),
+            *(f"host {host}" for host in row.hosts),
+            *([f"path {row.path}"] if row.path else []),
+            *([f"from {row.least // KILOBYTE} kB"] if row.least else []),
+            *([] if row.until is None else [f"until {datetime.fromtimestamp(row.until, UTC):%Y-%m-%dT%H:%M:%SZ}"]),
+        ]
+        yield row.application, " ".join(row.proxies), row.policy, ", ".join(words)
 
 
 def _paths(topology: Topology) -> Iterator[Row]:

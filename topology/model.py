@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NewType
 if TYPE_CHECKING:
     from topology.content import ContentSettings
     from topology.proxy import ProxySettings
+    from topology.transfer import TransferRow
 
 from topology.policy import Policy, copies_wanted
 
@@ -338,6 +339,8 @@ class Topology:
     lab: Lab = field(default_factory=Lab)
     dns: DnsSettings = DnsSettings()
     health: HealthSettings = HealthSettings()
+    transfers: tuple[TransferRow, ...] = ()
+    """Which requests' connections are offered to content proxies; the first row that holds."""
 
     def nodes_of(self, region: str) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes.values() if node.region == region)

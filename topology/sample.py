@@ -150,4 +150,12 @@ applications:
       retries: 1                # on other servers, before the first byte of an answer
       connect_timeout: 2        # seconds; likewise select_timeout, answer_timeout, idle_timeout
       eject_after: 5            # failures in a row
+
+# transfers:                    # requests on connections that content proxies are offered; the first row that holds
+#   - application: web          # of `kind: http`, without `tls`; each proxy needs it in its content.applications
+#     proxies: [cache-west-1]
+#     policy: first             # that can be reached; or hash: by host and path, so that each keeps a part
+#     clients: [203.0.113.0/24]
+#     path: /video/
+#     least_kb: 100             # of the whole body
 """

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from topology.model import CheckKind, ClientSubnetUse, CookiePlace, Fallback, ServiceMode
 from topology.proxy import ServerPolicy, TlsVersion
+from topology.transfer import METHODS, ProxyPolicy
 from topology.values import (
     MIN_MTU,
     UDP_PORT,
@@ -26,6 +27,7 @@ from topology.values import (
     Hostname,
     Label,
     ModeName,
+    Moment,
     Name,
     Place,
     PolicyName,
@@ -33,6 +35,7 @@ from topology.values import (
     Ports,
     PowerDnsAddress,
     Prefix,
+    ProxyPolicyName,
     Record,
     RoleName,
     Seconds,
@@ -209,6 +212,19 @@ class ApplicationShape(Shape):
     proxy: ProxyShape | None = None
 
 
+class TransferShape(Shape):
+    application: Name
+    proxies: tuple[Name, ...] = Field(min_length=1, max_length=64)
+    policy: ProxyPolicyName = ProxyPolicy.FIRST
+    clients: tuple[Prefix, ...] = ()
+    edges: tuple[Name, ...] = ()
+    methods: tuple[Label, ...] = Field(default=METHODS, min_length=1)
+    hosts: tuple[Label, ...] = ()
+    path: UrlPath | None = None
+    least_kb: int = Field(default=0, ge=0, le=1_000_000_000)
+    until: Moment | None = None
+
+
 class LabNetworkShape(Shape):
     prefixes: tuple[Prefix, ...] = Field(min_length=1, max_length=2)
     members: dict[Name, tuple[Address, ...]] = {}
@@ -235,3 +251,4 @@ class Document(Shape):
     lab: LabShape = LabShape()
     dns: DnsShape = DnsShape()
     health: HealthShape = HealthShape()
+    transfers: tuple[TransferShape, ...] = Field(default=(), max_length=1000)

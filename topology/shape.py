@@ -134,6 +134,7 @@ _ADD = {
     "directory": "write the absolute path where answers are kept, for instance /var/cache/braid",
     "applications": "write the names of the applications to answer for",
     "edges": "write edge regions, or remove the key: then all of them are used",
+    "proxies": "write the names of content nodes",
     "gateways": "write gateway regions, or remove the key: then all of them are used",
 }
 
@@ -180,6 +181,8 @@ def _known_keys(key: Key) -> list[str]:
             shape = schema.DnsShape
         case ["health"]:
             shape = schema.HealthShape
+        case ["transfers"]:
+            shape = schema.TransferShape
         case ["lab"]:
             shape = schema.LabShape
         case ["lab", "networks", _]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, TypeVar
@@ -25,6 +26,7 @@ from topology.model import (
     SocketAddress,
 )
 from topology.proxy import ClientAddress, ServerPolicy, TlsVersion
+from topology.transfer import ProxyPolicy
 
 UDP_PORT = 7400
 STATUS_PORT = 7480
@@ -185,6 +187,17 @@ def _record(value: Any) -> str:
     raise _wrong(f"{shown(value)} is no line of a zone file", "write one record on one line of printable ASCII")
 
 
+def _moment(value: Any) -> float:
+    text = _text(value, "2027-01-31T00:00:00Z")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise _wrong(f"{shown(value)} is no moment", "write date, time and offset, for instance 2027-01-31T00:00:00Z")
+    return moment.timestamp()
+
+
 def _secret(value: Any) -> bytes:
     text = value if isinstance(value, str) else ""
     if re.fullmatch(r"[0-9A-Fa-f]{32}", text):
@@ -199,6 +212,7 @@ Label = Annotated[str, PlainValidator(_label)]
 Directory = Annotated[str, PlainValidator(_directory)]
 Place = Annotated[Location, PlainValidator(_location)]
 UrlPath = Annotated[str, PlainValidator(_path)]
+Moment = Annotated[float, PlainValidator(_moment)]
 Address = Annotated[IPAddress, PlainValidator(_address)]
 Prefix = Annotated[IPNetwork, PlainValidator(_prefix)]
 StatusAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, STATUS_PORT))]
@@ -218,6 +232,7 @@ Secret = Annotated[bytes, PlainValidator(_secret)]
 SubnetUse = Annotated[ClientSubnetUse, PlainValidator(lambda value: _one_of(ClientSubnetUse, value))]
 FallbackName = Annotated[Fallback, PlainValidator(lambda value: _one_of(Fallback, value))]
 PolicyName = Annotated[ServerPolicy, PlainValidator(lambda value: _one_of(ServerPolicy, value))]
+ProxyPolicyName = Annotated[ProxyPolicy, PlainValidator(lambda value: _one_of(ProxyPolicy, value))]
 ClientAddressName = Annotated[ClientAddress, PlainValidator(lambda value: _one_of(ClientAddress, value))]
 TlsVersionName = Annotated[TlsVersion, PlainValidator(lambda value: _one_of(TlsVersion, value))]
 CheckName = Annotated[CheckKind, PlainValidator(lambda value: _one_of(CheckKind, value))]

@@ -6,6 +6,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from braid.http import is_named
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -26,8 +28,8 @@ def holds(rule: Rule, request: Request) -> bool:
     client = request.client_data.client.host
     return (
         (not rule.methods or request.method in rule.methods)
-        and (not rule.hosts or _is_named(request.host, rule.hosts))
-        and (not rule.sni or _is_named(request.sni, rule.sni))
+        and (not rule.hosts or is_named(request.host, rule.hosts))
+        and (not rule.sni or is_named(request.sni, rule.sni))
         and (not rule.alpn or any(each in rule.alpn for each in request.alpn))
         and (not rule.path or request.path.startswith(rule.path))
         and (not rule.path_regex or _matches(rule.path_regex, request.path))
@@ -36,13 +38,6 @@ def holds(rule: Rule, request: Request) -> bool:
         and (not rule.query or _has(rule.query, request.parameters()))
         and (not rule.clients or any(client.version == each.version and client in each for each in rule.clients))
         and (not rule.regions or request.client_data.region in rule.regions)
-    )
-
-
-def _is_named(name: str, patterns: Sequence[str]) -> bool:
-    return any(
-        name.endswith(pattern[1:]) and len(name) > len(pattern) - 1 if pattern.startswith("*.") else name == pattern
-        for pattern in patterns
     )
 
 

@@ -162,6 +162,7 @@ def test_effective_json_of_the_demo() -> None:
         "vips",
         "proxies",
         "content",
+        "transfers",
         "disjoint_paths",
         "redundancy",
         "snat_pools",

@@ -26,6 +26,11 @@ LONGEST_PATTERN = 200
 """Characters of a path_regex: what it may cost is bounded by its length and by that of the paths that it sees."""
 
 
+def is_pattern(host: str) -> bool:
+    """A hostname, or ``*.`` and one."""
+    return _PATTERN.fullmatch(host) is not None
+
+
 def check(draft: Draft) -> None:
     for name, application in draft.document.applications.items():
         key: Key = ("applications", name)
@@ -84,7 +89,7 @@ def _rule(draft: Draft, key: Key, rule: RuleShape, application: ApplicationShape
             draft.report.add((*key, "servers", position), f"{name!r} is no target", f"name one of: {known}")
     for word in ("hosts", "sni"):
         for position, host in enumerate(getattr(rule, word)):
-            if not _PATTERN.fullmatch(host):
+            if not is_pattern(host):
                 draft.report.add((*key, word, position), f"{host!r} is no name", "write shop.example or *.shop.example")
     for position, region in enumerate(rule.regions):
         found = draft.document.regions.get(region)

@@ -1,0 +1,72 @@
+"""The routing table of connection transfers: from a client's request to the content proxy that is asked. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from braid.http import is_named
+from topology.transfer import ProxyPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from topology.model import IPAddress, Topology
+    from topology.transfer import TransferRow
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a row is matched with: one request on one connection."""
+
+    application: str
+    client: IPAddress
+    region: str
+    """Of the edge whose VIP the client uses."""
+    method: str
+    host: str
+    """Lower case, without a port."""
+    path: str
+    """Without the query."""
+
+
+def matching(rows: Sequence[TransferRow], candidate: Candidate, wall: float) -> TransferRow | None:
+    """The first row that holds at this time (Unix seconds)."""
+    return next((row for row in rows if holds(row, candidate, wall)), None)
+
+
+def holds(row: TransferRow, candidate: Candidate, wall: float) -> bool:
+    client = candidate.client
+    return (
+        row.application == candidate.application
+        and candidate.method in row.methods
+        and candidate.path.startswith(row.path)
+        and (not row.hosts or is_named(candidate.host, row.hosts))
+        and (not row.edges or candidate.region in row.edges)
+        and (not row.clients or any(client.version == each.version and client in each for each in row.clients))
+        and (row.until is None or wall < row.until)
+    )
+
+
+def chosen(row: TransferRow, candidate: Candidate, usable: Callable[[str], bool]) -> str | None:
+    """The content proxy to ask, by the row's policy, of those that can be reached. None: there is none."""
+    proxies = [name for name in row.proxies if usable(name)]
+    if row.policy is ProxyPolicy.HASH:
+        return max(proxies, key=lambda name: _weight(name, candidate), default=None)
+    return proxies[0] if proxies else None
+
+
+def pairs(topology: Topology) -> frozenset[tuple[str, str, str]]:
+    """Edge node, content node and application: whose clients' connections may come to that proxy."""
+    return frozenset(
+        (vip.edge, proxy, row.application)
+        for row in topology.transfers
+        for vip in topology.vips
+        if vip.application == row.application and (not row.edges or topology.nodes[vip.edge].region in row.edges)
+        for proxy in row.proxies
+    )
+
+
+def _weight(name: str, candidate: Candidate) -> bytes:
+    return blake2b(f"{name}\0{candidate.host}\0{candidate.path}".encode(), digest_size=8).digest()

@@ -1,0 +1,134 @@
+"""The routing table of transfers: what a file may say, and which proxy a request leads to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from braid.transfer_table import Candidate, chosen, matching
+from tests.topology.base import changed
+from topology import effective
+from topology.source import TopologyError, parse
+from topology.transfer import ProxyPolicy, TransferRow
+
+CONTENT = 'content: {listen: ["10.1.0.80"], directory: /var/cache/braid, applications: [shop]}'
+ROW = "{application: shop, proxies: [c-1, c-2]}"
+ASKED = Candidate("shop", ip_address("10.1.0.10"), "e", "GET", "shop.apps.example", "/video/1.mp4")
+
+
+def text(row: str = ROW, *changes: tuple[str, str]) -> str:
+    proxies = "".join(f"  c-{n}: {{region: c, underlay: [192.0.2.{5 + n}], {CONTENT}}}\n" for n in (1, 2))
+    return changed(
+        ("  d: {role: dns}\n", "  d: {role: dns}\n  c: {role: content}\n"),
+        ("links:", f"{proxies.replace('10.1.0.80', '10.1.0.81', 1)}links:"),
+        ("    gateways: [g]", "    gateways: [g]\n    mode: proxy\n    proxy: {kind: http}"),
+        ("lab:", f"transfers:\n  - {row}\nlab:"),
+        *changes,
+    )
+
+
+def rows(row: str) -> tuple[TransferRow, ...]:
+    return parse(text(row), "net.yaml").transfers
+
+
+def test_a_row_with_nothing_but_what_is_needed() -> None:
+    assert rows(ROW) == (TransferRow("shop", ("c-1", "c-2")),)
+
+
+def test_every_condition_has_to_hold() -> None:
+    row = (
+        "{application: shop, proxies: [c-1], clients: [10.1.0.0/24], edges: [e], methods: [GET], "
+        'hosts: ["*.Apps.example"], path: /video/, least_kb: 100, until: "2027-01-31T00:00:00+01:00"}'
+    )
+    (found,) = rows(row)
+    end = 1801350000.0
+    assert (found.least, found.until) == (100_000, end)
+    assert matching([found], ASKED, end - 1) is found
+    assert matching([found], ASKED, end) is None
+    for wrong in (
+        replace(ASKED, application="other"),
+        replace(ASKED, client=ip_address("10.1.1.10")),
+        replace(ASKED, client=ip_address("fd00::1")),
+        replace(ASKED, region="f"),
+        replace(ASKED, method="HEAD"),
+        replace(ASKED, host="apps.example"),
+        replace(ASKED, path="/videos"),
+    ):
+        assert matching([found], wrong, 0.0) is None, wrong
+
+
+def test_the_first_row_that_holds_counts() -> None:
+    table = (TransferRow("shop", ("c-1",), path="/img/"), TransferRow("shop", ("c-2",)), TransferRow("shop", ("c-1",)))
+    assert matching(table, ASKED, 0.0) is table[1]
+    assert matching(table, replace(ASKED, path="/img/a"), 0.0) is table[0]
+
+
+def test_policies_take_proxies_that_can_be_reached() -> None:
+    first = TransferRow("shop", ("c-1", "c-2"))
+    assert chosen(first, ASKED, lambda _name: True) == "c-1"
+    assert chosen(first, ASKED, lambda name: name != "c-1") == "c-2"
+    assert chosen(first, ASKED, lambda _name: False) is None
+    hashed = TransferRow("shop", ("c-1", "c-2", "c-3"), ProxyPolicy.HASH)
+    asked = [replace(ASKED, path=f"/{n}") for n in range(300)]
+    before = [chosen(hashed, each, lambda _name: True) for each in asked]
+    assert all(before.count(name) > 60 for name in hashed.proxies)
+    after = [chosen(hashed, each, lambda name: name != "c-2") for each in asked]
+    assert all(one == other for one, other in zip(before, after, strict=True) if one != "c-2"), (
+        "only its own part moves"
+    )
+
+
+def test_braid_check_shows_the_table() -> None:
+    row = '{application: shop, proxies: [c-1], path: /video/, least_kb: 100, until: "2027-01-31T00:00:00Z"}'
+    found = next(table for table in effective.tables(parse(text(row), "net.yaml")) if table.title == "transfers")
+    shown = "GET HEAD, path /video/, from 100 kB, until 2027-01-31T00:00:00Z"
+    assert found.rows == (("shop", "c-1", "first", shown),)
+
+
+@pytest.mark.parametrize(
+    ("row", "key", "says"),
+    [
+        ("{application: shops, proxies: [c-1]}", "application", "unknown application shops"),
+        ("{application: shop, proxies: [e-1]}", "proxies[0]", "e-1 is no content proxy"),
+        ("{application: shop, proxies: [c-1, c-1]}", "proxies[1]", "written twice"),
+        ("{application: shop, proxies: []}", "proxies", "empty"),
+        ("{application: shop, proxies: [c-1], edges: [g]}", "edges[0]", "g is no edge region"),
+        ("{application: shop, proxies: [c-1], methods: [POST]}", "methods[0]", "no cache answers 'POST'"),
+        ('{application: shop, proxies: [c-1], hosts: ["a*"]}', "hosts[0]", "is no name"),
+        ("{application: shop, proxies: [c-1], until: 2027-01-31}", "until", "is no moment"),
+        ("{application: shop, proxies: [c-1], policy: nearest}", "policy", "first or hash"),
+        ("{application: shop, proxies: [c-1], sni: [a]}", "sni", "unknown key"),
+    ],
+)
+def test_what_is_refused(row: str, key: str, says: str) -> None:
+    with pytest.raises(TopologyError) as caught:
+        rows(row)
+    (problem,) = caught.value.problems
+    assert problem.key == f"transfers[0].{key}"
+    assert says in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("    mode: proxy\n    proxy: {kind: http}", ""), "reads no requests of shop"),
+        (("{kind: http}", "{kind: tcp}"), "reads no requests of shop"),
+        (("{kind: http}", "{kind: http, tls: {certificates: [{certificate: a, key: b}]}}"), "keys are not handed on"),
+    ],
+)
+def test_the_gateway_has_to_read_requests_in_clear_text(change: tuple[str, str], says: str) -> None:
+    with pytest.raises(TopologyError) as caught:
+        parse(text(ROW, change), "net.yaml")
+    assert [problem.key for problem in caught.value.problems] == ["transfers[0].application"]
+    assert says in str(caught.value.problems[0])
+
+
+def test_a_proxy_answers_only_for_applications_that_are_its_own() -> None:
+    other = "\n  other:\n    hostnames: [o.apps.example]\n    ports: [tcp/80]\n    targets: [{address: 10.2.0.10}]\n"
+    other += "    mode: proxy\n    proxy: {kind: http}\n"
+    with pytest.raises(TopologyError) as caught:
+        parse(text("{application: other, proxies: [c-1]}", ("\napplications:", f"\napplications:{other}")), "net.yaml")
+    (problem,) = caught.value.problems
+    assert (problem.key, "may not answer for other" in str(problem)) == ("transfers[0].proxies[0]", True)

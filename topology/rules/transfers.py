@@ -1,0 +1,73 @@
+"""The routing table of transfers: that each row's connections can be moved, and that its proxies may serve them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from topology.model import Role, ServiceMode
+from topology.proxy import HTTP
+from topology.rules.proxies import is_pattern
+from topology.transfer import METHODS
+
+if TYPE_CHECKING:
+    from topology.problem import Key
+    from topology.schema import TransferShape
+    from topology.shape import Draft
+
+
+def check(draft: Draft) -> None:
+    for position, row in enumerate(draft.document.transfers):
+        key: Key = ("transfers", position)
+        _application(draft, key, row)
+        _proxies(draft, key, row)
+        _edges(draft, key, row)
+        for index, method in enumerate(row.methods):
+            if method not in METHODS:
+                draft.report.add((*key, "methods", index), f"no cache answers {method!r}", "write GET or HEAD")
+        for index, host in enumerate(row.hosts):
+            if not is_pattern(host):
+                draft.report.add((*key, "hosts", index), f"{host!r} is no name", "write shop.example or *.shop.example")
+
+
+def _application(draft: Draft, key: Key, row: TransferShape) -> None:
+    known = draft.document.applications
+    found = known.get(row.application)
+    place = (*key, "application")
+    if found is None:
+        if not draft.is_broken("applications", row.application):
+            remedy = f"use one of {', '.join(known) or 'none yet'}"
+            draft.report.add(place, f"unknown application {row.application}", remedy)
+    elif found.mode is not ServiceMode.PROXY or found.proxy is None or found.proxy.kind != HTTP:
+        message = f"the gateway reads no requests of {row.application}"
+        draft.report.add(place, message, "give it `mode: proxy` and `proxy: {kind: http}`")
+    elif found.proxy.tls is not None:
+        message = f"TLS of {row.application} ends in the gateway, and its keys are not handed on"
+        draft.report.add(place, message, "name an application without `tls`")
+
+
+def _proxies(draft: Draft, key: Key, row: TransferShape) -> None:
+    nodes = draft.document.nodes
+    known = [name for name, node in nodes.items() if node.content is not None]
+    for position, name in enumerate(row.proxies):
+        place = (*key, "proxies", position)
+        if draft.is_broken("nodes", name):
+            continue
+        content = nodes[name].content if name in nodes else None
+        if content is None:
+            remedy = f"use content nodes: {', '.join(known) or 'there is none yet'}"
+            draft.report.add(place, f"{name} is no content proxy", remedy)
+        elif row.application in draft.document.applications and row.application not in content.applications:
+            remedy = f"add it to nodes.{name}.content.applications"
+            draft.report.add(place, f"{name} may not answer for {row.application}", remedy)
+        elif name in row.proxies[:position]:
+            draft.report.add(place, f"{name} is written twice", "keep the first")
+
+
+def _edges(draft: Draft, key: Key, row: TransferShape) -> None:
+    regions = draft.document.regions
+    for position, name in enumerate(row.edges):
+        found = regions.get(name)
+        if (found is None and not draft.is_broken("regions", name)) or (found and found.role is not Role.EDGE):
+            known = [region for region, shape in regions.items() if shape.role is Role.EDGE]
+            remedy = f"use edge regions: {', '.join(known) or 'there is none yet'}"
+            draft.report.add((*key, "edges", position), f"{name} is no edge region", remedy)
