@@ -10,10 +10,12 @@ import argparse
 import json
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bench import core, figures, report, results, workloads
+from bench.awake import awake
 from bench.contenders import lab_of_contenders
 from bench.goals import rows
 from bench.guard import PROGRAM
@@ -48,8 +50,9 @@ def main() -> int:
                 found = tuple(_known(key, there, "contender") for key in options.contender)
             for contender in found:
                 workloads.wake(lab, contender)
-            for turn in range(1, options.rounds + 1):
-                _round(lab, found, pace, collected, turn, options)
+            with awake() if options.awake else nullcontext():
+                for turn in range(1, options.rounds + 1):
+                    _round(lab, found, pace, collected, turn, options)
         if not options.only:
             _core(collected, options.rounds)
     except LabError as error:
@@ -62,7 +65,7 @@ def main() -> int:
         names={contender.key: contender.name for contender in found},
         missing=missing,
     )
-    part = options.quick or options.only or options.contender
+    part = options.quick or options.only or options.contender or options.awake
     output: Path = options.output or (QUICK if part else RESULTS)
     _write(output, document)
     if output == RESULTS:
@@ -78,6 +81,9 @@ def _arguments() -> argparse.Namespace:
         "--only", action="append", default=[], metavar="WORKLOAD", help='as "round trip under load"; may be repeated'
     )
     parser.add_argument("--contender", action="append", default=[], metavar="KEY", help="as braid-2; may be repeated")
+    parser.add_argument(
+        "--awake", action="store_true", help="CPUs never halt: what of a round trip is their waking up [no]"
+    )
     parser.add_argument("--core-only", action="store_true", help="take the core's figures again, keep all others")
     parser.add_argument("--rounds", type=int, help="turns of each contender [5, quick: 1]")
     parser.add_argument("--seconds", type=float, help="of each TCP and round-trip measurement [1, quick: 0.6]")
