@@ -27,6 +27,18 @@ EVENTS_PER_TURN = 256
 MAX_CONTROL_BYTES = 1100
 
 
+class ConnectionApi(Protocol):
+    """What a gateway's proxies use of ``dataplane``'s ``Core``: connections between fast path and stack."""
+
+    def take(self, connection: int) -> None: ...
+    def open_server(self, connection: int, host: str, port: int) -> tuple[str, int] | None: ...
+    def hold(self, connection: int) -> bool: ...
+    def splice(
+        self, connection: int, client: bytes, server: bytes, to_client: bytes, to_server: bytes, again: bool
+    ) -> None: ...
+    def reset(self, connection: int) -> None: ...
+
+
 class CoreApi(Protocol):
     """What the node uses of ``dataplane``'s ``Core``; its contracts are in ``dataplane/_native.pyi``."""
 

@@ -70,9 +70,24 @@ def transparent(family: int) -> socket.socket:
     return opened
 
 
-def build(record: TcpRecord) -> socket.socket:
-    """A frozen socket that is connected as the record says; non-blocking. OSError if the kernel does not take it, as
-    EADDRNOTAVAIL where the connection exists already."""
+def bound(where: SocketAddress, device: str, mss: int) -> socket.socket:
+    """A socket to connect from an address that is not the host's, through a device, with segments of at most so many
+    bytes; non-blocking. OSError as of bind."""
+    opened = transparent(socket.AF_INET6 if where.host.version == 6 else socket.AF_INET)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        _set(opened, socket.TCP_MAXSEG, min(mss, _MOST_MSS))
+        opened.bind(_name(where))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def build(record: TcpRecord, device: str = "") -> socket.socket:
+    """A frozen socket that is connected as the record says, through a device; non-blocking. OSError if the kernel does
+    not take it, as EADDRNOTAVAIL where the connection exists already."""
     family = socket.AF_INET6 if record.local.host.version == 6 else socket.AF_INET
     opened = transparent(family)
     try:
@@ -80,6 +95,8 @@ def build(record: TcpRecord) -> socket.socket:
         if queued > _ROOM:
             opened.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, queued)
             opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, queued)
+        if device:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         # Before connect: the size of segments is computed there, and from 536 bytes otherwise.
         _set(opened, socket.TCP_MAXSEG, min(record.mss, _MOST_MSS))
         _set(opened, TCP_REPAIR, _ON)
@@ -140,7 +157,17 @@ def dissolve(opened: socket.socket) -> None:
 
 def unacknowledged(opened: socket.socket) -> int:
     """Bytes that were sent and not acknowledged."""
-    return _count(opened, _SIOCOUTQ) - _count(opened, _SIOCOUTQNSD)
+    return unsettled(opened.fileno()) - _count(opened.fileno(), _SIOCOUTQNSD)
+
+
+def unsettled(descriptor: int) -> int:
+    """Bytes that the peer has not acknowledged, whether sent or not."""
+    return _count(descriptor, _SIOCOUTQ)
+
+
+def unread(descriptor: int) -> int:
+    """Bytes that came and were not read."""
+    return _count(descriptor, _SIOCINQ)
 
 
 def _record(frozen: socket.socket) -> TcpRecord:
@@ -155,11 +182,11 @@ def _record(frozen: socket.socket) -> TcpRecord:
         if timestamp & _TIMESTAMP_UNIT:
             raise FreezeError("microseconds")
     window = _WINDOW.unpack(frozen.getsockopt(socket.IPPROTO_TCP, TCP_REPAIR_WINDOW, _WINDOW.size))
-    queued, unsent = _count(frozen, _SIOCOUTQ), _count(frozen, _SIOCOUTQNSD)
+    queued, unsent = unsettled(frozen.fileno()), _count(frozen.fileno(), _SIOCOUTQNSD)
     _select(frozen, _SEND_QUEUE)
     send_next, sending = _get(frozen, TCP_QUEUE_SEQ), _peek(frozen, queued)
     _select(frozen, _RECEIVE_QUEUE)
-    receive_next, unread = _get(frozen, TCP_QUEUE_SEQ), _peek(frozen, _count(frozen, _SIOCINQ))
+    receive_next, waiting = _get(frozen, TCP_QUEUE_SEQ), _peek(frozen, unread(frozen.fileno()))
     _select(frozen, _NO_QUEUE)
     return TcpRecord(
         SocketAddress(ip_address(local[0]), local[1]),
@@ -171,7 +198,7 @@ def _record(frozen: socket.socket) -> TcpRecord:
         bool(options & _INFO_SACK),
         timestamp,
         Window(*window),
-        unread,
+        waiting,
         sending[: queued - unsent],
         sending[queued - unsent :],
     )
@@ -229,8 +256,8 @@ def _get(opened: socket.socket, option: int) -> int:
     return value
 
 
-def _count(opened: socket.socket, request: int) -> int:
-    value: int = _NUMBER.unpack(fcntl.ioctl(opened.fileno(), request, bytes(_NUMBER.size)))[0]
+def _count(descriptor: int, request: int) -> int:
+    value: int = _NUMBER.unpack(fcntl.ioctl(descriptor, request, bytes(_NUMBER.size)))[0]
     return value
 
 

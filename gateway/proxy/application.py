@@ -83,6 +83,12 @@ class ApplicationProxy:
         """Whether a server that got everything owes an answer within ``answer_timeout``."""
         return False
 
+    @property
+    def opaque(self) -> bool:
+        """Whether the proxy needs to see nothing more of the connection, with the server that it has now: it may go on
+        in the data plane, and then this proxy hears of it no more."""
+        return False
+
     async def receive(self, event: Event) -> Sequence[Command]:
         match event:
             case ClientConnection(client_data):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from braid import log as logs
+from gateway.normalpath.promotion import TOO_MUCH
 from gateway.proxy.events import (
     Abort,
     ClientClosed,
@@ -28,14 +29,14 @@ from gateway.proxy.events import (
     ServerPackets,
 )
 from gateway.proxy.gateway import Blame, Connect, Count, Reset, SendServer, ServiceGateway
-from gateway.proxy.leg import Leg, reset_on_close
+from gateway.proxy.leg import Leg, keep_short, reset_on_close
 from gateway.proxy.preface import preface
 from gateway.proxy.record import write_access
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from ipaddress import IPv4Address, IPv6Address
 
+    from gateway.normalpath.promotion import Promoted
     from gateway.proxy.application import ApplicationProxy
     from gateway.proxy.events import ClientData, Event, ServerData
     from gateway.proxy.gateway import Action
@@ -45,6 +46,10 @@ log = logs.get(__name__)
 
 LINGER = 2.0
 """Seconds that a client may go without taking any of the last bytes before its connection is dropped."""
+SETTLE = 1.0
+"""Seconds that the queues of a connection which may leave the stack get to become short, while no more is read into
+them."""
+SETTLE_LOOK = 0.002
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -55,13 +60,25 @@ class _Server:
     leg: Leg | None = None
     asked_at: float | None = None
     local: str = ""
+    translatable: bool = False
+    """Whether the core sees its packets."""
 
 
 class Connection:
+    """``promoted``: the stack has the connection from the fast path, and it may go back there."""
+
     def __init__(
-        self, application: ProxiedApplication, proxy: ApplicationProxy, stream: trio.SocketStream, data: ClientData
+        self,
+        application: ProxiedApplication,
+        proxy: ApplicationProxy,
+        stream: trio.SocketStream,
+        data: ClientData,
+        promoted: Promoted | None = None,
     ):
         self.data = data
+        self.promoted = promoted
+        self.spliced = False
+        """Whether it goes on in the data plane."""
         self.gateway = ServiceGateway(proxy, trio.current_time())
         self.server: _Server | None = None
         self.verdict: ServerData | None = None
@@ -70,6 +87,10 @@ class Connection:
         """Whether the client was reset."""
         self.client = Leg(stream, self._moved)
         self._application = application
+        self._may_return = promoted is not None
+        self._settling = False
+        self._undecided = 0
+        """Events that wait for their turn."""
         self._progress = trio.Event()
         self._lock = trio.Lock()
         self._client_eof = trio.Event()
@@ -117,14 +138,14 @@ class Connection:
             self._stop()
 
     async def _room_for_client(self) -> None:
-        while not self.gateway.ended() and (self.gateway.proxy.paused or self._server_full()):
+        while not self.gateway.ended() and (self.gateway.proxy.paused or self._server_full() or self._settling):
             await self._progress.wait()
 
     def _server_full(self) -> bool:
         return self.server is not None and self.server.leg is not None and self.server.leg.full
 
     async def _room_for_server(self) -> None:
-        while self.client.full:
+        while self.client.full or self._settling:
             await self._progress.wait()
 
     def _moved(self) -> None:
@@ -141,13 +162,59 @@ class Connection:
 
     async def _receive(self, event: Event, of: _Server | None = None) -> None:
         """Everything that happens goes through here, one after the other; what an old server did is not of interest."""
-        async with self._lock:
-            if of is None or of is self.server:
+        self._undecided += 1
+        try:
+            async with self._lock:
+                if of is None or of is self.server:
 
-                async def decide(now: float) -> list[Action]:
-                    return await self.gateway.receive(event, now)
+                    async def decide(now: float) -> list[Action]:
+                        return await self.gateway.receive(event, now)
 
-                await self._decide(decide)
+                    await self._decide(decide)
+        finally:
+            self._undecided -= 1
+        self._moved()
+        if self._may_return and not self._settling and self._give_back() == TOO_MUCH:
+            self._settling = True
+            self._nursery.start_soon(self._settle)
+
+    def _give_back(self) -> str | None:
+        """Let the data plane have the connection, if nothing is under way here. The reason if it cannot have it."""
+        server, promoted = self.server, self.promoted
+        if not self.gateway.opaque or self._undecided or self._lock.locked():
+            return None
+        if promoted is None or server is None or server.leg is None or self.client.ending or server.leg.ending:
+            return None
+        reason = "server_not_translatable"
+        if server.translatable:
+            to_client, to_server = self.client.queued, server.leg.queued
+            found = promoted.give_back(self.client.stream, server.leg.stream, to_client, to_server, again=False)
+            if found is None:
+                self.spliced = True
+                self._application.went(promoted.number, self.data, server.data)
+                self._stop()
+                return None
+            reason = found
+        if reason != TOO_MUCH:
+            self._stay(reason)
+        return reason
+
+    def _stay(self, reason: str) -> None:
+        self._may_return = False
+        self._application.stayed(reason)
+        if self.server is not None and self.server.translatable and self.server.leg is not None:
+            keep_short(self.server.leg.stream, short=False)
+
+    async def _settle(self) -> None:
+        """Until the queues are short enough to go along."""
+        with trio.move_on_after(SETTLE) as patience:
+            while self._may_return:
+                await trio.sleep(SETTLE_LOOK)
+                if self._give_back() is None and not self.gateway.opaque:
+                    break
+        if patience.cancelled_caught:
+            self._stay(TOO_MUCH)
+        self._settling = False
         self._moved()
 
     async def _decide(self, decide: Callable[[float], Awaitable[list[Action]]]) -> None:
@@ -176,7 +243,7 @@ class Connection:
                 if self.server is not None and self.server.leg is not None:
                     self.server.leg.end()
             case CloseServer():
-                self._drop_server()
+                self._close_server()
             case SendClient(data):
                 self.client.put(data)
             case EndClient():
@@ -194,6 +261,13 @@ class Connection:
                 self._application.count(reason)
             case Served():
                 self._served(action)
+
+    def _close_server(self) -> None:
+        """Before another one gets its port, where it has that of the client's flow."""
+        if self.server is not None and self.server.translatable and self.server.leg is not None:
+            reset_on_close(self.server.leg.stream)
+            self.server.leg.stream.socket.close()
+        self._drop_server()
 
     def _drop_server(self) -> None:
         if self.server is not None:
@@ -218,7 +292,7 @@ class Connection:
         with server.scope:
             began = trio.current_time()
             try:
-                stream = await self._connect(server.data)
+                stream = await self._connect(server)
             except OSError as error:
                 reason = f"connect_{errno.errorcode.get(error.errno or 0, 'failed').lower()}"
                 self._application.receive(server.data.target, None)
@@ -229,6 +303,8 @@ class Connection:
                 async with stream:
                     server.local = _name(stream.socket.getsockname())
                     server.leg = Leg(stream, self._moved)
+                    if server.translatable and self._may_return:
+                        keep_short(stream, short=True)
                     server.leg.put(preface(self.gateway.proxy.settings.client_address, self.data))
                     self._application.connected(server.data.target, trio.current_time() - began)
                     await self._receive(ServerEstablished(server.data), server)
@@ -248,17 +324,24 @@ class Connection:
                 nursery.start_soon(leg.write)
                 await leg.read(self._room_for_server, receive)
         except* _BROKEN:
-            if server.asked_at is not None:
-                self._application.receive(server.data.target, None)
-            await self._receive(ServerFailed(server.data, "reset"), server)
+            # One that was closed or taken away from here is not of interest either.
+            if server is self.server and not self.spliced:
+                if server.asked_at is not None:
+                    self._application.receive(server.data.target, None)
+                await self._receive(ServerFailed(server.data, "reset"), server)
 
-    async def _connect(self, server_data: ServerData) -> trio.SocketStream:
-        host: IPv4Address | IPv6Address = server_data.address.host
-        family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
-        opened = trio.socket.socket(family, socket.SOCK_STREAM)
+    async def _connect(self, server: _Server) -> trio.SocketStream:
+        address = server.data.address
+        of_flow = self.promoted.open_server(address) if self.promoted is not None else None
+        if of_flow is not None:
+            server.translatable = True
+            opened = trio.socket.from_stdlib_socket(of_flow)
+        else:
+            family = socket.AF_INET6 if address.host.version == 6 else socket.AF_INET
+            opened = trio.socket.socket(family, socket.SOCK_STREAM)
         try:
             with trio.move_on_after(self.gateway.proxy.settings.connect_timeout) as scope:
-                await opened.connect((str(host), server_data.address.port))
+                await opened.connect((str(address.host), address.port))
             if scope.cancelled_caught:
                 raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         except BaseException:

@@ -98,6 +98,14 @@ class ServiceGateway:
     def idle_since(self) -> float:
         return self._active
 
+    @property
+    def opaque(self) -> bool:
+        """Whether the connection may go on where nobody sees its bytes: the proxy needs none, nothing is kept here, and
+        no side has ended."""
+        ended = self._client_closed or self._client_ended or self._end_server or self._server_ended
+        waiting = self.proxy.buffer.waiting
+        return self.phase is Phase.ESTABLISHED and self.proxy.opaque and not (ended or waiting or self.proxy.draining)
+
     def ended(self) -> bool:
         return self.phase is Phase.ENDED
 

@@ -1,7 +1,12 @@
-"""One TCP connection of a proxied pair: a bounded queue of bytes to send, and what comes in."""
+"""One TCP connection of a proxied pair: a bounded queue of bytes to send, and what comes in.
+
+Whenever another task runs, each byte is in the kernel, in the queue, or with the call of ``receive`` that got it: so a
+connection can be taken away from here without losing or doubling one.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -14,6 +19,9 @@ if TYPE_CHECKING:
 QUEUE = 262_144
 """Bytes that wait for a slow reader; the other side is not read while there are as many."""
 CHUNK = 65_536
+_WINDOW_CLAMP, _NO_CLAMP = 10, 1 << 30
+"""linux/tcp.h"""
+_SMALL = 49_152
 _LINGER = struct.pack("ii", 1, 0)
 _BYTES_ACKED = struct.Struct("=Q")
 _BYTES_ACKED_AT = 120
@@ -33,6 +41,15 @@ class Leg:
     def full(self) -> bool:
         return len(self._queue) >= QUEUE
 
+    @property
+    def queued(self) -> bytes:
+        """What was put and the kernel does not have yet."""
+        return bytes(self._queue)
+
+    @property
+    def ending(self) -> bool:
+        return self._end
+
     def put(self, data: bytes) -> None:
         self._queue += data
         self._work.set()
@@ -51,13 +68,16 @@ class Leg:
         return acknowledged
 
     async def write(self) -> None:
-        """Send what is put until ``end``. Raises trio.BrokenResourceError and trio.ClosedResourceError."""
+        """Send what is put until ``end``. Raises OSError, trio.BrokenResourceError and trio.ClosedResourceError."""
         while True:
             if self._queue:
-                batch = bytes(self._queue)
-                self._queue.clear()
-                await self.stream.send_all(batch)
-                self.bytes_out += len(batch)
+                try:
+                    sent = os.write(self._descriptor(), self._queue)
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self._descriptor())
+                    continue
+                del self._queue[:sent]
+                self.bytes_out += sent
                 self._progress()
             elif self._end:
                 await self.stream.send_eof()
@@ -67,14 +87,31 @@ class Leg:
                 self._work = trio.Event()
 
     async def read(self, may_read: Callable[[], Awaitable[None]], receive: Callable[[bytes], Awaitable[None]]) -> None:
-        """Hand on what comes, ``b""`` at its end; ``may_read`` waits until there is room for more."""
+        """Hand on what comes, ``b""`` at its end; ``may_read`` waits until there is room for more. Raises as ``write``
+        does."""
         while True:
             await may_read()
-            data = await self.stream.receive_some(CHUNK)
+            try:
+                data = os.read(self._descriptor(), CHUNK)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._descriptor())
+                continue
             self.bytes_in += len(data)
             await receive(data)
             if not data:
                 return
+
+    def _descriptor(self) -> int:
+        """Asked for anew each time: another connection may have the number of one that was closed."""
+        descriptor = self.stream.socket.fileno()
+        if descriptor < 0:
+            raise trio.ClosedResourceError("this connection has been closed or taken away")
+        return descriptor
+
+
+def keep_short(stream: trio.SocketStream, short: bool) -> None:
+    """Let the peer send little before it is read, or as much as the kernel likes; for a connection that is there."""
+    stream.setsockopt(socket.IPPROTO_TCP, _WINDOW_CLAMP, _SMALL if short else _NO_CLAMP)
 
 
 def reset_on_close(stream: trio.SocketStream) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from random import Random
 
-    from gateway.proxy.events import Request, ServerData
+    from gateway.proxy.events import ClientData, Request, ServerData
     from gateway.targets import TargetKey
     from topology import model
     from topology.model import Target
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 BUILT_IN: dict[str, type[ApplicationProxy]] = {TCP: TcpProxy, TLS_SNI: TlsProxy, HTTP: HttpProxy}
+LATENCIES = 1000
+"""As many are remembered."""
 ONCE = 60.0
 """Seconds in which one kind of error of a plug-in is logged once."""
 
@@ -71,6 +73,22 @@ class Counters:
     """Ends that were not the peers' wish, by reason."""
     servers: dict[str, ServerCounters] = field(default_factory=dict)
     """By address and port."""
+    promoted: int = 0
+    """Connections that the stack took from the fast path."""
+    spliced: int = 0
+    """Connections that went back."""
+    stayed: Counter[str] = field(default_factory=Counter)
+    """Connections that might have gone back and did not, by reason."""
+    promotions: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
+    """Seconds from a client's packet at the fast path until it could be read here, the last ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spliced:
+    """A connection that goes on in the data plane."""
+
+    data: ClientData
+    server: ServerData
 
 
 class ProxiedApplication:
@@ -81,7 +99,9 @@ class ProxiedApplication:
     ) -> None:
         self.counters = Counters()
         self.open = 0
-        """Client connections now."""
+        """Client connections in the stack."""
+        self.spliced: dict[int, Spliced] = {}
+        """Client connections in the data plane, by the core's number."""
         self._healthy = healthy
         self._class = proxy_class(settings.kind)
         self._selection = Selection(application, settings, rng)
@@ -100,6 +120,10 @@ class ProxiedApplication:
         PlugInError: the old configuration stays."""
         self._class = proxy_class(settings.kind)
         self._selection.configure(application, settings)
+
+    @property
+    def full(self) -> bool:
+        return self.open + len(self.spliced) >= self.settings.connections
 
     @property
     def relayed(self) -> bool:
@@ -153,6 +177,22 @@ class ProxiedApplication:
 
     def count(self, reason: str) -> None:
         self.counters.refused[reason] += 1
+
+    def went(self, number: int, data: ClientData, server: ServerData) -> None:
+        """A connection went from the stack to the data plane. Its server has it still."""
+        self.counters.spliced += 1
+        self.spliced[number] = Spliced(data, server)
+        self.begin(server.target)
+
+    def ended(self, number: int) -> bool:
+        """Whether a connection that ended in the data plane was one of this application."""
+        gone = self.spliced.pop(number, None)
+        if gone is not None:
+            self.end(gone.server.target)
+        return gone is not None
+
+    def stayed(self, reason: str) -> None:
+        self.counters.stayed[reason] += 1
 
     def complain(self, error: Exception) -> None:
         """A proxy raised. Each kind is logged once a minute, with its traceback."""

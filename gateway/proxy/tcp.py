@@ -30,6 +30,12 @@ class TcpProxy(ApplicationProxy):
     async def server_established(self, server_data: ServerData) -> Sequence[Command]:
         return (Served(self.request, server_data, 0, self.request.sni, 0),)
 
+    @property
+    def opaque(self) -> bool:
+        """Until the server has sent something another one may have to take its place, unless the client has sent more
+        than is kept for that."""
+        return self.answered or not self.buffer.repeatable
+
     async def server_packets(self, data: bytes) -> Sequence[Command]:
         self.buffer.commit()
         self.answered = True
