@@ -43,6 +43,8 @@ log = logs.get(__name__)
 
 LOOK_EVERY = 0.5
 """Seconds between looks at which paths arrive."""
+AFTER = 0.05
+"""Seconds by which such a look lets the one of the node's memory come first."""
 
 Answer = TypeVar("Answer")
 
@@ -91,6 +93,7 @@ class ControlPlane:
         self._round_trips: dict[int, float] = {}
         self._traffic: dict[str, int] = {}
         self._desired: Desired | None = None
+        self._looked = clock()
         self._names: dict[Relation, str] = {}
         self._wake = trio.Event()
 
@@ -111,6 +114,7 @@ class ControlPlane:
             case Control():
                 if not self.receive_summary(event):
                     self.role.receive_control(event, now)
+                return
             case Initiation():
                 self._receive_initiation(event, now)
             case Losses():
@@ -136,13 +140,24 @@ class ControlPlane:
     async def watch_paths(self) -> None:
         """Look every half second at which paths arrive, and go round those that do not. Never returns."""
         while True:
-            await trio.sleep(LOOK_EVERY)
+            # The node's memory looks each second; it comes first, so that one snapshot does for both.
+            await trio.sleep(max(AFTER, self._looked + LOOK_EVERY + AFTER - self._clock()))
+            if self._clock() - self._looked < LOOK_EVERY:
+                continue
             if self.role.peers(self.topology, self.name):
                 self.look_at_paths()
+            else:
+                self._looked = self._clock()
 
-    def look_at_paths(self) -> None:
-        now = self._clock()
-        snapshot: dict[str, Any] = self._ask(lambda: seam.read_snapshot(self.core), {})
+    def look_at_paths(self) -> dict[str, Any] | None:
+        """Returns the core's snapshot by which it judges; None when there is none."""
+        now = self._looked = self._clock()
+        snapshot = self._ask(lambda: seam.read_snapshot(self.core), None)
+        if snapshot is not None and self.role.peers(self.topology, self.name):
+            self._judge_paths(snapshot, now)
+        return snapshot
+
+    def _judge_paths(self, snapshot: dict[str, Any], now: float) -> None:
         self._round_trips, self._traffic = round_trips(snapshot), snapshot.get("io", {})
         broken = self._watch.observe(samples(snapshot), now)
         dearer = self._paths.look(self.topology, self.name, snapshot, self.reports(), now)

@@ -22,6 +22,8 @@ class Neighbour:
     node: int
     addresses: tuple[str, ...]
     """``address:port``, preferred first; IPv6 in brackets."""
+    answers: bool = False
+    """Probes to it answer its own."""
 
 
 @dataclass(frozen=True, slots=True)

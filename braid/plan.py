@@ -12,7 +12,7 @@ from braid.measured import own_links, own_paths
 from braid.redundancy.node import Selection
 from braid.status.paths import Chosen
 from topology.costs import Costs
-from topology.graph import BESIDE, neighbours
+from topology.graph import BESIDE, neighbour_counts, neighbours
 from topology.health import Health
 from topology.model import NodeNumber, PortRange, SocketAddress, Topology
 from topology.paths import node_routes
@@ -47,13 +47,19 @@ def inner_mtu(topology: Topology) -> int:
 
 
 def plan_neighbours(topology: Topology, name: str) -> tuple[Neighbour, ...]:
-    """Neighbours that share an address family with the node, and where they are."""
-    families = {host.version for host in topology.nodes[name].underlay}
+    """Neighbours that share an address family with the node, and where they are.
+
+    Of two neighbours the one with more of them probes by its own clock, and the other one answers: so what comes to a
+    node with very many neighbours comes together, and wakes it less often.
+    """
+    own, counts = topology.nodes[name], neighbour_counts(topology)
+    families = {host.version for host in own.underlay}
     found = []
     for node in neighbours(topology, name):
         addresses = [str(SocketAddress(host, node.port)) for host in node.underlay if host.version in families]
         if addresses:
-            found.append(Neighbour(node.number, tuple(addresses)))
+            leads = (counts[node.name], -node.number) > (counts[name], -own.number)
+            found.append(Neighbour(node.number, tuple(addresses), leads))
     return tuple(found)
 
 

@@ -93,18 +93,19 @@ class View:
 
     def record(self, now: float) -> None:
         """Take this second into the node's memory; ``now`` is monotonic. A data thread that does not answer leaves a
-        gap there; the watchdog ends the node."""
-        try:
-            counters = seam.read_snapshot(self._control.core)
-        except RuntimeError:
+        gap there, and ends the node."""
+        counters = self._control.look_at_paths()
+        if counters is None:
             return
         self._load.look(now, self._control.node.shards)
         self.recorder.set_health(self._control.topology.health)
-        status = self._status(counters)
+        # What neighbours' sessions count only the endpoint shows.
+        ends = [entry for entry in counters.get("sessions", ()) if not entry["adjacent"]]
+        status = self._status({**counters, "sessions": ends})
         for change in self.recorder.receive_snapshot(status, now, self._wall()):
             tell = log.info if change.tone is Tone.GOOD else log.warning
             tell("protection changed", application=change.subject, state=change.text, cause=change.cause)
-        shown = self.recorder.annotate(status)
+        shown = self.recorder.shown
         self._exchange.beat(shown)
         if len(self._control.topology.nodes) <= DRAWN:
             record_overlay(self.recorder.history, self._exchange.overlay(shown), now)

@@ -112,6 +112,8 @@ class Core:
         """Destroys all keys shared with a peer (revoked, removed)."""
     def send_control(self, peer: int, adjacent: bool, message: bytes) -> bool:
         """Along all paths, at most 1100 bytes; False without a session."""
+    def tell(self, messages: list[tuple[int, bytes]]) -> None:
+        """The same to neighbours, all together; does not wait for word whether they could be sent."""
     def snapshot(self) -> str:
         """Counters and states as JSON, a list with one entry per shard (shape: ``braid.status.merge``)."""
     def flows(self, limit: int = 1000) -> str:

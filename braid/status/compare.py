@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from braid.status.changes import Change, Kind, Tone
 from braid.status.protection import AVOIDED, way
+from braid.status.size import narrowness, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def compare(before: NodeStatus, after: NodeStatus, wall: float) -> list[Change]:
     """Both with since-when. Protection is the guard's, for it needs more than two snapshots."""
-    parts = (_neighbours, _paths, _troubles, _path_sets, _gateways, _targets, _topology, _ready)
+    parts = (_neighbours, _paths, _troubles, _sizes, _path_sets, _gateways, _targets, _topology, _ready)
     return [change for part in parts for change in part(before, after, wall)]
 
 
@@ -75,6 +76,22 @@ def _trouble(kind: Kind, what: str, subject: str, old: str, new: str, wall: floa
         yield Change(wall, kind, Tone.BAD, subject, f"{what} is in trouble", new)
     elif old and not new:
         yield Change(wall, kind, Tone.GOOD, subject, f"{what} is well again", f"before: {old}")
+
+
+def _sizes(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[Change]:
+    """What a path carries, when that is another size than before; that it begins or ends to carry less is trouble."""
+    known = {(path.peer, path.route): path for path in before.paths}
+    for path in after.paths:
+        old = known.get((path.peer, path.route))
+        if old is None or None in (old.mtu, path.mtu) or bool(narrowness(old)) != bool(narrowness(path)):
+            continue
+        if size(old) != size(path) and path.mtu_state != "searching":
+            subject = f"{path.peer} via {way(path)}"
+            less = path.mtu_state == "error" or (path.mtu or 0) < (old.mtu or 0)
+            text = f"path to {subject} carries {size(path)}"
+            yield Change(
+                wall, Kind.PATH, Tone.BAD if less else Tone.GOOD, subject, text, f"found by probes; {size(old)} before"
+            )
 
 
 def _path_sets(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[Change]:

@@ -9,6 +9,7 @@ from braid.status.gossip import Gossip, Known
 from braid.status.overlay import overlay
 from braid.status.summary import Summary, summary_of
 from braid.status.wire import is_summary
+from topology.graph import neighbour_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from braid.status.picture import Overlay
     from braid.status.recorder import Recorder
     from braid.status.snapshot import NodeStatus
+    from topology.model import Topology
 
 
 class Exchange:
@@ -37,6 +39,9 @@ class Exchange:
         self._clock = clock
         self._wall = wall
         self._told = 0
+        self._topology: Topology | None = None
+        self._links: dict[int, int] = {}
+        """Neighbours of each node, by number."""
         self._reported: dict[int, int] = {}
         """Sequence number of the summary of each node that ``reports`` took in last."""
         self.gossip = Gossip(int(control.node.number), rng)
@@ -46,18 +51,21 @@ class Exchange:
         if not is_summary(event.message):
             return False
         if event.adjacent:
-            onward = self.gossip.receive(event.peer, event.message, self._neighbours(), self._clock())
-            self._send(onward)
+            self.gossip.receive(event.peer, event.message, self._clock())
         return True
 
     def beat(self, status: NodeStatus) -> None:
         """To be called each second with the newest snapshot."""
-        now, topology = self._clock(), self._control.topology
-        self.gossip.set_members({int(node.number) for node in topology.nodes.values()} - {status.number})
+        now = self._clock()
+        self._follow_topology(status.number)
         changes = sum(status.change_counts.values())
-        if self.gossip.due(now, changes != self._told):
+        news = changes != self._told
+        if self.gossip.due(now, news):
             self._told = changes
-            self._send(self.gossip.tell(self._summary(status), self._neighbours(), now, self._wall()))
+            self.gossip.tell(self._summary(status), now, self._wall(), news=news)
+        messages = self.gossip.pass_on(self._neighbours(), now)
+        if messages:
+            self._send(messages)
 
     def overlay(self, status: NodeStatus) -> Overlay:
         """Everything that is known now, with ``status`` as this node's own part."""
@@ -81,12 +89,23 @@ class Exchange:
     def _summary(self, status: NodeStatus) -> Summary:
         return summary_of(status, self._control.topology, self._recorder.changes.last(), self._wall())
 
-    def _neighbours(self) -> list[int]:
-        return sorted(relation.peer for relation in self._control.sessions.up() if relation.adjacent)
+    def _follow_topology(self, own: int) -> None:
+        topology = self._control.topology
+        if topology is self._topology:
+            return
+        self._topology = topology
+        counts = neighbour_counts(topology)
+        self._links = {int(node.number): counts[node.name] for node in topology.nodes.values()}
+        self.gossip.set_members(self._links.keys() - {own})
+
+    def _neighbours(self) -> dict[int, int]:
+        """Those that are up, and how many neighbours they have themselves."""
+        up = sorted(relation.peer for relation in self._control.sessions.up() if relation.adjacent)
+        return {number: self._links.get(number, 1) for number in up}
 
     def _send(self, messages: list[tuple[int, bytes]]) -> None:
-        for number, message in messages:
-            try:
-                self._control.core.send_control(number, True, message)
-            except RuntimeError:
-                return
+        try:
+            self._control.core.tell(messages)
+        except RuntimeError:
+            # The watchdog ends a node whose data thread takes no commands.
+            return

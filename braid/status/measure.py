@@ -45,7 +45,7 @@ def record_overlay(history: History, seen: Overlay, now: float) -> None:
     for path in seen.paths:
         values = {"up": _LEVEL.get(path.state), "first_share": path.first_share}
         if path.source != seen.seen_by:
-            values |= {"rtt_ms": path.rtt_ms, "loss": path.loss}
+            values |= {"rtt_ms": path.rtt_ms, "loss": path.loss, "mtu": _size(path.mtu)}
         history.record((path.source, "path", _route_name(path.destination, path.route)), values, now)
 
 
@@ -79,10 +79,15 @@ def _path(before: PathStatus | None, path: PathStatus, seconds: float) -> dict[s
         "one_way_ms": path.one_way_ms,
         "jitter_ms": path.jitter_ms,
         "loss": path.loss,
+        "mtu": _size(path.mtu),
         "sent_per_s": None if before is None else _rate(before.copies_sent, path.copies_sent, seconds),
         "kept_per_s": None if before is None else _rate(before.kept, path.kept, seconds),
         "eliminated_per_s": None if before is None else _rate(before.eliminated, path.eliminated, seconds),
     }
+
+
+def _size(mtu: int | None) -> float | None:
+    return None if mtu is None else float(mtu)
 
 
 def _rate(before: int, after: int, seconds: float) -> float | None:

@@ -149,6 +149,7 @@ class _Seen:
             one_way_ms=_ms(report.one_way_us),
             jitter_ms=_ms(report.jitter_us),
             loss=_ratio(report.loss_ppm),
+            mtu=report.mtu,
         )
 
     def _arrival(self, source: str, peer: str, path: int) -> ArrivalReport | None:

@@ -59,6 +59,8 @@ class PathInfo:
     one_way_ms: float | None
     jitter_ms: float | None
     loss: float | None
+    mtu: int | None = None
+    """Bytes of the largest inner packet that it carries."""
 
 
 @dataclass(frozen=True, slots=True)

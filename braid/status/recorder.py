@@ -60,6 +60,7 @@ class Recorder:
         self._shares = Shares()
         self._troubles = Troubles()
         self._last: tuple[NodeStatus, float] | None = None
+        self._shown: NodeStatus | None = None
         self._started = 0.0
 
     def set_health(self, settings: HealthSettings) -> None:
@@ -74,13 +75,21 @@ class Recorder:
         self._follow_paths(status, before[0] if before else status, wall)
         self._shares.receive(status.received, now)
         self._troubles.observe(_samples(status), now)
-        told = self._guard.receive(self._with_links(status), now, wall)
-        shown = self.annotate(status)
+        linked = self._with_links(status)
+        told = self._guard.receive(linked, now, wall)
+        shown = self._annotate(linked)
         self._note(status, before, compare(before[0], shown, wall) if before else [], told, now, wall)
         if before is not None:
             record(self.history, before[0], shown, now - before[1], now)
         self._last = (shown, now)
+        self._shown = replace(shown, change_counts=self._change_counts())
         return told
+
+    @property
+    def shown(self) -> NodeStatus:
+        """The last snapshot that was taken in, as ``annotate`` gives it."""
+        assert self._shown is not None
+        return self._shown
 
     def _note(
         self,
@@ -101,14 +110,18 @@ class Recorder:
 
     def annotate(self, status: NodeStatus) -> NodeStatus:
         """The snapshot with since-when, and with the cause where an application is not protected as it should be."""
-        status = self._with_links(status)
+        return self._annotate(self._with_links(status))
+
+    def _annotate(self, status: NodeStatus) -> NodeStatus:
         applications = tuple(
             replace(item, since=self._guard.since(item.name), cause=why_reduced(item, status.paths))
             for item in status.applications
         )
-        counts = {f"{kind}/{tone}": count for (kind, tone), count in sorted(self.changes.counts.items())}
         received = self._shares.annotate(status.received)
-        return replace(status, applications=applications, received=received, change_counts=counts)
+        return replace(status, applications=applications, received=received, change_counts=self._change_counts())
+
+    def _change_counts(self) -> dict[str, int]:
+        return {f"{kind}/{tone}": count for (kind, tone), count in sorted(self.changes.counts.items())}
 
     def _with_links(self, status: NodeStatus) -> NodeStatus:
         neighbours = tuple(

@@ -58,6 +58,8 @@ class PathReport:
     reported: int | None = None
     """Copies whose fate the peer has reported, and those of them that it did not receive. None: it was not told."""
     lost: int | None = None
+    mtu: int | None = None
+    """Bytes of the largest inner packet that it carries; None: not known, or told by an older version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ def summary_of(status: NodeStatus, topology: Topology, changes: tuple[Change, ..
             micros(path.rtt_ms), micros(path.one_way_ms), micros(path.jitter_ms), _ppm(path.loss),
             tuple(numbers[name] for name in path.route),
             plain(path.detail.removeprefix(AVOIDED) if path.silent else _worse(path)),
-            path.reported, path.lost,
+            path.reported, path.lost, path.mtu,
         )
         for path in status.paths if (path.in_use or path.silent) and all(name in numbers for name in path.route)
     ]  # fmt: skip

@@ -3,10 +3,12 @@
 ::
 
      0 version 1 (= 1) | 1 kind 1 (= 2, summary) | 2 length 2 (of the whole message) | 4 origin 2 | 6 part 1 | 7 parts 1
-     8 sequence 8 | 16 interval 2 (tenths of a second) | 18 flags 1 (bit 0 ready, 1 draining, 2 truncated, others 0)
+     8 sequence 8 | 16 interval 2 (tenths of a second) | 18 flags 1 (bit 0 ready, 1 draining, 2 truncated, 3 news,
+    others 0)
     19 revision 6 | 25 uptime 4 (s) | 29 records: kind 1 | length 1 | body
 
-A summary is told in 1 to ``MAX_PARTS`` messages; each carries the head and whole records. A record of an unknown kind
+A summary is told in 1 to ``MAX_PARTS`` messages; each carries the head and whole records. Several messages, of any
+nodes, may follow each other in one control message of at most ``MAX_MESSAGE`` bytes. A record of an unknown kind
 is passed over, and so is what follows the known fields of a known one: later versions may add both. All ones stands for
 "not known". A text is UTF-8, printable, with its length (1 byte) before it.
 """
@@ -34,21 +36,21 @@ from braid.status.summary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 SUMMARY = 2
 MAX_PARTS = 32
 MAX_SEQUENCE = (1 << 63) - 1
 """So that a node can always tell something newer than what was told in its name."""
 _HEAD = struct.Struct("!BBHHBBQHB6sI")
-_READY, _DRAINING, _TRUNCATED = 1, 2, 4
+_READY, _DRAINING, _TRUNCATED, _NEWS = 1, 2, 4, 8
 _LINK, _PATH, _ARRIVAL, _APPLICATION, _CHANGE, _PROBLEM, _LOAD, _SET, _REDUNDANCY = range(1, 10)
 _LINK_BODY = struct.Struct("!HBIIII")
 _PATH_BODY = struct.Struct("!HBBIQIIIIB")
 _ARRIVAL_BODY = struct.Struct("!HBHQQH")
 _APPLICATION_BODY = struct.Struct("!BBHIIBB")
 _CHANGE_BODY = struct.Struct("!IBB")
-_PATH_TAIL = struct.Struct("!QQ")
+_PATH_TAIL = struct.Struct("!QQH")
 _SET_BODY = struct.Struct("!HBIIQQQQ")
 _REDUNDANCY_BODY = struct.Struct("!H4B3I2H2I3Q")
 _LOAD_BODY = struct.Struct("!H")
@@ -73,6 +75,8 @@ class Part:
     part: int
     parts: int
     records: tuple[Record, ...]
+    news: bool = False
+    """It was told early, because something changed."""
 
 
 def is_summary(message: bytes) -> bool:
@@ -85,7 +89,33 @@ def identity(message: bytes) -> tuple[int, int, int]:
     return head[3], head[6], head[4]
 
 
-def encode(summary: Summary, sequence: int, interval_s: float, max_parts: int = MAX_PARTS) -> list[bytes]:
+def joined(messages: Iterable[bytes]) -> list[bytes]:
+    """The same messages in order, as few control messages as that takes."""
+    found: list[bytes] = []
+    for message in messages:
+        if found and len(found[-1]) + len(message) <= MAX_MESSAGE:
+            found[-1] += message
+        else:
+            found.append(message)
+    return found
+
+
+def parted(control: bytes) -> Iterator[bytes]:
+    """The messages of one control message. Raises ``BadPacket`` where something else follows."""
+    at = 0
+    while at < len(control):
+        if len(control) < at + 4:
+            raise BadPacket(SHORT)
+        length = int.from_bytes(control[at + 2 : at + 4])
+        if not _HEAD.size <= length <= len(control) - at:
+            raise BadPacket(BAD_LENGTH)
+        yield control[at : at + length]
+        at += length
+
+
+def encode(
+    summary: Summary, sequence: int, interval_s: float, max_parts: int = MAX_PARTS, *, news: bool = False
+) -> list[bytes]:
     """At most ``max_parts`` messages; what does not fit is left out from the end, and the summary says so."""
     room = MAX_MESSAGE - _HEAD.size
     bodies: list[bytearray] = [bytearray()]
@@ -97,7 +127,7 @@ def encode(summary: Summary, sequence: int, interval_s: float, max_parts: int = 
                 break
             bodies.append(bytearray())
         bodies[-1] += record
-    flags = _READY * summary.ready | _DRAINING * summary.draining | _TRUNCATED * truncated
+    flags = _READY * summary.ready | _DRAINING * summary.draining | _TRUNCATED * truncated | _NEWS * news
     revision = bytes.fromhex(f"{summary.revision:0<12.12}") if _is_hex(summary.revision) else bytes(6)
     return [
         _HEAD.pack(VERSION, SUMMARY, _HEAD.size + len(body), summary.origin, part, len(bodies), sequence,
@@ -110,12 +140,12 @@ def encode(summary: Summary, sequence: int, interval_s: float, max_parts: int = 
 def decode(message: bytes) -> Part:
     """Raises ``BadPacket`` and nothing else."""
     _, _, _, origin, part, parts, sequence, interval, flags, revision, uptime = _head(message)
-    if flags & ~(_READY | _DRAINING | _TRUNCATED) or not part < parts <= MAX_PARTS or sequence > MAX_SEQUENCE:
+    if flags & ~(_READY | _DRAINING | _TRUNCATED | _NEWS) or not part < parts <= MAX_PARTS or sequence > MAX_SEQUENCE:
         raise BadPacket(BAD_FIELD)
     head = Summary(
         origin, bool(flags & _READY), bool(flags & _DRAINING), bool(flags & _TRUNCATED), revision.hex(), uptime, ""
     )
-    return Part(head, sequence, interval / 10, part, parts, tuple(_decode_records(message)))
+    return Part(head, sequence, interval / 10, part, parts, tuple(_decode_records(message)), bool(flags & _NEWS))
 
 
 def assemble(head: Summary, records: Sequence[Record]) -> Summary:
@@ -168,7 +198,7 @@ def _encode_record(record: Record) -> bytes:
             )
             kind, body = _PATH, fixed + struct.pack(f"!{len(record.route)}H", *record.route) + _text(record.detail, 120)
             if record.reported is not None and record.lost is not None:
-                body += _PATH_TAIL.pack(record.reported, record.lost)
+                body += _PATH_TAIL.pack(record.reported, record.lost, record.mtu or 0)
         case ArrivalReport():
             share = _NO_SHARE if record.first_permille is None else record.first_permille
             fields = (record.peer, record.id, record.via, record.kept, record.eliminated, share)
@@ -268,7 +298,7 @@ def _decode_path(body: bytes) -> PathReport:
     route = struct.unpack_from(f"!{hops}H", body, _PATH_BODY.size)
     detail, at = _read_text(body, _PATH_BODY.size + 2 * hops)
     told = len(body) >= at + _PATH_TAIL.size
-    reported, lost = _PATH_TAIL.unpack_from(body, at) if told else (None, None)
+    reported, lost, mtu = _PATH_TAIL.unpack_from(body, at) if told else (None, None, 0)
     return PathReport(
         peer=peer,
         id=number,
@@ -285,6 +315,7 @@ def _decode_path(body: bytes) -> PathReport:
         detail=detail,
         reported=reported,
         lost=lost,
+        mtu=mtu or None,
     )
 
 

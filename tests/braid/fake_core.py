@@ -111,6 +111,10 @@ class FakeCore:
         other.push(("control", self.number, adjacent, message))
         return True
 
+    def tell(self, messages: list[tuple[int, bytes]]) -> None:
+        for peer, message in messages:
+            self.send_control(peer, True, message)
+
     def snapshot(self) -> str:
         return json.dumps([{"drops": {}, "io": {}, "neighbours": [], "sessions": [], "paths": []}])
 

@@ -33,7 +33,7 @@ PATHS = (PathSet(31, 1, (PathChoice(0, (21, 31)),), (PathChoice(1, (22, 31)),)),
 def test_desired_state_of_an_edge_has_the_shape_the_core_takes() -> None:
     policy = EdgePolicy((EdgeApplication(0, ("10.91.1.130",), (("tcp", 80, 80), ("icmp", 0, 65535)), 2, (31, 32)),))
     assert json.loads(Desired(NEIGHBOURS, PATHS, edge=policy).to_json()) == {
-        "neighbours": [{"node": 21, "addresses": ["10.90.0.21:7400", "[fd90::21]:7400"]}],
+        "neighbours": [{"node": 21, "addresses": ["10.90.0.21:7400", "[fd90::21]:7400"], "answers": False}],
         "path_sets": [
             {
                 "peer": 31,

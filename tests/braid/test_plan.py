@@ -66,6 +66,20 @@ def test_neighbours_are_given_by_the_families_both_ends_have() -> None:
     assert found[TOPOLOGY.nodes["mid-ams-1"].number] == ("10.90.0.21:7400", "[fd90::21]:7400")
 
 
+def test_of_two_neighbours_the_one_with_more_of_them_probes_and_the_other_answers() -> None:
+    """In the demo an edge and a relay have four neighbours, the DNS node two; of equals the lower number leads."""
+    names = {int(node.number): node.name for node in TOPOLOGY.nodes.values()}
+    answered = {node for node in TOPOLOGY.nodes for each in plan_neighbours(TOPOLOGY, node) if each.answers}
+    pairs = [
+        (name, names[each.node], each.answers) for name in TOPOLOGY.nodes for each in plan_neighbours(TOPOLOGY, name)
+    ]
+    assert {frozenset(pair[:2]) for pair in pairs if pair[2]} == {frozenset(pair[:2]) for pair in pairs}
+    assert sum(pair[2] for pair in pairs) == len(pairs) / 2
+    assert ("dns-1", EDGE, True) in pairs
+    assert (EDGE, "mid-ams-1", True) in pairs
+    assert "dns-1" in answered
+
+
 def test_shards_are_told_of_neighbours_and_peers_that_have_several() -> None:
     nodes = {
         name: replace(node, shards={"gw-sto-1": 4, "mid-ams-1": 2, "gw-mil-1": 8}.get(name, 1))

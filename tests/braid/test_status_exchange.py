@@ -43,7 +43,7 @@ async def test_every_node_knows_all_others_and_forgets_a_dead_one(
     braid.start_all()
     await settle(1)
     views = views_of(braid)
-    await beat(views, 3)
+    await beat(views, 5)
     for view in views.values():
         seen, _ = view.overlay()
         assert [node.name for node in seen.nodes if node.stale] == []

@@ -170,6 +170,25 @@ async def test_a_link_opens_by_keyboard_with_its_curves_and_closes(tmp_path: Pat
 
 
 @needs_browser
+async def test_a_path_shows_what_size_of_packets_it_carries_over_time(tmp_path: Path) -> None:
+    edge, *others = healthy()
+    path = replace(edge.paths[0], mtu=1337, mtu_state="complete", mtu_configured=1420)
+    view = view_of((replace(edge, paths=(path, *edge.paths[1:])), *others))
+    now = trio.current_time()
+    for second in range(600):
+        values = {"up": 1.0, "mtu": 1420.0 if second < 400 else 1337.0}
+        view.recorder.history.record(("edge-fra-1", "path", "gw-sto-1 via mid-ams-1"), values, now - 600 + second)
+    async with page(view, tmp_path) as (tab, _):
+        await tab.evaluate("[...document.querySelectorAll('button.route')].find((each) =>"
+                           " each.innerText.includes('mid-ams')).click()")  # fmt: skip
+        await tab.until("document.getElementById('detail').open && document.querySelector('#detail .chart')")
+        detail = await text(tab, "#detail")
+        assert "Largest packet carried 1337 bytes" in detail
+        assert "1337 to 1420 bytes" in detail
+        await tab.screenshot(RESULTS / "mtu.png", whole=False)
+
+
+@needs_browser
 async def test_everything_that_can_be_pressed_has_a_name(tmp_path: Path) -> None:
     async with page(view_of(healthy()), tmp_path) as (tab, _):
         await tab.call("Accessibility.enable")

@@ -79,6 +79,11 @@ def test_a_path_that_carries_less_says_how_much_and_since_when() -> None:
     assert (shown.mtu, shown.mtu_state) == (1337, "searching")
     assert shown.trouble == f"carries only 1337 bytes since {clock(facts().now)}"
     assert f"is in trouble: {shown.trouble}" in edge.texts()[0]
+    path |= {"mtu": 1300, "mtu_state": "complete"}
+    edge.second()
+    assert edge.texts()[0] == "path to gw-sto-1 via mid-lon carries 1300 bytes: found by probes; 1337 bytes before"
+    edge.second()
+    assert "is in trouble" in edge.texts()[1]
     path |= {"mtu": 1280, "mtu_state": "error"}
     assert "carries only packets below 1280 bytes" in lon(edge.second()).trouble
     path |= {"mtu": 1420, "mtu_state": "complete"}

@@ -41,7 +41,10 @@ paths = st.builds(
     PathReport, numbers, st.integers(0, 15), st.booleans(), st.booleans(), st.booleans(), measured, counts, measured,
     measured, measured, measured, st.lists(numbers, min_size=1, max_size=5).map(tuple), texts,
 )  # fmt: skip
-told = st.builds(lambda path, reported, lost: replace(path, reported=reported, lost=lost), paths, counts, counts)
+told = st.builds(
+    lambda path, reported, lost, mtu: replace(path, reported=reported, lost=lost, mtu=mtu), paths, counts, counts,
+    st.none() | st.integers(1, 65535),
+)  # fmt: skip
 sets = st.builds(
     SetReport, numbers, bytes_, st.integers(0, 0xFFFFFFFF), st.integers(0, 0xFFFFFFFF), counts, counts, counts, counts,
     texts,

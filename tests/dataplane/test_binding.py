@@ -216,6 +216,8 @@ def test_handshake_and_control_messages(pair: tuple[Host, Host]) -> None:
         assert b.core.send_control(21, True, bytes(size))
         assert b.wait("control")[-1] == ("control", 21, True, bytes(size))
         assert a.wait("control")[-1] == ("control", 22, True, bytes(size))
+    a.core.tell([(23, b"nobody"), (22, bytes(1101)), (22, b"told")])
+    assert b.wait("control")[-1] == ("control", 21, True, b"told")
     assert not a.core.send_control(22, True, bytes(1101))
     assert not a.core.send_control(23, True, b"nobody")
     assert not a.core.send_control(22, False, b"no such session")

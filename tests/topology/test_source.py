@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.topology.base import TEXT, changed
 from topology.check import TopologyError
-from topology.graph import default_links, neighbours, region_graph
+from topology.graph import default_links, neighbour_counts, neighbours, region_graph
 from topology.model import CheckKind, Link, PortRange, Protocol, Role, ServiceMode, SocketAddress, Topology
 from topology.numbers import free_number, node_number
 from topology.source import load, parse
@@ -142,6 +142,12 @@ def test_neighbours() -> None:
         assert all(
             name in {back.name for back in neighbours(topology, node.name)} for node in neighbours(topology, name)
         )
+
+
+@pytest.mark.parametrize("file", ["lab/demo.yaml", "topology/examples/chained-intermediates.yaml"])
+def test_neighbours_are_counted_in_one_pass(file: str) -> None:
+    topology = load(ROOT / file)
+    assert neighbour_counts(topology) == {name: len(neighbours(topology, name)) for name in topology.nodes}
 
 
 def test_chained_intermediates_are_neighbours() -> None:

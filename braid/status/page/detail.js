@@ -7,6 +7,7 @@ import {changeItem, pathName} from "./tables.js";
 
 const FIELDS = [
   ["rtt_ms", "Round trip", "ms"], ["one_way_ms", "One way", "ms"], ["jitter_ms", "Jitter", "ms"], ["loss", "Loss", "", 0],
+  ["mtu", "Largest packet carried", "bytes"],
   ["sent_per_s", "Copies sent", "/s", 0], ["kept_per_s", "First copies received through the same neighbour", "/s", 0],
   ["eliminated_per_s", "Copies eliminated from there", "/s", 0], ["tx_per_s", "Datagrams sent", "/s", 0],
   ["rx_per_s", "Datagrams received", "/s", 0], ["first_share", "Share of first copies", "", 0],
@@ -58,6 +59,7 @@ async function path(seen, id, range) {
     ["One way", found.one_way_ms == null ? "not measured yet" : millis(found.one_way_ms)],
     ["Jitter", found.jitter_ms == null ? "not measured yet" : millis(found.jitter_ms)],
     ["Loss", found.loss == null ? "not measured yet" : percent(found.loss, 2)],
+    ["Largest packet carried", found.mtu == null ? "not known yet" : `${found.mtu} bytes`],
     ["Chosen", chosen ? chosen.why : ""],
     ["Lost on all paths of its set", chosen?.joint_probes ? `${count(chosen.joint_lost)} of ${count(chosen.joint_probes)} probes of the last 10 minutes` : ""],
   ]), ...await curves(found.source, "path", pathName(found), range), ...changesOf(seen, [...found.regions, found.destination])];

@@ -29,6 +29,9 @@ pub struct Desired {
 pub struct NeighbourSpec {
     pub node: u16,
     pub addresses: Vec<SocketAddr>,
+    /// Probes to it go out when its own come, so that a node with very many neighbours hears them together.
+    #[serde(default)]
+    pub answers: bool,
 }
 
 /// The paths that some applications' packets take to a peer; the applications name it by its number.

@@ -106,6 +106,8 @@ pub enum Command {
         message: Vec<u8>,
         sent: Box<dyn Reply<bool>>,
     },
+    /// The same to neighbours, all in one turn; what cannot be sent is nobody's concern.
+    Tell(Vec<(u16, Vec<u8>)>),
     /// Counts something the control side refused.
     Count(&'static str),
     Snapshot(Box<dyn Reply<Value>>),

@@ -179,6 +179,8 @@ pub struct Hearing {
     pub arrivals: [Option<Arrival>; 16],
     /// Of the peer's newest probe: its clock and when it came. Those that come late tell nothing new.
     pub clock: Option<(u64, Time)>,
+    /// When our last probe went out.
+    pub probed: Option<Time>,
     /// Our paths that the peer heard in this lane in the last second, and those it heard lately, by its newest probe.
     pub reported: Option<u16>,
     pub fresh: Option<u16>,
@@ -201,6 +203,7 @@ impl Default for Hearing {
             acknowledged: None,
             arrivals: [None; 16],
             clock: None,
+            probed: None,
             reported: None,
             fresh: None,
             told_fresh: 0,

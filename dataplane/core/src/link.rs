@@ -30,6 +30,8 @@ pub struct Neighbour {
     pub slot_rx: [u32; LANES],
     pub rtt: Option<u64>,
     pub heard: Option<Time>,
+    /// Probes to it answer its own.
+    pub answers: bool,
     /// Initiations since it was heard last.
     attempts: usize,
 }
@@ -68,9 +70,11 @@ impl Links {
                 slot_rx: [0; LANES],
                 rtt: None,
                 heard: None,
+                answers: false,
                 attempts: 0,
             });
             neighbour.addresses.clone_from(&spec.addresses);
+            neighbour.answers = spec.answers;
             neighbour.shards = desired.shards.get(&spec.node).copied().unwrap_or(1);
             neighbour.lanes = self.place.lanes(neighbour.shards);
             if !neighbour.addresses.contains(&neighbour.active) {

@@ -57,6 +57,8 @@ pub struct Node<O: Outbox> {
     pub(crate) pieces: Pieces,
     /// Peers that wait to hear, in every lane, that we hear them.
     pub(crate) greet: Vec<PeerKey>,
+    /// Lanes in which a neighbour's probe came that is to be answered.
+    pub(crate) unanswered: Vec<(PeerKey, usize)>,
     questions: Questions,
     deliveries: Vec<Delivery>,
     next_tick: Time,
@@ -94,6 +96,7 @@ impl<O: Outbox> Node<O> {
             questions: Questions::default(),
             pieces: Pieces::new(config.seed),
             greet: Vec::new(),
+            unanswered: Vec::new(),
             deliveries: Vec::new(),
             next_tick: Time(0),
             next_silence: Time(0),
@@ -236,6 +239,7 @@ where
         while let Some(key) = self.greet.pop() {
             self.send_probes(key, now, sink);
         }
+        self.answer_probes(now, sink);
     }
 
     fn receive_tun(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
@@ -290,6 +294,11 @@ where
             }
             Command::Control { peer, adjacent, message, sent } => {
                 sent.reply(self.net.send_sealed((peer, adjacent), 0, Kind::Control, Over::Widest, &message, sink));
+            }
+            Command::Tell(messages) => {
+                for (peer, message) in messages {
+                    self.net.send_sealed((peer, true), 0, Kind::Control, Over::Widest, &message, sink);
+                }
             }
             Command::Count(reason) => self.net.drops.count(reason),
             Command::Snapshot(reply) => reply.reply(self.snapshot(now)),

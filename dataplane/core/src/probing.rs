@@ -11,12 +11,35 @@ use braid_packet::{Sink, Time};
 /// A path that was not heard for this long is replaced: two probes in a row are missing.
 const FRESH: u64 = 230 * Time::MILLISECOND;
 const HEARD: u64 = Time::SECOND;
+/// Probes to a neighbour whose probes are answered go out by the clock when none of its own came for so long.
+const UNASKED: u64 = 150 * Time::MILLISECOND;
+/// A probe is not answered when one went out so lately: it answers that one itself.
+const APART: u64 = 50 * Time::MILLISECOND;
 
 impl<O: Outbox> Node<O> {
     /// One in each lane: to a neighbour, or the same one on every path to an end-to-end peer, spare ones too.
     pub(crate) fn send_probes(&mut self, key: PeerKey, now: Time, sink: &mut impl Sink) {
         let slots = self.net.sessions.peer(key).map_or(0, |peer| peer.lanes.len());
         for slot in 0..slots {
+            self.send_probe(key, slot, now, sink);
+        }
+    }
+
+    /// The same at a tick: where probes answer the neighbour's and those come, there is nothing to do.
+    pub(crate) fn send_due_probes(&mut self, key: PeerKey, now: Time, sink: &mut impl Sink) {
+        let answers = key.1 && self.net.links.numbered(key.0).is_some_and(|neighbour| neighbour.answers);
+        let slots = self.net.sessions.peer(key).map_or(0, |peer| peer.lanes.len());
+        for slot in 0..slots {
+            let lane = self.net.sessions.peer(key).and_then(|peer| peer.lanes.get(slot));
+            let asked = lane.and_then(|lane| lane.clock).is_some_and(|(_, at)| now.since(at) < UNASKED);
+            if !(answers && asked) {
+                self.send_probe(key, slot, now, sink);
+            }
+        }
+    }
+
+    pub(crate) fn answer_probes(&mut self, now: Time, sink: &mut impl Sink) {
+        while let Some((key, slot)) = self.unanswered.pop() {
             self.send_probe(key, slot, now, sink);
         }
     }
@@ -33,7 +56,7 @@ impl<O: Outbox> Node<O> {
             (probe.echo, probe.kept) = (clock, now.since(at));
         }
         (probe.heard, probe.fresh) = (lane.heard_paths(HEARD, now), lane.heard_paths(FRESH, now));
-        lane.told_fresh = probe.fresh;
+        (lane.told_fresh, lane.probed) = (probe.fresh, Some(now));
         lane.inbound.report(&mut probe);
         probe.number = lane.outbound.send(probe.sent, |path| copies[path]);
         if !key.1 {
@@ -120,6 +143,9 @@ impl<O: Outbox> Node<O> {
             if let Some(neighbour) = self.net.links.numbered(number) {
                 neighbour.rtt = probe.round_trip(now.0).or(neighbour.rtt);
                 neighbour.heard = Some(now);
+                if neighbour.answers && lane.probed.is_none_or(|at| now.since(at) >= APART) {
+                    self.unanswered.push((key, slot));
+                }
             }
         } else if let Some(fresh) = peer.fresh() {
             self.net.paths.judge(number, fresh, now);

@@ -27,7 +27,7 @@ impl<O: Outbox> Node<O> {
             }
         }
         for key in alive {
-            self.send_probes(key, now, sink);
+            self.send_due_probes(key, now, sink);
         }
         let links = &mut self.net.links;
         self.net.sessions.expire(now, |(peer, adjacent), epoch| {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+use braid_core::wire::TTL;
 use braid_core::{Command, Desired, Event, Losses, Stream};
 use braid_packet::Time;
 use braid_testbed::{address, payload, udp, Braid, Sent, EDGE, GATEWAY, RELAYS, VIP};
@@ -295,4 +296,57 @@ fn copies_that_are_overtaken_on_their_path_are_counted() {
         braid.settle();
     }
     assert_eq!(reordered(&mut braid), [0, 1], "new keys count from 1");
+}
+
+/// The relays answer the edge's probes; the edge probes by its own clock.
+fn relays_answer_the_edge() -> Braid {
+    let mut braid = Braid::up();
+    for relay in RELAYS {
+        let spec = |n: u16| json!({"node": n, "addresses": [address(n).to_string()], "answers": n == EDGE});
+        let desired = json!({"neighbours": [spec(EDGE), spec(GATEWAY)], "path_sets": []});
+        let desired = Desired::parse(&desired.to_string()).unwrap();
+        braid.command(relay, Command::Configure(Box::new(desired)));
+    }
+    braid.advance(Time::SECOND);
+    braid
+}
+
+/// How many datagrams went from each relay to the edge in so many milliseconds, and at how many different moments.
+fn answers(braid: &mut Braid, milliseconds: u64, deaf: bool) -> (usize, usize) {
+    let (mut count, mut moments) = (0, std::collections::BTreeSet::new());
+    for _ in 0..milliseconds {
+        let now = braid.now;
+        braid.advance_with(Time::MILLISECOND, |batch| {
+            // What the relay only forwards has one hop less to live.
+            if batch.to == EDGE && batch.bytes[3] == TTL {
+                count += 1;
+                moments.insert(now.0);
+            }
+            if deaf && batch.from == EDGE {
+                vec![]
+            } else {
+                vec![batch]
+            }
+        });
+    }
+    (count / RELAYS.len(), moments.len())
+}
+
+#[test]
+fn probes_of_many_neighbours_come_together_where_they_answer() {
+    let mut braid = relays_answer_the_edge();
+    let (count, moments) = answers(&mut braid, 10_000, false);
+    assert!((95..=130).contains(&count), "{count} from each relay in 10 s");
+    assert!(moments <= 115, "{moments}");
+}
+
+#[test]
+fn a_neighbour_that_hears_no_probes_goes_on_probing() {
+    let mut braid = relays_answer_the_edge();
+    braid.advance(Time::SECOND);
+    let (count, _) = answers(&mut braid, 5_000, true);
+    assert!(count >= 40, "{count} from each relay in 5 s");
+    let up = |braid: &mut Braid, number| braid.snapshot(number)["neighbours"].as_array().unwrap()[0]["up"].clone();
+    assert_eq!(up(&mut braid, EDGE), json!(true));
+    assert_eq!(up(&mut braid, RELAYS[0]), json!(false));
 }

@@ -208,6 +208,10 @@ impl Core {
         self.threads.ask(py, |sent| Command::Control { peer, adjacent, message, sent })
     }
 
+    fn tell(&self, messages: Vec<(u16, Vec<u8>)>) -> PyResult<()> {
+        self.command(Command::Tell(messages))
+    }
+
     fn snapshot(&self, py: Python<'_>) -> PyResult<String> {
         self.check_process()?;
         let mut snapshots = self.threads.ask_all(py, Command::Snapshot)?;
