@@ -26,6 +26,7 @@ fn nat(most: usize, fast: bool) -> Nat {
             targets: vec![target],
             set: 2,
             fast,
+            proxied: false,
         }],
         snat: vec!["10.94.0.0/24".parse().unwrap()],
         ..Policy::default()

@@ -37,6 +37,7 @@ pub fn nat(max_flows: usize) -> Nat {
             targets: vec![target],
             set: 2,
             fast: false,
+            proxied: false,
         }],
         snat: vec!["10.94.0.0/24".parse().unwrap()],
         ..Policy::default()

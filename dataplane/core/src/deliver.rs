@@ -135,16 +135,25 @@ impl<O: Outbox> Node<O> {
         Some(verdict.is_ok())
     }
 
-    /// A packet of the gateway's own stack, from a VIP: it goes to the edge that has it. False for all others.
+    /// A packet of the gateway's own stack: from a VIP it goes to the edge that has it, from the SNAT pool back to the host, which
+    /// knows the way to the server. False for all others.
     fn receive_from_stack(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) -> bool {
-        let Some(gateway) = self.gateway.as_ref().filter(|gateway| !gateway.proxied.is_empty()) else { return false };
+        let Some(gateway) = self.gateway.as_mut().filter(|gateway| !gateway.proxied.is_empty()) else { return false };
         let Ok(ip) = Ip::parse(packet) else { return false };
-        let Some(owner) = gateway.proxied.owner(&ip.source) else { return false };
+        let Some(owner) = gateway.proxied.owner(&ip.source) else {
+            if !gateway.is_from_stack_to_server(&ip) {
+                return false;
+            }
+            if gateway.admit_to_server(&ip, packet, now) {
+                sink.tun(vnet, &[packet]);
+            }
+            return true;
+        };
+        let Some((peer, set)) = gateway.admit_from_stack(&ip, packet, owner, now) else { return true };
         clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
         let flow = self.flow_towards_client(packet, now);
-        if self.net.send_packet(owner.edge, owner.set, flow, vnet, packet, sink).is_err() {
-            let to = Destination { peer: owner.edge, set: owner.set, flow };
-            self.send_in_pieces(to, vnet, packet, packet, now, sink);
+        if self.net.send_packet(peer, set, flow, vnet, packet, sink).is_err() {
+            self.send_in_pieces(Destination { peer, set, flow }, vnet, packet, packet, now, sink);
         }
         true
     }
@@ -204,6 +213,7 @@ impl<O: Outbox> Node<O> {
     /// A packet that the gateway's host routed to a SNAT address, or that comes from its own stack.
     pub(crate) fn receive_from_server(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
         if self.receive_from_stack(vnet, packet, now, sink) {
+            self.send_made(now, sink);
             return;
         }
         let before = self.remember(packet);
@@ -228,6 +238,7 @@ impl<O: Outbox> Node<O> {
                     gateway.fast.put_back(grown);
                 }
             }
+            Outward::Stack => sink.tun(vnet, &[packet]),
             Outward::Reply(reply) => sink.tun(VnetHdr::default(), &[reply]),
             Outward::Nothing => {}
         }
@@ -248,6 +259,7 @@ impl<O: Outbox> Node<O> {
     /// What the fast path made beside the packets that it was given.
     pub(crate) fn send_made(&mut self, now: Time, sink: &mut impl Sink) {
         let Some(gateway) = &mut self.gateway else { return };
+        gateway.news.drain(..).for_each(|event| self.outbox.event(event));
         if gateway.to_client.is_empty() && gateway.to_server.is_empty() {
             return;
         }

@@ -133,9 +133,29 @@ pub enum ServiceMode {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProxiedApplication {
+    #[serde(default)]
+    pub app: u16,
     pub vips: Vec<VipSpec>,
     pub ports: Vec<PortRange>,
     pub set: u8,
+    #[serde(default)]
+    pub accept: Accept,
+    /// Its edges answer SYNs; where the stack's listeners do not.
+    #[serde(default)]
+    pub cookies_at_edge: bool,
+}
+
+/// Who accepts the TCP connections of a proxied application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accept {
+    /// The stack, by listeners.
+    #[default]
+    Listener,
+    /// The fast path; the control side hears of one when its client has sent something.
+    FirstByte,
+    /// The fast path; the control side hears of each.
+    AtOnce,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -6,8 +6,10 @@ use crate::measure::Stream;
 use crate::path::SentOn;
 use crate::role::fast::FlowRecord;
 use crate::wire::Kind;
-use braid_fastpath::PeriodKey;
+use braid_fastpath::{PeriodKey, Splice};
+use braid_packet::Time;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +47,33 @@ pub enum Event {
         adjacent: bool,
         message: Vec<u8>,
     },
+    /// A connection of a proxied application has something to serve. Told again until it is taken or refused.
+    ServiceRequest(Box<ServiceRequest>),
+    /// A connection that the control side was told of is over, without its stack: it was spliced, or never taken, or is gone.
+    Ended {
+        connection: u64,
+        why: &'static str,
+        /// Of IP packets from and to the client.
+        bytes_in: u64,
+        bytes_out: u64,
+    },
     /// What became of packets on measured sets: about 100 ms after a loss, once a second in quiet times.
     Losses(Box<Losses>),
+}
+
+/// Records are encoded, with nothing in their queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceRequest {
+    pub connection: u64,
+    pub app: u16,
+    /// Node that the client came by.
+    pub edge: u16,
+    pub client: Vec<u8>,
+    /// If it was spliced before.
+    pub server: Option<Vec<u8>>,
+    /// Bytes of the client's packets that wait, and since when.
+    pub held: usize,
+    pub held_at: Option<Time>,
 }
 
 /// Of the packets to one peer, in one lane, since the last time. Paths go by id.
@@ -72,6 +99,20 @@ pub trait Outbox {
 /// Answers of the data thread to questions of the control side.
 pub trait Reply<T>: Send {
     fn reply(self: Box<Self>, answer: T);
+}
+
+/// What becomes of a connection. Of one that is gone nothing does; `Take` and `Splice` are then answered by `Event::Ended`.
+pub enum Order {
+    /// The stack has it.
+    Take,
+    /// It is refused.
+    Reset,
+    /// Nothing is to reach the stack any more. Whether that can be.
+    Hold(Box<dyn Reply<bool>>),
+    /// It gets a server. From where that is talked to; None if it cannot be.
+    OpenServer(SocketAddr, Box<dyn Reply<Option<SocketAddr>>>),
+    /// Both of its sockets are gone, silently.
+    Splice(Box<Splice>),
 }
 
 pub enum Command {
@@ -108,6 +149,8 @@ pub enum Command {
     },
     /// The same to neighbours, all in one turn; what cannot be sent is nobody's concern.
     Tell(Vec<(u16, Vec<u8>)>),
+    /// About a connection of a proxied application; for the shard that has it.
+    Connection(u64, Order),
     /// Counts something the control side refused.
     Count(&'static str),
     Snapshot(Box<dyn Reply<Value>>),

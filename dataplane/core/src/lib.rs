@@ -6,6 +6,7 @@
 //! do not. `handshake`, `cookie` and `gate` make sessions.
 
 pub mod config;
+mod connection;
 pub mod cookie;
 mod deliver;
 pub mod desired;
@@ -46,16 +47,18 @@ mod upkeep;
 pub mod window;
 pub mod wire;
 
-pub use braid_fastpath::PeriodKey;
+pub use braid_fastpath::record::Window as RecordWindow;
+pub use braid_fastpath::{PeriodKey, Splice, TcpRecord};
 pub use braid_nat::FlowInfo;
 pub use config::{NodeConfig, Role};
 pub use desired::Desired;
-pub use event::{Command, Event, Losses, Outbox, Reply};
+pub use event::{Command, Event, Losses, Order, Outbox, Reply, ServiceRequest};
 pub use measure::Stream;
 pub use merge::Merger;
 pub use node::Node;
 pub use path::SentOn;
 pub use role::fast::FlowRecord;
+pub use role::normal::shard_of;
 pub use role::pins::SharedPins;
 pub use shard::Place;
 pub use snapshot::flow as flow_as_json;

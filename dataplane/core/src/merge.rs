@@ -61,7 +61,11 @@ impl Merger {
                     told[0] = Some(event);
                 }
             }
-            Event::Handshake { .. } | Event::Control { .. } | Event::Losses(_) => told[0] = Some(event),
+            Event::Handshake { .. }
+            | Event::Control { .. }
+            | Event::Losses(_)
+            | Event::ServiceRequest(_)
+            | Event::Ended { .. } => told[0] = Some(event),
         }
         told.into_iter().flatten()
     }

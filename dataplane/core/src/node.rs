@@ -300,6 +300,7 @@ where
                     self.net.send_sealed((peer, true), 0, Kind::Control, Over::Widest, &message, sink);
                 }
             }
+            Command::Connection(connection, order) => self.handle_order(connection, order, now, sink),
             Command::Count(reason) => self.net.drops.count(reason),
             Command::Snapshot(reply) => reply.reply(self.snapshot(now)),
             Command::Flows(limit, reply) => self.questions.ask(self.gateway.as_ref(), limit, reply),
@@ -337,7 +338,7 @@ where
         }
         if let Some(gateway) = &mut self.gateway {
             gateway.handle_timeout(now);
-            self.send_made(now, sink);
+            self.receive_again(now, sink);
         }
         self.questions.handle_timeout(self.gateway.as_ref(), now);
         self.net.send_later(sink);

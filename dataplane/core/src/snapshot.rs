@@ -278,6 +278,13 @@ fn fast_path(fast: &FastPath) -> Value {
         "cookies_valid": counters.valid,
         "established": counters.established,
         "held": counters.held,
+        "service_requests": counters.service_requests,
+        "taken": counters.taken,
+        "spliced": counters.spliced,
+        "again": counters.again,
+        "held_now": fast.held_now(),
+        "residual_bytes": fast.owed_bytes(),
+        "residual_resent": counters.owed_resent,
         "syn_retransmitted": counters.syn_retransmitted,
         "replies_suppressed": counters.replies_suppressed,
     })
@@ -307,10 +314,11 @@ pub fn flow(record: &FlowRecord) -> Value {
         "proto": protocol(flow.protocol),
         "client": flow.client.to_string(),
         "vip": flow.vip.to_string(),
-        "snat": flow.snat.to_string(),
-        "target": flow.target.to_string(),
+        "snat": named(flow.snat),
+        "target": named(flow.target),
         "edge": flow.edge,
         "mode": mode,
+        "connection": record.connection,
         "state": flow.state,
         "idle_s": flow.idle / Time::SECOND,
         "packets_in": flow.packets_in,
@@ -321,10 +329,19 @@ pub fn flow(record: &FlowRecord) -> Value {
     })
 }
 
+/// Empty where there is none.
+fn named(address: std::net::SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        String::new()
+    } else {
+        address.to_string()
+    }
+}
+
 /// Client session record #1 and proxy session record #1.
 fn records(session: &SessionInfo) -> Value {
     let (client, proxy) = (&session.client, &session.proxy);
-    let open = session.mode() == "fast";
+    let open = matches!(session.mode(), "fast" | "spliced");
     json!({
         "client": {
             "rcv_isn": client.rcv_isn,
@@ -337,6 +354,7 @@ fn records(session: &SessionInfo) -> Value {
         "proxy": open.then(|| json!({
             "server_isn": proxy.server_isn,
             "shift": proxy.shift,
+            "client_shift": proxy.client_shift,
             "mss": proxy.mss,
             "scale": proxy.scale,
             "timestamps": proxy.timestamps,

@@ -70,8 +70,22 @@ impl<O: Outbox> Node<O> {
 
     fn number(&self, ip: &Ip, packet: &[u8]) -> u32 {
         match self.config.role {
-            Role::Gateway => u32::from(local_port(ip, packet)),
+            Role::Gateway => self.number_at_gateway(ip, packet),
             Role::Edge | Role::Intermediate | Role::Dns | Role::Content => flow_hash(ip, packet),
+        }
+    }
+
+    /// By the SNAT port. What the stack sends to a client goes where that one's packets arrive.
+    fn number_at_gateway(&self, ip: &Ip, packet: &[u8]) -> u32 {
+        let Some(gateway) = self.gateway.as_ref().filter(|gateway| !gateway.proxied.is_empty()) else {
+            return u32::from(local_port(ip, packet));
+        };
+        if gateway.proxied.owner(&ip.source).is_some() {
+            return flow_hash(ip, packet);
+        }
+        match ip.ports() {
+            Some((source, _)) if gateway.is_from_stack_to_server(ip) => u32::from(source),
+            _ => u32::from(local_port(ip, packet)),
         }
     }
 

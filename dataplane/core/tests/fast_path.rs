@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+mod tcp;
+
 use braid_core::{Command, Desired, PeriodKey};
-use braid_packet::{finish_checksum, tcp_checksum_is_good, Ip, Segment, Tcp, Time, Transport};
+use braid_packet::{Tcp, Time};
 use braid_testbed::*;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tcp::*;
 
 const SERVER: &str = "10.93.0.10:80";
 const CLIENT_ISN: u32 = 0xffff_fffe;
@@ -69,36 +72,6 @@ fn client() -> SocketAddr {
 
 fn vip() -> SocketAddr {
     SocketAddr::new(VIP.parse().unwrap(), 80)
-}
-
-fn segment(from: SocketAddr, to: SocketAddr, flags: u8, numbers: (u32, u32), body: &[u8]) -> Vec<u8> {
-    let options: &[u8] = if flags & Tcp::SYN != 0 { &[2, 4, 5, 0x50, 1, 3, 3, 7] } else { &[] };
-    let (sequence, acknowledgement) = numbers;
-    let mut out = Vec::new();
-    Segment { from, to, sequence, acknowledgement, flags, window: 500, options }.write(&mut out).unwrap();
-    out.extend_from_slice(body);
-    let length = (out.len() as u16).to_be_bytes();
-    out[2..4].copy_from_slice(&length);
-    out[10..12].fill(0);
-    let sum = !braid_packet::checksum::sum(&out[..20], 0);
-    out[10..12].copy_from_slice(&sum.to_be_bytes());
-    let pseudo = braid_packet::checksum::pseudo_header(&out[12..16], &out[16..20], 6, out.len() - 20);
-    out[36..38].copy_from_slice(&pseudo.to_be_bytes());
-    assert!(finish_checksum(&mut out));
-    out
-}
-
-fn read(packet: &[u8]) -> (SocketAddr, SocketAddr, Tcp) {
-    let ip = Ip::parse(packet).unwrap();
-    let Transport::Tcp(tcp) = ip.transport else { panic!("{ip:?}") };
-    assert!(tcp_checksum_is_good(packet, &ip));
-    (SocketAddr::new(ip.source, tcp.source), SocketAddr::new(ip.destination, tcp.destination), tcp)
-}
-
-#[track_caller]
-fn only(packets: Vec<Vec<u8>>) -> Vec<u8> {
-    assert_eq!(packets.len(), 1, "{packets:?}");
-    packets.into_iter().next().unwrap()
 }
 
 /// Up to the client's request, which comes before the server has answered. The cookie, our SYN's source.

@@ -2,16 +2,17 @@
 
 use crate::cookie::Ends;
 use crate::fast_path::{options, parse};
-use crate::hold::MOST_SEGMENTS;
+use crate::hold::{Held, MOST_SEGMENTS};
 use crate::options::find_timestamps;
 use crate::recent::Mark;
-use crate::records::{Session, State};
+use crate::records::{mark, Session, State};
+use crate::service::asks_again;
 use crate::stranger::ends;
-use crate::translate::to_server;
-use crate::verdict::Verdict;
+use crate::translate::{to_server, Terms};
+use crate::verdict::{Side, Verdict};
 use crate::window::{admit, at_most, Span};
 use crate::{FastPath, Reason};
-use braid_packet::{tcp_checksum_is_good, FlowId, Ip, Segment, Tcp, Time};
+use braid_packet::{tcp_checksum_is_good, FlowId, Ip, Segment, Tcp, Time, VnetHdr};
 
 impl FastPath {
     /// A client's packet, still in the client's addresses. On `Pass` the NAT carries it on to the server.
@@ -21,7 +22,10 @@ impl FastPath {
             Err(reason) => return self.reject(reason),
         };
         let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
-        let decides = tcp.has(Tcp::SYN | Tcp::RST) || session.proxy.state != State::Open;
+        if session.is_with_stack() {
+            return self.receive_for_stack(flow, packet, &ip, &tcp, partial, now);
+        }
+        let decides = tcp.has(Tcp::SYN | Tcp::RST) || !session.is_open();
         if decides && !partial && !tcp_checksum_is_good(packet, &ip) {
             return self.reject(Reason::Checksum);
         }
@@ -37,19 +41,45 @@ impl FastPath {
             };
         }
         let span = Span {
-            sequence: tcp.sequence,
+            sequence: tcp.sequence.wrapping_add(session.proxy.client_shift),
             length: tcp.payload as u32 + u32::from(tcp.has(Tcp::FIN)),
             acknowledgement: tcp.has(Tcp::ACK).then(|| tcp.acknowledgement.wrapping_add(session.proxy.shift)),
             window: session.client.scaled(tcp.window),
             reset: tcp.has(Tcp::RST),
         };
-        if let Err(reason) = admit(&mut session.client.sender, &mut session.proxy.sender, &span) {
-            let session = *session;
-            self.counters.refuse(reason);
-            return self.misfit(&session, packet, &ip, &tcp, partial, reason);
-        }
+        let mut terms = Terms::for_server(session, &tcp);
+        let session = if session.proxy.has(mark::OWES) {
+            match self.receive_owing_from_client(flow, packet, &ip, &tcp, &span, partial, now) {
+                Ok(changed) => terms = changed,
+                Err(verdict) => return verdict,
+            }
+            let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
+            session
+        } else {
+            let mut span = span;
+            let own = &session.client.sender;
+            if session.proxy.has(mark::AGAIN) && asks_again(session, &span, &tcp) && at_most(span.sequence, own.limit) {
+                // The server gets nothing of it but what it acknowledges.
+                (span.sequence, span.length) = (own.end, 0);
+            }
+            if let Err(reason) = admit(&mut session.client.sender, &mut session.proxy.sender, &span) {
+                let session = *session;
+                self.counters.refuse(reason);
+                return self.misfit(&session, packet, &ip, &tcp, partial, reason);
+            }
+            session
+        };
         note(session, packet, &ip, &tcp);
-        match to_server(session, packet, &ip, &tcp, partial) {
+        let session = if session.proxy.state == State::Spliced {
+            if let Some(verdict) = self.follow_spliced(flow, packet, &ip, &tcp, &span, partial, now) {
+                return verdict;
+            }
+            let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
+            session
+        } else {
+            session
+        };
+        match to_server(session, packet, &ip, &tcp, partial, &terms) {
             Ok(()) => Verdict::Pass,
             Err(reason) => self.reject(reason),
         }
@@ -57,7 +87,7 @@ impl FastPath {
 
     /// A packet that was refused, and counted.
     #[cold]
-    fn misfit(
+    pub(crate) fn misfit(
         &mut self,
         session: &Session,
         packet: &[u8],
@@ -100,15 +130,21 @@ impl FastPath {
             return self.reject(Reason::Acknowledgement);
         }
         note(session, packet, ip, tcp);
+        let waits = session.proxy.state == State::Waiting;
         if length == 0 || self.hold.has(flow, tcp.sequence, ip.total_len) {
             return Verdict::Taken;
         }
         let whole = packet.get(..ip.total_len).unwrap_or(packet);
-        if session.proxy.held >= MOST_SEGMENTS || !self.hold.keep(flow, tcp.sequence, whole, partial) {
+        let held =
+            Held::new(Side::Client, tcp.sequence, VnetHdr { needs_csum: partial, ..VnetHdr::default() }, whole, now);
+        if session.proxy.held >= MOST_SEGMENTS || !self.hold.keep(flow, held) {
             return self.reject(Reason::HoldFull);
         }
         session.proxy.held += 1;
         self.counters.held += 1;
+        if waits {
+            self.ask(flow, now);
+        }
         Verdict::Taken
     }
 
@@ -119,7 +155,10 @@ impl FastPath {
         let first = session.client.rcv_isn.wrapping_add(1);
         // Never more than the server has: what it lacks the client must be able to send again.
         let (sent, acknowledged) = match session.is_open() {
-            true => (session.proxy.sender.end.wrapping_sub(session.proxy.shift), session.proxy.sender.acknowledged),
+            true => (
+                session.proxy.sender.end.wrapping_sub(session.proxy.shift),
+                session.proxy.sender.acknowledged.wrapping_sub(session.proxy.client_shift),
+            ),
             false => (session.client.snd_isn.wrapping_add(1), first),
         };
         let written = self.write_answer(&Segment {
@@ -147,8 +186,13 @@ impl FastPath {
 
     /// Drops the records of a connection and what is held of it.
     pub(crate) fn forget(&mut self, flow: FlowId) {
-        if self.table.get(flow).is_some_and(|session| session.proxy.held > 0) {
-            self.hold.take(flow);
+        if let Some(session) = self.table.get(flow) {
+            if session.proxy.held > 0 {
+                self.hold.take(flow);
+            }
+            if session.proxy.has(mark::OWES) {
+                self.owed.forget(flow);
+            }
         }
         self.table.remove(flow);
     }
@@ -160,9 +204,9 @@ impl FastPath {
 }
 
 /// What acknowledgements of our own, and timestamps that the server does not have, are made from.
-fn note(session: &mut Session, packet: &[u8], ip: &Ip, tcp: &Tcp) {
+pub(crate) fn note(session: &mut Session, packet: &[u8], ip: &Ip, tcp: &Tcp) {
     session.client.window = tcp.window;
-    if session.client.timestamps && !session.proxy.timestamps {
+    if session.client.timestamps && (!session.proxy.timestamps || session.proxy.state != State::Open) {
         if let Some((value, _)) = find_timestamps(options(packet, ip, tcp)) {
             if at_most(session.client.ts_recent, value) {
                 session.client.ts_recent = value;

@@ -1,8 +1,11 @@
 use crate::cookie::{Keys, PeriodKey};
 use crate::grow::Grown;
 use crate::hold::Hold;
-use crate::opening::Opening;
+use crate::opening::Timers;
+use crate::owed::Owed;
 use crate::recent::Recent;
+use crate::records::mark;
+use crate::service::Request;
 use crate::table::Table;
 use crate::verdict::{Output, SessionInfo};
 use crate::{Counters, Reason};
@@ -14,12 +17,19 @@ pub struct FastPath {
     pub(crate) keys: Keys,
     pub(crate) table: Table,
     pub(crate) hold: Hold,
-    pub(crate) opening: Opening,
+    pub(crate) timers: Timers,
+    pub(crate) owed: Owed,
     pub(crate) grown: Grown,
     pub(crate) recent: Recent,
     pub(crate) counters: Counters,
     pub(crate) answer: Vec<u8>,
     pub(crate) outputs: Vec<Output>,
+    pub(crate) requests: Vec<Request>,
+    /// Connections whose hold is over without an answer.
+    pub(crate) released: Vec<FlowId>,
+    /// Spliced connections that an end or reset went through; those of a stack that are over.
+    pub(crate) ending: Vec<FlowId>,
+    pub(crate) over: Vec<FlowId>,
     /// The smallest segment size that servers of an application have asked for, so that clients are told it.
     pub(crate) server_mss: BTreeMap<u16, u16>,
     /// Inner MTU.
@@ -34,12 +44,17 @@ impl FastPath {
             keys: Keys::default(),
             table: Table::default(),
             hold: Hold::default(),
-            opening: Opening::default(),
+            timers: Timers::default(),
+            owed: Owed::default(),
             grown: Grown::default(),
             recent: Recent::default(),
             counters: Counters::default(),
             answer: Vec::new(),
             outputs: Vec::new(),
+            requests: Vec::new(),
+            released: Vec::new(),
+            ending: Vec::new(),
+            over: Vec::new(),
             server_mss: BTreeMap::new(),
             mtu,
             resets: RateLimit::new(10_000, 2000),
@@ -93,9 +108,20 @@ impl FastPath {
         self.table.get(flow).map(SessionInfo::from)
     }
 
-    /// Looks at `budget` connections and forgets those whose flow has ended.
-    pub fn sweep(&mut self, budget: usize, is_live: impl Fn(FlowId) -> bool) {
-        self.table.sweep(budget, is_live);
+    /// Looks at `budget` connections and forgets those whose flow has ended. Returns those of them that were spliced and whose
+    /// end nobody has heard of.
+    pub fn sweep(&mut self, budget: usize, is_live: impl Fn(FlowId) -> bool) -> Vec<FlowId> {
+        let mut untold = Vec::new();
+        for session in self.table.sweep(budget, is_live) {
+            if session.proxy.has(mark::SERVED) && !session.proxy.has(mark::TOLD) {
+                untold.push(session.flow);
+            }
+            if session.proxy.held > 0 {
+                self.hold.take(session.flow);
+            }
+            self.owed.forget(session.flow);
+        }
+        untold
     }
 
     /// A flow for a client whose cookie was good could not be had: the client gets a reset for this packet, in `answer`.

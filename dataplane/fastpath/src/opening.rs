@@ -1,4 +1,4 @@
-//! Connections whose servers have not answered yet: when to ask again, when to give up.
+//! Connections that wait for somebody: when to ask a server or the control side again, when to give up.
 
 use crate::cookie::Ends;
 use crate::records::State;
@@ -8,65 +8,91 @@ use braid_packet::{FlowId, Segment, Tcp, Time};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Servers are near their gateway; the pause doubles with each SYN (RFC 6298 5.5).
+/// Servers are near their gateway; the pause doubles with each SYN (RFC 6298 5.5), and with each service request.
 const FIRST_PAUSE: u64 = Time::SECOND / 2;
 /// SYNs until a server counts as silent, 7.5 s after the first.
 const MOST_SYNS: u8 = 4;
-const MOST_OPENING: usize = 1 << 17;
+/// Service requests until the control side counts as silent, 3.5 s after the first.
+const MOST_REQUESTS: u8 = 3;
+const MOST_WAITING: usize = 1 << 17;
 
+/// After so many tries.
+pub(crate) fn pause(tries: u8) -> u64 {
+    FIRST_PAUSE << tries.saturating_sub(1).min(MOST_SYNS)
+}
+
+/// When which connection has waited long enough, in the turn that it was in then.
 #[derive(Debug, Default)]
-pub(crate) struct Opening(BinaryHeap<Reverse<(Time, u32, u32)>>);
+pub(crate) struct Timers(BinaryHeap<Reverse<(Time, u32, u32, u16)>>);
 
-impl Opening {
-    /// `tries` SYNs were sent. False if too many wait.
-    pub(crate) fn add(&mut self, flow: FlowId, tries: u8, now: Time) -> bool {
-        if self.0.len() >= MOST_OPENING {
+impl Timers {
+    /// False if too many wait.
+    pub(crate) fn add(&mut self, flow: FlowId, turn: u16, pause: u64, now: Time) -> bool {
+        if self.0.len() >= MOST_WAITING {
             return false;
         }
-        let due = now.after(FIRST_PAUSE << (tries - 1).min(MOST_SYNS));
-        self.0.push(Reverse((due, flow.index, flow.serial)));
+        self.0.push(Reverse((now.after(pause), flow.index, flow.serial, turn)));
         true
     }
 
-    fn take_due(&mut self, now: Time) -> Option<FlowId> {
-        let &Reverse((due, index, serial)) = self.0.peek()?;
+    fn take_due(&mut self, now: Time) -> Option<(FlowId, u16)> {
+        let &Reverse((due, index, serial, turn)) = self.0.peek()?;
         if due > now {
             return None;
         }
         self.0.pop();
-        Some(FlowId { index, serial })
+        Some((FlowId { index, serial }, turn))
     }
 }
 
 impl FastPath {
-    /// Asks silent servers again, and gives up those that were asked often enough. `ends` knows the flows that live.
-    /// Returns the flows that are to end after the outputs have gone out; look at `take_outputs`.
+    /// Asks silent servers and the control side again, and gives up those that were asked often enough; sends again what is
+    /// owed. `ends` knows the flows that live. Returns the flows that are to end after the outputs have gone out; look at
+    /// `take_outputs`, `take_requests` and `take_released`.
     pub fn handle_timeout(&mut self, now: Time, ends: impl Fn(FlowId) -> Option<Ends>) -> Vec<FlowId> {
         let mut ended = Vec::new();
-        while let Some(flow) = self.opening.take_due(now) {
-            let Some(session) = self.table.get_mut(flow) else { continue };
-            let State::Opening(tries) = session.proxy.state else { continue };
+        while let Some((flow, turn)) = self.timers.take_due(now) {
+            let Some(session) = self.table.get_mut(flow).filter(|session| session.proxy.turn == turn) else { continue };
+            let state = session.proxy.state;
+            if !matches!(state, State::Opening(_) | State::Asking(_) | State::Held) {
+                continue;
+            }
             let Some(ends) = ends(flow) else {
                 self.forget(flow);
                 continue;
             };
-            if tries < MOST_SYNS {
-                session.proxy.state = State::Opening(tries + 1);
-                let session = *session;
-                self.counters.syn_retransmitted += 1;
-                self.opening.add(flow, tries + 1, now);
-                self.ask_server(&ends, &session);
-            } else {
-                self.give_up(flow, &ends, Reason::ServerSilent, now);
-                ended.push(flow);
+            match state {
+                State::Opening(tries) if tries < MOST_SYNS => {
+                    session.proxy.state = State::Opening(tries + 1);
+                    let session = *session;
+                    self.counters.syn_retransmitted += 1;
+                    self.timers.add(flow, turn, pause(tries + 1), now);
+                    self.ask_server(&ends, &session);
+                }
+                State::Asking(tries) if tries < MOST_REQUESTS => {
+                    session.proxy.state = State::Asking(tries + 1);
+                    self.timers.add(flow, turn, pause(tries + 1), now);
+                    self.request(flow);
+                }
+                State::Held => self.release_hold(flow),
+                State::Asking(_) => {
+                    self.dismiss(flow, &ends, Reason::NormalSilent, now);
+                    ended.push(flow);
+                }
+                _ => {
+                    self.give_up(flow, &ends, Reason::ServerSilent, now);
+                    ended.push(flow);
+                }
             }
         }
+        self.send_owed(now, ends, &mut ended);
         ended
     }
 
-    /// When `handle_timeout` is due; None while no server is waited for.
+    /// When `handle_timeout` is due; None while nobody is waited for.
     pub fn next_timeout(&self) -> Option<Time> {
-        self.opening.0.peek().map(|Reverse((due, _, _))| *due)
+        let waited = self.timers.0.peek().map(|Reverse((due, ..))| *due);
+        waited.into_iter().chain(self.owed.next_timeout()).min()
     }
 
     /// The client gets a reset, and all is forgotten.

@@ -35,10 +35,24 @@ pub enum Reason {
     ClientReset,
     /// From the server before it agreed to the connection.
     ServerStray,
+    /// The control side never took the connection: the client got a reset.
+    NormalSilent,
+    /// It refused the connection: the client got a reset.
+    NormalRefused,
+    /// A reset of the stack for a connection that it does not have.
+    NormalGuarded,
+    /// Of the stack, and of no connection.
+    NormalNoFlow,
+    /// Packets were held for a splice that never came: the stack got them.
+    NormalHoldExpired,
+    /// What was owed after a splice was never acknowledged: both sides got a reset.
+    NormalOwed,
+    /// A splice of a connection that is not held.
+    NormalNotHeld,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 24] = [
         Reason::NoKey,
         Reason::CookieForged,
         Reason::CookieEarly,
@@ -56,6 +70,13 @@ impl Reason {
         Reason::ServerSilent,
         Reason::ClientReset,
         Reason::ServerStray,
+        Reason::NormalSilent,
+        Reason::NormalRefused,
+        Reason::NormalGuarded,
+        Reason::NormalNoFlow,
+        Reason::NormalHoldExpired,
+        Reason::NormalOwed,
+        Reason::NormalNotHeld,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -77,6 +98,13 @@ impl Reason {
             Reason::ServerSilent => "fast_server_silent",
             Reason::ClientReset => "fast_client_reset",
             Reason::ServerStray => "fast_server_stray",
+            Reason::NormalSilent => "normal_silent",
+            Reason::NormalRefused => "normal_refused",
+            Reason::NormalGuarded => "normal_guarded",
+            Reason::NormalNoFlow => "normal_no_flow",
+            Reason::NormalHoldExpired => "normal_hold_expired",
+            Reason::NormalOwed => "normal_residual_silent",
+            Reason::NormalNotHeld => "normal_splice_refused",
         }
     }
 }
@@ -92,6 +120,14 @@ pub struct Counters {
     pub established: u64,
     /// Segments kept until the server answered.
     pub held: u64,
+    /// Service requests: connections that the control side was told of, and those of them that had been spliced before.
+    pub service_requests: u64,
+    pub again: u64,
+    /// Connections that a stack took, and that were spliced.
+    pub taken: u64,
+    pub spliced: u64,
+    /// Segments sent again of what was owed.
+    pub owed_resent: u64,
     /// SYNs to servers sent again.
     pub syn_retransmitted: u64,
     /// Resets and acknowledgements not sent because of their rate limit.

@@ -46,6 +46,35 @@ pub enum State {
     /// Our SYN was sent so many times.
     Opening(u8),
     Open,
+    /// Of a proxied application: nothing has come that would have to be served.
+    Waiting,
+    /// The control side was told so many times that there is something to serve.
+    Asking(u8),
+    /// A TCP stack has it.
+    Normal,
+    /// The stack is to give it back: what comes for it is kept.
+    Held,
+    /// As `Open`, after the stack had both sides: the client's numbers are shifted too.
+    Spliced,
+}
+
+/// What is to be remembered of a connection: bits of `ProxySession::marks`.
+pub mod mark {
+    /// What a client sends behind the last byte of all before is a service request.
+    pub const AGAIN: u8 = 1;
+    /// It was spliced: the numbers of both sides are known.
+    pub const SERVED: u8 = 2;
+    /// A FIN or RST of the client, of the stack towards it, and on the server's side.
+    pub const CLIENT_END: u8 = 4;
+    pub const STACK_END: u8 = 8;
+    pub const SERVER_END: u8 = 16;
+    pub const ENDS: u8 = CLIENT_END | STACK_END | SERVER_END;
+    /// Bytes that were acknowledged to the other side are still owed to this one.
+    pub const OWES_CLIENT: u8 = 32;
+    pub const OWES_SERVER: u8 = 64;
+    pub const OWES: u8 = OWES_CLIENT | OWES_SERVER;
+    /// Its end was told.
+    pub const TOLD: u8 = 128;
 }
 
 /// Proxy session record #1: the server's side, and what lies between the two.
@@ -57,9 +86,21 @@ pub struct ProxySession {
     pub shift: u32,
     /// The client's idea of a server's timestamp less that timestamp; without timestamps of the server where our own begin.
     pub ts_shift: u32,
+    /// The same for what the client sends: the server's idea less the client's number, or timestamp. Zero unless spliced.
+    pub client_shift: u32,
+    pub client_ts_shift: u32,
+    /// Behind the last byte of the answer that a spliced connection carries, of the server's.
+    pub until: u32,
+    /// The server's last timestamp, where a stack has or had the connection.
+    pub ts_recent: u32,
     pub sender: Sender,
     pub mss: u16,
     pub scale: Option<u8>,
+    /// Window scale that the server was told; zero without.
+    pub told: u8,
+    pub marks: u8,
+    /// Tells timers of earlier states.
+    pub turn: u16,
     /// What both sides have.
     pub timestamps: bool,
     pub sack: bool,
@@ -76,6 +117,35 @@ pub struct Session {
     pub proxy: ProxySession,
 }
 
+impl ProxySession {
+    /// Of a connection without a server.
+    pub(crate) fn new(state: State) -> ProxySession {
+        ProxySession {
+            server_isn: 0,
+            shift: 0,
+            ts_shift: 0,
+            client_shift: 0,
+            client_ts_shift: 0,
+            until: 0,
+            ts_recent: 0,
+            sender: Sender::default(),
+            mss: 0,
+            scale: None,
+            told: 0,
+            marks: 0,
+            turn: 0,
+            timestamps: false,
+            sack: false,
+            held: 0,
+            state,
+        }
+    }
+
+    pub(crate) fn has(&self, marks: u8) -> bool {
+        self.marks & marks != 0
+    }
+}
+
 impl ClientSession {
     /// In bytes, for a header of the client.
     pub(crate) fn scaled(&self, window: u16) -> u32 {
@@ -89,15 +159,24 @@ impl ClientSession {
 
 impl Session {
     pub fn is_open(&self) -> bool {
-        self.proxy.state == State::Open
+        matches!(self.proxy.state, State::Open | State::Spliced)
     }
 
-    /// What the server is told of the client's window: the scale is the client's own, if the server has scales at all.
-    pub(crate) fn window_for_server(&self, window: u16) -> u16 {
-        match (self.client.scale, self.proxy.scale) {
-            (Some(_), None) => u16::try_from(self.client.scaled(window)).unwrap_or(u16::MAX),
-            _ => window,
+    /// Everything is translated by the core itself or not at all: the client's packets are looked at as they are.
+    pub(crate) fn is_with_stack(&self) -> bool {
+        match self.proxy.state {
+            State::Normal | State::Held => true,
+            State::Asking(_) => self.proxy.has(mark::SERVED),
+            _ => false,
         }
+    }
+
+    /// What the server is told of the client's window: the scale is what it was told, if it has scales at all.
+    pub(crate) fn window_for_server(&self, window: u16) -> u16 {
+        if self.client.scale.unwrap_or(0) == self.proxy.told {
+            return window;
+        }
+        u16::try_from(self.client.scaled(window) >> self.proxy.told).unwrap_or(u16::MAX)
     }
 
     /// In bytes, for a header of the server that is no SYN.

@@ -2,9 +2,10 @@
 
 use crate::cookie::Ends;
 use crate::fast_path::{options, parse};
+use crate::normal::note_server;
 use crate::options::{timestamps_option, Offer};
-use crate::records::{clock, Session, State, OUR_WINDOW};
-use crate::translate::{to_client, to_server};
+use crate::records::{clock, mark, Session, State, OUR_WINDOW};
+use crate::translate::{to_client, to_server, Terms};
 use crate::verdict::{Output, Side, Verdict};
 use crate::window::{admit, later, Sender, Span};
 use crate::{FastPath, Reason};
@@ -48,10 +49,27 @@ impl FastPath {
             window: session.server_scaled(tcp.window),
             reset: tcp.has(Tcp::RST),
         };
-        if let Err(reason) = admit(&mut session.proxy.sender, &mut session.client.sender, &span) {
+        let mut terms = Terms::for_client(session, &tcp);
+        let session = if session.proxy.has(mark::OWES) {
+            match self.receive_owing_from_server(flow, &ip, &tcp, &span, now) {
+                Ok(changed) => terms = changed,
+                Err(verdict) => return verdict,
+            }
+            let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
+            session
+        } else if let Err(reason) = admit(&mut session.proxy.sender, &mut session.client.sender, &span) {
             return self.reject(reason);
+        } else {
+            session
+        };
+        if session.proxy.state == State::Spliced {
+            note_server(session, packet, &ip, &tcp);
+            if tcp.has(Tcp::FIN | Tcp::RST) {
+                session.proxy.marks |= mark::SERVER_END;
+                self.ending.push(flow);
+            }
         }
-        if let Err(reason) = to_client(session, packet, &ip, &tcp, vnet.needs_csum) {
+        if let Err(reason) = to_client(session, packet, &ip, &tcp, vnet.needs_csum, &terms) {
             return self.reject(reason);
         }
         if !session.client.timestamps || session.proxy.timestamps || tcp.has(Tcp::RST) {
@@ -128,16 +146,15 @@ impl FastPath {
     /// What was held goes out, in the order in which it came.
     fn release(&mut self, flow: FlowId) {
         for mut held in self.hold.take(flow) {
+            let partial = held.vnet.needs_csum;
             let Ok((ip, tcp)) = parse(&held.packet) else { continue };
             let Some(session) = self.table.get_mut(flow) else { return };
             session.proxy.held = 0;
             let end = tcp.sequence.wrapping_add(tcp.payload as u32 + u32::from(tcp.has(Tcp::FIN)));
             session.client.sender.end = later(session.client.sender.end, end);
-            match to_server(session, &mut held.packet, &ip, &tcp, held.partial) {
-                Ok(()) => {
-                    let (packet, partial) = (held.packet, held.partial);
-                    self.outputs.push(Output { flow, to: Side::Server, packet, partial });
-                }
+            let terms = Terms::for_server(session, &tcp);
+            match to_server(session, &mut held.packet, &ip, &tcp, partial, &terms) {
+                Ok(()) => self.outputs.push(Output { flow, to: Side::Server, packet: held.packet, partial }),
                 Err(reason) => self.counters.refuse(reason),
             }
         }
@@ -152,6 +169,7 @@ fn establish(session: &mut Session, tcp: &Tcp, offer: &Offer, now: Time) {
     proxy.shift = tcp.sequence.wrapping_sub(client.snd_isn);
     proxy.mss = offer.mss.unwrap_or(LEAST_MSS).max(LEAST_MSS);
     proxy.scale = client.scale.and(offer.scale).map(|scale| scale.min(crate::cookie::MOST_SCALE));
+    proxy.told = proxy.scale.and(client.scale).unwrap_or(0);
     proxy.sack = client.sack && offer.sack;
     proxy.timestamps = client.timestamps && offer.timestamps.is_some();
     proxy.ts_shift = match offer.timestamps.filter(|_| proxy.timestamps) {
@@ -172,6 +190,6 @@ fn establish(session: &mut Session, tcp: &Tcp, offer: &Offer, now: Time) {
 }
 
 /// Of a packet to the client.
-fn ends(ip: &Ip, tcp: &Tcp) -> Ends {
+pub(crate) fn ends(ip: &Ip, tcp: &Tcp) -> Ends {
     Ends { client: SocketAddr::new(ip.destination, tcp.destination), vip: SocketAddr::new(ip.source, tcp.source) }
 }

@@ -2,6 +2,7 @@
 
 use crate::cookie::{Carried, Checked, Ends};
 use crate::fast_path::{options, parse};
+use crate::opening::pause;
 use crate::options::{find_timestamps, Offer, TIMESTAMPS_ROOM};
 use crate::recent::Mark;
 use crate::records::{clock, ClientSession, ProxySession, Session, State, OUR_SCALE, OUR_WINDOW};
@@ -112,21 +113,9 @@ impl FastPath {
     /// it carries is held. Look at `take_outputs`. False if too many wait for servers: then turn the client away.
     pub fn open(&mut self, flow: FlowId, admitted: Admitted, packet: &[u8], partial: bool, now: Time) -> bool {
         let Ok((ip, tcp)) = parse(packet) else { return false };
-        let proxy = ProxySession {
-            server_isn: 0,
-            shift: 0,
-            ts_shift: 0,
-            sender: Sender::default(),
-            mss: 0,
-            scale: None,
-            timestamps: false,
-            sack: false,
-            held: 0,
-            state: State::Opening(1),
-        };
-        let session = Session { flow, client: admitted.0, proxy };
+        let session = Session { flow, client: admitted.0, proxy: ProxySession::new(State::Opening(1)) };
         self.table.insert(session);
-        if !self.opening.add(flow, 1, now) {
+        if !self.timers.add(flow, 0, pause(1), now) {
             self.counters.refuse(Reason::OpeningFull);
             self.table.remove(flow);
             return false;

@@ -64,15 +64,17 @@ impl Table {
         }
     }
 
-    /// Looks at `budget` sessions and drops those whose flow has ended.
-    pub(crate) fn sweep(&mut self, budget: usize, is_live: impl Fn(FlowId) -> bool) {
+    /// Looks at `budget` sessions and drops those whose flow has ended, which are returned.
+    pub(crate) fn sweep(&mut self, budget: usize, is_live: impl Fn(FlowId) -> bool) -> Vec<Session> {
+        let mut dropped = Vec::new();
         let slots = self.sessions.slots();
         for _ in 0..budget.min(slots as usize) {
             self.hand = if self.hand + 1 < slots { self.hand + 1 } else { 0 };
-            if let Some(flow) = self.sessions.get(self.hand).map(|session| session.flow).filter(|&flow| !is_live(flow))
-            {
-                self.remove(flow);
+            if let Some(&session) = self.sessions.get(self.hand).filter(|session| !is_live(session.flow)) {
+                self.remove(session.flow);
+                dropped.push(session);
             }
         }
+        dropped
     }
 }

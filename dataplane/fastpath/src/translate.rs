@@ -20,41 +20,82 @@ struct Rules {
     sack: Option<u32>,
 }
 
+/// What a segment says to the other side of what that one sends, in that one's terms.
+pub(crate) struct Terms {
+    pub(crate) acknowledgement: u32,
+    pub(crate) window: u16,
+    /// Whether its blocks mean anything there.
+    pub(crate) sack: bool,
+}
+
+impl Terms {
+    /// Of a client's segment.
+    pub(crate) fn for_server(session: &Session, tcp: &Tcp) -> Terms {
+        let shift = if tcp.has(Tcp::ACK) { session.proxy.shift } else { 0 };
+        Terms {
+            acknowledgement: tcp.acknowledgement.wrapping_add(shift),
+            window: session.window_for_server(tcp.window),
+            sack: session.proxy.sack,
+        }
+    }
+
+    /// Of a server's segment.
+    pub(crate) fn for_client(session: &Session, tcp: &Tcp) -> Terms {
+        let shift = if tcp.has(Tcp::ACK) { session.proxy.client_shift } else { 0 };
+        Terms {
+            acknowledgement: tcp.acknowledgement.wrapping_sub(shift),
+            window: session.window_for_client(tcp.window),
+            sack: session.proxy.sack,
+        }
+    }
+}
+
 /// A client's segment for the server.
-pub(crate) fn to_server(session: &Session, packet: &mut [u8], ip: &Ip, tcp: &Tcp, partial: bool) -> Result<(), Reason> {
+pub(crate) fn to_server(
+    session: &Session,
+    packet: &mut [u8],
+    ip: &Ip,
+    tcp: &Tcp,
+    partial: bool,
+    terms: &Terms,
+) -> Result<(), Reason> {
     let proxy = &session.proxy;
     let rules = Rules {
-        timestamps: proxy.timestamps.then_some((0, proxy.ts_shift.wrapping_neg())),
-        sack: proxy.sack.then_some(proxy.shift),
+        timestamps: proxy.timestamps.then_some((proxy.client_ts_shift, proxy.ts_shift.wrapping_neg())),
+        sack: terms.sack.then_some(proxy.shift),
     };
-    let acknowledgement = match tcp.has(Tcp::ACK) {
-        true => tcp.acknowledgement.wrapping_add(proxy.shift),
-        false => tcp.acknowledgement,
-    };
-    let window = session.window_for_server(tcp.window);
-    rewrite(packet, ip, tcp, partial, tcp.sequence, acknowledgement, window, &rules)
+    let sequence = tcp.sequence.wrapping_add(proxy.client_shift);
+    rewrite(packet, ip, tcp, partial, sequence, terms, &rules)
 }
 
 /// A server's segment for the client. Where only the client has timestamps they are still missing.
-pub(crate) fn to_client(session: &Session, packet: &mut [u8], ip: &Ip, tcp: &Tcp, partial: bool) -> Result<(), Reason> {
+pub(crate) fn to_client(
+    session: &Session,
+    packet: &mut [u8],
+    ip: &Ip,
+    tcp: &Tcp,
+    partial: bool,
+    terms: &Terms,
+) -> Result<(), Reason> {
     let proxy = &session.proxy;
-    let rules = Rules { timestamps: proxy.timestamps.then_some((proxy.ts_shift, 0)), sack: proxy.sack.then_some(0) };
+    let rules = Rules {
+        timestamps: proxy.timestamps.then_some((proxy.ts_shift, proxy.client_ts_shift.wrapping_neg())),
+        sack: terms.sack.then_some(proxy.client_shift.wrapping_neg()),
+    };
     let sequence = tcp.sequence.wrapping_sub(proxy.shift);
-    let window = session.window_for_client(tcp.window);
-    rewrite(packet, ip, tcp, partial, sequence, tcp.acknowledgement, window, &rules)
+    rewrite(packet, ip, tcp, partial, sequence, terms, &rules)
 }
 
-#[allow(clippy::too_many_arguments)]
 fn rewrite(
     packet: &mut [u8],
     ip: &Ip,
     tcp: &Tcp,
     partial: bool,
     sequence: u32,
-    acknowledgement: u32,
-    window: u16,
+    terms: &Terms,
     rules: &Rules,
 ) -> Result<(), Reason> {
+    let &Terms { acknowledgement, window, .. } = terms;
     let header = packet.get_mut(ip.header_len..ip.header_len + tcp.header_len).ok_or(Reason::Options)?;
     let (fixed, options) = header.split_at_mut(OPTIONS);
     let mut old = [0; braid_packet::MOST_OPTIONS];

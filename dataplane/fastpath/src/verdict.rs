@@ -1,4 +1,4 @@
-use crate::records::{ClientSession, ProxySession, Session};
+use crate::records::{ClientSession, ProxySession, Session, State};
 use crate::Reason;
 use braid_packet::FlowId;
 
@@ -23,6 +23,8 @@ pub enum Verdict {
     Pass,
     /// Translated; `FastPath::take_grown` goes on instead.
     Grown,
+    /// Unchanged, for the TCP stack that has the connection.
+    Stack,
     /// Noted or held. Look at `FastPath::take_outputs`.
     Taken,
     /// `FastPath::answer` goes back to the sender.
@@ -60,12 +62,20 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    /// `cookie`: the client is connected, its server has yet to answer. `fast`: both are.
+    /// `cookie`: the client is connected, its server has yet to answer, or a stack has yet to take it. `fast`: both are.
+    /// `normal`: a stack has it. `spliced`: a stack had it.
     pub fn mode(&self) -> &'static str {
         match self.proxy.state {
-            crate::State::Opening(_) => "cookie",
-            crate::State::Open => "fast",
+            State::Opening(_) | State::Waiting | State::Asking(_) => "cookie",
+            State::Open => "fast",
+            State::Normal | State::Held => "normal",
+            State::Spliced => "spliced",
         }
+    }
+
+    /// Whether the control side serves it, or is to.
+    pub fn is_proxied(&self) -> bool {
+        !matches!(self.proxy.state, State::Opening(_) | State::Open)
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Traffic {
 pub(crate) struct Opening {
     /// near = client, far = VIP.
     pub(crate) forward: Key,
-    /// near = target, far = SNAT address.
+    /// near = target, far = SNAT address; `Key::NOTHING` before there is a target.
     pub(crate) reverse: Key,
     pub(crate) now: Time,
     /// Of the policy that `app`, `edge` and `set` were taken from.
@@ -33,18 +33,40 @@ pub(crate) struct Opening {
     pub(crate) app: u16,
     pub(crate) edge: u16,
     pub(crate) set: u8,
-    pub(crate) fast: bool,
+    pub(crate) way: Service,
 }
 
-/// Where the addresses are, each side's near and far one, and whose the packets are.
+/// Whose a flow's packets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    V4,
+pub(crate) enum Service {
+    Nat,
+    /// The fast path translates them before or after the NAT.
+    Fast,
+    /// The same, and nobody translates them now: a TCP stack has the connection, or is to get it.
+    Normal,
+}
+
+/// Where the addresses are, each side's near and far one, and whose the packets are: bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind(u8);
+
+impl Kind {
     /// Elsewhere: the first word is their number there.
-    V6,
-    /// The same, of the fast path.
-    FastV4,
-    FastV6,
+    const V6: u8 = 1;
+    const FAST: u8 = 2;
+    const NORMAL: u8 = 4;
+
+    fn of(service: Service) -> u8 {
+        match service {
+            Service::Nat => 0,
+            Service::Fast => Kind::FAST,
+            Service::Normal => Kind::FAST | Kind::NORMAL,
+        }
+    }
+
+    fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
 }
 
 /// One translation: (client, VIP) on one side, (target, SNAT address) on the other.
@@ -81,16 +103,16 @@ pub(crate) struct Details {
 impl Flow {
     /// `elsewhere` keeps IPv6 addresses and returns their number.
     pub(crate) fn new(opening: &Opening, elsewhere: impl FnOnce([Wide; 4]) -> u32) -> Flow {
-        let Opening { forward, reverse, now, generation, serial, app, edge, set, fast } = *opening;
-        let (kind, addresses) = match (forward.narrow(), reverse.narrow()) {
-            (Some([client, vip]), Some([target, snat])) => {
-                (if fast { Kind::FastV4 } else { Kind::V4 }, [client, vip, target, snat])
-            }
+        let Opening { forward, reverse, now, generation, serial, app, edge, set, way } = *opening;
+        let far = reverse.narrow().or(reverse.is_nothing().then_some([0; 2]));
+        let (family, addresses) = match (forward.narrow(), far) {
+            (Some([client, vip]), Some([target, snat])) => (0, [client, vip, target, snat]),
             _ => {
                 let wide = [forward.near, forward.far, reverse.near, reverse.far];
-                (if fast { Kind::FastV6 } else { Kind::V6 }, [elsewhere(wide), 0, 0, 0])
+                (Kind::V6, [elsewhere(wide), 0, 0, 0])
             }
         };
+        let kind = Kind(family | Kind::of(way));
         Flow {
             last: now,
             packets: [0; 2],
@@ -110,19 +132,38 @@ impl Flow {
 
     /// Number of its IPv6 addresses; None if it has IPv4 ones.
     pub(crate) fn elsewhere(&self) -> Option<u32> {
-        matches!(self.kind, Kind::V6 | Kind::FastV6).then_some(self.addresses[0])
+        self.kind.has(Kind::V6).then_some(self.addresses[0])
     }
 
     /// Whether its packets go through the fast path.
     pub(crate) fn is_fast(&self) -> bool {
-        matches!(self.kind, Kind::FastV4 | Kind::FastV6)
+        self.kind.has(Kind::FAST)
+    }
+
+    /// Whether they go through it as they are.
+    pub(crate) fn is_normal(&self) -> bool {
+        self.kind.has(Kind::NORMAL)
+    }
+
+    /// For one of the fast path.
+    pub(crate) fn set_normal(&mut self, normal: bool) {
+        let way = if normal { Service::Normal } else { Service::Fast };
+        self.kind = Kind(self.kind.0 & Kind::V6 | Kind::of(way));
+    }
+
+    /// Another target and source. IPv6 addresses are where `elsewhere` says.
+    pub(crate) fn set_reverse(&mut self, reverse: &Key) {
+        if let (Some([target, snat]), None) = (reverse.narrow(), self.elsewhere()) {
+            self.addresses[2..].copy_from_slice(&[target, snat]);
+        }
+        self.ports[2..].copy_from_slice(&[reverse.near_port, reverse.far_port]);
     }
 
     /// Near and far address of a side, for IPv4.
     pub(crate) fn narrow(&self, side: Side) -> Option<[u32; 2]> {
         let [client, vip, target, snat] = self.addresses;
         match (self.kind, side) {
-            (Kind::V6 | Kind::FastV6, _) => None,
+            (kind, _) if kind.has(Kind::V6) => None,
             (_, Side::Client) => Some([client, vip]),
             (_, Side::Server) => Some([target, snat]),
         }
@@ -217,7 +258,7 @@ mod tests {
         let key = Key { near: 1, far: 2, near_port: 3, far_port: 4, protocol: UDP };
         let (now, generation, serial) = (Time(0), 0, 0);
         let opening =
-            Opening { forward: key, reverse: key, now, generation, serial, app: 0, edge: 0, set: 1, fast: false };
+            Opening { forward: key, reverse: key, now, generation, serial, app: 0, edge: 0, set: 1, way: Service::Nat };
         let (mut flow, mut details) = (Flow::new(&opening, |_| 0), Details::default());
         flow.packets = [u32::MAX - 2; 2];
         for n in 1..=10_u64 {

@@ -14,6 +14,7 @@ pub struct FlowInfo {
     pub protocol: u8,
     pub client: SocketAddr,
     pub vip: SocketAddr,
+    /// Unspecified, both, of a connection that has no server.
     pub snat: SocketAddr,
     pub target: SocketAddr,
     pub edge: u16,

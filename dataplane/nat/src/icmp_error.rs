@@ -78,6 +78,9 @@ impl Nat {
             protocol: quoted.protocol,
         };
         let found = self.table.find_reverse(&key);
+        if let Some(flow) = found.and_then(|index| self.normal(index)) {
+            return Err(Refusal::Normal(flow));
+        }
         let index = self.live(found, now).filter(|&index| self.is_in_flight(index, Side::Client, &quoted));
         let (flow, front) = self.known(index.ok_or(UNMATCHED)?, Side::Client)?;
         let vip = front.far;

@@ -16,6 +16,13 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// Of a flow that has no target yet.
+    pub(crate) const NOTHING: Key = Key { near: 0, far: 0, near_port: 0, far_port: 0, protocol: 0 };
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.far == 0 || as_v4(self.far) == Some(0)
+    }
+
     /// Near and far address if they are IPv4 ones.
     pub(crate) fn narrow(&self) -> Option<[u32; 2]> {
         Some([as_v4(self.near)?, as_v4(self.far)?])

@@ -82,6 +82,7 @@ impl Nat {
         match self.try_reverse(packet, partial, now) {
             Ok(way) => crate::Reverse::Pass { edge: way.edge, set: way.set, app: way.app, fast: way.fast },
             Err(Refusal::Hold) => crate::Reverse::Held,
+            Err(Refusal::Normal(flow)) => crate::Reverse::Normal(flow),
             Err(refusal) => match self.refuse(packet, refusal, now) {
                 None => crate::Reverse::Reply,
                 Some(reason) => crate::Reverse::Drop(reason),
@@ -92,7 +93,7 @@ impl Nat {
     /// Counts, and makes the answer if one is due and allowed; None if it was made.
     pub(crate) fn refuse(&mut self, packet: &[u8], refusal: Refusal, now: Time) -> Option<Reason> {
         let (reason, answer) = match refusal {
-            Refusal::Hold | Refusal::Stranger(_) | Refusal::Fast(_) => return None,
+            Refusal::Hold | Refusal::Stranger(_) | Refusal::Fast(_) | Refusal::Normal(_) => return None,
             Refusal::Drop(reason) => (reason, None),
             Refusal::Answer(reason, answer) => (reason, Some(answer)),
         };

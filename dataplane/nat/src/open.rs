@@ -1,5 +1,5 @@
 use crate::address::{narrow, widen, Wide};
-use crate::flow::Opening;
+use crate::flow::{Opening, Service};
 use crate::key::{mix, Key};
 use crate::verdict::{Answer, Refusal};
 use crate::{Nat, Reason};
@@ -59,16 +59,29 @@ impl Nat {
                 return Err(Refusal::Answer(Reason::NoFlow, Answer::Reset));
             }
         }
-        let (app, set, fast) = (rule.id, rule.set, rule.fast && admitted);
-        let target = rule.target(key.near, ip.v6).copied().ok_or(unreachable(Reason::NoTarget, Unreachable::Host))?;
-        self.make_room(key.near, now)?;
-        let near_port = match key.protocol {
-            TCP | UDP => target.port.unwrap_or(key.far_port),
-            _ => 0,
+        let (app, set) = (rule.id, rule.set);
+        let way = match (rule.fast && admitted, rule.proxied) {
+            (true, true) => Service::Normal,
+            (true, false) => Service::Fast,
+            (false, _) => Service::Nat,
         };
-        let wanted = Key { near: widen(target.address), near_port, far_port: key.near_port, ..key };
-        let reverse =
-            self.choose_source(wanted, key.near, now).ok_or(unreachable(Reason::PortsExhausted, Unreachable::Host))?;
+        let target = match way {
+            Service::Normal => None,
+            _ => Some(*rule.target(key.near, ip.v6).ok_or(unreachable(Reason::NoTarget, Unreachable::Host))?),
+        };
+        self.make_room(key.near, now)?;
+        let reverse = match target {
+            None => Key::NOTHING,
+            Some(target) => {
+                let near_port = match key.protocol {
+                    TCP | UDP => target.port.unwrap_or(key.far_port),
+                    _ => 0,
+                };
+                let wanted = Key { near: widen(target.address), near_port, far_port: key.near_port, ..key };
+                let source = self.choose_source(wanted, key.near, now);
+                source.ok_or(unreachable(Reason::PortsExhausted, Unreachable::Host))?
+            }
+        };
         if self.table.is_empty() {
             self.next_scan = now.after(Time::SECOND / 2);
         }
@@ -83,7 +96,7 @@ impl Nat {
             app,
             edge: from_edge,
             set,
-            fast,
+            way,
         }))
     }
 
@@ -101,7 +114,7 @@ impl Nat {
     }
 
     /// Completes a reverse key by a free SNAT address and port (RFC 4787 REQ-1, REQ-2, REQ-3; RFC 6056).
-    fn choose_source(&mut self, wanted: Key, client: Wide, now: Time) -> Option<Key> {
+    pub(crate) fn choose_source(&mut self, wanted: Key, client: Wide, now: Time) -> Option<Key> {
         let v6 = narrow(client).is_ipv6();
         let size: u128 = self.rules.snat(v6).iter().map(|prefix| prefix.size()).sum();
         let start = u128::from(mix(&[self.seed, self.table.keyed().hash_address(client)]));

@@ -49,6 +49,8 @@ pub struct Application {
     pub set: u8,
     /// Its TCP connections are the fast path's: a SYN makes no flow here.
     pub fast: bool,
+    /// Of those, each gets its target later, by `Nat::lease`; `targets` are not used.
+    pub proxied: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

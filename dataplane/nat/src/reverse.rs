@@ -24,6 +24,9 @@ impl Nat {
             }
         }
         let index = found?;
+        if let Some(flow) = self.normal(index) {
+            return Err(Refusal::Normal(flow));
+        }
         self.table.observe(index, packet, &ip, Side::Server, now);
         let (flow, front) = self.known(index, Side::Client)?;
         let way = Way { fast: self.fast(index), ..way(flow) };

@@ -18,6 +18,7 @@ pub(crate) struct Rule {
     pub(crate) id: u16,
     pub(crate) set: u8,
     pub(crate) fast: bool,
+    pub(crate) proxied: bool,
     ports: Vec<(Proto, u16, u16)>,
     targets: Vec<Target>,
 }
@@ -66,6 +67,7 @@ impl Rules {
                 id: application.id,
                 set: application.set,
                 fast: application.fast,
+                proxied: application.proxied,
                 ports: application.ports,
                 targets: usable,
             });
@@ -74,7 +76,7 @@ impl Rules {
     }
 
     /// A target that is one of our own addresses would lead clients to each other or into the node.
-    fn may_be_target(&self, address: IpAddr) -> bool {
+    pub(crate) fn may_be_target(&self, address: IpAddr) -> bool {
         is_ordinary(address) && !self.is_ours(widen(address))
     }
 

@@ -156,15 +156,36 @@ impl Table {
 
     /// Neither key may be in the table, and the table not full.
     pub(crate) fn insert(&mut self, opening: &Opening) -> u32 {
-        let (forward, reverse) = (self.keyed.hash(&opening.forward), self.keyed.hash(&opening.reverse));
+        let forward = self.keyed.hash(&opening.forward);
         self.shares.add(self.client(opening.forward.near));
         *self.by_app.entry(opening.app).or_insert(0) += 1;
         let addresses = &mut self.addresses;
         let index = self.flows.insert(Flow::new(opening, |wide| addresses.insert(wide)));
         self.details.insert(Details::default());
         self.by_forward.insert(forward, index);
-        self.by_reverse.insert(reverse, index);
+        if !opening.reverse.is_nothing() {
+            self.by_reverse.insert(self.keyed.hash(&opening.reverse), index);
+        }
         index
+    }
+
+    /// Gives a flow another target and source, a key that is not in the table.
+    pub(crate) fn set_reverse(&mut self, index: u32, reverse: &Key) {
+        let Some(before) = self.flows.get(index).and_then(|flow| self.key(flow, Side::Server)) else { return };
+        if !before.is_nothing() {
+            self.by_reverse.remove(self.keyed.hash(&before), index);
+        }
+        if let Some(flow) = self.flows.get_mut(index) {
+            flow.set_reverse(reverse);
+            if let Some(wide) = flow.elsewhere().and_then(|wide| self.addresses.get_mut(wide)) {
+                wide[2..].copy_from_slice(&[reverse.near, reverse.far]);
+            }
+        }
+        self.by_reverse.insert(self.keyed.hash(reverse), index);
+    }
+
+    pub(crate) fn details_mut(&mut self, index: u32) -> Option<&mut Details> {
+        self.details.get_mut(index)
     }
 
     /// False if there is none.
@@ -176,7 +197,7 @@ impl Table {
             self.by_forward.remove(self.keyed.hash(&forward), index);
             self.shares.release(self.client(forward.near));
         }
-        if let Some(reverse) = reverse {
+        if let Some(reverse) = reverse.filter(|reverse| !reverse.is_nothing()) {
             self.by_reverse.remove(self.keyed.hash(&reverse), index);
         }
         if let Some(wide) = self.flows.remove(index).and_then(|flow| flow.elsewhere()) {

@@ -27,6 +27,8 @@ pub enum Reverse {
         /// Of the fast path, which has yet to translate it.
         fast: Option<FlowId>,
     },
+    /// Unchanged, of a connection that a TCP stack has or is to get; also an ICMP error about it.
+    Normal(FlowId),
     /// Refused; `Nat::reply` holds the reset for the server, to go to the TUN.
     Reply,
     Drop(Reason),
@@ -124,6 +126,7 @@ pub(crate) enum Refusal {
     /// Not refused: for the fast path.
     Stranger(u16),
     Fast(FlowId),
+    Normal(FlowId),
     Drop(Reason),
     /// Drop, and tell the sender in the name of the packet's destination.
     Answer(Reason, Answer),

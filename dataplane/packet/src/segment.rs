@@ -1,4 +1,4 @@
-//! A TCP segment without data, written from nothing.
+//! A TCP segment, written from nothing.
 
 use crate::icmp::write_ip;
 use crate::ip::TCP;
@@ -7,6 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Most bytes of TCP options: the header's length field has four bits.
 pub const MOST_OPTIONS: usize = 40;
+
+/// Of header and data, with room for the IP header in what its length field says.
+const MOST_LENGTH: usize = 65_535 - 40;
 
 /// What the header says. `options` is a multiple of 4 bytes, at most `MOST_OPTIONS`.
 #[derive(Clone, Copy, Debug)]
@@ -21,10 +24,16 @@ pub struct Segment<'a> {
 }
 
 impl Segment<'_> {
-    /// Replaces `out` by the whole packet. None if the families differ or the options do not fit.
+    /// Replaces `out` by the whole packet, without data. None if the families differ or the options do not fit.
     pub fn write(&self, out: &mut Vec<u8>) -> Option<()> {
-        let length = 20 + self.options.len();
-        if self.options.len() > MOST_OPTIONS || length % 4 != 0 {
+        self.write_with(&[], out)
+    }
+
+    /// The same, with data. None also if there is more than a packet takes.
+    pub fn write_with(&self, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let header = 20 + self.options.len();
+        let length = header + data.len();
+        if self.options.len() > MOST_OPTIONS || header % 4 != 0 || length > MOST_LENGTH {
             return None;
         }
         let start = write_ip(out, self.from.ip(), self.to.ip(), TCP, length)?;
@@ -32,10 +41,11 @@ impl Segment<'_> {
         out.extend_from_slice(&self.to.port().to_be_bytes());
         out.extend_from_slice(&self.sequence.to_be_bytes());
         out.extend_from_slice(&self.acknowledgement.to_be_bytes());
-        out.extend_from_slice(&[(length as u8) << 2, self.flags]);
+        out.extend_from_slice(&[(header as u8) << 2, self.flags]);
         out.extend_from_slice(&self.window.to_be_bytes());
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(self.options);
+        out.extend_from_slice(data);
         let pseudo = match (self.from.ip(), self.to.ip()) {
             (IpAddr::V4(from), IpAddr::V4(to)) => checksum::pseudo_header(&from.octets(), &to.octets(), TCP, length),
             (IpAddr::V6(from), IpAddr::V6(to)) => checksum::pseudo_header(&from.octets(), &to.octets(), TCP, length),
@@ -84,6 +94,9 @@ mod tests {
             assert_eq!((tcp.flags, tcp.window, tcp.header_len, tcp.payload), (18, 1000, 28, 0));
             assert_eq!(out[ip.header_len + 20..], options);
             assert!(tcp_checksum_is_good(&out, &ip));
+            segment.write_with(b"odd", &mut out).unwrap();
+            let ip = Ip::parse(&out).unwrap();
+            assert!(tcp_checksum_is_good(&out, &ip) && out.ends_with(b"odd") && ip.total_len == out.len());
             out[ip.header_len + 4] ^= 1;
             assert!(!tcp_checksum_is_good(&out, &ip));
             assert!(Segment { options: &[1; 44], ..segment }.write(&mut out).is_none());

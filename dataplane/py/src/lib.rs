@@ -2,6 +2,7 @@
 //!
 //! Handshakes run here, in the thread that calls, so that a Diffie-Hellman never holds up a packet.
 
+mod connections;
 mod datagrams;
 mod events;
 mod relay;
@@ -11,7 +12,7 @@ mod translate;
 use crate::events::{Entry, Events, Sender};
 use crate::threads::Threads;
 use braid_core::handshake::{HandshakeError, Handshaker, NewSession};
-use braid_core::{Command, Desired, FlowRecord, Merger, Node, NodeConfig, PeriodKey, Place, Role, SharedPins};
+use braid_core::{Command, Desired, FlowRecord, Merger, Node, NodeConfig, Order, PeriodKey, Place, Role, SharedPins};
 use braid_io::{handovers, Buffers, ShardConfig, Socket, SocketOptions, Tun};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -210,6 +211,34 @@ impl Core {
 
     fn tell(&self, messages: Vec<(u16, Vec<u8>)>) -> PyResult<()> {
         self.command(Command::Tell(messages))
+    }
+
+    fn take(&self, connection: u64) -> PyResult<()> {
+        self.order(connection, Order::Take)
+    }
+
+    fn reset_connection(&self, connection: u64) -> PyResult<()> {
+        self.order(connection, Order::Reset)
+    }
+
+    fn open_server(&self, py: Python<'_>, connection: u64, host: &str, port: u16) -> PyResult<Option<(String, u16)>> {
+        self.lease_server(py, connection, host, port)
+    }
+
+    fn hold(&self, py: Python<'_>, connection: u64) -> PyResult<bool> {
+        self.ask_to_hold(py, connection)
+    }
+
+    fn splice(
+        &self,
+        connection: u64,
+        client: &[u8],
+        server: &[u8],
+        to_client: &[u8],
+        to_server: &[u8],
+        until: Option<u64>,
+    ) -> PyResult<()> {
+        self.order_splice(connection, client, server, to_client, to_server, until)
     }
 
     fn snapshot(&self, py: Python<'_>) -> PyResult<String> {

@@ -86,6 +86,11 @@ impl Threads {
         self.running()?.first().map_or(Ok(()), |first| give(first, command))
     }
 
+    /// For one shard; nothing becomes of it if there is no such shard.
+    pub(crate) fn command_to(&self, shard: usize, command: Command) -> PyResult<()> {
+        self.running()?.get(shard).map_or(Ok(()), |handle| give(handle, command))
+    }
+
     pub(crate) fn to_all(&self, command: impl Fn() -> Command) -> PyResult<()> {
         self.running()?.iter().try_for_each(|handle| give(handle, command()))
     }
@@ -95,8 +100,17 @@ impl Threads {
         py: Python<'_>,
         question: impl FnOnce(Box<dyn Reply<T>>) -> Command,
     ) -> PyResult<T> {
+        self.ask_shard(py, 0, question)
+    }
+
+    pub(crate) fn ask_shard<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        shard: usize,
+        question: impl FnOnce(Box<dyn Reply<T>>) -> Command,
+    ) -> PyResult<T> {
         let (sender, receiver) = sync_channel(1);
-        self.command(question(Box::new(Channel(sender))))?;
+        self.command_to(shard, question(Box::new(Channel(sender))))?;
         py.detach(move || receiver.recv_timeout(ANSWER_WITHIN)).map_err(|_| silent())
     }
 

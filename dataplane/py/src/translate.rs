@@ -3,7 +3,7 @@
 use crate::Core;
 use braid_core::handshake::HandshakeError;
 use braid_core::wire::Kind;
-use braid_core::{Command, Event, Losses, Stream};
+use braid_core::{Command, Event, Losses, ServiceRequest, Stream};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -28,6 +28,17 @@ impl Core {
             Event::Rekey { peer, adjacent } => ("rekey", peer, adjacent).into_pyobject(py)?.into_any(),
             Event::Control { peer, adjacent, message } => {
                 ("control", peer, adjacent, PyBytes::new(py, &message)).into_pyobject(py)?.into_any()
+            }
+            Event::ServiceRequest(request) => {
+                let ServiceRequest { connection, app, edge, client, server, held, held_at } = *request;
+                let client = PyBytes::new(py, &client);
+                let server = server.map(|server| PyBytes::new(py, &server));
+                ("service_request", connection, app, edge, client, server, held, held_at.map_or(0, |at| at.0))
+                    .into_pyobject(py)?
+                    .into_any()
+            }
+            Event::Ended { connection, why, bytes_in, bytes_out } => {
+                ("ended", connection, why, bytes_in, bytes_out).into_pyobject(py)?.into_any()
             }
             Event::Losses(losses) => {
                 let Losses { peer, nanoseconds, streams, lost, both, sent, delays } = *losses;

@@ -4,11 +4,11 @@
 
 #![allow(clippy::unwrap_used)] // For tests and benchmarks: what fails here ends them.
 
-use braid_core::{Command, Desired, FlowRecord, Node};
+use braid_core::{Command, Desired, Event, FlowRecord, Node, Reply};
 use braid_packet::{Datagrams, Engine, Time, VnetHdr};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{channel, Receiver};
+use std::sync::mpsc::{channel, Receiver, Sender};
 
 mod host;
 mod packets;
@@ -267,6 +267,11 @@ impl Braid {
         std::mem::take(&mut self.hosts.get_mut(&number).unwrap().tun)
     }
 
+    /// What the control side of a node heard since the last call, handshakes left out.
+    pub fn heard(&mut self, number: u16) -> Vec<Event> {
+        std::mem::take(&mut self.hosts.get_mut(&number).unwrap().seen)
+    }
+
     /// Of the first shard.
     pub fn snapshot(&mut self, number: u16) -> Value {
         self.snapshot_of(number, 0)
@@ -290,4 +295,9 @@ impl Braid {
         let shards = 0..self.shard_count(number);
         shards.map(|shard| self.snapshot_of(number, shard)["drops"][reason].as_u64().unwrap_or(0)).sum()
     }
+}
+
+/// For a question of the control side: what the engine answers comes out of the channel.
+pub fn answer<T: Send + 'static>(sender: Sender<T>) -> Box<dyn Reply<T>> {
+    Box::new(Answer(sender))
 }

@@ -2,7 +2,7 @@
 //! targets and SNAT addresses; the fast path knows neither.
 
 use crate::role::gateway::Gateway;
-use braid_fastpath::{Ends, Output, SessionInfo, Side, Stranger, Verdict};
+use braid_fastpath::{Ends, FastPath, Output, SessionInfo, Side, Stranger, Verdict};
 use braid_nat::{FlowInfo, Forward, Reverse};
 use braid_packet::{FlowId, Time, VnetHdr};
 
@@ -11,6 +11,8 @@ use braid_packet::{FlowId, Time, VnetHdr};
 pub struct FlowRecord {
     pub flow: FlowInfo,
     pub session: Option<SessionInfo>,
+    /// Its number, of a proxied application's.
+    pub connection: Option<u64>,
 }
 
 /// A packet for a target server, translated.
@@ -30,7 +32,7 @@ pub(crate) struct ToClient {
 
 /// What became of a packet from a client. Behind it, `Gateway::to_server` and `to_client` may have more.
 pub(crate) enum Inward<'a> {
-    /// Translated in place, for the host.
+    /// Translated in place, or as it was for the stack: for the host.
     Pass,
     /// For the edge that it came from.
     Reply(&'a [u8]),
@@ -49,6 +51,8 @@ pub(crate) enum Outward<'a> {
         edge: u16,
         set: u8,
     },
+    /// Unchanged, for the stack that has the connection.
+    Stack,
     /// For the host.
     Reply(&'a [u8]),
     Nothing,
@@ -70,7 +74,15 @@ impl Gateway {
             Forward::Fast(flow) => {
                 let verdict = self.fast.receive_from_client(flow, packet, partial, now);
                 match verdict {
-                    Verdict::Pass if self.nat.pass(flow, packet, partial, now) => return Inward::Pass,
+                    Verdict::Pass if self.nat.pass(flow, packet, partial, now) => {
+                        self.follow(now);
+                        return Inward::Pass;
+                    }
+                    Verdict::Stack => {
+                        self.nat.count_normal(flow, true, packet.len(), now);
+                        self.follow(now);
+                        return Inward::Pass;
+                    }
                     Verdict::Reply => return Inward::Reply(self.fast.answer()),
                     Verdict::Pass | Verdict::Grown | Verdict::Drop(_) => {}
                     Verdict::Taken | Verdict::End => self.settle(flow, verdict, now),
@@ -97,8 +109,13 @@ impl Gateway {
             Stranger::Drop(_) => return Inward::Nothing,
             Stranger::Open(admitted) => admitted,
         };
+        let at_once = self.proxied.at_once(app);
+        let open = |fast: &mut FastPath, flow| match at_once {
+            Some(at_once) => fast.accept(flow, admitted, packet, partial, at_once, now),
+            None => fast.open(flow, admitted, packet, partial, now),
+        };
         match self.nat.open_fast(packet, from_edge, now) {
-            Ok(flow) if self.fast.open(flow, admitted, packet, partial, now) => {
+            Ok(flow) if open(&mut self.fast, flow) => {
                 if self.cookies_at_edge.contains(&app) {
                     self.fast.tell_edge(flow, packet);
                 }
@@ -120,21 +137,27 @@ impl Gateway {
     pub(crate) fn receive_from_server(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time) -> Outward<'_> {
         let (edge, set, app, fast) = match self.nat.reverse(packet, vnet.needs_csum, now) {
             Reverse::Pass { edge, set, app, fast } => (edge, set, app, fast),
+            Reverse::Normal(flow) => return self.receive_for_stack(flow, vnet, packet, now),
             Reverse::Reply => return Outward::Reply(self.nat.reply()),
             Reverse::Drop(_) | Reverse::Held => return Outward::Nothing,
         };
         let Some(flow) = fast else { return Outward::Pass { edge, set } };
         let verdict = self.fast.receive_from_server(flow, vnet, packet, app, now);
         match verdict {
-            Verdict::Pass => return Outward::Pass { edge, set },
-            Verdict::Grown => return Outward::Grown { edge, set },
+            Verdict::Pass | Verdict::Grown => {
+                self.follow(now);
+                return match verdict {
+                    Verdict::Grown => Outward::Grown { edge, set },
+                    _ => Outward::Pass { edge, set },
+                };
+            }
             Verdict::Reply => {
                 let mut packet = self.fast.answer().to_vec();
                 if self.nat.pass(flow, &mut packet, false, now) {
                     self.to_server.push(ToServer { edge, packet, partial: false });
                 }
             }
-            Verdict::Drop(_) | Verdict::Reopened => {}
+            Verdict::Drop(_) | Verdict::Reopened | Verdict::Stack => {}
             Verdict::Taken | Verdict::End => self.settle(flow, verdict, now),
         }
         Outward::Nothing
@@ -142,13 +165,14 @@ impl Gateway {
 
     fn settle(&mut self, flow: FlowId, verdict: Verdict, now: Time) {
         self.route(now);
+        self.follow(now);
         if verdict == Verdict::End {
             self.nat.end_flow(flow);
         }
     }
 
     /// Gives the packets that the fast path made their ways.
-    fn route(&mut self, now: Time) {
+    pub(crate) fn route(&mut self, now: Time) {
         for Output { flow, to, mut packet, partial } in self.fast.take_outputs() {
             let Some((edge, set)) = self.nat.edge_and_set(flow) else { continue };
             match to {
@@ -166,15 +190,21 @@ impl Gateway {
         let nat = &self.nat;
         let ends = |flow| nat.client_and_vip(flow).map(|(client, vip)| Ends { client, vip });
         let ended = self.fast.handle_timeout(now, ends);
-        self.fast.sweep(budget, |flow| nat.is_live(flow));
+        let untold = self.fast.sweep(budget, |flow| nat.is_live(flow));
         self.route(now);
+        self.follow(now);
         for flow in ended {
+            self.tell_silent(flow);
             self.nat.end_flow(flow);
+        }
+        for flow in untold {
+            self.tell_idle(flow);
         }
     }
 
     pub(crate) fn record(&self, flow: FlowInfo) -> FlowRecord {
         let session = flow.fast.and_then(|id| self.fast.session(id));
-        FlowRecord { flow, session }
+        let proxied = session.filter(SessionInfo::is_proxied).and(flow.fast);
+        FlowRecord { connection: proxied.map(|id| self.number(id)), flow, session }
     }
 }

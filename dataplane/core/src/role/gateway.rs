@@ -1,12 +1,13 @@
 //! The gateway: the NAT between VIPs and target servers, and what passes it by, told what to do by the desired state.
 
-use crate::desired::{GatewaySpec, PortRange, Protocol, ServiceMode};
+use crate::desired::{Accept, GatewaySpec, PortRange, Protocol, ServiceMode};
+use crate::event::Event;
 use crate::role::fast::{ToClient, ToServer};
 use crate::role::proxied::Proxied;
 use crate::shard::Place;
 use braid_fastpath::FastPath;
 use braid_nat::{Application, Nat, Policy, Proto, Target};
-use braid_packet::Time;
+use braid_packet::{Time, VnetHdr};
 use std::collections::BTreeSet;
 
 /// Flows looked at per turn for expiry.
@@ -21,8 +22,12 @@ pub struct Gateway {
     /// What the fast path made beside the packet that it was given.
     pub(crate) to_server: Vec<ToServer>,
     pub(crate) to_client: Vec<ToClient>,
+    /// Packets of servers that were held, to be received again.
+    pub(crate) again: Vec<(VnetHdr, Vec<u8>)>,
+    /// What the control side is to hear.
+    pub(crate) news: Vec<Event>,
     mtu: u16,
-    place: Place,
+    pub(crate) place: Place,
 }
 
 impl Gateway {
@@ -38,6 +43,8 @@ impl Gateway {
             cookies_at_edge: BTreeSet::new(),
             to_server: Vec::new(),
             to_client: Vec::new(),
+            again: Vec::new(),
+            news: Vec::new(),
             mtu,
             place,
         }
@@ -47,7 +54,9 @@ impl Gateway {
     pub fn configure(&mut self, spec: &GatewaySpec) {
         self.proxied = Proxied::new(&spec.proxied);
         let at_edge = spec.applications.iter().filter(|application| application.cookies_at_edge);
-        self.cookies_at_edge = at_edge.map(|application| application.app).collect();
+        let proxied = spec.proxied.iter().filter(|application| application.cookies_at_edge);
+        self.cookies_at_edge =
+            at_edge.map(|application| application.app).chain(proxied.map(|application| application.app)).collect();
         let applications = spec
             .applications
             .iter()
@@ -62,7 +71,19 @@ impl Gateway {
                     .collect(),
                 set: application.set,
                 fast: application.mode == ServiceMode::FastPath,
+                proxied: false,
             })
+            .chain(spec.proxied.iter().filter(|proxied| proxied.accept != Accept::Listener).map(|proxied| {
+                Application {
+                    id: proxied.app,
+                    vips: proxied.vips.iter().map(|vip| (vip.address, vip.edge)).collect(),
+                    ports: proxied.ports.iter().map(proto_range).collect(),
+                    targets: Vec::new(),
+                    set: proxied.set,
+                    fast: true,
+                    proxied: true,
+                }
+            }))
             .collect();
         let snat = spec.snat.iter().filter_map(|pool| pool.parse().ok()).collect();
         let share = (self.place.index() as u16, u16::from(self.place.count()));

@@ -6,5 +6,6 @@ pub mod edge;
 pub mod fast;
 pub mod gateway;
 pub mod intermediate;
+pub mod normal;
 pub mod pins;
 pub mod proxied;

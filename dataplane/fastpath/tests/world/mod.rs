@@ -174,7 +174,7 @@ impl World {
             }
             Verdict::Reply => self.put(To::Server, VnetHdr::default(), self.fast.answer().to_vec()),
             Verdict::End => self.open = false,
-            Verdict::Taken | Verdict::Drop(_) | Verdict::Reopened => {}
+            Verdict::Taken | Verdict::Stack | Verdict::Drop(_) | Verdict::Reopened => {}
         }
     }
 

@@ -35,6 +35,7 @@ pub(super) fn policy() -> Policy {
                 targets: SERVERS.map(target).to_vec(),
                 set: 2,
                 fast: false,
+                proxied: false,
             },
             Application {
                 id: 1,
@@ -46,6 +47,7 @@ pub(super) fn policy() -> Policy {
                 ],
                 set: 3,
                 fast: false,
+                proxied: false,
             },
         ],
         snat: vec![prefix("10.93.0.128/30"), prefix("fd93::1:0/126")],

@@ -1,0 +1,300 @@
+//! Connections of a proxied application: accepted by the fast path, taken by a TCP stack, and given back.
+
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
+
+mod tcp;
+
+use braid_core::{Command, Desired, Event, Order, PeriodKey, ServiceRequest, Splice, TcpRecord};
+use braid_packet::{Tcp, Time};
+use braid_testbed::*;
+use std::net::SocketAddr;
+use std::sync::mpsc::channel;
+use tcp::*;
+
+const CLIENT_ISN: u32 = 0xffff_fffe;
+const FIRST: u32 = CLIENT_ISN.wrapping_add(1);
+const STACK_ISN: u32 = 70_000;
+const SERVER_ISN: u32 = 4_000_000;
+
+fn proxied(accept: &str) -> Braid {
+    let mut braid = Braid::up();
+    let at = |n: u16| format!(r#"{{"node": {n}, "addresses": ["{}"]}}"#, address(n));
+    let desired = format!(
+        r#"{{"neighbours": [{}, {}],
+            "path_sets": [{{"peer": {EDGE}, "set": 2, "paths": [{{"id": 0, "route": [21, {EDGE}]}}, {{"id": 1, "route": [22, {EDGE}]}}]}}],
+            "gateway": {{"applications": [], "snat": ["10.93.0.128/30"], "proxied": [{{"app": 7, "accept": "{accept}",
+                "vips": [{{"address": "{VIP}", "edge": {EDGE}}}], "ports": [["tcp", 80, 80]], "set": 2}}]}}}}"#,
+        at(RELAYS[0]),
+        at(RELAYS[1])
+    );
+    braid.command(GATEWAY, Command::Configure(Box::new(Desired::parse(&desired).unwrap())));
+    let keys = [4, 5].map(|period| PeriodKey { period, key: [period as u8; 16] }).into();
+    braid.command(GATEWAY, Command::SynKeys { current: 5, keys, gateways: [].into() });
+    braid
+}
+
+fn client() -> SocketAddr {
+    "10.91.1.10:4000".parse().unwrap()
+}
+
+fn vip() -> SocketAddr {
+    SocketAddr::new(VIP.parse().unwrap(), 80)
+}
+
+fn server() -> SocketAddr {
+    "10.93.0.10:8080".parse().unwrap()
+}
+
+fn order(braid: &mut Braid, connection: u64, order: Order) {
+    braid.command(GATEWAY, Command::Connection(connection, order));
+    braid.settle();
+}
+
+fn hold(braid: &mut Braid, connection: u64) -> bool {
+    let (sender, receiver) = channel();
+    order(braid, connection, Order::Hold(answer(sender)));
+    receiver.try_recv().unwrap()
+}
+
+fn open_server(braid: &mut Braid, connection: u64) -> SocketAddr {
+    let (sender, receiver) = channel();
+    order(braid, connection, Order::OpenServer(server(), answer(sender)));
+    receiver.try_recv().unwrap().unwrap()
+}
+
+fn requests(braid: &mut Braid) -> Vec<ServiceRequest> {
+    let heard = braid.heard(GATEWAY).into_iter();
+    heard.filter_map(|event| if let Event::ServiceRequest(request) = event { Some(*request) } else { None }).collect()
+}
+
+fn ends(braid: &mut Braid) -> Vec<&'static str> {
+    let heard = braid.heard(GATEWAY).into_iter();
+    heard.filter_map(|event| if let Event::Ended { why, .. } = event { Some(why) } else { None }).collect()
+}
+
+/// A client that is connected. The cookie.
+fn connect(braid: &mut Braid) -> u32 {
+    braid.client(&segment(client(), vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
+    braid.settle();
+    let cookie = read(&only(braid.taken(EDGE))).2.sequence;
+    braid.client(&segment(client(), vip(), Tcp::ACK, (FIRST, cookie.wrapping_add(1)), &[]));
+    braid.settle();
+    assert!(braid.taken(GATEWAY).is_empty());
+    cookie
+}
+
+fn from_client(braid: &mut Braid, flags: u8, numbers: (u32, u32), body: &[u8]) {
+    braid.client(&segment(client(), vip(), flags, numbers, body));
+    braid.settle();
+}
+
+/// From the host of the gateway: its stack, or a server.
+fn from_host(braid: &mut Braid, from: SocketAddr, to: SocketAddr, flags: u8, numbers: (u32, u32), body: &[u8]) {
+    braid.server(&segment(from, to, flags, numbers, body));
+    braid.settle();
+}
+
+/// A connection in the stack, with a server, that has carried a request and an answer. Connection, cookie, SNAT address.
+fn in_the_stack(braid: &mut Braid) -> (u64, u32, SocketAddr) {
+    let cookie = connect(braid);
+    from_client(braid, Tcp::ACK, (FIRST, cookie.wrapping_add(1)), b"request");
+    let request = requests(braid).remove(0);
+    order(braid, request.connection, Order::Take);
+    assert!(only(braid.taken(GATEWAY)).ends_with(b"request"));
+    let snat = open_server(braid, request.connection);
+    from_host(braid, snat, server(), Tcp::SYN, (STACK_ISN, 0), &[]);
+    let (from, to, syn) = read(&only(braid.taken(GATEWAY)));
+    assert_eq!((from, to, syn.flags, syn.sequence), (snat, server(), Tcp::SYN, STACK_ISN), "as it was");
+    from_host(braid, server(), snat, Tcp::SYN | Tcp::ACK, (SERVER_ISN, STACK_ISN + 1), &[]);
+    let (from, to, _) = read(&only(braid.taken(GATEWAY)));
+    assert_eq!((from, to), (server(), snat), "as it was");
+    from_host(braid, vip(), client(), Tcp::ACK, (cookie.wrapping_add(1), FIRST.wrapping_add(7)), b"answer");
+    assert!(only(braid.taken(EDGE)).ends_with(b"answer"));
+    (request.connection, cookie, snat)
+}
+
+/// As both sockets have it when the request was passed on and 6 bytes of the answer as well.
+fn records(cookie: u32, snat: SocketAddr) -> (TcpRecord, TcpRecord) {
+    let record = |local, remote, send_next: u32, receive_next: u32| TcpRecord {
+        local,
+        remote,
+        send_next,
+        receive_next,
+        mss: 1360,
+        scales: Some((7, 9)),
+        sack: false,
+        timestamp: None,
+        window: braid_core::RecordWindow {
+            update: receive_next,
+            send: 60_000,
+            most: 60_000,
+            receive: 60_000,
+            edge_from: receive_next,
+        },
+        unread: Vec::new(),
+        unacknowledged: Vec::new(),
+        unsent: Vec::new(),
+    };
+    (
+        record(vip(), client(), cookie.wrapping_add(7), FIRST.wrapping_add(7)),
+        record(snat, server(), STACK_ISN + 10, SERVER_ISN + 7),
+    )
+}
+
+#[test]
+fn the_control_side_hears_of_the_first_byte_three_times_and_then_the_client_is_reset() {
+    let mut braid = proxied("first-byte");
+    let cookie = connect(&mut braid);
+    braid.advance(5 * Time::SECOND);
+    assert!(requests(&mut braid).is_empty(), "an idle client asks for nothing");
+    from_client(&mut braid, Tcp::ACK, (FIRST, cookie.wrapping_add(1)), b"request");
+    let request = requests(&mut braid).remove(0);
+    let record = TcpRecord::decode(&request.client).unwrap();
+    assert_eq!((request.app, request.edge, request.server, request.held), (7, EDGE, None, 47));
+    assert_eq!((record.local, record.remote), (vip(), client()));
+    assert_eq!((record.send_next, record.receive_next), (cookie.wrapping_add(1), FIRST));
+    assert_eq!((record.scales, record.mss, record.timestamp), (Some((7, 9)), 1360, None));
+    assert_eq!((record.window.send, record.window.receive), (500 << 7, 14_600));
+    braid.advance(3 * Time::SECOND);
+    assert_eq!(requests(&mut braid).len(), 2);
+    assert!(braid.taken(GATEWAY).is_empty() && braid.taken(EDGE).is_empty());
+    braid.advance(Time::SECOND);
+    let (_, _, reset) = read(&only(braid.taken(EDGE)));
+    assert_eq!((reset.flags & Tcp::RST, reset.sequence), (Tcp::RST, cookie.wrapping_add(1)));
+    assert_eq!(braid.drops(GATEWAY, "normal_silent"), 1);
+    order(&mut braid, request.connection, Order::Take);
+    assert_eq!(ends(&mut braid), ["silent", "gone"]);
+    assert_eq!(braid.snapshot(GATEWAY)["nat"]["flows"], 0);
+}
+
+#[test]
+fn where_a_server_speaks_first_the_control_side_hears_at_once_and_may_refuse() {
+    let mut braid = proxied("at-once");
+    let cookie = connect(&mut braid);
+    let request = requests(&mut braid).remove(0);
+    assert_eq!((request.held, request.held_at), (0, None));
+    order(&mut braid, request.connection, Order::Reset);
+    assert_eq!(read(&only(braid.taken(EDGE))).2.sequence, cookie.wrapping_add(1));
+    assert_eq!(braid.drops(GATEWAY, "normal_refused"), 1);
+    from_client(&mut braid, Tcp::ACK, (FIRST, cookie.wrapping_add(1)), b"late");
+    assert_eq!(read(&only(braid.taken(EDGE))).2.flags, Tcp::RST, "its cookie is spent");
+}
+
+#[test]
+fn while_the_stack_has_it_all_packets_pass_as_they_are_until_both_have_ended() {
+    let mut braid = proxied("first-byte");
+    let (_, cookie, snat) = in_the_stack(&mut braid);
+    from_host(&mut braid, vip(), "10.91.1.10:4001".parse().unwrap(), Tcp::RST, (9, 0), &[]);
+    from_host(&mut braid, snat, "10.93.0.11:80".parse().unwrap(), Tcp::RST, (9, 0), &[]);
+    assert!(braid.taken(EDGE).is_empty() && braid.taken(GATEWAY).is_empty());
+    assert_eq!(braid.drops(GATEWAY, "normal_no_flow"), 2);
+    let (end, next) = (cookie.wrapping_add(7), FIRST.wrapping_add(7));
+    from_host(&mut braid, vip(), client(), Tcp::ACK | Tcp::FIN, (end, next), &[]);
+    from_client(&mut braid, Tcp::ACK | Tcp::FIN, (next, end.wrapping_add(1)), &[]);
+    assert_eq!((braid.taken(EDGE).len(), braid.taken(GATEWAY).len()), (1, 1));
+    // The ports may be used again at once.
+    braid.client(&segment(client(), vip(), Tcp::SYN, (5, 0), &[]));
+    braid.settle();
+    assert_eq!(read(&only(braid.taken(EDGE))).2.flags, Tcp::SYN | Tcp::ACK);
+}
+
+#[test]
+fn a_connection_goes_back_and_both_sides_go_on_in_their_own_numbers() {
+    let mut braid = proxied("first-byte");
+    let (connection, cookie, snat) = in_the_stack(&mut braid);
+    let (record, of_server) = records(cookie, snat);
+    assert!(hold(&mut braid, connection));
+    let (next, behind) = (FIRST.wrapping_add(7), cookie.wrapping_add(7));
+    from_client(&mut braid, Tcp::ACK, (next, behind), b"more");
+    from_host(&mut braid, server(), snat, Tcp::ACK, (SERVER_ISN + 7, STACK_ISN + 10), b" and so on");
+    from_host(&mut braid, vip(), client(), Tcp::RST, (behind, 0), &[]);
+    assert!(braid.taken(EDGE).is_empty() && braid.taken(GATEWAY).is_empty(), "held, and guarded");
+    assert_eq!(braid.drops(GATEWAY, "normal_guarded"), 1);
+    let splice =
+        Splice { client: record, server: of_server, to_client: b"owed".to_vec(), to_server: Vec::new(), until: None };
+    order(&mut braid, connection, Order::Splice(Box::new(splice)));
+    let to_server = only(braid.taken(GATEWAY));
+    let (from, to, tcp) = read(&to_server);
+    assert_eq!((from, to, tcp.sequence), (snat, server(), STACK_ISN + 10));
+    assert!(to_server.ends_with(b"more"));
+    let to_client = braid.taken(EDGE);
+    assert_eq!(to_client.len(), 2);
+    assert!(to_client[0].ends_with(b"owed") && to_client[1].ends_with(b" and so on"));
+    let told: Vec<_> = to_client.iter().map(|packet| read(packet).2).map(|tcp| tcp.sequence).collect();
+    assert_eq!(told, [behind, behind.wrapping_add(4)]);
+    // What is owed is sent again, until it is acknowledged.
+    braid.advance(400 * Time::MILLISECOND);
+    assert!(only(braid.taken(EDGE)).ends_with(b"owed"));
+    from_client(&mut braid, Tcp::ACK, (next.wrapping_add(4), behind.wrapping_add(14)), &[]);
+    assert_eq!(read(&only(braid.taken(GATEWAY))).2.acknowledgement, SERVER_ISN + 17);
+    braid.advance(2 * Time::SECOND);
+    assert!(braid.taken(EDGE).is_empty());
+    let snapshot = braid.snapshot(GATEWAY);
+    let shown = &snapshot["fast_path"];
+    assert_eq!((&shown["spliced"], &shown["residual_bytes"], &shown["held_now"]), (&1.into(), &0.into(), &0.into()));
+    // And both ends, which the control side hears of.
+    let (next, behind) = (next.wrapping_add(4), behind.wrapping_add(14));
+    from_client(&mut braid, Tcp::ACK | Tcp::FIN, (next, behind), &[]);
+    from_host(&mut braid, server(), snat, Tcp::ACK | Tcp::FIN, (SERVER_ISN + 17, STACK_ISN + 15), &[]);
+    assert_eq!((braid.taken(EDGE).len(), braid.taken(GATEWAY).len()), (1, 1));
+    assert_eq!(ends(&mut braid), ["closed"]);
+}
+
+#[test]
+fn a_hold_without_an_answer_ends_and_the_stack_gets_what_was_held() {
+    let mut braid = proxied("first-byte");
+    let (connection, cookie, _) = in_the_stack(&mut braid);
+    assert!(hold(&mut braid, connection));
+    assert!(!hold(&mut braid, connection), "once");
+    from_client(&mut braid, Tcp::ACK, (FIRST.wrapping_add(7), cookie.wrapping_add(7)), b"more");
+    braid.advance(3 * Time::SECOND);
+    assert!(braid.taken(GATEWAY).is_empty());
+    braid.advance(Time::SECOND);
+    assert!(only(braid.taken(GATEWAY)).ends_with(b"more"));
+    assert_eq!(braid.drops(GATEWAY, "normal_hold_expired"), 1);
+    from_client(&mut braid, Tcp::ACK | Tcp::FIN, (FIRST.wrapping_add(11), cookie.wrapping_add(7)), &[]);
+    assert!(!hold(&mut braid, connection), "one side has ended");
+}
+
+#[test]
+fn the_next_request_of_a_spliced_connection_waits_for_the_answer_and_is_the_control_sides_again() {
+    let mut braid = proxied("first-byte");
+    let (connection, cookie, snat) = in_the_stack(&mut braid);
+    let (client_side, server_side) = records(cookie, snat);
+    assert!(hold(&mut braid, connection));
+    let splice = Splice {
+        client: client_side,
+        server: server_side,
+        to_client: Vec::new(),
+        to_server: Vec::new(),
+        until: Some(6),
+    };
+    order(&mut braid, connection, Order::Splice(Box::new(splice)));
+    let (next, behind) = (FIRST.wrapping_add(7), cookie.wrapping_add(7));
+    from_client(&mut braid, Tcp::ACK, (next, behind), b"request 2");
+    assert_eq!(read(&only(braid.taken(GATEWAY))).2.payload, 0, "no server sees it");
+    assert!(requests(&mut braid).is_empty(), "while the answer goes on");
+    from_host(&mut braid, server(), snat, Tcp::ACK, (SERVER_ISN + 7, STACK_ISN + 10), b"answer");
+    assert!(only(braid.taken(EDGE)).ends_with(b"answer"));
+    from_client(&mut braid, Tcp::ACK, (next.wrapping_add(9), behind.wrapping_add(6)), &[]);
+    let told: Vec<_> = braid.taken(GATEWAY).iter().map(|packet| read(packet).2).collect();
+    assert_eq!(told.iter().map(|tcp| (tcp.sequence, tcp.payload)).collect::<Vec<_>>(), [(STACK_ISN + 10, 0); 1]);
+    assert_eq!(told[0].acknowledgement, SERVER_ISN + 13);
+    let request = requests(&mut braid).remove(0);
+    assert_eq!(request.connection, connection);
+    let (client_side, server_side) =
+        (TcpRecord::decode(&request.client).unwrap(), TcpRecord::decode(&request.server.unwrap()).unwrap());
+    assert_eq!((client_side.send_next, client_side.receive_next), (behind.wrapping_add(6), next));
+    assert_eq!((server_side.local, server_side.remote), (snat, server()));
+    assert_eq!((server_side.send_next, server_side.receive_next), (STACK_ISN + 10, SERVER_ISN + 13));
+    // With another server: the one before is told.
+    let other = open_server(&mut braid, connection);
+    let (from, to, reset) = read(&only(braid.taken(GATEWAY)));
+    assert_eq!((from, to, reset.flags & Tcp::RST, reset.sequence), (snat, server(), Tcp::RST, STACK_ISN + 10));
+    assert!(other != snat);
+    order(&mut braid, connection, Order::Take);
+    let packet = only(braid.taken(GATEWAY));
+    let (from, _, tcp) = read(&packet);
+    assert_eq!((from, tcp.sequence, packet.ends_with(b"request 2")), (client(), next, true));
+    assert_eq!(braid.snapshot(GATEWAY)["fast_path"]["again"], 1);
+}

@@ -1,0 +1,230 @@
+//! Connections that a TCP stack has: their packets pass as they are, and what a splice needs is noted. While a connection
+//! changes hands what comes for it is held.
+
+use crate::client::note;
+use crate::fast_path::{options, parse};
+use crate::hold::{Held, Kept, MOST_IN_BETWEEN};
+use crate::options::find_timestamps;
+use crate::records::{mark, Session, State};
+use crate::verdict::{Side, Verdict};
+use crate::window::{at_most, later};
+use crate::{FastPath, Reason};
+use braid_packet::{FlowId, Ip, Tcp, Time, VnetHdr};
+
+/// A control side that does not say within this time what becomes of a held connection has changed its mind.
+const LONGEST_HOLD: u64 = 7 * Time::SECOND / 2;
+/// Acknowledgements that are older than this belong to another connection.
+const OLDEST_ACKNOWLEDGEMENT: u32 = 1 << 30;
+/// Options of a segment that only acknowledges: timestamps.
+const MOST_PLAIN_OPTIONS: usize = 12;
+
+impl FastPath {
+    /// A client's packet, for the stack.
+    pub(crate) fn receive_for_stack(
+        &mut self,
+        flow: FlowId,
+        packet: &[u8],
+        ip: &Ip,
+        tcp: &Tcp,
+        partial: bool,
+        now: Time,
+    ) -> Verdict {
+        let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
+        if session.proxy.state != State::Normal {
+            let vnet = VnetHdr { needs_csum: partial, ..VnetHdr::default() };
+            return self.keep(flow, Side::Client, vnet, packet, ip, tcp, now);
+        }
+        let oldest = session.client.sender.acknowledged.wrapping_sub(OLDEST_ACKNOWLEDGEMENT);
+        let fits = at_most(oldest, tcp.acknowledgement) && at_most(tcp.acknowledgement, session.proxy.sender.end);
+        if tcp.has(Tcp::ACK) && !tcp.has(Tcp::SYN | Tcp::RST) && !fits {
+            let session = *session;
+            if self.reopens(&session, packet, ip, tcp, partial) {
+                self.forget(flow);
+                return Verdict::Reopened;
+            }
+            return Verdict::Stack;
+        }
+        note(session, packet, ip, tcp);
+        let end = tcp.sequence.wrapping_add(tcp.payload as u32 + u32::from(tcp.has(Tcp::FIN)));
+        session.client.sender.end = later(session.client.sender.end, end);
+        if tcp.has(Tcp::ACK) {
+            session.client.sender.acknowledged = later(session.client.sender.acknowledged, tcp.acknowledgement);
+        }
+        let resets = tcp.has(Tcp::RST) && tcp.sequence == session.proxy.sender.acknowledged;
+        if tcp.has(Tcp::FIN) || resets {
+            session.proxy.marks |= mark::CLIENT_END;
+        }
+        if resets || (tcp.has(Tcp::FIN) && session.proxy.has(mark::STACK_END)) {
+            self.over.push(flow);
+        }
+        Verdict::Stack
+    }
+
+    /// A server's packet for the stack, unchanged: in the server's addresses.
+    pub fn receive_server_for_stack(&mut self, flow: FlowId, vnet: VnetHdr, packet: &[u8], now: Time) -> Verdict {
+        let (ip, tcp) = match parse(packet) {
+            Ok(parsed) => parsed,
+            Err(reason) => return self.reject(reason),
+        };
+        let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
+        if session.proxy.state != State::Normal {
+            return match session.is_with_stack() {
+                true => self.keep(flow, Side::Server, vnet, packet, &ip, &tcp, now),
+                false => self.reject(Reason::NormalNoFlow),
+            };
+        }
+        note_server(session, packet, &ip, &tcp);
+        if tcp.has(Tcp::FIN | Tcp::RST) {
+            session.proxy.marks |= mark::SERVER_END;
+        }
+        Verdict::Stack
+    }
+
+    /// A packet that the stack sends on a connection. False: it is dropped, and counted.
+    pub fn receive_from_stack(&mut self, flow: FlowId, to: Side, packet: &[u8]) -> bool {
+        let Ok((_, tcp)) = parse(packet) else { return false };
+        let Some(session) = self.table.get_mut(flow) else {
+            self.counters.refuse(Reason::NormalNoFlow);
+            return false;
+        };
+        let resets = tcp.has(Tcp::RST);
+        match session.proxy.state {
+            State::Normal => {}
+            // What it had sent before it was frozen.
+            State::Held | State::Spliced if !resets => return true,
+            _ => {
+                self.counters.refuse(Reason::NormalGuarded);
+                return false;
+            }
+        }
+        if to == Side::Server {
+            if tcp.has(Tcp::FIN) || resets {
+                session.proxy.marks |= mark::SERVER_END;
+            }
+            return true;
+        }
+        let end = tcp.sequence.wrapping_add(tcp.payload as u32 + u32::from(tcp.has(Tcp::FIN)));
+        let sender = &mut session.proxy.sender;
+        sender.end = later(sender.end, end);
+        if tcp.has(Tcp::ACK) {
+            sender.acknowledged = later(sender.acknowledged, tcp.acknowledgement);
+        }
+        if tcp.has(Tcp::FIN) || resets {
+            session.proxy.marks |= mark::STACK_END;
+        }
+        if resets || (tcp.has(Tcp::FIN) && session.proxy.has(mark::CLIENT_END)) {
+            self.over.push(flow);
+        }
+        true
+    }
+
+    /// Keeps what comes for a connection from now on, of both sides. False if it is not the stack's, or has begun to end.
+    pub fn hold(&mut self, flow: FlowId, now: Time) -> bool {
+        let Some(session) = self.table.get_mut(flow) else { return false };
+        let turn = session.proxy.turn.wrapping_add(1);
+        if session.proxy.state != State::Normal
+            || session.proxy.has(mark::ENDS)
+            || !self.timers.add(flow, turn, LONGEST_HOLD, now)
+        {
+            return false;
+        }
+        session.proxy.turn = turn;
+        session.proxy.state = State::Held;
+        session.proxy.held = 0;
+        true
+    }
+
+    pub(crate) fn release_hold(&mut self, flow: FlowId) {
+        self.counters.refuse(Reason::NormalHoldExpired);
+        self.released.push(flow);
+    }
+
+    /// Connections whose hold took too long: to be taken, as if the control side had said so.
+    pub fn take_released(&mut self) -> Vec<FlowId> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// Spliced connections that an end or a reset has gone through since the last call.
+    pub fn take_ending(&mut self) -> Vec<FlowId> {
+        std::mem::take(&mut self.ending)
+    }
+
+    /// Connections of the stack that are over since the last call.
+    pub fn take_over(&mut self) -> Vec<FlowId> {
+        std::mem::take(&mut self.over)
+    }
+
+    /// Whether any of what follows has something to say: `take_requests`, `take_released`, `take_ending`, `take_over`.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        !(self.requests.is_empty() && self.released.is_empty() && self.ending.is_empty() && self.over.is_empty())
+    }
+
+    /// Counts what was refused before it came here.
+    pub fn count(&mut self, reason: Reason) {
+        self.counters.refuse(reason);
+    }
+
+    /// The end of a spliced connection is told. False if it was before.
+    pub fn mark_told(&mut self, flow: FlowId) -> bool {
+        match self.table.get_mut(flow) {
+            Some(session) if !session.proxy.has(mark::TOLD) => {
+                session.proxy.marks |= mark::TOLD;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The server's side begins anew.
+    pub fn forget_server(&mut self, flow: FlowId) {
+        if let Some(session) = self.table.get_mut(flow) {
+            session.proxy.marks &= !mark::SERVER_END;
+            session.proxy.ts_recent = 0;
+        }
+    }
+
+    /// Packets that are held now, of all connections.
+    pub fn held_now(&self) -> usize {
+        self.hold.len()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn keep(
+        &mut self,
+        flow: FlowId,
+        from: Side,
+        vnet: VnetHdr,
+        packet: &[u8],
+        ip: &Ip,
+        tcp: &Tcp,
+        now: Time,
+    ) -> Verdict {
+        let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
+        let plain = tcp.payload == 0
+            && !tcp.has(Tcp::SYN | Tcp::FIN | Tcp::RST)
+            && options(packet, ip, tcp).len() <= MOST_PLAIN_OPTIONS;
+        if session.proxy.held >= MOST_IN_BETWEEN && !plain {
+            return self.reject(Reason::HoldFull);
+        }
+        let whole = packet.get(..ip.total_len).unwrap_or(packet);
+        match self.hold.keep_latest(flow, Held::new(from, tcp.sequence, vnet, whole, now), plain) {
+            Kept::More => {
+                session.proxy.held = session.proxy.held.saturating_add(1);
+                self.counters.held += 1;
+                Verdict::Taken
+            }
+            Kept::Instead => Verdict::Taken,
+            Kept::Full => self.reject(Reason::HoldFull),
+        }
+    }
+}
+
+/// The server's last timestamp: what is echoed to it when its connection is spliced.
+pub(crate) fn note_server(session: &mut Session, packet: &[u8], ip: &Ip, tcp: &Tcp) {
+    if let Some((value, _)) = find_timestamps(options(packet, ip, tcp)) {
+        if session.proxy.ts_recent == 0 || at_most(session.proxy.ts_recent, value) {
+            session.proxy.ts_recent = value;
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A connection comes back from the stack: from the records of both its sockets, numbers, windows and timestamps of one side are
+//! put into the other's terms from now on, and what neither socket could finish is owed.
+
+use crate::cookie::Ends;
+use crate::hold::Held;
+use crate::owed::Debt;
+use crate::record::TcpRecord;
+use crate::records::{clock, mark, State, OUR_SCALE};
+use crate::verdict::Side;
+use crate::window::{later, Sender};
+use crate::{FastPath, Reason};
+use braid_packet::{FlowId, Time};
+
+/// Bytes that a connection may owe to each side.
+const MOST_OWED: usize = 128 << 10;
+/// Bytes of an answer that can be followed by numbers that wrap.
+const MOST_UNTIL: u32 = 1 << 30;
+/// Least that a segment of ours carries, whatever a peer asked for.
+const LEAST_SIZE: usize = 88;
+const TIMESTAMPS_ROOM: usize = 12;
+
+/// Both sides of a connection, as the stack's sockets had it when they were frozen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Splice {
+    pub client: TcpRecord,
+    pub server: TcpRecord,
+    /// What was read from one socket and not yet written to the other.
+    pub to_client: Vec<u8>,
+    pub to_server: Vec<u8>,
+    /// How many bytes the server has still to send until all is answered: what the client sends then is a service request,
+    /// and waits until then. None: never again.
+    pub until: Option<u32>,
+}
+
+/// What is known of both sides of a spliced connection, in the server's numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spliced {
+    pub client: Sender,
+    pub server: Sender,
+    /// Window scales that the server was told, and told.
+    pub scales: Option<(u8, u8)>,
+    /// What came meanwhile, to be received again.
+    pub held: Vec<Held>,
+}
+
+impl Splice {
+    fn owed_to_client(&self) -> Vec<u8> {
+        [&self.client.unacknowledged[..], &self.client.unsent, &self.to_client, &self.server.unread].concat()
+    }
+
+    fn owed_to_server(&self) -> Vec<u8> {
+        [&self.server.unacknowledged[..], &self.server.unsent, &self.to_server, &self.client.unread].concat()
+    }
+
+    /// Whether this can be done at all; else why not, in a word.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let lengths = [&self.client, &self.server].map(|record| record.unacknowledged.len() + record.unsent.len());
+        let to_client = lengths[0] + self.to_client.len() + self.server.unread.len();
+        let to_server = lengths[1] + self.to_server.len() + self.client.unread.len();
+        if to_client.max(to_server) > MOST_OWED {
+            return Err("too_much_queued");
+        }
+        if self.server.timestamp.is_some() && self.client.timestamp.is_none() {
+            return Err("timestamps_of_the_server_alone");
+        }
+        if self.client.scales.is_some_and(|(_, ours)| ours != OUR_SCALE) {
+            return Err("scale");
+        }
+        if self.until.is_some_and(|bytes| bytes > MOST_UNTIL) {
+            return Err("too_long");
+        }
+        Ok(())
+    }
+}
+
+impl FastPath {
+    /// For a connection that is held. Look at `take_outputs`. None if it is not held.
+    pub fn splice(&mut self, flow: FlowId, splice: &Splice, ends: &Ends, now: Time) -> Option<Spliced> {
+        let Some(session) = self.table.get_mut(flow).filter(|session| session.proxy.state == State::Held) else {
+            self.counters.refuse(Reason::NormalNotHeld);
+            return None;
+        };
+        let (client, server) = (&splice.client, &splice.server);
+        let (owed_to_client, owed_to_server) = (splice.owed_to_client(), splice.owed_to_server());
+        let (to_client, to_server) = (client.unacknowledged_from(), server.unacknowledged_from());
+        // The next byte of each side stands behind what the other one is owed.
+        let next = to_server.wrapping_add(owed_to_server.len() as u32);
+        let client_shift = next.wrapping_sub(client.receive_next);
+        let shift = server.receive_next.wrapping_sub(to_client.wrapping_add(owed_to_client.len() as u32));
+        let told = |record: &TcpRecord| record.window.edge_from.wrapping_add(record.window.receive);
+        session.client.sender = Sender {
+            end: next,
+            limit: later(
+                later(next, told(client).wrapping_add(client_shift)),
+                to_server.wrapping_add(server.window.send),
+            ),
+            window: client.window.most.max(1),
+            acknowledged: to_client.wrapping_add(shift),
+        };
+        let proxy = &mut session.proxy;
+        proxy.sender = Sender {
+            end: server.receive_next,
+            limit: later(
+                later(server.receive_next, told(server)),
+                to_client.wrapping_add(client.window.send).wrapping_add(shift),
+            ),
+            window: server.window.most.max(1),
+            acknowledged: to_server,
+        };
+        (proxy.shift, proxy.client_shift) = (shift, client_shift);
+        proxy.mss = server.mss;
+        proxy.scale = server.scales.map(|(theirs, _)| theirs);
+        proxy.told = server.scales.map_or(0, |(_, ours)| ours);
+        proxy.sack = client.sack && server.sack;
+        proxy.timestamps = client.timestamp.is_some() && server.timestamp.is_some();
+        // Each side's timestamps go on from the last that it was told.
+        let from = if proxy.timestamps { proxy.ts_recent } else { clock(now) };
+        proxy.ts_shift = client.timestamp.unwrap_or(0).wrapping_sub(from);
+        proxy.client_ts_shift = server.timestamp.unwrap_or(0).wrapping_sub(session.client.ts_recent);
+        proxy.marks = mark::SERVED
+            | if splice.until.is_some() { mark::AGAIN } else { 0 }
+            | if owed_to_client.is_empty() { 0 } else { mark::OWES_CLIENT }
+            | if owed_to_server.is_empty() { 0 } else { mark::OWES_SERVER };
+        proxy.until = server.receive_next.wrapping_add(splice.until.unwrap_or(0));
+        proxy.state = State::Spliced;
+        proxy.turn = proxy.turn.wrapping_add(1);
+        proxy.held = 0;
+        let session = *session;
+        self.counters.spliced += 1;
+        let ip = if ends.client.is_ipv6() { 60 } else { 40 };
+        let most = usize::from(self.mtu.saturating_sub(ip));
+        for (to, record, from, owed) in
+            [(Side::Client, client, to_client, owed_to_client), (Side::Server, server, to_server, owed_to_server)]
+        {
+            if owed.is_empty() {
+                continue;
+            }
+            let options = if record.timestamp.is_some() { TIMESTAMPS_ROOM } else { 0 };
+            let size = usize::from(record.mss).min(most).max(LEAST_SIZE) - options;
+            let debt = Debt::new(from, owed, record.unacknowledged.len(), record.window.send, size, now);
+            self.owed.add(flow, to, debt);
+            self.pay(&session, to, ends, now);
+        }
+        Some(Spliced {
+            client: session.client.sender,
+            server: session.proxy.sender,
+            scales: server.scales.map(|(theirs, ours)| (ours, theirs)),
+            held: self.hold.take(flow),
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! Flows whose connections a TCP stack has, or is to get: their packets pass as they are, on either side, each in numbers of
+//! its own. So their ends are told, not seen; and a server is leased, since none is known when such a flow begins.
+
+use crate::address::{narrow, widen};
+use crate::flow::Side;
+use crate::key::Key;
+use crate::tracking::{Progress, Track};
+use crate::Nat;
+use braid_packet::ip::TCP;
+use braid_packet::{FlowId, Ip, Time, Transport};
+use std::net::SocketAddr;
+
+impl Nat {
+    pub(crate) fn normal(&self, index: u32) -> Option<FlowId> {
+        let flow = self.table.get(index).filter(|flow| flow.is_normal())?;
+        Some(FlowId { index, serial: flow.serial })
+    }
+
+    /// The flow of a packet that the stack sends to a client, or to a server; whoever of the two it is for.
+    pub fn find_from_stack(&mut self, ip: &Ip, to_client: bool, now: Time) -> Option<FlowId> {
+        let Transport::Tcp(tcp) = ip.transport else { return None };
+        let key = Key {
+            near: widen(ip.destination),
+            far: widen(ip.source),
+            near_port: tcp.destination,
+            far_port: tcp.source,
+            protocol: TCP,
+        };
+        let found = if to_client { self.table.find_forward(&key) } else { self.table.find_reverse(&key) };
+        let index = self.live(found, now)?;
+        self.fast(index)
+    }
+
+    /// Whether the address is one that servers see.
+    pub fn is_snat(&self, address: std::net::IpAddr) -> bool {
+        self.rules.is_snat(widen(address))
+    }
+
+    /// Whether packets pass as they are.
+    pub fn set_normal(&mut self, flow: FlowId, normal: bool) {
+        if let Some(known) =
+            self.table.get_mut(flow.index).filter(|known| known.serial == flow.serial && known.is_fast())
+        {
+            known.set_normal(normal);
+        }
+    }
+
+    /// Gives a flow a server, and returns the address and port that it is talked to from: another one than before. None if
+    /// there is no such flow, or no port left, or the server cannot be one.
+    pub fn lease(&mut self, flow: FlowId, server: SocketAddr, now: Time) -> Option<SocketAddr> {
+        let index = self.live(Some(flow.index).filter(|_| self.is_live(flow)), now)?;
+        let known = self.table.get(index)?;
+        let front = self.table.key(known, Side::Client)?;
+        let same_family = narrow(front.near).is_ipv4() == server.is_ipv4();
+        if !known.is_fast() || !same_family || !self.rules.may_be_target(server.ip()) {
+            return None;
+        }
+        let (near, near_port) = (widen(server.ip()), server.port());
+        let wanted = Key { near, far: 0, near_port, far_port: front.near_port, protocol: TCP };
+        let reverse = self.choose_source(wanted, front.near, now)?;
+        self.table.set_reverse(index, &reverse);
+        Some(SocketAddr::new(narrow(reverse.far), reverse.far_port))
+    }
+
+    /// Server and the address that it sees; None before a lease.
+    pub fn server_and_snat(&self, flow: FlowId) -> Option<(SocketAddr, SocketAddr)> {
+        let known = self.table.get(flow.index).filter(|known| known.serial == flow.serial)?;
+        let key = self.table.key(known, Side::Server).filter(|key| !key.is_nothing())?;
+        Some((SocketAddr::new(narrow(key.near), key.near_port), SocketAddr::new(narrow(key.far), key.far_port)))
+    }
+
+    /// Counts a packet that passes as it is.
+    pub fn count_normal(&mut self, flow: FlowId, from_client: bool, bytes: usize, now: Time) {
+        if self.is_live(flow) {
+            let side = if from_client { Side::Client } else { Side::Server };
+            self.table.count(flow.index, side, bytes, now);
+        }
+    }
+
+    /// What the stack's connection has become. An open one may be idle for as long as others that are established; one that
+    /// is over is found by late packets for a while, and a SYN may begin another one.
+    pub fn set_open(&mut self, flow: FlowId, open: bool) {
+        if !self.is_live(flow) {
+            return;
+        }
+        if let Some(known) = self.table.get_mut(flow.index) {
+            known.settled = open;
+        }
+        if let Some(details) = self.table.details_mut(flow.index) {
+            details.track.set_open(open);
+        }
+    }
+
+    /// Translates from now on, as if both sides had been seen from the beginning.
+    pub fn resume(&mut self, flow: FlowId, client: &Progress, server: &Progress) {
+        if !self.is_live(flow) {
+            return;
+        }
+        self.set_normal(flow, false);
+        if let Some(details) = self.table.details_mut(flow.index) {
+            details.track = Track::resumed(client, server);
+        }
+    }
+
+    /// Whether both sides have ended, or one has reset the other.
+    pub fn is_over(&self, flow: FlowId) -> bool {
+        self.is_live(flow) && self.table.details(flow.index).is_some_and(|details| details.track.is_over())
+    }
+
+    pub fn was_reset(&self, flow: FlowId) -> bool {
+        self.is_live(flow) && self.table.details(flow.index).is_some_and(|details| details.track.is_reset())
+    }
+
+    /// The application that a flow is of.
+    pub fn app(&self, flow: FlowId) -> Option<u16> {
+        self.table.get(flow.index).filter(|known| known.serial == flow.serial).map(|known| known.app)
+    }
+
+    /// Bytes of IP packets from and to the client.
+    pub fn bytes(&self, flow: FlowId) -> (u64, u64) {
+        let known = self.table.get(flow.index).filter(|known| known.serial == flow.serial);
+        match known.zip(self.table.details(flow.index)) {
+            Some((known, details)) => {
+                (known.traffic(details, Side::Client).bytes, known.traffic(details, Side::Server).bytes)
+            }
+            None => (0, 0),
+        }
+    }
+}
