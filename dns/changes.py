@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from dns.policy import Standing
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 REMEMBERED = 50
 """Changes that a node keeps for ``/dns``."""
+_STANDINGS = {standing.name.lower(): standing for standing in Standing}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,12 @@ class Change:
     """As in ``Counters.switches``."""
     before: str
     after: str
+
+    @property
+    def worse(self) -> Standing | None:
+        """The standing that the edge has come down to."""
+        before, after = _STANDINGS.get(self.before), _STANDINGS.get(self.after)
+        return after if before is not None and after is not None and after > before else None
 
     def document(self) -> dict[str, Any]:
         return asdict(self)

@@ -23,6 +23,7 @@ NO_ZONE = "none"
 """Queries that are in none of ours, or could not be read."""
 
 DURATIONS_US = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+PROPAGATIONS_MS = (20, 50, 100, 200, 500, 1000, 2000, 3000, 4000, 5000, 10_000)
 SIZES = (64, 128, 256, 512, 1232, 4096, 16_384)
 """Upper bounds of the histograms' buckets; above the last one there is another."""
 
@@ -75,6 +76,18 @@ class Counters:
     duration_ns: Counter[str] = field(default_factory=Counter)
     """Transport -> sum of the same over all queries."""
 
+    propagations: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """(reason as in ``switches``, bucket of ``PROPAGATIONS_MS``): edges that can do less, by how long answers took to
+    follow."""
+    propagation_ms: Counter[str] = field(default_factory=Counter)
+    """Reason -> sum of the same in milliseconds."""
+
+    def count_propagation(self, reason: str, seconds: float) -> None:
+        """Once for an edge, however many applications it has."""
+        milliseconds = round(seconds * 1000)
+        self.propagations[reason, bisect_left(PROPAGATIONS_MS, milliseconds)] += 1
+        self.propagation_ms[reason] += milliseconds
+
     def count_batch(self, transport: str, received: int, sent: Collection[int], busy_ns: int) -> None:
         """Queries that were read at once, of ``received`` bytes in all, and left as answers of these lengths together
         after ``busy_ns``: that is what each of them took."""
@@ -113,6 +126,10 @@ class Counters:
             named |= {f"{family}/{label}": n for label, n in getattr(self, family).items()}
         for family in ("busy", "duration"):
             named |= {f"{family}_us/{transport}": n // 1000 for transport, n in getattr(self, f"{family}_ns").items()}
+        for reason, total in self.propagation_ms.items():
+            named[f"propagation_ms/{reason}"] = total
+            for bucket, bound in enumerate((*PROPAGATIONS_MS, "inf")):
+                named[f"propagations/{reason}/{bound}"] = self.propagations[reason, bucket]
         named |= {f"subnets/family{family}": n for family, n in self.subnets.items()}
         for transport, sizes in self.sizes.items():
             for bucket, bound in enumerate((*DURATIONS_US, "inf")):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from dns.policy import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 HOLD = 10.0
 """Seconds that an edge must be well before it is preferred again."""
@@ -28,6 +28,12 @@ class _Pair:
     reported: Standing
     since: float
     """When ``reported`` began."""
+    news: float | None = None
+    """When the news came that it is so; None when none did."""
+
+
+def _no_news(_key: object) -> None:
+    return None
 
 
 class Damper(Generic[Key]):
@@ -36,19 +42,27 @@ class Damper(Generic[Key]):
         self.restless = False
         """Whether time alone will change what was settled last."""
 
-    def settle(self, reported: Mapping[Key, Standing], now: float) -> dict[Key, Standing]:
-        """Returns what to act on; what is seen for the first time is taken as it is, what is missing is forgotten."""
+    def settle(
+        self, reported: Mapping[Key, Standing], now: float, news: Callable[[Key], float | None] = _no_news
+    ) -> dict[Key, Standing]:
+        """Returns what to act on; what is seen for the first time is taken as it is, what is missing is forgotten.
+        ``news`` is asked for what is reported differently than before: when that became known."""
         known, self._pairs = self._pairs, {}
         for key, standing in reported.items():
             pair = known.get(key)
             if pair is None:
                 pair = _Pair(standing, standing, now)
             elif pair.reported is not standing:
-                pair.reported, pair.since = standing, now
+                pair.reported, pair.since, pair.news = standing, now, news(key)
             pair.shown = _next(pair, now)
             self._pairs[key] = pair
         self.restless = any(pair.shown is not pair.reported for pair in self._pairs.values())
         return {key: pair.shown for key, pair in self._pairs.items()}
+
+    def news(self, key: Key, standing: Standing) -> float | None:
+        """When the news came for which ``standing`` is acted on; None when something else is, or no news came."""
+        pair = self._pairs.get(key)
+        return pair.news if pair is not None and pair.shown is pair.reported is standing else None
 
 
 def _next(pair: _Pair, now: float) -> Standing:

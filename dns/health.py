@@ -61,6 +61,7 @@ class HealthTable:
         self._edges: dict[int, _Edge] = {}
         self._measures: dict[int, _Measures] = {}
         self._down: set[int] = set()
+        self._news: dict[int, float] = {}
         self.revision = 0
         """Grows with everything that is news: a report that says the same again is none."""
 
@@ -79,7 +80,7 @@ class HealthTable:
         for application in report.applications:
             news |= known.applications.get(application.name, (None,))[0] != application
             known.applications[application.name] = (application, now)
-        self.revision += news
+        self._note(edge, news, now)
         return True
 
     def receive_measures(self, edge: int, measures: EdgeMeasures, now: float) -> bool:
@@ -90,7 +91,7 @@ class HealthTable:
             known = self._measures[edge] = _Measures(measures.sequence, now)
         elif _is_late(measures.sequence, known.sequence):
             return False
-        self.revision += known.spill != measures.spill
+        self._note(edge, known.spill != measures.spill, now)
         known.sequence, known.heard, known.spill = measures.sequence, now, measures.spill
         for application in measures.applications:
             if application.delay is not None:
@@ -106,6 +107,11 @@ class HealthTable:
         if edge in self._down:
             self._down.remove(edge)
             self.revision += 1
+
+    def take_news(self) -> dict[int, float]:
+        """Edges that have said something new since this was asked last -> when the first of it came."""
+        taken, self._news = self._news, {}
+        return taken
 
     def keep(self, edges: frozenset[int]) -> None:
         """Forgets every other edge, after a reload."""
@@ -136,6 +142,11 @@ class HealthTable:
             return False
         return now - known.heard > (DOWN_PATIENCE if edge in self._down else REPORT_LIFETIME)
 
+    def heard(self, edge: int, application: str) -> float | None:
+        """When the last report came that mentions the application."""
+        known = self._edges.get(edge)
+        return None if known is None else known.applications.get(application, (None, None))[1]
+
     def cut_off(self, now: float) -> bool:
         """Whether every edge that was ever heard has fallen silent: then it is rather us who are cut off."""
         return bool(self._edges) and all(self.silent(edge, now) for edge in self._edges)
@@ -164,6 +175,11 @@ class HealthTable:
         known = self._edges.get(edge)
         ago = None if known is None else now - known.heard
         return EdgeHealth(edge, self._edge_standing(edge, now), ago, edge not in self._down)
+
+    def _note(self, edge: int, news: bool, now: float) -> None:
+        if news:
+            self.revision += 1
+            self._news.setdefault(edge, now)
 
     def _spill(self, edge: int) -> int:
         known = self._measures.get(edge)

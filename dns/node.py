@@ -97,7 +97,9 @@ class DnsService:
         self._glance, self._beat = glance, beat
         if (standings, delays, spill) != (before.standings, before.delays, before.spill):
             self._replace(with_outlook(before, standings, delays, spill))
-            self._tell(tuple(changes(before, self.view, time.time())))
+            happened = tuple(changes(before, self.view, time.time()))
+            self._tell(happened)
+            self._count_propagations(happened, self._clock())
 
     def set_geo(self, geo: GeoDatabase | None) -> None:
         """Goes over to another geo database, or none, between two queries."""
@@ -125,6 +127,19 @@ class DnsService:
             first = next(change for change in happened if (change.edge, change.reason) == (edge, reason))
             words = {"application": first.application, "before": first.before, "after": first.after}
             log.info("steering changed", edge=edge, reason=reason, applications=count, **words)
+
+    def _count_propagations(self, happened: tuple[Change, ...], now: float) -> None:
+        """How long ago the news came that answers follow from ``now`` on."""
+        first: dict[tuple[str, str], float] = {}
+        for change in happened:
+            if change.worse is None:
+                continue
+            news = self._watch.news(change.edge, change.application, change.worse)
+            if news is not None:
+                key = change.edge, change.reason
+                first[key] = min(news, first.get(key, news))
+        for (_, reason), news in first.items():
+            self.counters.count_propagation(reason, now - news)
 
     def _replace(self, view: View) -> None:
         self.responder.view = view

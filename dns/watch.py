@@ -38,6 +38,7 @@ class Watch:
         silent: a server that hears nothing knows nothing worse than that. The same for a moment after the first edge is
         heard again, for those that are not yet."""
         names = {pair: (config.edges[pair[0]].name, pair[1]) for pair in config.vips}
+        news = health.take_news()
         if health.cut_off(now):
             if self.stale_since is None:
                 self._frozen, self.stale_since = self._before(now - MEMORY), now
@@ -55,9 +56,24 @@ class Watch:
                     reported[name] = frozen[name]
                 else:
                     reported[name] = health.standing(number, application, now, config.copies.get(application, 1))
-            settled = self._damper.settle(reported, now)
+            numbers = {edge.name: edge.number for edge in config.edges}
+
+            def became_known(name: tuple[str, str]) -> float | None:
+                number = numbers[name[0]]
+                if number in news or reported[name] is not Standing.DOWN:
+                    return news.get(number)
+                heard = health.heard(number, name[1])
+                # While it was us who heard nothing, silence said nothing.
+                return None if heard is None else max(heard, self._frozen_until - REPORT_LIFETIME)
+
+            settled = self._damper.settle(reported, now, became_known)
             self._remember(settled, now)
         return {pair: _with_drain(settled.get(name, Standing.UP), name[0] in drained) for pair, name in names.items()}
+
+    def news(self, edge: str, application: str, standing: Standing) -> float | None:
+        """When the news came for which answers follow ``standing``: the report that said it, of an edge that has fallen
+        silent its last one. None for what an operator or a changed file has done."""
+        return self._damper.news((edge, application), standing)
 
     def delays(self, config: DnsConfig, health: HealthTable, now: float) -> dict[tuple[int, str], float]:
         """Milliseconds behind the edges that answers are to follow now, by pair; those that were ever measured. To be

@@ -83,6 +83,13 @@ def dns(status: NodeStatus) -> Iterator[Metric]:
         [((*own, str(float(bound) * 1e-6)), n) for (*own, bound), n in named.get("durations", ())],
         {names: value * 1e-6 for names, value in named.get("duration_us", ())},
     )
+    yield histogram(
+        "braid_dns_propagation_seconds",
+        "From the news that an edge can do less to answers that follow it",
+        ("reason",),
+        [((*own, str(float(bound) * 1e-3)), n) for (*own, bound), n in named.get("propagations", ())],
+        {names: value * 1e-3 for names, value in named.get("propagation_ms", ())},
+    )
     for family, (metric, text, labels, unit) in DNS_GAUGES.items():
         found = [item for item in named.get(family, ()) if len(item[0]) == len(labels)]
         yield gauge(metric, text, labels, [(names, value * unit) for names, value in found])

@@ -28,6 +28,10 @@ DNS = {
     "durations/udp/500": 4,
     "durations/udp/inf": 1,
     "duration_us/udp": 14_000,
+    "propagations/down/2000": 3,
+    "propagations/down/50": 1,
+    "propagations/down/inf": 1,
+    "propagation_ms/down": 18_500,
     "answers/shop/edge-fra-1": 4,
     "faults/name": 6,
     "drops/short": 1,
@@ -139,6 +143,9 @@ def test_a_dns_node() -> None:
     assert found["braid_dns_request_duration_seconds_bucket{le=0.0005,transport=udp}"] == 4
     assert found["braid_dns_request_duration_seconds_count{transport=udp}"] == 5
     assert found["braid_dns_request_duration_seconds_sum{transport=udp}"] == pytest.approx(0.014)
+    assert found["braid_dns_propagation_seconds_bucket{le=2.0,reason=down}"] == 4
+    assert found["braid_dns_propagation_seconds_count{reason=down}"] == 5
+    assert found["braid_dns_propagation_seconds_sum{reason=down}"] == pytest.approx(18.5)
 
 
 def test_proxies_by_application_and_server() -> None:
@@ -168,7 +175,7 @@ def test_the_process_is_there() -> None:
 
 def documented_name(sample: str) -> str:
     """A histogram stands in the page once, without the bound of its buckets."""
-    return re.sub(r"^(braid_dns_(request|response)_.*)_(bucket|sum|count)$", r"\1", sample)
+    return re.sub(r"^(braid_dns_(request|response|propagation)_.*)_(bucket|sum|count)$", r"\1", sample)
 
 
 def test_the_documented_metrics_are_the_ones_there_are() -> None:

@@ -69,6 +69,22 @@ def test_restless_is_who_waits() -> None:
     assert waits == [False, True, False, True, False, False]
 
 
+def test_when_the_news_came_that_is_acted_on() -> None:
+    damper: Damper[str] = Damper()
+    for at, standing, acted, known in (
+        (0.0, UP, UP, None),
+        (1.0, DEGRADED, UP, None),
+        (2.5, DEGRADED, DEGRADED, 0.9),
+        (3.0, DOWN, DOWN, 2.9),
+        (4.0, UP, HOLDING, None),
+    ):
+        settled = damper.settle({"edge": standing}, at, lambda _key, at=at: at - 0.1)  # type: ignore[misc]
+        assert settled == {"edge": acted}
+        assert damper.news("edge", acted) == known
+    assert damper.news("edge", DOWN) is None, "not acted on any more"
+    assert damper.news("other", UP) is None
+
+
 def test_who_leaves_is_forgotten() -> None:
     damper: Damper[str] = Damper()
     damper.settle({"a": DOWN}, 0.0)
