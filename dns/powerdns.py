@@ -2,7 +2,8 @@
 
 PowerDNS asks for names one by one, finds wildcards and negative answers itself, and wants text, not wire form. What it
 gets is what our own answers are made of, read back by dnslib. Of an application's hostname it gets the VIPs of the edge
-for the client that it names, and in ``scopeMask`` how far around that client the answer is right.
+for the client that it names, and in ``scopeMask`` how far around that client the answer is right. That is never 0: what
+has a scope PowerDNS does not keep in its caches, which know no clients and no TTL of ours.
 https://doc.powerdns.com/authoritative/backends/remote.html
 """
 
@@ -70,9 +71,10 @@ def _lookup(view: View, parameters: Mapping[str, Any]) -> list[Row]:
     rows: list[Row] = []
     for kind, reply, scope in _replies(view, name, client, wanted):
         rows += _rows(owner, kind, reply, scope, 1 + view.zones.apexes.index(name.zone))
-    if not rows and not name.replies and not name.steered:
-        # An empty non-terminal: exists, and has nothing of any type.
-        return [{"qtype": "", "qname": parameters["qname"], "content": "", "ttl": 0, "auth": 1}]
+    if not rows and wanted == "ANY":
+        # Exists, and has nothing of any type: an empty non-terminal, or a hostname without a VIP for this client now.
+        empty = {"qtype": "", "qname": parameters["qname"], "content": "", "ttl": 0, "auth": 1}
+        return [empty | {"scopeMask": 1 if name.steered else 0}]
     return rows
 
 
@@ -86,7 +88,7 @@ def _replies(view: View, name: Name, client: Client, wanted: str) -> Iterator[tu
         if wanted in ("ANY", _text_of(kind)):
             # Not counted as an answer: PowerDNS asks for all types whatever it was asked for, and keeps what it hears.
             result = steer(asked, client, view, Counters())
-            yield kind, result.reply, result.scope
+            yield kind, result.reply, max(result.scope, 1)
 
 
 def _rows(owner: bytes, kind: int, reply: Reply, scope: int, domain: int) -> list[Row]:

@@ -46,6 +46,8 @@ class Load:
 class Server:
     port: int
     pid: int
+    feed: int | None = None
+    """Where it answers an operator's PowerDNS."""
     told: dict[str, float] = field(default_factory=dict)
     """What Braid's server says when it has ended."""
 
@@ -96,19 +98,20 @@ def write_questions(file: Path, world: World) -> None:
 
 
 @contextmanager
-def braid(world: World, limit: int = 0) -> Iterator[Server]:
-    """``limit``: answers per second and prefix, 0 for all."""
-    port = _free_port()
-    numbers = (port, world.names, world.edges, world.prefixes, world.seed, limit)
+def braid(world: World, limit: int = 0, *, feed: bool = False) -> Iterator[Server]:
+    """``limit``: answers per second and prefix, 0 for all. ``feed``: PowerDNS may ask too."""
+    port, feed_port = free_port(), free_port() if feed else 0
+    numbers = (port, world.names, world.edges, world.prefixes, world.seed, limit, feed_port)
     command = [sys.executable, "-m", "bench.dns.server", *(str(number) for number in numbers)]
-    with _running(command, port, world) as server:
+    with running(command, port, world) as server:
+        server.feed = feed_port or None
         yield server
 
 
 @contextmanager
 def nsd(world: World) -> Iterator[Server]:
     """The same names with one address each; NSD does not steer."""
-    port = _free_port()
+    port = free_port()
     program = required("nsd", "nsd")
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
@@ -122,13 +125,14 @@ def nsd(world: World) -> Iterator[Server]:
             f" zonelistfile: {folder}/list\n xfrdir: {folder}\n rrl-ratelimit: 0\n minimal-responses: yes\n"
             f"remote-control:\n control-enable: no\nzone:\n name: {ZONE}\n zonefile: {folder}/zone\n"
         )
-        with _running([program, "-d", "-c", str(folder / "conf")], port, world) as server:
+        with running([program, "-d", "-c", str(folder / "conf")], port, world) as server:
             yield server
 
 
 @contextmanager
-def _running(command: list[str], port: int, world: World) -> Iterator[Server]:
-    pinned = ["taskset", "-c", SERVER_CPU, *command]
+def running(command: list[str], port: int, world: World, processor: str = SERVER_CPU) -> Iterator[Server]:
+    """A name server on a processor of its own, from its first answer on."""
+    pinned = ["taskset", "-c", processor, *command]
     with subprocess.Popen(pinned, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         server = Server(port, process.pid)
         try:
@@ -158,7 +162,7 @@ def _wait(port: int, world: World, process: subprocess.Popen[str]) -> None:
     raise Unavailable(f"{process.args!r} does not answer")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.bind(("127.0.0.1", 0))
         return int(bound.getsockname()[1])

@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,6 +17,7 @@ import pytest
 from dnslib import DNSRecord
 
 from bench.dns.mutate import query, question
+from bench.dns.powerdns import CACHES, SETTINGS, SURROUNDINGS
 from dns.counters import Counters
 from dns.policy import Standing
 from dns.powerdns import call
@@ -27,8 +29,7 @@ from tests.dns.zone import free_port, responder
 from topology.model import ClientSubnetUse, SocketAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from dns.node import DnsService
 
@@ -65,10 +66,25 @@ def test_names_are_told_as_they_are() -> None:
     assert contents("*.wild.apps.example.") == {("A", "192.0.2.2")}
     assert contents("x.wild.apps.example.") == set(), "PowerDNS asks for the wildcard itself"
     assert contents("ent.apps.example.") == {("", "")}
+    assert contents("ent.apps.example.", "A") == set()
     assert contents("130.2.91.10.in-addr.arpa.") == {("PTR", "shop.apps.example.")}
     assert len(contents("big.apps.example.", "TXT")) == 10
     for name in ("nosuch.apps.example.", "www.example.org.", "", "." * 300, "a" * 2000, "\\999.apps.example."):
         assert contents(name) == set()
+
+
+def test_what_depends_on_the_client_is_never_kept() -> None:
+    """PowerDNS keeps what has no scope, for everybody."""
+    for asked in ({"remote": "192.0.2.1"}, {"remote": "192.0.2.1", "real-remote": "10.91.1.0/24"}, {}):
+        rows = looked_up("shop.apps.example.", **asked)
+        assert {row["qtype"]: row["scopeMask"] > 0 for row in rows} == {"A": True, "AAAA": True, "HTTPS": False}
+
+
+def test_a_hostname_without_a_vip_exists() -> None:
+    config = replace(everything(), fail_closed=frozenset({"deep"}))
+    nobody = responder(make_view(config, dict.fromkeys(config.vips, Standing.DOWN)))
+    (row,) = call(nobody, "lookup", {"qname": "a.deep.apps.example.", "qtype": "ANY", "remote": "192.0.2.1"})
+    assert (row["qtype"], row["content"], row["scopeMask"]) == ("", "", 1)
 
 
 def test_domains() -> None:
@@ -102,31 +118,16 @@ async def test_both_forms_of_requests() -> None:
         assert (await client.post("/", content=bytes(70_000))).status_code == 413
 
 
-CONFIGURATION = """\
-launch=remote
-remote-connection-string=http:url=http://127.0.0.1:{backend}
-local-address=127.0.0.1
-local-port={port}
-socket-dir={folder}
-config-dir={folder}
-edns-subnet-processing=yes
-cache-ttl=0
-query-cache-ttl=0
-negquery-cache-ttl=0
-disable-axfr=yes
-security-poll-suffix=
-receiver-threads=1
-distributor-threads=1
-"""
-
-
 @contextmanager
-def powerdns(folder: Path) -> Iterator[tuple[int, int, DnsService]]:
+def powerdns(
+    folder: Path, caches: str, drained: Callable[[], frozenset[str]] = frozenset
+) -> Iterator[tuple[int, int, DnsService]]:
     """PowerDNS in front of our service: its port, ours, and our service."""
     backend, port = free_port(), free_port()
     config = replace(everything(), powerdns=SocketAddress(ip_address("127.0.0.1"), backend))
-    (folder / "pdns.conf").write_text(CONFIGURATION.format(backend=backend, port=port, folder=folder))
-    with served(config, ("127.0.0.1",)) as (own, service):
+    text = (SETTINGS + CACHES[caches] + SURROUNDINGS).format(backend=backend, port=port, folder=folder)
+    (folder / "pdns.conf").write_text(text)
+    with served(config, ("127.0.0.1",), drained) as (own, service):
         command = [str(SERVER), f"--config-dir={folder}", "--daemon=no", "--guardian=no", "--setuid=", "--setgid="]
         with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
             try:
@@ -170,8 +171,10 @@ ROWS = [
 
 @pytest.mark.skipif(SERVER is None, reason="pdns-server is not installed: make test installs it")
 @pytest.mark.skipif(DIG is None, reason="dig is not installed: make setup")
-def test_a_real_powerdns(tmp_path: Path) -> None:
-    with powerdns(tmp_path) as (port, own, service):
+@pytest.mark.parametrize("caches", CACHES)
+def test_a_real_powerdns(tmp_path: Path, caches: str) -> None:
+    drained: set[str] = set()
+    with powerdns(tmp_path, caches, lambda: frozenset(drained)) as (port, own, service):
         for row in ROWS:
             for transport in ("", "+tcp "):
                 check(row, dig("127.0.0.1", port, transport + row.arguments))
@@ -183,6 +186,21 @@ def test_a_real_powerdns(tmp_path: Path) -> None:
         assert [str(r.rdata) for r in DNSRecord.parse(theirs).rr] == [str(r.rdata) for r in DNSRecord.parse(ours).rr]
         assert service.counters.powerdns["lookup"] > len(ROWS)
         assert service.counters.powerdns["getAllDomains"] >= 1
+        # Whatever PowerDNS keeps of other names, the answers for an application are asked for each time.
+        steered = Row("drained", f"{N} A shop.{Z}", answer=("10.91.2.130",), opt="1.2.3.0/24/24")
+        subnet = f"{steered.arguments} +subnet=1.2.3.0/24"
+        check(replace(steered, arguments=subnet), dig("127.0.0.1", port, subnet))
+        drained.add("edge-nyc-1")
+        began = time.monotonic()
+        while dig("127.0.0.1", port, subnet).answer[0].split()[-1] == "10.91.2.130":
+            assert time.monotonic() - began < 10, "far less than PowerDNS keeps anything"
+        assert dig("127.0.0.1", port, subnet).answer[0].split()[-1] == "10.91.3.130"
+
+
+def test_the_documented_settings_are_those_that_are_tested() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/powerdns.md").read_text(encoding="utf-8")
+    told = page.partition("`/etc/powerdns/pdns.conf`")[2].split("```")[1].split()
+    assert told == (SETTINGS + CACHES["as documented"]).format(backend=8053).split()
 
 
 def test_private_prefixes_where_the_operator_says_so() -> None:
