@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from braid.redundancy.node import Change
     from braid.status.paths import Chosen
     from braid.status.snapshot import Check
-    from topology.model import Node, Topology
+    from topology.model import Node, SocketAddress, Topology
 
 log = logs.get(__name__)
 
@@ -299,9 +299,11 @@ class ControlPlane:
             situation=self.situation,
             replan=self.replan,
             send_control=self.send_control,
+            send_to_peer=self.send_to_peer,
             changed=lambda: self.changed,
             reloaded=lambda: self.reloaded,
             set_syn_keys=self.core.set_syn_keys,
+            set_owner=self.set_owner,
             draining=lambda: self.draining,
             ready=ready,
             traffic=lambda: self._traffic,
@@ -312,6 +314,16 @@ class ControlPlane:
         if node is None or not self.sessions.is_up(node.number, True):
             return False
         return self._ask(lambda: self.core.send_control(node.number, True, message), False)
+
+    def send_to_peer(self, name: str, message: bytes) -> bool:
+        node = self.topology.nodes.get(name)
+        if node is None or not self.sessions.is_up(node.number, False):
+            return False
+        return self._ask(lambda: self.core.send_control(node.number, False, message), False)
+
+    def set_owner(self, client: SocketAddress, vip: SocketAddress, owner: str, by: int | None) -> bool:
+        ends = (str(client.host), client.port), (str(vip.host), vip.port)
+        return self._ask(lambda: self.core.set_owner(*ends, owner, by), False)
 
     def _review_own_certificate(self) -> None:
         before, self.own_problem = self.own_problem, own_problem(self._credentials, self.topology, self._today())

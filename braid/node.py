@@ -125,7 +125,7 @@ async def run(
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals, ExitStack() as stack:
         mtu = inner_mtu(topology)
         descriptors: list[int] = []
-        if role.has_tun:
+        if role.has_tun(topology, node.name):
             descriptors = stack.enter_context(open_tun(node.shards))
             await _set_up_tun(node, topology, mtu)
         core = await _open_core(node, credentials, descriptors, mtu, options)

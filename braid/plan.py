@@ -14,7 +14,7 @@ from braid.status.paths import Chosen
 from topology.costs import Costs
 from topology.graph import BESIDE, neighbour_counts, neighbours
 from topology.health import Health
-from topology.model import NodeNumber, PortRange, SocketAddress, Topology
+from topology.model import NodeNumber, PortRange, Role, SocketAddress, Topology
 from topology.paths import node_routes
 from topology.planner import Planner
 from topology.why import why
@@ -61,6 +61,11 @@ def plan_neighbours(topology: Topology, name: str) -> tuple[Neighbour, ...]:
             leads = (counts[node.name], -node.number) > (counts[name], -own.number)
             found.append(Neighbour(node.number, tuple(addresses), leads))
     return tuple(found)
+
+
+def is_direct(topology: Topology, name: str, peer: str) -> bool:
+    """Whether an end-to-end peer is reached without intermediates: content proxies are neighbours of their peers."""
+    return Role.CONTENT in (topology.nodes[name].role, topology.nodes[peer].role)
 
 
 def plan_shards(topology: Topology, name: str, peers: Iterable[str]) -> tuple[tuple[int, int], ...]:
@@ -208,6 +213,9 @@ class PathPlanner:
         self._reasons.clear()
         for peer, wishes in sorted(peers.items()):
             number = topology.nodes[peer].number
+            if is_direct(topology, name, peer):
+                sets += [PathSet(number, copies, (PathChoice(0, (int(number),)),)) for copies in sorted(wishes)]
+                continue
             broken = {node.name for node in topology.nodes.values() if node.number in avoid(number)}
             found = {}
             for copies in sorted(wishes):

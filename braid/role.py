@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from braid.status.content import ContentStatus
     from braid.status.flow import FlowStatus, ProxyStatus
     from braid.status.snapshot import Check, TargetStatus
-    from topology.model import IPNetwork, Topology
+    from braid.status.transfers import TransferStatus
+    from topology.model import IPNetwork, SocketAddress, Topology
 
 
 class StartError(Exception):
@@ -60,12 +61,16 @@ class NodeHandle:
     """To be called when something changed that ``complete`` depends on."""
     send_control: Callable[[str, bytes], bool]
     """To a neighbour by name; False when it has no session."""
+    send_to_peer: Callable[[str, bytes], bool]
+    """The same to an end-to-end peer, along all paths of its widest set."""
     changed: Callable[[], trio.Event]
     """An event that is set at the next change of links, topology or draining."""
     reloaded: Callable[[], trio.Event]
     """An event that is set when the topology is next replaced."""
     set_syn_keys: Callable[[int, list[tuple[int, bytes]], list[int]], None]
     """As the core's."""
+    set_owner: Callable[[SocketAddress, SocketAddress, str, int | None], bool]
+    """As the core's: client, VIP, owner, and at an edge the gateway that says so."""
     draining: Callable[[], bool]
     ready: Callable[[], bool]
     traffic: Callable[[], Mapping[str, int]]
@@ -102,6 +107,15 @@ class Stores(Protocol):
 
 
 @runtime_checkable
+class Transfers(Protocol):
+    """A role that gives connections to another node, or takes them over."""
+
+    def transfers(self) -> TransferStatus | None:
+        """None while the topology has none for it."""
+        ...
+
+
+@runtime_checkable
 class Finishes(Protocol):
     """A role with connections that should not break off."""
 
@@ -112,7 +126,9 @@ class Finishes(Protocol):
 
 
 class RoleRuntime(Protocol):
-    has_tun: bool
+    def has_tun(self, topology: Topology, node: str) -> bool:
+        """Whether packets pass between its host and the overlay. Looked at when the node starts."""
+        ...
 
     def peers(self, topology: Topology, node: str) -> Mapping[str, frozenset[int]]:
         """End-to-end peers by name, with every fixed number of copies that some application sends there."""

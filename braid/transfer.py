@@ -1,4 +1,4 @@
-"""Messages of the connection transfer protocol, between a gateway and a content proxy: typed, versioned, decoded once.
+"""Messages of the connection transfer protocol, of gateways, content proxies and edges: typed, versioned, decoded once.
 
 They are control messages and travel inside sessions, so they are authentic and never come twice; they may be lost and
 overtake each other. Whatever is sent again has the same id and means the same. Integers are big-endian.
@@ -17,6 +17,9 @@ overtake each other. Whatever is sent again has the same id and means the same. 
     22 TRANSFER_ABORT    20 reason 1
     23 RETURN            20 numbers 8 | record
     24 RETURNED          20 done 1 (0 or 1)
+    25 STEER             20 order 2 | 22 node 2 (0: the gateway again) | 24 client port 2 | 26 VIP port 2
+                         28 client 4 or 16 | VIP 4 or 16
+    26 STEERED           20 order 2 | 22 done 1 (0 or 1)
 
     numbers: next byte to send 4 | next byte to receive 4, of the connection's end at the VIP
 
@@ -29,20 +32,31 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address
 
 from braid.errors import BadPacket
 from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, BAD_VERSION, MAX_MESSAGE, SHORT
+from topology.model import SocketAddress
 
 VERSION = 1
 ID = 16
 MOST_CONTENT = 1024
-REQUEST, ACCEPT, REFUSE, COMMIT, TERMINATE, TERMINATED, ABORT, RETURN, RETURNED = range(16, 25)
+REQUEST, ACCEPT, REFUSE, COMMIT, TERMINATE, TERMINATED, ABORT, RETURN, RETURNED, STEER, STEERED = range(16, 27)
 
 _HEAD = struct.Struct("!BBH16s")
 _REQUEST = struct.Struct("!H4IH")
 _ACCEPT = struct.Struct("!H2I")
 _TERMINATE = struct.Struct("!BI")
 _NUMBERS = struct.Struct("!2I")
+_STEER = struct.Struct("!4H")
+_STEERED = struct.Struct("!H")
+RESEND = 0.01
+"""Seconds until a message is sent again for the first time."""
+SLOWEST_RESEND = 0.16
+REMEMBER = 10.0
+"""Seconds for which what has ended is known, to answer what comes late."""
+MOST = 10_000
+"""Transfers that a node knows at one time; beyond, the origin serves."""
 MOST_HELD = MAX_MESSAGE - _HEAD.size - _REQUEST.size
 """Bytes of content and record together."""
 
@@ -64,6 +78,8 @@ class Reason(IntEnum):
     DRAINING = 7
     UNKNOWN = 8
     """The id is not known, or not any more."""
+    ENDED = 9
+    """The client's connection is over."""
 
 
 class How(IntEnum):
@@ -157,9 +173,37 @@ class Returned:
     """False: the gateway cannot take it, and the proxy keeps it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """To an edge: who gets the client's packets. Of two with the same id the one with the higher order counts."""
+
+    id: bytes
+    order: int
+    node: int | None
+    """None: the gateway again."""
+    client: SocketAddress
+    vip: SocketAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    id: bytes
+    order: int
+    done: bool
+    """False: the edge does not let this gateway decide, or knows neither node nor VIP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A command of the state machines on either side."""
+
+    peer: int
+    message: TransferMessage
+
+
 TransferMessage = (
     TransferRequest | TransferAccept | TransferRefuse | TransferCommit | Terminate | Terminated | TransferAbort
-    | Return | Returned
+    | Return | Returned | Steer | Steered
 )  # fmt: skip
 
 
@@ -208,6 +252,13 @@ def _body(message: TransferMessage) -> tuple[int, bytes]:
             return RETURN, _NUMBERS.pack(message.numbers.send_next, message.numbers.receive_next) + message.record
         case Returned():
             return RETURNED, bytes([message.done])
+        case Steer():
+            if message.client.host.version != message.vip.host.version:
+                raise ValueError("client and VIP are of two families")
+            fixed = _STEER.pack(message.order, message.node or 0, message.client.port, message.vip.port)
+            return STEER, fixed + message.client.host.packed + message.vip.host.packed
+        case Steered():
+            return STEERED, _STEERED.pack(message.order) + bytes([message.done])
 
 
 def decode(data: bytes) -> TransferMessage:
@@ -247,6 +298,13 @@ def decode(data: bytes) -> TransferMessage:
             return Return(id_, Numbers(*_NUMBERS.unpack_from(body)), body[_NUMBERS.size :])
         case 24:
             return Returned(id_, _flag(body))
+        case 25:
+            return _steer(id_, body)
+        case 26:
+            if len(body) != _STEERED.size + 1:
+                raise BadPacket(BAD_LENGTH)
+            (order,) = _STEERED.unpack_from(body)
+            return Steered(id_, order, _flag(body[_STEERED.size :]))
         case _:
             raise BadPacket(BAD_KIND)
 
@@ -262,6 +320,21 @@ def _request(id_: bytes, body: bytes) -> TransferRequest:
         raise BadPacket(SHORT)
     record = body[_REQUEST.size + length :]
     return TransferRequest(id_, deadline, Numbers(send_next, receive_next), (client, ours), content, record)
+
+
+def _steer(id_: bytes, body: bytes) -> Steer:
+    size, left = len(body) - _STEER.size, body[_STEER.size :]
+    if size not in (8, 32):
+        raise BadPacket(BAD_LENGTH)
+    order, node, client_port, port = _STEER.unpack_from(body)
+    host = IPv4Address if size == 8 else IPv6Address
+    client, vip = host(left[: size // 2]), host(left[size // 2 :])
+    return Steer(id_, order, node or None, SocketAddress(client, client_port), SocketAddress(vip, port))
+
+
+def is_transfer(data: bytes) -> bool:
+    """Whether a control message is one of these, good or not."""
+    return len(data) > 1 and REQUEST <= data[1] <= STEERED
 
 
 def _unpack(shape: struct.Struct, body: bytes) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid import core as seam
 from braid import log as logs
-from braid.role import Proxies, Steers, Stores
+from braid.role import Proxies, Steers, Stores, Transfers
 from braid.status.build import flow_statuses, node_status
 from braid.status.changes import Tone
 from braid.status.choices import choices
@@ -139,6 +139,7 @@ class View:
                 proxies=control.role.proxies() if isinstance(control.role, Proxies) else (),
                 dns=control.role.counters(),
                 content=control.role.content() if isinstance(control.role, Stores) else None,
+                transfers=control.role.transfers() if isinstance(control.role, Transfers) else None,
                 load=self._load.share,
                 chosen=control.reasons(),
             ),
@@ -155,7 +156,7 @@ class View:
         control = self._control
         draining = Check("staying", not control.draining, "the node is being stopped" if control.draining else "")
         tun: tuple[Check, ...] = ()
-        if control.role.has_tun:
+        if control.role.has_tun(control.topology, control.name):
             up = tun_is_up()
             tun = (Check("tun", up, "" if up else "the TUN device is down or gone: restart the node"),)
         problem = control.own_problem

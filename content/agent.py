@@ -19,10 +19,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from braid.transfer import (
+    MOST,
+    REMEMBER,
+    RESEND,
+    SLOWEST_RESEND,
     How,
     Reason,
     Return,
     Returned,
+    Send,
     Terminate,
     Terminated,
     TransferAbort,
@@ -38,12 +43,8 @@ if TYPE_CHECKING:
 
 LEASE = 1.0
 """Seconds that a built socket waits for its COMMIT."""
-RESEND = 0.01
-SLOWEST_RESEND = 0.16
 RETURN_FOR = 2.0
 """Seconds in which the gateway has to take a connection back."""
-REMEMBER = 10.0
-MOST = 10_000
 FOREVER = float("inf")
 
 
@@ -53,12 +54,6 @@ class State(Enum):
     SERVING = "serving"
     RETURNING = "returning"
     ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    peer: int
-    message: TransferMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +120,7 @@ class ProxyAgent:
     def receive(self, peer: int, message: TransferMessage, now: float) -> list[Command]:
         transfer = self._transfers.get(message.id)
         if transfer is not None and transfer.peer != peer:
-            self._count("stray")
+            self.count("stray")
             return []
         match message:
             case TransferRequest():
@@ -139,7 +134,7 @@ class ProxyAgent:
             case Returned() if transfer is not None:
                 return self._returned(transfer, message, now)
             case _:
-                self._count("stray")
+                self.count("stray")
                 return []
 
     def accept(self, id_: bytes, numbers: Numbers, now: float) -> list[Command]:
@@ -147,7 +142,7 @@ class ProxyAgent:
         transfer = self._transfers.get(id_)
         if transfer is None or transfer.state is not State.CONSIDERED:
             return [Discard(id_)]
-        self._count("accepted")
+        self.count("accepted")
         transfer.state, transfer.due = State.ACCEPTED, now + LEASE
         transfer.answer = TransferAccept(id_, round(LEASE * 1000), numbers)
         return [Send(transfer.peer, transfer.answer)]
@@ -156,7 +151,7 @@ class ProxyAgent:
         transfer = self._transfers.get(id_)
         if transfer is None or transfer.state is not State.CONSIDERED:
             return []
-        self._count(f"refused/{reason.name.lower()}")
+        self.count(f"refused/{reason.name.lower()}")
         transfer.answer = TransferRefuse(id_, reason)
         self._end(transfer, now)
         return [Send(transfer.peer, transfer.answer)]
@@ -170,11 +165,13 @@ class ProxyAgent:
         transfer.due = now + RESEND
         return [Send(transfer.peer, transfer.returning)]
 
-    def end(self, id_: bytes, now: float) -> None:
-        """The client's connection is over."""
+    def end(self, id_: bytes, now: float) -> list[Command]:
+        """The client's connection is over. The gateway is told once: it forgets by itself what it is not told of."""
         transfer = self._transfers.get(id_)
-        if transfer is not None and transfer.state is State.SERVING:
-            self._end(transfer, now)
+        if transfer is None or transfer.state is not State.SERVING:
+            return []
+        self._end(transfer, now)
+        return [Send(transfer.peer, TransferAbort(id_, Reason.ENDED))]
 
     def handle_timeout(self, now: float) -> list[Command]:
         commands: list[Command] = []
@@ -187,7 +184,7 @@ class ProxyAgent:
                     self._end(transfer, now)
                     transfer.answer = TransferRefuse(id_, Reason.STALE)
                 case State.ACCEPTED:
-                    self._count("expired")
+                    self.count("expired")
                     self._end(transfer, now)
                     transfer.answer = TransferRefuse(id_, Reason.STALE)
                     commands.append(Discard(id_))
@@ -214,9 +211,9 @@ class ProxyAgent:
     def _request(self, peer: int, request: TransferRequest, transfer: _Transfer | None, now: float) -> list[Command]:
         if transfer is not None:
             return [] if transfer.answer is None else [Send(peer, transfer.answer)]
-        self._count("requests")
+        self.count("requests")
         if len(self._transfers) >= MOST:
-            self._count("refused/busy")
+            self.count("refused/busy")
             return [Send(peer, TransferRefuse(request.id, Reason.BUSY))]
         due = now + request.deadline / 1000
         self._transfers[request.id] = _Transfer(peer, request, State.CONSIDERED, due)
@@ -230,7 +227,7 @@ class ProxyAgent:
             return [Send(peer, TransferAbort(commit.id, Reason.STALE))]
         if transfer.state is not State.ACCEPTED:
             return [] if transfer.terminate is None else [Send(peer, transfer.terminate)]
-        self._count("served")
+        self.count("served")
         transfer.state, transfer.pause = State.SERVING, RESEND
         transfer.due = now + RESEND
         transfer.terminate = Terminate(commit.id, How.FIN, transfer.request.numbers.receive_next)
@@ -239,7 +236,7 @@ class ProxyAgent:
     def _abort(self, transfer: _Transfer, now: float) -> list[Command]:
         match transfer.state:
             case State.CONSIDERED | State.ACCEPTED:
-                self._count("aborted")
+                self.count("aborted")
                 built = transfer.state is State.ACCEPTED
                 self._end(transfer, now)
                 transfer.answer = TransferRefuse(transfer.request.id, Reason.STALE)
@@ -262,7 +259,7 @@ class ProxyAgent:
             return []
         if not returned.done:
             return self._keep(transfer)
-        self._count("returned")
+        self.count("returned")
         self._end(transfer, now)
         return [Discard(transfer.request.id)]
 
@@ -278,5 +275,5 @@ class ProxyAgent:
     def _end(self, transfer: _Transfer, now: float) -> None:
         transfer.state, transfer.due = State.ENDED, now + REMEMBER
 
-    def _count(self, what: str) -> None:
+    def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1

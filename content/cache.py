@@ -100,6 +100,27 @@ class Cache:
             return await self._pass(inward, addresses, None, "miss")
         return await self._fetch(inward, entry, addresses)
 
+    def ready(self, request: Request) -> int | None:
+        """Bytes of the stored body by which a request can be answered now without asking anybody; None: it cannot."""
+        if self._name.lower().encode() in _pseudonyms(request) or not looked_up(request):
+            return None
+        entry, use = self._find(self._inward(request, None))
+        return None if entry is None or use is Use.VALIDATE else entry.length
+
+    def warm(self, request: Request, addresses: Sequence[SocketAddress]) -> None:
+        """Have an answer that is not stored fetched meanwhile, for those that ask next."""
+        if self._name.lower().encode() in _pseudonyms(request) or not collapsible(request):
+            return
+        flights = self.flights
+        if request.method != b"GET" or flights.of(request.key) or flights.is_alone(request.key, self._wall()):
+            return
+
+        async def fetch() -> None:
+            answer = await self._fetch(self._inward(request, None), None, addresses)
+            answer.body.close()
+
+        self._nursery.start_soon(fetch)
+
     @property
     def origin_bytes(self) -> int:
         """Of bodies that came from origins."""

@@ -16,7 +16,7 @@ from content.origin import OriginError
 from content.shape import shape
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from content.cache import Cache
     from content.ranges import Span
@@ -52,7 +52,8 @@ class Counted:
 
 class ClientConnection:
     """``serve`` returns when the connection has come to its end; the stream is its opener's to close. ``find`` gives
-    the site of a host and port (None: not written) that is served."""
+    the site of a host and port (None: not written) that is served. ``elsewhere`` is asked before each request is
+    answered, with its bytes: True if somebody else has the connection now. ``sent`` hears of bytes that were sent."""
 
     def __init__(
         self,
@@ -62,6 +63,8 @@ class ClientConnection:
         find: Callable[[str, int | None], Site | None],
         name: str,
         draining: Callable[[], bool],
+        elsewhere: Callable[[Request | None, bytes], Awaitable[bool]] | None = None,
+        sent: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self.busy = False
         """A request is being answered."""
@@ -71,12 +74,18 @@ class ClientConnection:
         self._find = find
         self._name = name
         self._draining = draining
+        self._elsewhere = elsewhere
+        self._sent = sent
+        self._came = bytearray()
+        """Since the request before."""
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
 
     async def serve(self) -> None:
         try:
             while (asked := await self._next_request()) is not None:
                 self.busy = True
+                if self._elsewhere is not None and await self._elsewhere(self._read(asked)[0], bytes(self._came)):
+                    return
                 await self._respond(asked)
                 self.busy = False
                 if not (self._h11.our_state is self._h11.their_state is h11.DONE) or self._draining():
@@ -89,6 +98,7 @@ class ClientConnection:
 
     async def _next_request(self) -> h11.Request | None:
         limit = IDLE_TIMEOUT
+        self._came[:] = self._h11.trailing_data[0]
         while (event := self._h11.next_event()) is h11.NEED_DATA:
             with trio.move_on_after(limit) as waited:
                 self._h11.receive_data(await self._receive())
@@ -118,16 +128,7 @@ class ClientConnection:
             answer.body.close()
 
     def _read(self, asked: h11.Request) -> tuple[Request | None, Site | None]:
-        target, authority = split_target(asked)
-        text = authority.decode("latin-1").lower()
-        host = without_port(text)
-        _, colon, port = text.rpartition(":")
-        written = colon and port.isascii() and port.isdigit() and len(port) < 6
-        site = self._find(host, int(port) if written else None)
-        if site is None or not (target.startswith(b"/") or target == b"*"):
-            return None, None
-        # A fragment is none of the server's business, and would make another key.
-        return Request(asked.method, host, site.port, target.partition(b"#")[0], tuple(asked.headers)), site
+        return _read(asked, self._find)
 
     async def _body(self) -> AsyncGenerator[bytes, None]:
         """Of the request. Raises ``Gone``, and h11's error for what is malformed."""
@@ -207,11 +208,15 @@ class ClientConnection:
                 raise Broken("the file is shorter than it was")
             offset, count = offset + sent, count - sent
             self._cache.counts["client_bytes"] += sent
+            self._sent(sent)
             await trio.lowlevel.checkpoint()
 
     async def _receive(self) -> bytes:
         try:
-            return bytes(await self._stream.receive_some(PART))
+            data = bytes(await self._stream.receive_some(PART))
+            if self._elsewhere is not None:
+                self._came += data
+            return data
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Gone from None
 
@@ -222,6 +227,7 @@ class ClientConnection:
             with trio.fail_after(STALL):
                 await self._stream.send_all(data)
             self._cache.counts["client_bytes"] += len(data)
+            self._sent(len(data))
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             raise Gone from None
 
@@ -246,6 +252,33 @@ class ClientConnection:
                     pass
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
+
+
+def _read(asked: h11.Request, find: Callable[[str, int | None], Site | None]) -> tuple[Request | None, Site | None]:
+    target, authority = split_target(asked)
+    text = authority.decode("latin-1").lower()
+    host = without_port(text)
+    _, colon, port = text.rpartition(":")
+    written = colon and port.isascii() and port.isdigit() and len(port) < 6
+    site = find(host, int(port) if written else None)
+    if site is None or not (target.startswith(b"/") or target == b"*"):
+        return None, None
+    # A fragment is none of the server's business, and would make another key.
+    return Request(asked.method, host, site.port, target.partition(b"#")[0], tuple(asked.headers)), site
+
+
+def read_request(data: bytes, find: Callable[[str, int | None], Site | None]) -> Request | None:
+    """The request that is all of these bytes, without a body; None for anything else, and for hosts of others."""
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    try:
+        parser.receive_data(data)
+        asked = parser.next_event()
+        whole = isinstance(asked, h11.Request) and isinstance(parser.next_event(), h11.EndOfMessage)
+    except h11.RemoteProtocolError:
+        return None
+    if not isinstance(asked, h11.Request) or not whole or parser.trailing_data[0] or smuggled(asked):
+        return None
+    return _read(asked, find)[0]
 
 
 def _has_body(asked: h11.Request) -> bool:

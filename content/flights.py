@@ -46,9 +46,13 @@ class Flights:
     def of(self, key: str) -> Flight | None:
         return self._flights.get(key)
 
+    def is_alone(self, key: str, now: float) -> bool:
+        """Whether the last answer was for one client alone."""
+        return self._unshared.get(key, 0.0) > now
+
     def begin(self, request: Request, now: float) -> Flight | None:
         """None for a request whose answer others could not have."""
-        if not collapsible(request) or self._unshared.get(request.key, 0.0) > now:
+        if not collapsible(request) or self.is_alone(request.key, now):
             return None
         flight = self._flights[request.key] = Flight()
         return flight

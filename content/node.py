@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from braid.readiness import neighbour_check
 from braid.status.snapshot import Check
+from content.reach import content_policy, peers_of, takes_transfers
 from content.service import ContentService
 from topology.model import Role
 
@@ -19,18 +21,21 @@ if TYPE_CHECKING:
     from braid.plan import AppNumbers
     from braid.role import NodeHandle, Situation
     from braid.status.content import ContentStatus
+    from braid.status.flow import FlowStatus, ProxyStatus
     from braid.status.snapshot import TargetStatus
+    from braid.status.transfers import TransferStatus
     from topology.model import IPNetwork, Topology
 
 
 class Content:
-    has_tun = False
-
     def __init__(self) -> None:
         self._service = ContentService()
 
+    def has_tun(self, topology: Topology, node: str) -> bool:
+        return takes_transfers(topology, node)
+
     def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
-        return {}
+        return peers_of(topology, node)
 
     def targets_of(self, topology: Topology, node: str) -> dict[str, tuple[str, ...]]:
         return {}
@@ -39,7 +44,9 @@ class Content:
         return ()
 
     def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
-        return desired
+        if not takes_transfers(topology, node):
+            return desired
+        return replace(desired, gateway=content_policy(topology, node))
 
     def checks(self, situation: Situation) -> tuple[Check, ...]:
         listening = self._service.listening
@@ -47,7 +54,8 @@ class Content:
         return content, neighbour_check(situation, (Role.EDGE,))
 
     def receive_control(self, control: Control, now: float) -> None:
-        """A content proxy is told nothing by control message."""
+        if self._service.transfers is not None:
+            self._service.transfers.receive(control, now)
 
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
         """Readiness is computed when it is asked for."""
@@ -57,6 +65,17 @@ class Content:
 
     def content(self) -> ContentStatus | None:
         return self._service.status()
+
+    def transfers(self) -> TransferStatus | None:
+        found = self._service.transfers
+        return None if found is None else found.status()
+
+    def proxied_flows(self, limit: int) -> list[FlowStatus]:
+        found = self._service.transfers
+        return [] if found is None else found.flows(limit, trio.current_time())
+
+    def proxies(self) -> tuple[ProxyStatus, ...]:
+        return ()
 
     def finish(self) -> bool:
         return self._service.finish()

@@ -14,15 +14,19 @@ import trio
 
 from braid import log as logs
 from braid.bind import bind
+from braid.linux import LinuxError
 from braid.process import allow_descriptors
 from braid.role import StartError
 from braid.status.content import ContentStatus
 from content.cache import Cache
 from content.connection import ClientConnection
+from content.local import apply, clear
 from content.operator import serve_operator
 from content.origin import origin
+from content.reach import Local, takes_transfers, vips_of
 from content.sites import Sites
 from content.store import Store
+from content.transfer import TransferService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +54,8 @@ class ContentService:
         self._accepting: list[trio.CancelScope] = []
         self._draining = False
         self._refused = 0
+        self.transfers: TransferService | None = None
+        self._local = Local()
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. Started when every address is listened on and the store is read; follows reloads.
@@ -62,6 +68,7 @@ class ContentService:
         allow_descriptors()
         directory = Path(settings.directory)
         lock = _lock(directory)
+        has_tun = takes_transfers(situation.topology, situation.node)
         listeners: list[socket.socket] = []
         try:
             listeners += [await bind(address, socket.SOCK_STREAM, "content.listen") for address in settings.listen]
@@ -76,6 +83,13 @@ class ContentService:
                     cache = Cache(situation.node, store, asks, nursery, settings.largest, self._wall)
                     self.cache = cache
                     await nursery.start(serve_operator, directory, cache, self.find)
+                    if has_tun:
+                        await clear()
+                        await self._set_up(node)
+                        self.transfers = TransferService(
+                            cache, self.find, self._wall, self._has_room, lambda: self._draining
+                        )
+                        await nursery.start(self.transfers.run, node)
                     for listener in listeners:
                         nursery.start_soon(
                             self._accept, trio.socket.from_stdlib_socket(listener), situation.node, nursery
@@ -85,7 +99,12 @@ class ContentService:
                     while True:
                         await node.reloaded().wait()
                         self._reload(node, cache)
+                        if has_tun:
+                            await self._set_up(node)
         finally:
+            if has_tun:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+                    await clear()
             for listener in listeners:
                 listener.close()
             os.close(lock)
@@ -101,7 +120,26 @@ class ContentService:
         for connection, scope in self._connections.items():
             if not connection.busy:
                 scope.cancel()
-        return bool(self._connections)
+        taken = self.transfers.finish() if self.transfers else False
+        return taken or bool(self._connections)
+
+    def _has_room(self) -> bool:
+        """For one connection more."""
+        assert self._settings is not None
+        taken = len(self.transfers.taken) if self.transfers else 0
+        return len(self._connections) + taken < self._settings.connections
+
+    async def _set_up(self, node: NodeHandle) -> None:
+        """Have the kernel deliver the packets of transferred connections."""
+        situation = node.situation()
+        wanted = Local(frozenset(vips_of(situation.topology, situation.node)))
+        try:
+            warnings = await apply(self._local, wanted)
+        except LinuxError as error:
+            warnings = [str(error)]
+        for warning in warnings:
+            log.warning("network is not as it should be", problem=warning)
+        self._local = wanted
 
     def status(self) -> ContentStatus | None:
         if self.cache is None:
@@ -144,7 +182,7 @@ class ContentService:
         assert self.cache is not None
         assert self._settings is not None
         async with stream:
-            if len(self._connections) >= self._settings.connections:
+            if not self._has_room():
                 self._refused += 1
                 return
             connection = ClientConnection(stream, client, self.cache, self.find, name, lambda: self._draining)

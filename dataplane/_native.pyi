@@ -114,6 +114,11 @@ class Core:
         """Along all paths, at most 1100 bytes; False without a session."""
     def tell(self, messages: list[tuple[int, bytes]]) -> None:
         """The same to neighbours, all together; does not wait for word whether they could be sent."""
+    def set_owner(self, client: tuple[str, int], vip: tuple[str, int], owner: str, by: int | None = None) -> bool:
+        """Who has a client's connection from now on: ``held`` (its client's packets wait), ``here`` (this node's
+        stack), ``away`` (another node; what comes is late), the number of the node that its packets go to (edge), or
+        nobody in particular (empty). When it returns, no packet will meet the owner before. False: there is no room,
+        or, at an edge, ``by`` is not the gateway that serves the client."""
     def snapshot(self) -> str:
         """Counters and states as JSON, a list with one entry per shard (shape: ``braid.status.merge``)."""
     def flows(self, limit: int = 1000) -> str:
@@ -171,6 +176,11 @@ class HttpRelay:
     def serve(self, client: int, server: int, cookie: str, now: float) -> None:
         """The verdict on a request; ``cookie`` is a ``Set-Cookie`` value, or empty."""
     def refuse(self, client: int, reason: str, status: int, now: float) -> None: ...
+    def movable(self, client: int) -> tuple[int, bytes] | None:
+        """The descriptor of a client's socket, which stays the relay's, and the head of the request that waits for its
+        server, where nothing else is under way on the connection. None where something is."""
+    def give_up(self, client: int, now: float) -> None:
+        """Close a client's socket as it is: silently if it is in repair mode. It has ended in order then."""
     def finish(self, client: int, now: float) -> None:
         """End between two requests: now, or after the one that is under way."""
     def reset(self, client: int) -> None: ...

@@ -39,12 +39,13 @@ GEO_LOOK = 5.0
 
 
 class Dns:
-    has_tun = False
-
     def __init__(self) -> None:
         self._health = HealthTable()
         self._service: DnsService | None = None
         self._bad_messages = 0
+
+    def has_tun(self, topology: Topology, node: str) -> bool:
+        return False
 
     def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
         return {}

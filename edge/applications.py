@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from braid.candidates import fixed_copies, has_target, set_number
 from braid.desired import EdgeApplication, EdgePolicy
 from braid.plan import port_matches
+from braid.transfer_table import pairs
 from topology.model import CookiePlace
 from topology.vips import vip_for
 
@@ -28,6 +29,11 @@ def peers_of(topology: Topology, edge: str) -> dict[str, frozenset[int]]:
             for gateway in gateways_of(topology, application):
                 peers[gateway.name] = peers.get(gateway.name, frozenset()) | fixed_copies(application)
     return peers
+
+
+def proxies_of(topology: Topology, edge: str) -> dict[str, frozenset[int]]:
+    """Content nodes that may have connections of the edge's clients; each is a neighbour, so one copy goes there."""
+    return {proxy: frozenset({1}) for own, proxy, _ in sorted(pairs(topology)) if own == edge}
 
 
 def targets_of(topology: Topology, edge: str) -> dict[str, tuple[str, ...]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from braid import cookie_service
+from braid.errors import BadPacket
 from braid.readiness import neighbour_check, peer_check
-from edge.applications import edge_policy, peers_of, targets_of
+from braid.transfer import Steer, Steered, decode, encode, is_transfer
+from edge.applications import edge_policy, peers_of, proxies_of, targets_of
 from edge.report import Meters, send_reports
+from edge.steering import Steering, allowed
 from edge.vip import captured
 
 if TYPE_CHECKING:
@@ -26,14 +30,18 @@ if TYPE_CHECKING:
 
 
 class Edge:
-    has_tun = True
-
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._meters = Meters()
+        self._steering = Steering()
+        self._node: NodeHandle | None = None
+        self._counts: Counter[str] = Counter()
+
+    def has_tun(self, topology: Topology, node: str) -> bool:
+        return True
 
     def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
-        return peers_of(topology, node)
+        return {**peers_of(topology, node), **proxies_of(topology, node)}
 
     def targets_of(self, topology: Topology, node: str) -> dict[str, tuple[str, ...]]:
         return targets_of(topology, node)
@@ -48,7 +56,25 @@ class Edge:
         return (neighbour_check(situation), peer_check(situation, peers_of(situation.topology, situation.node)))
 
     def receive_control(self, control: Control, now: float) -> None:
-        """An edge is told nothing by control message."""
+        """A gateway that serves a client may say who has its connection."""
+        node = self._node
+        if node is None or control.adjacent or not is_transfer(control.message):
+            return
+        try:
+            message = decode(control.message)
+        except BadPacket:
+            self._counts["steering_bad"] += 1
+            return
+        topology = node.situation().topology
+        sender = topology.by_number(control.peer)
+        if not isinstance(message, Steer) or sender is None or not self._steering.is_new(message, now):
+            self._counts["steering_stray"] += 1
+            return
+        owner = "" if message.node is None else str(message.node)
+        done = allowed(topology, node.situation().node, control.peer, message)
+        done = done and node.set_owner(message.client, message.vip, owner, control.peer)
+        self._counts["steered" if done else "steering_refused"] += 1
+        node.send_to_peer(sender.name, encode(Steered(message.id, message.order, done)))
 
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
         """Readiness is computed when it is asked for."""
@@ -56,6 +82,7 @@ class Edge:
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Change the keys of SYN cookies, measure itself, report to the DNS nodes. Started with the first keys; never
         returns."""
+        self._node = node
         async with trio.open_nursery() as nursery:
             await nursery.start(cookie_service.run, node)
             task_status.started()

@@ -15,6 +15,7 @@ from gateway.nat import captured, gateway_policy, peers_of, served, targets_of
 from gateway.proxy import show
 from gateway.proxy.service import ProxyService
 from gateway.targets import TargetTable
+from gateway.transfer import show as transferred
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,16 +26,18 @@ if TYPE_CHECKING:
     from braid.plan import AppNumbers
     from braid.role import NodeHandle, Situation
     from braid.status.flow import FlowStatus, ProxyStatus
+    from braid.status.transfers import TransferStatus
     from topology.model import IPNetwork, Topology
 
 
 class Gateway:
-    has_tun = True
-
     def __init__(self, rng: Random) -> None:
         self._table = TargetTable()
         self._health = HealthService(self._table, rng)
         self._proxies = ProxyService(self._table.healthy, rng)
+
+    def has_tun(self, topology: Topology, node: str) -> bool:
+        return True
 
     def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
         return peers_of(topology, node)
@@ -54,7 +57,7 @@ class Gateway:
         return neighbour_check(situation), proxies
 
     def receive_control(self, control: Control, now: float) -> None:
-        """A gateway is told nothing by control message."""
+        self._proxies.transfers.receive(control, now)
 
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
         """Readiness is computed when it is asked for."""
@@ -68,10 +71,15 @@ class Gateway:
             task_status.started()
 
     def proxied_flows(self, limit: int) -> list[FlowStatus]:
-        return show.flows(self._proxies, limit, trio.current_time())
+        now = trio.current_time()
+        found = show.flows(self._proxies, limit, now)
+        return found + transferred.flows(self._proxies.transfers, limit - len(found), now)
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
         return show.proxies(self._proxies, trio.current_time())
+
+    def transfers(self) -> TransferStatus:
+        return transferred.status(self._proxies.transfers)
 
     def finish(self) -> bool:
         return self._proxies.finish()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class Intermediate:
-    has_tun = False
+    def has_tun(self, topology: Topology, node: str) -> bool:
+        return False
 
     def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
         return {}

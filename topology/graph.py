@@ -21,7 +21,8 @@ LINKABLE = frozenset(
 )
 """Roles between whose regions a link may lie."""
 BESIDE = frozenset({Role.DNS, Role.CONTENT})
-"""Roles that carry no traffic of the overlay: their nodes are neighbours of every edge, without a link."""
+"""Roles on no path of the overlay: their nodes are neighbours of every edge, without a link. Content proxies are also
+neighbours of the gateways that may transfer connections to them."""
 
 
 def default_links(regions: Iterable[Region]) -> tuple[Link, ...]:
@@ -47,7 +48,20 @@ def neighbour_regions(topology: Topology, region: str) -> tuple[str, ...]:
     linked = {link.b if link.a == region else link.a for link in topology.links if region in (link.a, link.b)}
     others = BESIDE if role is Role.EDGE else {Role.EDGE} if role in BESIDE else ()
     linked |= {candidate.name for candidate in topology.regions.values() if candidate.role in others}
+    if role in (Role.GATEWAY, Role.CONTENT) and topology.transfers:
+        pairs = transfer_regions(topology)
+        linked |= {other for pair in pairs if region in pair for other in pair if other != region}
     return tuple(name for name in topology.regions if name in linked)
+
+
+def transfer_regions(topology: Topology) -> frozenset[tuple[str, str]]:
+    """Gateway regions and the content regions that they may transfer connections to."""
+    return frozenset(
+        (gateway, topology.nodes[proxy].region)
+        for row in topology.transfers
+        for gateway in topology.applications[row.application].gateways
+        for proxy in row.proxies
+    )
 
 
 def neighbours(topology: Topology, node: str) -> tuple[Node, ...]:

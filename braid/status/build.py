@@ -72,6 +72,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         proxies=facts.proxies,
         dns=dict(sorted(facts.dns.items())),
         content=facts.content,
+        transfers=facts.transfers,
         load=facts.load,
     )
 

@@ -50,7 +50,7 @@ class FlowStatus:
     bytes_out: int
     mode: str = "nat"
     """``nat``; ``normal``: both connections end in this node's TCP stack; of the fast path ``cookie`` while the server
-    has yet to answer, and ``fast``."""
+    has yet to answer, and ``fast``; ``transferred``: a content proxy has it, or is asked to take it."""
     why: str = ""
     """Proxied: the server selection policy's verdict."""
     records: dict[str, Any] | None = None

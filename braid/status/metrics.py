@@ -18,6 +18,7 @@ from braid.status.metrics_content import content
 from braid.status.metrics_dns import dns
 from braid.status.metrics_health import health
 from braid.status.metrics_proxy import proxies
+from braid.status.metrics_transfers import transfers
 from braid.status.redundancy import redundancy_metrics
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class StatusCollector(Collector):
         if status.role == "dns":
             yield from dns(status)
         yield from content(status)
+        yield from transfers(status)
         yield from _io(status)
         yield from health(status)
 

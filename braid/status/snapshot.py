@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from braid.status.picture import Choice, Overlay
     from braid.status.recorder import Recorder
     from braid.status.redundancy import RedundancyStatus
+    from braid.status.transfers import TransferStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,7 @@ class NodeStatus:
     dns: dict[str, int] = field(default_factory=dict)
     """DNS nodes: what -> count."""
     content: ContentStatus | None = None
+    transfers: TransferStatus | None = None
     change_counts: dict[str, int] = field(default_factory=dict)
     """Changes since the start, by ``kind/tone``."""
     load: float | None = None
@@ -242,6 +244,7 @@ class Facts:
     proxies: tuple[ProxyStatus, ...] = ()
     dns: Mapping[str, int] = field(default_factory=dict)
     content: ContentStatus | None = None
+    transfers: TransferStatus | None = None
     load: float | None = None
     chosen: Mapping[tuple[int, int], Chosen] = field(default_factory=dict)
     """(peer number, number of the set) -> why it was chosen."""

@@ -18,6 +18,8 @@ from gateway.proxy.record import write_access
 from topology.proxy import ClientAddress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dataplane._native import RelayEvent
     from gateway.proxy.events import ClientData, ServerData
     from gateway.proxy.pool import ProxiedApplication
@@ -46,6 +48,9 @@ class Relay:
     def __init__(self) -> None:
         self.connections: dict[int, RelayedConnection] = {}
         """Newest last."""
+        self.offer: Callable[[RelayedConnection, float], bool] = lambda _connection, _now: False
+        """Whether a request waits because its connection is offered to another node. ``serve_request`` or ``give_up``
+        follows then."""
         self._native = HttpRelay()
         self._numbers: dict[str, int] = {}
         self._servers: dict[SocketAddress, int] = {}
@@ -118,6 +123,21 @@ class Relay:
         self._native.reset(connection.number)
         self._wake()
 
+    def movable(self, connection: RelayedConnection) -> tuple[int, bytes] | None:
+        """The descriptor of the client's socket and the head of the request that waits, where nothing else is under
+        way; the socket stays the relay's."""
+        return self._native.movable(connection.number)
+
+    def serve_request(self, connection: RelayedConnection, now: float) -> None:
+        """Serve the request that waits."""
+        self._select(connection, now)
+        self._wake()
+
+    def give_up(self, connection: RelayedConnection) -> None:
+        """Close a client's socket, which is in repair mode, so that nobody hears of it."""
+        self._native.give_up(connection.number, trio.current_time())
+        self._wake()
+
     def flow(self, connection: RelayedConnection, now: float) -> tuple[str, float, int, int, str]:
         """State, seconds idle, bytes in and out, our address towards the server."""
         found = self._native.flow(connection.number, now)
@@ -142,7 +162,8 @@ class Relay:
                 alpn = (data.alpn,) if data.alpn else ()
                 host = without_port(authority.lower())
                 connection.request = Request(data, data.sni, alpn, method, host, path, query, headers)
-                self._select(connection, now)
+                if not self.offer(connection, now):
+                    self._select(connection, now)
             case ("served", client, status, size, latency):
                 self._served(self.connections[client], status, size, latency)
             case ("failed", client, reason, another):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,6 +22,7 @@ from gateway.proxy.leg import reset_on_close
 from gateway.proxy.pool import PlugInError, ProxiedApplication
 from gateway.proxy.relay import Relay
 from gateway.proxy.terminate import terminate
+from gateway.transfer.service import TransferService
 from topology.model import ServiceMode, SocketAddress
 
 if TYPE_CHECKING:
@@ -46,12 +48,14 @@ class ProxyService:
         """Newest last."""
         self.relay = Relay()
         """Connections that need no proxy of their own."""
+        self.transfers = TransferService(self.relay, self._take_back, rng, time.time)
         self.certificates = Certificates()
         self._problems: dict[str, str] = {}
         self._healthy = healthy
         self._rng = rng
         self._local = stack.Local()
         self._listeners: dict[SocketAddress, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
 
     @property
     def problems(self) -> dict[str, str]:
@@ -68,6 +72,8 @@ class ProxyService:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.relay.run)
+                await nursery.start(self.transfers.run, node)
+                self._nursery = nursery
                 nursery.start_soon(self._follow_certificates, node)
                 while True:
                     reloaded = node.reloaded()
@@ -208,6 +214,15 @@ class ProxyService:
                 await terminate(stream, context, data, proxied, partial(self._carry, proxied))
         finally:
             proxied.open -= 1
+
+    def _take_back(self, stream: trio.SocketStream, application: str, node: NodeHandle) -> None:
+        """A connection that a content proxy had is here again."""
+        proxied = self.applications.get(application)
+        if proxied is None or self._nursery is None:
+            reset_on_close(stream)
+            stream.socket.close()
+            return
+        self._nursery.start_soon(self._serve, stream, proxied, node)
 
     async def _carry(self, proxied: ProxiedApplication, stream: trio.SocketStream, data: ClientData) -> bool:
         """Serve a client in clear text. Closes the stream; whether it ended in order."""

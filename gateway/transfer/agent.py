@@ -2,15 +2,16 @@
 
 ::
 
-    (nothing) --begin--> ASKING --accept--> COMMITTED --terminate--> MOVED --return--> BACK
-                           |                    |                      |
-                           | refuse, mismatch,  | abort, silent        | (forgotten when the caller says ``end``)
-                           v silent             v                      v
-                         ENDED <------------- ENDED                  ENDED
+    (nothing) --begin--> ASKING --accept--> STEERING --steered--> COMMITTED --terminate--> MOVED
+                           |                   |                      |                      |
+                           | refuse, mismatch, | edge silent,         | abort, silent        | return
+                           v silent            v edge refuses         v                      v
+                         ENDED <------------ ENDED <--------------- ENDED <--edge silent-- RETAKING --steered--> BACK
 
-While it asks, the client's packets are held and the origin's connection is untouched: ``Release`` gives them to it, and
-nobody has noticed. From ``Steer`` on they go to the proxy. An ended transfer is remembered for a while, so that what
-comes late is answered by an ABORT and the proxy closes what it built in silence.
+While it asks, and until the edge has said that it sends the client's packets to the proxy, they are held and the
+origin's connection is untouched: ``Release`` gives them to it, and nobody has noticed. Only then the proxy is told to
+begin. An ended transfer is remembered for a while, so that what comes late is answered by an ABORT and the proxy
+closes what it built in silence. What the edge was told last is repeated until it says that it heard.
 """
 
 from __future__ import annotations
@@ -20,10 +21,16 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from braid.transfer import (
+    MOST,
+    REMEMBER,
+    RESEND,
+    SLOWEST_RESEND,
     How,
     Reason,
     Return,
     Returned,
+    Send,
+    Steered,
     Terminate,
     Terminated,
     TransferAbort,
@@ -39,27 +46,23 @@ if TYPE_CHECKING:
 
 ASK_FOR = 0.1
 """Seconds that a proxy is asked for. The client waits meanwhile."""
-RESEND = 0.01
+STEER_FOR = 0.12
+"""Seconds from the first question on in which proxy and edge have to agree."""
 COMMIT_FOR = 2.0
-"""Seconds in which a proxy that accepted has to take over."""
-SLOWEST_RESEND = 0.16
-REMEMBER = 10.0
-MOST = 10_000
-"""Transfers that are known at one time; beyond, the origin serves."""
+"""Seconds in which a proxy that accepted has to take over, and an edge to say that it heard of the way back."""
+LONGEST = 7500.0
+"""Seconds after which a connection that was moved is forgotten, should nobody say that it is over."""
+FOREVER = float("inf")
 
 
 class State(Enum):
     ASKING = "asking"
+    STEERING = "steering"
     COMMITTED = "committed"
     MOVED = "moved"
+    RETAKING = "retaking"
     BACK = "back"
     ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    peer: int
-    message: TransferMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,18 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Steer:
-    """The proxy owns the connection: in one write, before anything else."""
+class AskEdge:
+    """Have the edge send the client's packets there; None is back to us. ``Agent.receive_steered`` takes its answer."""
+
+    id: bytes
+    order: int
+    node: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The edge sends the proxy what the client sends: the connection is no longer here. Its socket goes in silence,
+    what was held is late."""
 
     id: bytes
     peer: int
@@ -89,7 +102,7 @@ class EndServer:
 
 @dataclass(frozen=True, slots=True)
 class TakeBack:
-    """The connection is here again: build it from the record. ``Agent.taken_back`` says how that went."""
+    """Build the connection again, frozen, from the record. ``Agent.taken_back`` says how that went."""
 
     id: bytes
     numbers: Numbers
@@ -97,14 +110,21 @@ class TakeBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """The client's packets come here again: let the socket go."""
+
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
-    """The proxy accepted, and is silent since the connection was steered to it."""
+    """The proxy accepted, and is silent since the connection was steered to it; or nobody can take it back."""
 
     id: bytes
     reason: str
 
 
-Command = Send | Release | Steer | EndServer | TakeBack | Lost
+Command = Send | Release | AskEdge | GiveUp | EndServer | TakeBack | Resume | Lost
 
 
 @dataclass(slots=True)
@@ -112,9 +132,15 @@ class _Transfer:
     peer: int
     request: TransferRequest
     state: State
+    asked: float
     began: float
+    """When the state did."""
     due: float
     pause: float = RESEND
+    steer: AskEdge | None = None
+    """What the edge has not confirmed."""
+    steer_due: float = FOREVER
+    order: int = 0
     terminated: Terminated | None = None
     returned: Returned | None = None
 
@@ -122,7 +148,8 @@ class _Transfer:
 class TransferAgent:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        """``requested``, ``accepted``, ``returned``, ``lost``, ``stray``, and refused ones by ``refused/reason``."""
+        """``requested``, ``accepted``, ``moved``, ``returned``, ``lost``, ``late``, ``stray``, and refused ones by
+        ``refused/reason``."""
         self._transfers: dict[bytes, _Transfer] = {}
 
     def __len__(self) -> int:
@@ -135,17 +162,17 @@ class TransferAgent:
     def begin(self, peer: int, request: TransferRequest, now: float) -> list[Command]:
         """The caller holds the client's packets from before on. An id is used once."""
         if len(self._transfers) >= MOST:
-            self._count("refused/table_full")
+            self.count("refused/table_full")
             return [Release(request.id, "table_full")]
-        self._count("requested")
-        self._transfers[request.id] = _Transfer(peer, request, State.ASKING, now, now + RESEND)
+        self.count("requested")
+        self._transfers[request.id] = _Transfer(peer, request, State.ASKING, now, now, now + RESEND)
         return [Send(peer, request)]
 
     def receive(self, peer: int, message: TransferMessage, now: float) -> list[Command]:
         """A message that only the asked proxy could send is nothing from another one."""
         transfer = self._transfers.get(message.id)
         if transfer is None or transfer.peer != peer:
-            self._count("stray")
+            self.count("stray")
             if isinstance(message, TransferAccept | Terminate):
                 return [Send(peer, TransferAbort(message.id, Reason.UNKNOWN))]
             return [Send(peer, Returned(message.id, False))] if isinstance(message, Return) else []
@@ -153,23 +180,46 @@ class TransferAgent:
             case TransferAccept():
                 return self._accepted(transfer, message, now)
             case TransferRefuse() | TransferAbort():
-                return self._refused(transfer, message.reason.name.lower(), now)
+                return self._refused(transfer, message.reason, now)
             case Terminate():
                 return self._terminate(transfer, message, now)
             case Return():
                 return self._return(transfer, message, now)
             case _:
-                self._count("stray")
+                self.count("stray")
+                return []
+
+    def receive_steered(self, message: Steered, now: float) -> list[Command]:
+        """The caller has seen to it that it comes from the edge that was asked."""
+        transfer = self._transfers.get(message.id)
+        if transfer is None or transfer.steer is None or transfer.steer.order != message.order:
+            self.count("stray")
+            return []
+        transfer.steer, transfer.steer_due = None, FOREVER
+        id_ = message.id
+        match transfer.state:
+            case State.STEERING if message.done:
+                self._enter(transfer, State.COMMITTED, now, now + RESEND)
+                return [GiveUp(id_, transfer.peer), Send(transfer.peer, TransferCommit(id_))]
+            case State.STEERING:
+                return self._release(transfer, "edge_refused", Reason.STALE, now)
+            case State.RETAKING if not message.done:
+                return self._lose(transfer, "edge_refused", now)
+            case State.RETAKING:
+                transfer.returned = Returned(id_, True)
+                self._enter(transfer, State.BACK, now, now + REMEMBER)
+                self.count("returned")
+                return [Resume(id_), Send(transfer.peer, transfer.returned)]
+            case _:
                 return []
 
     def taken_back(self, id_: bytes, done: bool, now: float) -> list[Command]:
         """Whether the connection could be built again. If not the proxy keeps it."""
         transfer = self._transfers[id_]
-        transfer.returned = Returned(id_, done)
         if done:
-            transfer.state, transfer.due = State.BACK, now + REMEMBER
-            self._count("returned")
-        return [Send(transfer.peer, transfer.returned)]
+            self._enter(transfer, State.RETAKING, now, now + COMMIT_FOR)
+            return [self._ask_edge(transfer, None, now)]
+        return [Send(transfer.peer, Returned(id_, False))]
 
     def end(self, id_: bytes, now: float) -> None:
         """The client's connection is over."""
@@ -180,17 +230,23 @@ class TransferAgent:
     def handle_timeout(self, now: float) -> list[Command]:
         commands: list[Command] = []
         for id_, transfer in list(self._transfers.items()):
+            if transfer.steer is not None and transfer.steer_due <= now:
+                if now - transfer.began >= COMMIT_FOR:
+                    # The edge is gone, and with it its client.
+                    transfer.steer, transfer.steer_due = None, FOREVER
+                else:
+                    transfer.steer_due = now + RESEND
+                    commands.append(transfer.steer)
             if transfer.due > now:
                 continue
             match transfer.state:
-                case State.ASKING if now - transfer.began >= ASK_FOR:
-                    self._end(transfer, now)
-                    self._count("refused/silent")
-                    commands.append(Release(id_, "silent"))
-                    commands.append(Send(transfer.peer, TransferAbort(id_, Reason.STALE)))
+                case State.ASKING if now - transfer.asked >= ASK_FOR:
+                    commands += self._release(transfer, "silent", Reason.STALE, now)
                 case State.ASKING:
-                    transfer.due = min(now + RESEND, transfer.began + ASK_FOR)
+                    transfer.due = min(now + RESEND, transfer.asked + ASK_FOR)
                     commands.append(Send(transfer.peer, transfer.request))
+                case State.STEERING:
+                    commands += self._release(transfer, "edge_silent", Reason.STALE, now)
                 case State.COMMITTED if now - transfer.began >= COMMIT_FOR:
                     commands += self._lose(transfer, "silent", now)
                 case State.COMMITTED:
@@ -199,70 +255,104 @@ class TransferAgent:
                         transfer.pause = min(transfer.pause * 1.5, SLOWEST_RESEND)
                     transfer.due = now + transfer.pause
                     commands.append(Send(transfer.peer, TransferCommit(id_)))
+                case State.RETAKING:
+                    commands += self._lose(transfer, "edge_silent", now)
+                case State.MOVED:
+                    self._end(transfer, now)
                 case State.BACK | State.ENDED:
                     del self._transfers[id_]
-                case State.MOVED:
-                    transfer.due = float("inf")
         return commands
 
     def next_timeout(self) -> float:
-        return min((transfer.due for transfer in self._transfers.values()), default=float("inf"))
+        return min((min(each.due, each.steer_due) for each in self._transfers.values()), default=FOREVER)
 
     def _accepted(self, transfer: _Transfer, message: TransferAccept, now: float) -> list[Command]:
         id_ = message.id
         match transfer.state:
             case State.ASKING if message.numbers != transfer.request.numbers:
-                self._end(transfer, now)
-                self._count("refused/mismatch")
-                return [Release(id_, "mismatch"), Send(transfer.peer, TransferAbort(id_, Reason.MISMATCH))]
+                return self._release(transfer, "mismatch", Reason.MISMATCH, now)
             case State.ASKING:
-                self._count("accepted")
-                transfer.state, transfer.began, transfer.due = State.COMMITTED, now, now + RESEND
-                return [Steer(id_, transfer.peer), Send(transfer.peer, TransferCommit(id_))]
-            case State.COMMITTED:
-                return []
+                self.count("accepted")
+                self._enter(transfer, State.STEERING, now, max(now + RESEND, transfer.asked + STEER_FOR))
+                return [self._ask_edge(transfer, transfer.peer, now)]
             case State.ENDED:
-                self._count("late")
+                self.count("late")
                 return [Send(transfer.peer, TransferAbort(id_, Reason.STALE))]
-            case State.MOVED | State.BACK:
+            case State.STEERING | State.COMMITTED | State.MOVED | State.RETAKING | State.BACK:
                 return []
 
-    def _refused(self, transfer: _Transfer, reason: str, now: float) -> list[Command]:
+    def _refused(self, transfer: _Transfer, reason: Reason, now: float) -> list[Command]:
+        word = reason.name.lower()
         match transfer.state:
             case State.ASKING:
                 self._end(transfer, now)
-                self._count(f"refused/{reason}")
-                return [Release(transfer.request.id, reason)]
+                self.count(f"refused/{word}")
+                return [Release(transfer.request.id, word)]
+            case State.STEERING:
+                return self._release(transfer, word, reason, now)
+            case State.COMMITTED if reason is Reason.ENDED:
+                # Served, and over before we heard that it began.
+                end = self._moved(transfer, How.FIN, transfer.request.numbers.receive_next)
+                self._end(transfer, now)
+                return [end]
             case State.COMMITTED:
-                return self._lose(transfer, reason, now)
-            case State.MOVED | State.BACK | State.ENDED:
+                return self._lose(transfer, word, now)
+            case State.MOVED:
+                self._end(transfer, now)
+                return []
+            case State.RETAKING | State.BACK | State.ENDED:
                 return []
 
     def _terminate(self, transfer: _Transfer, message: Terminate, now: float) -> list[Command]:
         commands: list[Command] = []
         if transfer.state is State.COMMITTED:
-            transfer.state, transfer.due = State.MOVED, float("inf")
-            transfer.terminated = Terminated(message.id, True)
-            commands.append(EndServer(message.id, message.how, message.sequence))
+            self._enter(transfer, State.MOVED, now, now + LONGEST)
+            commands.append(self._moved(transfer, message.how, message.sequence))
         if transfer.terminated is not None:
             return [*commands, Send(transfer.peer, transfer.terminated)]
         return [Send(transfer.peer, TransferAbort(message.id, Reason.STALE))]
 
+    def _moved(self, transfer: _Transfer, how: How, sequence: int) -> EndServer:
+        self.count("moved")
+        transfer.terminated = Terminated(transfer.request.id, True)
+        return EndServer(transfer.request.id, how, sequence)
+
     def _return(self, transfer: _Transfer, message: Return, now: float) -> list[Command]:
-        if transfer.returned is not None and transfer.returned.done:
+        if transfer.returned is not None:
             return [Send(transfer.peer, transfer.returned)]
-        if transfer.state is not State.MOVED:
-            # A TERMINATE that was overtaken: it comes again, and so does this.
-            return [] if transfer.state is State.COMMITTED else [Send(transfer.peer, Returned(message.id, False))]
-        return [TakeBack(message.id, message.numbers, message.record)]
+        match transfer.state:
+            case State.MOVED:
+                return [TakeBack(message.id, message.numbers, message.record)]
+            case State.COMMITTED | State.RETAKING:
+                # A TERMINATE that was overtaken, or an edge that has yet to answer: it comes again.
+                return []
+            case _:
+                return [Send(transfer.peer, Returned(message.id, False))]
+
+    def _release(self, transfer: _Transfer, word: str, reason: Reason, now: float) -> list[Command]:
+        """The origin serves. Where the edge was asked to steer elsewhere it is asked to come back."""
+        id_ = transfer.request.id
+        self.count(f"refused/{word}")
+        steered = transfer.order > 0
+        self._end(transfer, now)
+        back = [self._ask_edge(transfer, None, now)] if steered else []
+        return [*back, Release(id_, word), Send(transfer.peer, TransferAbort(id_, reason))]
 
     def _lose(self, transfer: _Transfer, reason: str, now: float) -> list[Command]:
         self._end(transfer, now)
-        self._count("lost")
-        return [Lost(transfer.request.id, reason)]
+        self.count("lost")
+        return [self._ask_edge(transfer, None, now), Lost(transfer.request.id, reason)]
+
+    def _ask_edge(self, transfer: _Transfer, node: int | None, now: float) -> AskEdge:
+        transfer.order += 1
+        transfer.steer, transfer.steer_due = AskEdge(transfer.request.id, transfer.order, node), now + RESEND
+        return transfer.steer
+
+    def _enter(self, transfer: _Transfer, state: State, now: float, due: float) -> None:
+        transfer.state, transfer.began, transfer.due = state, now, due
 
     def _end(self, transfer: _Transfer, now: float) -> None:
-        transfer.state, transfer.due = State.ENDED, now + REMEMBER
+        self._enter(transfer, State.ENDED, now, now + REMEMBER)
 
-    def _count(self, what: str) -> None:
+    def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1

@@ -74,6 +74,9 @@ class FakeCore:
         self.desired = json.loads(desired)
         self.configured += 1
 
+    def set_owner(self, client: tuple[str, int], vip: tuple[str, int], owner: str, by: int | None = None) -> bool:
+        return True
+
     def set_syn_keys(self, current: int, keys: list[tuple[int, bytes]], gateways: list[int]) -> None:
         self.syn_keys = (current, keys, gateways)
 

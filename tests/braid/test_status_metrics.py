@@ -14,6 +14,7 @@ from braid.status.content import ContentStatus
 from braid.status.metrics import IO_COUNTERS, RECOVERY_COUNTERS, exposition, registry
 from braid.status.paths import PathSetStatus
 from braid.status.snapshot import RelayStatus
+from braid.status.transfers import TransferStatus
 from tests.braid.fake_node import edge_status, gateway_status, measured, redundancy
 
 if TYPE_CHECKING:
@@ -184,7 +185,12 @@ def test_the_documented_metrics_are_the_ones_there_are() -> None:
     everything = with_every_measurement()
     dns = replace(everything, dns=DNS, role="dns")
     middle = replace(everything, relay=RelayStatus(1, 1), role="intermediate")
-    cache = replace(everything, content=ContentStatus(requests={"hit": 1}, events={"stored": 1}), role="content")
+    cache = replace(
+        everything,
+        content=ContentStatus(requests={"hit": 1}, events={"stored": 1}),
+        transfers=TransferStatus(refused={"content": 1}, events={"late": 1}),
+        role="content",
+    )
     found = {
         documented_name(key.partition("{")[0])
         for status in (everything, gateway_status(), dns, middle, cache)

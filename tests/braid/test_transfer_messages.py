@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from braid.transfer import (
     Reason,
     Return,
     Returned,
+    Steer,
+    Steered,
     Terminate,
     Terminated,
     TransferAbort,
@@ -30,6 +33,7 @@ from braid.transfer import (
     encode,
     fits,
 )
+from topology.model import SocketAddress
 
 ID = bytes(range(16))
 NUMBERS = Numbers(0x01020304, 0xFFFFFFFF)
@@ -43,6 +47,13 @@ GOLDEN: dict[str, TransferMessage] = {
     "abort": TransferAbort(ID, Reason.STALE),
     "return": Return(ID, NUMBERS, b"record"),
     "returned": Returned(ID, False),
+    "steer": Steer(
+        ID, 1, 51, SocketAddress(IPv4Address("10.91.1.10"), 4000), SocketAddress(IPv4Address("10.91.1.130"), 80)
+    ),
+    "steer_v6": Steer(
+        ID, 2, None, SocketAddress(IPv6Address("fd91::a"), 4000), SocketAddress(IPv6Address("fd91::1"), 80)
+    ),
+    "steered": Steered(ID, 1, True),
 }
 VECTORS = dict(
     line.split(": ", 1)
@@ -56,6 +67,13 @@ ids = st.binary(min_size=16, max_size=16)
 numbers = st.builds(Numbers, words, words)
 reasons = st.sampled_from(Reason)
 records = st.binary(max_size=200)
+
+
+def steers(host: type[IPv4Address] | type[IPv6Address]) -> st.SearchStrategy[Steer]:
+    ends = st.builds(SocketAddress, st.integers(0, 2**32 - 1).map(host), shorts)
+    return st.builds(Steer, ids, shorts, st.none() | st.integers(1, 65535), ends, ends)
+
+
 messages: st.SearchStrategy[TransferMessage] = st.one_of(
     st.builds(
         TransferRequest, ids, shorts, numbers, st.tuples(words, words), st.binary(min_size=1, max_size=300), records
@@ -68,6 +86,8 @@ messages: st.SearchStrategy[TransferMessage] = st.one_of(
     st.builds(TransferAbort, ids, reasons),
     st.builds(Return, ids, numbers, records),
     st.builds(Returned, ids, st.booleans()),
+    st.sampled_from((IPv4Address, IPv6Address)).flatmap(steers),
+    st.builds(Steered, ids, shorts, st.booleans()),
 )
 
 

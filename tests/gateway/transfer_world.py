@@ -1,17 +1,22 @@
-"""A gateway, a content proxy, and messages between them that are lost, late and out of order; and what must hold."""
+"""A gateway, a content proxy, an edge, and messages that are lost, late and out of order; and what must hold."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 
-from braid.transfer import Numbers, Reason, TransferMessage, TransferRequest, decode, encode
+from braid.transfer import Numbers, Reason, Send, Steer, Steered, TransferMessage, TransferRequest, decode, encode
 from content import agent as proxy_side
 from content.agent import ProxyAgent
+from edge.steering import Steering
 from gateway.transfer import agent as gateway_side
 from gateway.transfer.agent import TransferAgent
+from topology.model import SocketAddress
 
 GATEWAY, PROXY = 31, 51
 NUMBERS = Numbers(1000, 2000)
+CLIENT = SocketAddress(IPv4Address("10.91.1.10"), 4000)
+VIP = SocketAddress(IPv4Address("10.91.1.130"), 80)
 
 
 def request(number: int) -> TransferRequest:
@@ -25,6 +30,9 @@ class Connection:
 
     began: float
     owner: str = "held"
+    """At the gateway: held, origin, proxy (given up), retaking (held again), gateway."""
+    steered: str = "gateway"
+    """At the edge: who gets the client's packets."""
     socket: str = "none"
     done: float | None = None
     """When the client was served by either."""
@@ -35,12 +43,15 @@ class Connection:
 
 @dataclass
 class World:
-    """``plan`` says what the proxy answers to a request: "accept", "refuse", "mismatch" or "nothing"."""
+    """``plan`` says what the proxy answers to a request: "accept", "refuse", "mismatch" or "nothing". ``edge_plan``
+    what the edge says: "obey", "refuse" or "nothing"."""
 
     plan: str = "accept"
+    edge_plan: str = "obey"
     now: float = 0.0
     gateway: TransferAgent = field(default_factory=TransferAgent)
     proxy: ProxyAgent = field(default_factory=ProxyAgent)
+    edge: Steering = field(default_factory=Steering)
     connections: dict[bytes, Connection] = field(default_factory=dict)
     flying: list[tuple[str, TransferMessage]] = field(default_factory=list)
     """To whom, and what."""
@@ -57,8 +68,21 @@ class World:
         message = decode(encode(message))
         if where == "proxy":
             self.at_proxy(self.proxy.receive(GATEWAY, message, self.now))
+        elif where == "edge":
+            assert isinstance(message, Steer)
+            self.at_edge(message)
+        elif isinstance(message, Steered):
+            self.at_gateway(self.gateway.receive_steered(message, self.now))
         else:
             self.at_gateway(self.gateway.receive(PROXY, message, self.now))
+
+    def at_edge(self, message: Steer) -> None:
+        if self.edge_plan == "nothing" or not self.edge.is_new(message, self.now):
+            return
+        done = self.edge_plan == "obey"
+        if done:
+            self.connections[message.id].steered = "proxy" if message.node == PROXY else "gateway"
+        self.flying.append(("gateway", Steered(message.id, message.order, done)))
 
     def decide(self, id_: bytes) -> None:
         """The proxy has looked at a request."""
@@ -84,15 +108,18 @@ class World:
     def at_gateway(self, commands: list[gateway_side.Command]) -> None:
         for command in commands:
             match command:
-                case gateway_side.Send(_, message):
+                case Send(_, message):
                     self.flying.append(("proxy", message))
+                case gateway_side.AskEdge(id_, order, node):
+                    self.flying.append(("edge", Steer(id_, order, node, CLIENT, VIP)))
                 case gateway_side.Release(id_):
                     connection = self.connections[id_]
                     assert connection.owner == "held", "the origin gets only what nobody else got"
                     assert connection.socket != "live"
                     connection.owner, connection.done = "origin", self.now
-                case gateway_side.Steer(id_):
+                case gateway_side.GiveUp(id_):
                     assert self.connections[id_].owner == "held"
+                    assert self.connections[id_].steered == "proxy", "the edge first"
                     self.connections[id_].owner = "proxy"
                 case gateway_side.EndServer(id_, _, sequence):
                     assert self.connections[id_].owner == "proxy"
@@ -102,16 +129,21 @@ class World:
                     connection = self.connections[id_]
                     assert connection.owner == "proxy"
                     assert connection.socket == "returning"
-                    connection.owner, connection.back = "gateway", True
+                    connection.owner = "retaking"
                     self.at_gateway(self.gateway.taken_back(id_, True, self.now))
+                case gateway_side.Resume(id_):
+                    connection = self.connections[id_]
+                    assert connection.owner == "retaking"
+                    assert connection.steered == "gateway"
+                    connection.owner, connection.back = "gateway", True
                 case gateway_side.Lost(id_):
-                    assert self.connections[id_].owner == "proxy"
+                    assert self.connections[id_].owner in ("proxy", "retaking")
                     self.connections[id_].reset = True
 
     def at_proxy(self, commands: list[proxy_side.Command]) -> None:
         for command in commands:
             match command:
-                case proxy_side.Send(_, message):
+                case Send(_, message):
                     self.flying.append(("gateway", message))
                 case proxy_side.Consider(_, asked):
                     self.considered.append(asked.id)

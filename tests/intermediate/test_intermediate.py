@@ -31,7 +31,7 @@ class OneLink:
 
 def test_an_intermediate_knows_neighbours_and_nothing_else() -> None:
     role = Intermediate()
-    assert not role.has_tun
+    assert not role.has_tun(TOPOLOGY, "mid-ams-1")
     assert role.peers(TOPOLOGY, "mid-ams-1") == {}
     assert role.captured(TOPOLOGY, "mid-ams-1") == ()
     assert role.complete(Desired(), TOPOLOGY, "mid-ams-1", AppNumbers()) == Desired()

@@ -84,6 +84,9 @@ impl<O: Outbox> Node<O> {
 
     /// Checks and translates one packet that came out of the overlay from `peer`.
     fn admit(&mut self, packet: &mut [u8], partial: bool, peer: u16, now: Time, sink: &mut impl Sink) -> bool {
+        if let Some(passes) = self.admit_owned(packet, partial, peer, now) {
+            return passes;
+        }
         if let Some(passes) = self.admit_to_stack(packet, partial, peer) {
             return passes;
         }
@@ -167,10 +170,14 @@ impl<O: Outbox> Node<O> {
         now: Time,
         sink: &mut impl Sink,
     ) {
-        let (Some(edge), Ok(ip)) = (&mut self.edge, Ip::parse(packet)) else {
+        let (Some(_), Ok(ip)) = (&self.edge, Ip::parse(packet)) else {
             self.net.drops.count("malformed");
             return;
         };
+        if self.send_to_owner(&ip, flow, vnet, packet, now, sink) {
+            return;
+        }
+        let Some(edge) = &mut self.edge else { return };
         let sessions = &self.net.sessions;
         let usable = |gateway| sessions.usable((gateway, false));
         let why = match edge.choose(&ip, now, usable, |gateway| sessions.answers((gateway, false), now)) {
@@ -212,6 +219,9 @@ impl<O: Outbox> Node<O> {
 
     /// A packet that the gateway's host routed to a SNAT address, or that comes from its own stack.
     pub(crate) fn receive_from_server(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
+        if self.is_guarded(packet, now) {
+            return;
+        }
         if self.receive_from_stack(vnet, packet, now, sink) {
             self.send_made(now, sink);
             return;

@@ -4,7 +4,9 @@ use crate::desired::Desired;
 use crate::handshake::{Message, NewSession};
 use crate::measure::Stream;
 use crate::path::SentOn;
+use crate::role::ends::Ends;
 use crate::role::fast::FlowRecord;
+use crate::role::owners::Owner;
 use crate::wire::Kind;
 use braid_fastpath::{PeriodKey, Splice};
 use braid_packet::Time;
@@ -158,6 +160,14 @@ pub enum Command {
     Flows(usize, Box<dyn Reply<Vec<FlowRecord>>>),
     /// A fresh secret for cookies.
     CookieSecret([u8; 32]),
+    /// Who has a client's connection from now on. At an edge `by` is the gateway that says so, and hears whether it may; None:
+    /// this shard has not met the client.
+    Own {
+        ends: Ends,
+        owner: Option<Owner>,
+        by: Option<u16>,
+        done: Box<dyn Reply<Option<bool>>>,
+    },
     /// Keys of SYN cookies: the current period, and those whose cookies are believed. At an edge they are those of these
     /// gateways.
     SynKeys {

@@ -11,6 +11,7 @@ use crate::receive::Delivery;
 use crate::role::edge::Edge;
 use crate::role::gateway::Gateway;
 use crate::role::intermediate::Relay;
+use crate::role::owners::Owners;
 use crate::session::PeerKey;
 use crate::shard::Place;
 use crate::steer::Pieces;
@@ -44,6 +45,7 @@ pub struct Node<O: Outbox> {
     pub(crate) relay: Option<Relay>,
     pub(crate) edge: Option<Edge>,
     pub(crate) gateway: Option<Gateway>,
+    pub(crate) owners: Owners,
     pub(crate) coalescer: Coalescer,
     /// For the packets that a node makes itself, and the rate of ICMP errors.
     pub(crate) icmp: Vec<u8>,
@@ -84,7 +86,9 @@ impl<O: Outbox> Node<O> {
             outbox,
             relay: (config.role == Role::Intermediate).then(Relay::default),
             edge: (config.role == Role::Edge).then(|| Edge::new(config.pins.clone())),
-            gateway: (config.role == Role::Gateway)
+            owners: Owners::default(),
+            // A content proxy ends transferred connections as a gateway ends proxied ones; its NAT has no applications.
+            gateway: matches!(config.role, Role::Gateway | Role::Content)
                 .then(|| Gateway::new(config.seed, config.max_flows, config.mtu, config.place)),
             coalescer: Coalescer::new(),
             icmp: Vec::new(),
@@ -125,6 +129,7 @@ impl<O: Outbox> Node<O> {
         });
         if let (Some(edge), Some(spec)) = (&mut self.edge, &desired.edge) {
             edge.configure(spec);
+            self.owners.retain(|ends, owner| edge.knows(ends, owner));
         }
         if let (Some(gateway), Some(spec)) = (&mut self.gateway, &desired.gateway) {
             gateway.configure(spec);
@@ -249,9 +254,9 @@ where
             Role::Edge if alone && !self.net.sessions.has_several_lanes() => {
                 self.receive_from_client(0, vnet, packet, now, sink);
             }
-            Role::Gateway if alone => self.receive_from_server(vnet, packet, now, sink),
-            Role::Edge | Role::Gateway => self.steer(vnet, packet, now, sink),
-            Role::Intermediate | Role::Dns | Role::Content => self.net.drops.count("no_tun_role"),
+            Role::Gateway | Role::Content if alone => self.receive_from_server(vnet, packet, now, sink),
+            Role::Edge | Role::Gateway | Role::Content => self.steer(vnet, packet, now, sink),
+            Role::Intermediate | Role::Dns => self.net.drops.count("no_tun_role"),
         }
     }
 
@@ -305,6 +310,7 @@ where
             Command::Snapshot(reply) => reply.reply(self.snapshot(now)),
             Command::Flows(limit, reply) => self.questions.ask(self.gateway.as_ref(), limit, reply),
             Command::CookieSecret(random) => self.gate.set_secret(random),
+            Command::Own { ends, owner, by, done } => done.reply(self.own(ends, owner, by, now, sink)),
             Command::SynKeys { current, keys, gateways } => {
                 if let Some(gateway) = &mut self.gateway {
                     gateway.fast.set_keys(current, &keys);

@@ -17,6 +17,10 @@ impl<O: Outbox> Node<O> {
         let mut drops: Map<String, Value> =
             self.net.drops.all().iter().map(|(reason, &count)| ((*reason).to_owned(), count.into())).collect();
         let mut snapshot = Map::new();
+        if !self.owners.is_empty() {
+            let (held, owned) = self.owners.counts();
+            snapshot.insert("owners".to_owned(), json!({"held": held, "owned": owned}));
+        }
         if let Some(gateway) = &self.gateway {
             drops.extend(refused(&gateway.nat));
             drops.extend(refused_fast(&gateway.fast));

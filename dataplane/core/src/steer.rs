@@ -118,8 +118,8 @@ impl<O: Outbox> Node<O> {
     fn receive_owned(&mut self, flow: u32, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
         match self.config.role {
             Role::Edge => self.receive_from_client(flow, vnet, packet, now, sink),
-            Role::Gateway => self.receive_from_server(vnet, packet, now, sink),
-            Role::Intermediate | Role::Dns | Role::Content => self.net.drops.count("no_tun_role"),
+            Role::Gateway | Role::Content => self.receive_from_server(vnet, packet, now, sink),
+            Role::Intermediate | Role::Dns => self.net.drops.count("no_tun_role"),
         }
     }
 

@@ -67,6 +67,12 @@ impl<O: Outbox> Node<O> {
                 edge.expire(now);
             }
         }
+        if self.ticks % 10 == 0 && !self.owners.is_empty() {
+            match self.owners.expire(now) {
+                0 => {}
+                lost => self.net.drops.add("hold_expired", lost as u64),
+            }
+        }
         match self.pieces.expire(now) {
             0 => {}
             lost => self.net.drops.add("fragments_expired", lost as u64),

@@ -164,6 +164,19 @@ impl Exchange {
         matches!(self.asking, Asking::Idle) && self.inbox.is_empty()
     }
 
+    /// The head of the request that waits for its server, as it came, where nothing else is under way on the connection: a
+    /// request without a body, no answer left to send, nothing pipelined. Another node could serve it from there on.
+    pub fn movable(&self) -> Option<&[u8]> {
+        let head = self.request.as_ref()?;
+        let still = matches!((&self.asking, &self.answering), (Asking::Deciding, Answering::Nothing))
+            && self.inbox.is_empty()
+            && self.outbox.is_empty()
+            && self.transmit.waiting().is_empty()
+            && !self.client_ended
+            && !self.draining;
+        (still && head.minor == 1 && !head.upgrades && head.framing == Framing::Length(0)).then(|| head.bytes())
+    }
+
     /// The connection ends with the request that is under way.
     pub fn drain(&mut self) {
         self.draining = true;

@@ -85,6 +85,11 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// As it came.
+    pub fn bytes(&self) -> &[u8] {
+        &self.fields.bytes
+    }
+
     /// The head that `data` begins with and its length; None while it is incomplete.
     pub fn decode(data: &[u8]) -> Result<Option<(RequestHead, usize)>, Bad> {
         let mut space = [httparse::EMPTY_HEADER; MAX_FIELDS];

@@ -262,6 +262,22 @@ impl Relay {
         self.work(slot, now);
     }
 
+    /// The socket of a connection whose request waits for its server, and the request, where another node could go on with
+    /// it; see `Exchange::movable`. The socket stays the relay's.
+    pub fn movable(&self, client: u64) -> Option<(RawFd, &[u8])> {
+        let client = self.clients.get(self.slot(client)?)?;
+        let still = client.closing.is_none() && !client.ended && !client.gone;
+        let head = client.exchange.movable().filter(|_| still)?;
+        Some((client.socket.stream.as_raw_fd(), head))
+    }
+
+    /// Close a client's socket as it is: in repair mode nobody hears of it. Counts as ended in order.
+    pub fn give_up(&mut self, client: u64, now: f64) {
+        let Some(slot) = self.slot(client) else { return };
+        self.clients[slot].closing = Some(Closing { left: (0, 0), due: now });
+        self.remove(slot);
+    }
+
     /// End between two requests: now, or after the one that is under way.
     pub fn finish(&mut self, client: u64, now: f64) {
         let Some(slot) = self.slot(client) else { return };

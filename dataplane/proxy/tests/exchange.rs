@@ -247,3 +247,33 @@ proptest! {
         prop_assert!(server.contains("GET /q HTTP/1.1\r\n"));
     }
 }
+
+#[test]
+fn a_request_may_move_when_nothing_else_is_under_way() {
+    let head = b"GET /a HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+    let movable = |data: &[u8]| {
+        let mut exchange = Exchange::new(LIMIT, None);
+        exchange.client_data(data);
+        exchange.movable().map(<[u8]>::to_vec)
+    };
+    assert_eq!(movable(head), Some(head.to_vec()));
+    assert_eq!(movable(&head[..20]), None, "half a request");
+    assert_eq!(movable(&[&head[..], b"GET"].concat()), None, "pipelined");
+    assert_eq!(movable(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"), None, "with a body");
+    assert_eq!(movable(b"GET /a HTTP/1.0\r\nHost: a\r\n\r\n"), None);
+    assert_eq!(movable(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), None);
+    let mut exchange = Exchange::new(LIMIT, None);
+    exchange.client_data(head);
+    exchange.client_end();
+    assert_eq!(exchange.movable(), None, "the client has ended");
+    let mut bench = Bench::new();
+    bench.client(head);
+    assert_eq!(bench.exchange.movable(), None, "a server has it");
+    bench.server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+    bench.exchange.client_data(head);
+    assert_eq!(bench.exchange.movable(), None, "an answer is under way");
+    bench.exchange.server_data(b"ok");
+    assert_eq!(bench.exchange.movable(), None, "its end has not been sent");
+    bench.exchange.outbox.clear();
+    assert_eq!(bench.exchange.movable(), Some(&head[..]));
+}

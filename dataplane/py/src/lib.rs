@@ -5,6 +5,7 @@
 mod connections;
 mod datagrams;
 mod events;
+mod owner;
 mod relay;
 mod threads;
 mod translate;
@@ -239,6 +240,22 @@ impl Core {
         until: Option<u64>,
     ) -> PyResult<()> {
         self.order_splice(connection, client, server, to_client, to_server, until)
+    }
+
+    #[pyo3(signature = (client, vip, owner, by=None))]
+    fn set_owner(
+        &self,
+        py: Python<'_>,
+        client: (String, u16),
+        vip: (String, u16),
+        owner: &str,
+        by: Option<u16>,
+    ) -> PyResult<bool> {
+        let (owner, ends) = (owner::owner(owner)?, owner::ends(&client, &vip)?);
+        self.check_process()?;
+        let answers = self.threads.ask_all(py, |done| Command::Own { ends, owner, by, done })?;
+        let mut said = answers.into_iter().flatten().peekable();
+        Ok(said.peek().is_some() && said.all(|done| done))
     }
 
     fn snapshot(&self, py: Python<'_>) -> PyResult<String> {

@@ -3,7 +3,7 @@
 use braid_proxy::{Event, Forwarded, Newcomer, Relay, RequestHead, Settings};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -100,6 +100,14 @@ impl HttpRelay {
 
     fn refuse(&mut self, client: u64, reason: String, status: u16, now: f64) {
         self.relay.refuse(client, reason, status, now);
+    }
+
+    fn movable<'py>(&self, py: Python<'py>, client: u64) -> Option<(i32, Bound<'py, PyBytes>)> {
+        self.relay.movable(client).map(|(fd, head)| (fd, PyBytes::new(py, head)))
+    }
+
+    fn give_up(&mut self, client: u64, now: f64) {
+        self.relay.give_up(client, now);
     }
 
     fn finish(&mut self, client: u64, now: f64) {

@@ -7,7 +7,8 @@
 //!
 //! Only what opens or ends a connection is looked at. Bounded; a connection beyond that waits for its client to send.
 
-use braid_packet::{Ip, Segment, Tcp, Time, Transport};
+use crate::role::ends::Ends;
+use braid_packet::{Ip, Segment, Tcp, Time};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -20,14 +21,6 @@ const GONE_AFTER: u64 = 2 * Time::SECOND;
 /// Between two questions to the same client, which has to be asked again if a packet is lost.
 const AGAIN: u64 = Time::SECOND;
 const MOST_TRIES: u8 = 3;
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Ends {
-    client: IpAddr,
-    vip: IpAddr,
-    client_port: u16,
-    port: u16,
-}
 
 /// How a gateway is seen now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,16 +65,15 @@ impl Connections {
     /// A packet that comes from a gateway for a client.
     #[inline]
     pub fn receive_reply(&mut self, ip: &Ip, gateway: u16, now: Time) {
-        if let Transport::Tcp(tcp) = ip.transport {
+        if let Some((ends, tcp)) = Ends::outward(ip) {
             if tcp.has(Tcp::SYN | Tcp::FIN | Tcp::RST) {
-                self.follow(ip, &tcp, gateway, now);
+                self.follow(ends, &tcp, gateway, now);
             }
         }
     }
 
     #[cold]
-    fn follow(&mut self, ip: &Ip, tcp: &Tcp, gateway: u16, now: Time) {
-        let ends = Ends { client: ip.destination, vip: ip.source, client_port: tcp.destination, port: tcp.source };
+    fn follow(&mut self, ends: Ends, tcp: &Tcp, gateway: u16, now: Time) {
         if tcp.has(Tcp::FIN | Tcp::RST) {
             // The client has nothing more to wait for.
             self.by_ends.remove(&ends);
@@ -160,6 +152,7 @@ impl Gateway {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use braid_packet::Transport;
 
     const VIP: &str = "10.91.1.130";
 

@@ -6,6 +6,8 @@
 use crate::desired::{EdgeApplication, EdgeSpec};
 use crate::role::connections::{Connections, Standing};
 use crate::role::cookies::{asks, is_notice, Cookies};
+use crate::role::ends::Ends;
+use crate::role::owners::Owner;
 use crate::role::pins::{Client, Pin, SharedPins};
 use braid_packet::{Ip, Time, Transport};
 use hashbrown::{HashMap, HashSet};
@@ -162,6 +164,23 @@ impl Edge {
             true => Reply::Taken,
             false => Reply::Pass,
         }
+    }
+
+    /// A packet for a client from a node that has its connection.
+    pub fn note_reply(&mut self, ip: &Ip, from: u16, now: Time) {
+        self.connections.receive_reply(ip, from, now);
+    }
+
+    /// Whether this gateway serves the client, and may say who has its connection. None: this shard has not met the client.
+    pub fn may_steer(&self, ends: &Ends, gateway: u16) -> Option<bool> {
+        let application = &self.applications[*self.by_vip.get(&ends.vip)?];
+        let &(pinned, _) = self.pins.get(&(ends.client, ends.vip))?;
+        Some(pinned == gateway && application.gateways.contains(&gateway))
+    }
+
+    /// Whether an entry of a transferred connection still means something.
+    pub fn knows(&self, ends: &Ends, owner: Owner) -> bool {
+        self.by_vip.contains_key(&ends.vip) && matches!(owner, Owner::Node(_))
     }
 
     /// To be called at each tick: looks for gateways that are gone or have started again, whose connections have to end.

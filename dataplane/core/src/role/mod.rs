@@ -3,9 +3,11 @@
 pub mod connections;
 pub mod cookies;
 pub mod edge;
+pub mod ends;
 pub mod fast;
 pub mod gateway;
 pub mod intermediate;
 pub mod normal;
+pub mod owners;
 pub mod pins;
 pub mod proxied;

@@ -1,0 +1,36 @@
+"""Metrics of connection transfers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from braid.status.families import counter, gauge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
+    from braid.status.snapshot import NodeStatus
+
+
+def transfers(status: NodeStatus) -> Iterator[Metric]:
+    found = status.transfers
+    if found is None:
+        return
+    yield gauge("braid_transfers_open", "Connections being offered, moved or coming back", (), [((), found.open)])
+    steps = {
+        "requested": found.requests,
+        "accepted": found.accepted,
+        "moved": found.moved,
+        "returned": found.returned,
+    }
+    yield counter(
+        "braid_transfers", "Transfers, by how far they came", ("step",), [((s,), c) for s, c in steps.items()]
+    )
+    refused = [((reason,), count) for reason, count in found.refused.items()]
+    yield counter("braid_transfers_refused", "Requests that the origin served instead", ("reason",), refused)
+    events = [((event,), count) for event, count in found.events.items()]
+    yield counter("braid_transfer_events", "What else happened", ("event",), events)
+    yield counter("braid_transfer_seconds", "From request to service, of all moved", (), [((), found.seconds)])
+    yield counter("braid_transfer_bytes", "Sent on transferred connections", (), [((), found.bytes)])

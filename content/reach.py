@@ -1,0 +1,115 @@
+"""Whose connections a content proxy may take over: what the data plane and the kernel are told. Pure.
+
+What comes out of the overlay for a VIP is delivered locally, and what the stack sends from a VIP goes back there.
+Unlike at a gateway the VIPs are no addresses of the host for anything else: the proxy reaches its origins by them.
+Routes carry a protocol number of ours and rules a priority of ours, so what a crash left is found and replaced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from braid.desired import GatewayPolicy, GatewayVip, ProxiedApplication
+from braid.plan import port_matches
+from braid.transfer_table import pairs
+from braid.tun import DEVICE
+
+if TYPE_CHECKING:
+    from topology.model import Application, IPAddress, Topology
+
+PROTOCOL = "187"
+INWARD, OUTWARD = "7401", "7402"
+"""Tables of routes, for packets from and to the overlay."""
+PRIORITY = "7399"
+DIRECT = 1
+"""Edges are neighbours: one path and one copy."""
+
+
+def takes_transfers(topology: Topology, node: str) -> bool:
+    return any(node in row.proxies for row in topology.transfers)
+
+
+def peers_of(topology: Topology, node: str) -> dict[str, frozenset[int]]:
+    """Edge nodes whose clients' connections may come here."""
+    return {edge: frozenset({DIRECT}) for edge, proxy, _ in sorted(pairs(topology)) if proxy == node}
+
+
+def applications_of(topology: Topology, node: str) -> tuple[Application, ...]:
+    names = {application for _, proxy, application in pairs(topology) if proxy == node}
+    return tuple(each for each in topology.applications.values() if each.name in names)
+
+
+def vips_of(topology: Topology, node: str) -> dict[IPAddress, tuple[str, str]]:
+    """VIPs that sockets may be built for: edge node and application of each."""
+    mine = {(edge, application) for edge, proxy, application in pairs(topology) if proxy == node}
+    return {
+        vip.address: (vip.edge, vip.application)
+        for vip in topology.vips
+        if (vip.edge, vip.application) in mine
+    }  # fmt: skip
+
+
+def content_policy(topology: Topology, node: str) -> GatewayPolicy:
+    """A gateway's, with nothing but connections that end in the stack."""
+    vips = vips_of(topology, node)
+    return GatewayPolicy(
+        proxied=tuple(
+            ProxiedApplication(
+                vips=tuple(
+                    GatewayVip(str(address), topology.nodes[edge].number)
+                    for address, (edge, name) in vips.items()
+                    if name == application.name
+                ),
+                ports=port_matches(application.ports),
+                set=DIRECT,
+            )
+            for application in applications_of(topology, node)
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What the kernel is told."""
+
+    vips: frozenset[IPAddress] = frozenset()
+
+
+def changes(before: Local, after: Local, version: int) -> list[tuple[str, ...]]:
+    """``ip`` commands of one IP version, additions first."""
+
+    def of(vips: frozenset[IPAddress]) -> list[str]:
+        return sorted(str(vip) for vip in vips if vip.version == version)
+
+    def frame(verb: str) -> list[tuple[str, ...]]:
+        return [
+            (
+                "route",
+                "replace" if verb == "add" else verb,
+                "default",
+                "dev",
+                DEVICE,
+                "table",
+                OUTWARD,
+                "proto",
+                PROTOCOL,
+            ),
+            ("rule", verb, "iif", DEVICE, "lookup", INWARD, "priority", PRIORITY),
+        ]
+
+    def inward(verb: str, vip: str) -> tuple[str, ...]:
+        return "route", verb, "local", vip, "dev", "lo", "table", INWARD, "proto", PROTOCOL
+
+    def outward(verb: str, vip: str) -> tuple[str, ...]:
+        return "rule", verb, "iif", "lo", "from", vip, "lookup", OUTWARD, "priority", PRIORITY
+
+    had, has = bool(of(before.vips)), bool(of(after.vips))
+    return [
+        *(frame("add") if has and not had else ()),
+        *(outward("add", vip) for vip in of(after.vips - before.vips)),
+        *(inward("replace", vip) for vip in of(after.vips - before.vips)),
+        *(inward("delete", vip) for vip in of(before.vips - after.vips)),
+        *(outward("delete", vip) for vip in of(before.vips - after.vips)),
+        *(frame("delete") if had and not has else ()),
+    ]

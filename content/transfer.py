@@ -1,0 +1,337 @@
+"""Connections that gateways transfer to this content proxy, at work: sockets, messages, timers, and what is served.
+
+A socket is built for a request that can be answered from the store, frozen, and lives when the gateway says that the
+client's packets come here. It is then served as any client's connection; a request that cannot be answered from the
+store is given back with it, and where the gateway does not take it the origin is asked through the overlay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import trio
+
+from braid import log as logs
+from braid.errors import BadPacket
+from braid.status.flow import FlowStatus
+from braid.status.transfers import TransferStatus, transfer_status
+from braid.tcp.record import decode_record, encode_record
+from braid.tcp.repair import FreezeError, build, dissolve, freeze, start
+from braid.transfer import Numbers, Reason, Send, TransferRequest, decode, encode, fits, is_transfer
+from braid.transfer_table import Candidate, matching
+from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start, State
+from content.connection import ClientConnection, read_request
+from content.reach import takes_transfers, vips_of
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from braid.events import Control
+    from braid.role import NodeHandle
+    from braid.tcp.record import TcpRecord
+    from content.cache import Cache
+    from content.message import Request
+    from content.sites import Site
+    from topology.model import SocketAddress
+
+log = logs.get(__name__)
+
+_MODULUS = 1 << 32
+
+
+@dataclass(eq=False, slots=True)
+class Taken:
+    """One transfer for which a socket was built."""
+
+    id: bytes
+    application: str
+    client: SocketAddress
+    vip: SocketAddress
+    edge: str
+    region: str
+    """Of the edge."""
+    gateway: str
+    socket: socket.socket
+    began: float
+    active: float
+    """When the last byte was sent."""
+    served: int = 0
+    """Requests."""
+    first_byte: float | None = None
+    """Seconds from the request to the first byte of the answer."""
+    bytes_out: int = 0
+    decided: trio.Event = field(default_factory=trio.Event)
+    """Whether the gateway takes it back; a new one for each time it is asked."""
+    gone: bool = False
+    scope: trio.CancelScope | None = None
+    """Of its service."""
+    busy: Callable[[], bool] = lambda: True
+
+
+class TransferService:
+    """``cache`` and ``find`` as a client's connection needs them; ``room``: whether one more may be served."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        find: Callable[[str, int | None], Site | None],
+        wall: Callable[[], float],
+        room: Callable[[], bool],
+        draining: Callable[[], bool],
+    ) -> None:
+        self.agent = ProxyAgent()
+        self.taken: dict[bytes, Taken] = {}
+        """Newest last."""
+        self.first_bytes = 0.0
+        """Seconds from request to first byte, of all."""
+        self.bytes = 0
+        """Sent on transferred connections: what the origin did not have to send."""
+        self._cache = cache
+        self._find = find
+        self._wall = wall
+        self._room = room
+        self._draining = draining
+        self._node: NodeHandle | None = None
+        self._nursery: trio.Nursery | None = None
+        self._wake = trio.Event()
+
+    async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Answer gateways, and serve what they hand over. Never returns; survives what clients and gateways do. When it
+        is cancelled sockets that were not started go in silence, the others as their connections do."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._node, self._nursery = node, nursery
+                task_status.started()
+                while True:
+                    self._wake = trio.Event()
+                    self._carry_out(self.agent.handle_timeout(trio.current_time()))
+                    with trio.move_on_at(self.agent.next_timeout()):
+                        await self._wake.wait()
+        finally:
+            self._node = self._nursery = None
+
+    def finish(self) -> bool:
+        """End connections between two requests. True while others are under way."""
+        for taken in self.taken.values():
+            if taken.scope is not None and not taken.busy():
+                taken.scope.cancel()
+        return bool(self.taken)
+
+    def status(self) -> TransferStatus:
+        return transfer_status(
+            self.agent.counts, open_=len(self.taken), seconds=self.first_bytes, sent=self.bytes
+        )  # fmt: skip
+
+    def flows(self, limit: int, now: float) -> list[FlowStatus]:
+        """Connections that this node has, the newest first."""
+        return [_flow(taken, self.agent.state(taken.id), now) for taken in islice(reversed(self.taken.values()), limit)]
+
+    def receive(self, control: Control, now: float) -> None:
+        """A control message of a gateway."""
+        if self._node is None or not control.adjacent or not is_transfer(control.message):
+            return
+        try:
+            message = decode(control.message)
+        except BadPacket:
+            self.agent.count("bad")
+            return
+        self._carry_out(self.agent.receive(control.peer, message, now))
+        self._wake.set()
+
+    def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            self._do(command)
+
+    def _do(self, command: Command) -> None:
+        assert self._node is not None
+        match command:
+            case Send(peer, message):
+                found = self._node.situation().topology.by_number(peer)
+                if found is not None:
+                    self._node.send_control(found.name, encode(message))
+            case Consider(peer, request):
+                self._carry_out(self._consider(peer, request))
+            case Start(id_):
+                self._start(self.taken[id_])
+            case Discard(id_):
+                taken = self.taken.pop(id_, None)
+                if taken is not None:
+                    taken.gone = True
+                    taken.decided.set()
+                    dissolve(taken.socket)
+                    self._own(taken, "")
+            case KeepOn(id_):
+                taken = self.taken[id_]
+                start(taken.socket)
+                self._own(taken, "here")
+                taken.decided.set()
+
+    def _consider(self, peer: int, request: TransferRequest) -> list[Command]:
+        now = trio.current_time()
+        try:
+            record = decode_record(request.record)
+        except BadPacket:
+            return self.agent.refuse(request.id, Reason.MISMATCH, now)
+        reason = self._refusal(peer, request, record)
+        if reason is not None:
+            return self.agent.refuse(request.id, reason, now)
+        try:
+            built = build(record)
+        except OSError as error:
+            log.warning("socket cannot be built", problem=error.strerror or str(error), client=str(record.remote))
+            return self.agent.refuse(request.id, Reason.SOCKET, now)
+        assert self._node is not None
+        topology = self._node.situation().topology
+        edge, application = vips_of(topology, self._node.situation().node)[record.local.host]
+        gateway = topology.by_number(peer)
+        taken = Taken(
+            request.id, application, record.remote, record.local, edge, topology.nodes[edge].region,
+            gateway.name if gateway else "", built, now, now,
+        )  # fmt: skip
+        if not self._own(taken, "held"):
+            dissolve(built)
+            return self.agent.refuse(request.id, Reason.BUSY, now)
+        self.taken[request.id] = taken
+        return self.agent.accept(request.id, _numbers(record), now)
+
+    def _refusal(self, peer: int, request: TransferRequest, record: TcpRecord) -> Reason | None:
+        """Why this connection is not taken over."""
+        assert self._node is not None
+        situation = self._node.situation()
+        topology, gateway = situation.topology, situation.topology.by_number(peer)
+        edge, name = vips_of(topology, situation.node).get(record.local.host, ("", ""))
+        if gateway is None or not name or gateway.region not in topology.applications[name].gateways:
+            return Reason.NOT_DELEGATED
+        if _numbers(record) != request.numbers:
+            return Reason.MISMATCH
+        if self._draining():
+            return Reason.DRAINING
+        if not self._room():
+            return Reason.BUSY
+        asked = read_request(record.unread, self._find)
+        if asked is None or asked.key.encode("latin-1", "replace") != request.content:
+            return Reason.CONTENT
+        candidate = _candidate(asked, name, record.remote, topology.nodes[edge].region)
+        return None if self._is_stored(asked, candidate) else Reason.CONTENT
+
+    def _is_stored(self, asked: Request, candidate: Candidate) -> bool:
+        """Whether the answer is there, and one that this node shall give. Where it is not there yet it is fetched."""
+        assert self._node is not None
+        situation = self._node.situation()
+        row = matching(situation.topology.transfers, candidate, self._wall())
+        if row is None or situation.node not in row.proxies:
+            return False
+        length = self._cache.ready(asked)
+        if length is None:
+            site = self._find(asked.host, asked.port)
+            if site is not None:
+                self._cache.warm(asked, site.addresses)
+            return False
+        return length >= row.least
+
+    def _start(self, taken: Taken) -> None:
+        assert self._nursery is not None
+        start(taken.socket)
+        self._own(taken, "here")
+        self._nursery.start_soon(self._serve, taken)
+
+    async def _serve(self, taken: Taken) -> None:
+        assert self._node is not None
+        name = self._node.situation().node
+        async with trio.SocketStream(trio.socket.from_stdlib_socket(taken.socket.dup())) as stream:
+
+            async def elsewhere(asked: Request | None, came: bytes) -> bool:
+                return await self._give_back(taken, asked, came)
+
+            def sent(count: int) -> None:
+                if taken.first_byte is None:
+                    taken.first_byte = trio.current_time() - taken.began
+                    self.first_bytes += taken.first_byte
+                taken.active = trio.current_time()
+                taken.bytes_out += count
+                self.bytes += count
+
+            connection = ClientConnection(
+                stream, taken.client.host, self._cache, self._find, name, self._draining, elsewhere, sent
+            )  # fmt: skip
+            taken.busy = lambda: connection.busy
+            try:
+                with trio.CancelScope() as taken.scope:
+                    await connection.serve()
+            finally:
+                if not taken.gone:
+                    taken.socket.close()
+                    self.taken.pop(taken.id, None)
+        if not taken.gone and self._node is not None:
+            self._carry_out(self.agent.end(taken.id, trio.current_time()))
+
+    async def _give_back(self, taken: Taken, asked: Request | None, came: bytes) -> bool:
+        """Before a request is answered: True when the connection has gone back to the gateway with it."""
+        taken.served += 1
+        if taken.served == 1:
+            return False
+        if asked is not None:
+            candidate = _candidate(asked, taken.application, taken.client, taken.region)
+            if self._is_stored(asked, candidate):
+                return False
+        if not self._own(taken, "held"):
+            return False
+        try:
+            record = freeze(taken.socket)
+        except FreezeError:
+            self._own(taken, "here")
+            return False
+        record = record.with_unread(came + record.unread)
+        data = encode_record(record)
+        if record.unsent or not fits(b" ", data):
+            start(taken.socket)
+            self._own(taken, "here")
+            return False
+        taken.decided = trio.Event()
+        self._carry_out(self.agent.give_back(taken.id, _numbers(record), data, trio.current_time()))
+        self._wake.set()
+        await taken.decided.wait()
+        return taken.gone
+
+    def _own(self, taken: Taken, owner: str) -> bool:
+        return self._node is not None and self._node.set_owner(taken.client, taken.vip, owner, None)
+
+    @property
+    def usable(self) -> bool:
+        """Whether gateways may ask this node."""
+        return self._node is not None and takes_transfers(self._node.situation().topology, self._node.situation().node)
+
+
+def _flow(taken: Taken, state: State | None, now: float) -> FlowStatus:
+    return FlowStatus(
+        application=taken.application,
+        protocol="tcp",
+        client=str(taken.client),
+        vip=str(taken.vip),
+        snat="",
+        target="",
+        edge=taken.edge,
+        state="ended" if state is None else state.value,
+        idle_s=max(0.0, now - taken.active),
+        packets_in=0,
+        packets_out=0,
+        bytes_in=0,
+        bytes_out=taken.bytes_out,
+        mode="transferred",
+        why=f"{taken.served} requests from the store, by {taken.gateway}",
+    )
+
+
+def _numbers(record: TcpRecord) -> Numbers:
+    return Numbers(
+        (record.send_next - len(record.unacknowledged) - len(record.unsent)) % _MODULUS,
+        (record.receive_next - len(record.unread)) % _MODULUS,
+    )
+
+
+def _candidate(asked: Request, application: str, client: SocketAddress, region: str) -> Candidate:
+    path = asked.target.partition(b"?")[0].decode("latin-1")
+    return Candidate(application, client.host, region, asked.method.decode("ascii", "replace"), asked.host, path)

@@ -1,0 +1,137 @@
+//! Packets of transferred connections (`role/owners.rs`): past the role's usual check, to whoever has the connection.
+
+use crate::config::Role;
+use crate::event::Outbox;
+use crate::node::Node;
+use crate::oversized::Destination;
+use crate::role::ends::Ends;
+use crate::role::owners::{Inbound, Kept, Owner};
+use braid_offload::{Delivered, Limits};
+use braid_packet::{clamp_mss, Ip, Sink, Time, VnetHdr};
+
+/// Edges and content proxies are neighbours: one path, and one copy.
+const DIRECT: u8 = 1;
+
+impl<O: Outbox> Node<O> {
+    /// What became of a command to change an owner: None from a shard of an edge that has not met the client.
+    pub(crate) fn own(
+        &mut self,
+        ends: Ends,
+        owner: Option<Owner>,
+        by: Option<u16>,
+        now: Time,
+        sink: &mut impl Sink,
+    ) -> Option<bool> {
+        if let (Some(edge), Some(gateway)) = (&self.edge, by) {
+            let may = edge.may_steer(&ends, gateway)?;
+            if !may {
+                self.net.drops.count("steering_refused");
+                return Some(false);
+            }
+        }
+        let Ok(kept) = self.owners.set(ends, owner, now) else {
+            self.net.drops.count("owners_full");
+            return Some(false);
+        };
+        let stays = owner == Some(Owner::Here) || (owner.is_none() && self.config.role == Role::Gateway);
+        match stays {
+            true => self.release(&kept, sink),
+            false => self.net.drops.add("transferred_away", kept.len() as u64),
+        }
+        Some(true)
+    }
+
+    fn release(&mut self, kept: &[Kept], sink: &mut impl Sink) {
+        let packets: Vec<Delivered<'_>> =
+            kept.iter().map(|kept| Delivered { bytes: &kept.packet, partial: kept.partial }).collect();
+        self.coalescer.deliver(&packets, Limits::default(), sink);
+    }
+
+    /// For a packet out of the overlay: whether it may go to the TUN. None: as if nothing had been transferred.
+    pub(crate) fn admit_owned(&mut self, packet: &mut [u8], partial: bool, peer: u16, now: Time) -> Option<bool> {
+        let role = self.config.role;
+        if self.owners.is_empty() && role != Role::Content {
+            return None;
+        }
+        let ip = Ip::parse(packet).ok()?;
+        let passes = match role {
+            Role::Edge => match self.owners.reply(&ip, now)? {
+                Owner::Node(node) if node == peer => {
+                    if let Some(edge) = &mut self.edge {
+                        edge.note_reply(&ip, peer, now);
+                    }
+                    Ok(())
+                }
+                _ => Err("not_the_owner"),
+            },
+            Role::Gateway => match self.owners.receive(&ip, packet, partial, now) {
+                Inbound::Free | Inbound::Here | Inbound::Node(_) => return None,
+                inbound => refusal(inbound),
+            },
+            Role::Content => match self.gateway.as_ref()?.proxied.admit(&ip, peer) {
+                None => Err("no_flow"),
+                Some(Err(reason)) => Err(reason),
+                Some(Ok(())) => match self.owners.receive(&ip, packet, partial, now) {
+                    Inbound::Here => Ok(()),
+                    inbound => refusal(inbound),
+                },
+            },
+            Role::Intermediate | Role::Dns => return None,
+        };
+        match passes {
+            Ok(()) => self.net.clamp_answers(peer, packet, partial),
+            Err("") => {}
+            Err(reason) => self.net.drops.count(reason),
+        }
+        Some(passes.is_ok())
+    }
+
+    /// Whether a packet of our own stack must not leave: its connection is not ours, or not any more.
+    pub(crate) fn is_guarded(&mut self, packet: &[u8], now: Time) -> bool {
+        let content = self.config.role == Role::Content;
+        if self.owners.is_empty() && !content {
+            return false;
+        }
+        let Ok(ip) = Ip::parse(packet) else { return content };
+        let guarded = match self.owners.reply(&ip, now) {
+            Some(Owner::Here | Owner::Held) => false,
+            Some(Owner::Away | Owner::Node(_)) => true,
+            None => content,
+        };
+        if guarded {
+            self.net.drops.count("not_the_owner");
+        }
+        guarded
+    }
+
+    /// At an edge: sends a client's packet to the node that has its connection. False: nobody in particular has.
+    pub(crate) fn send_to_owner(
+        &mut self,
+        ip: &Ip,
+        flow: u32,
+        vnet: VnetHdr,
+        packet: &mut [u8],
+        now: Time,
+        sink: &mut impl Sink,
+    ) -> bool {
+        if self.owners.is_empty() {
+            return false;
+        }
+        let Inbound::Node(peer) = self.owners.receive(ip, packet, vnet.needs_csum, now) else { return false };
+        clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
+        if self.net.send_packet(peer, DIRECT, flow, vnet, packet, sink).is_err() {
+            self.send_in_pieces(Destination { peer, set: DIRECT, flow }, vnet, packet, packet, now, sink);
+        }
+        true
+    }
+}
+
+/// Why a packet does not go on; empty when it waits.
+fn refusal(inbound: Inbound) -> Result<(), &'static str> {
+    Err(match inbound {
+        Inbound::Kept => "",
+        Inbound::Full => "hold_full",
+        Inbound::Away => "transferred_away",
+        Inbound::Free | Inbound::Here | Inbound::Node(_) => "not_transferred",
+    })
+}

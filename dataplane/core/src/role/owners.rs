@@ -1,0 +1,274 @@
+//! Connections that were transferred, or are about to be: who has each. At an edge a node that its client's packets go to, at a
+//! gateway that they are held or no longer its own, at a content proxy that its stack has them.
+//!
+//! An entry is set in one command, before which and behind which every packet meets another owner. It goes when the connection
+//! has ended, a moment later, so that the last acknowledgements find their way.
+
+use crate::role::ends::Ends;
+use braid_packet::{Ip, Tcp, Time};
+use hashbrown::HashMap;
+
+const MOST: usize = 65_536;
+/// As long as a gateway remembers an idle connection (RFC 5382: 2 h 4 min), and a little.
+const LIFETIME: u64 = 7500 * Time::SECOND;
+/// After FIN both ways, or RST.
+const LINGER: u64 = 10 * Time::SECOND;
+/// As long as packets of a connection that was given away may be under way to its owner before.
+const AWAY: u64 = 60 * Time::SECOND;
+/// Whoever holds packets decides within two seconds; then they are left to TCP's repetition.
+const HOLD: u64 = 3 * Time::SECOND;
+/// Of one connection.
+const MOST_HELD: usize = 64;
+const MOST_HELD_BYTES: usize = 131_072;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The client's packets wait here.
+    Held,
+    /// This node's own stack.
+    Here,
+    Node(u16),
+    /// It was here: what still comes is late, and what the stack says is wrong.
+    Away,
+}
+
+/// A client's packet that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub packet: Vec<u8>,
+    pub partial: bool,
+}
+
+struct Entry {
+    owner: Owner,
+    kept: Vec<Kept>,
+    bytes: usize,
+    /// FIN of the client, and of the other end.
+    ended: [bool; 2],
+    until: Time,
+}
+
+/// What becomes of a packet from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// The connection is nobody's in particular.
+    Free,
+    Here,
+    Node(u16),
+    Away,
+    /// It waits now.
+    Kept,
+    /// It would wait, but there is no room.
+    Full,
+}
+
+#[derive(Default)]
+pub struct Owners {
+    by_ends: HashMap<Ends, Entry>,
+}
+
+impl Owners {
+    pub fn is_empty(&self) -> bool {
+        self.by_ends.is_empty()
+    }
+
+    /// Says who has a connection from now on; None: nobody in particular. What was held comes back, in order. Err: no room.
+    pub fn set(&mut self, ends: Ends, owner: Option<Owner>, now: Time) -> Result<Vec<Kept>, ()> {
+        let Some(owner) = owner else {
+            return Ok(self.by_ends.remove(&ends).map(|entry| entry.kept).unwrap_or_default());
+        };
+        if self.by_ends.len() >= MOST && !self.by_ends.contains_key(&ends) {
+            return Err(());
+        }
+        let lifetime = owner.lifetime();
+        let fresh = Entry { owner, kept: Vec::new(), bytes: 0, ended: [false; 2], until: now.after(lifetime) };
+        let entry = self.by_ends.entry(ends).or_insert(fresh);
+        (entry.owner, entry.until) = (owner, now.after(lifetime));
+        if owner == Owner::Held {
+            return Ok(Vec::new());
+        }
+        entry.bytes = 0;
+        Ok(std::mem::take(&mut entry.kept))
+    }
+
+    /// A packet from a client, which is kept if its connection is held.
+    #[inline]
+    pub fn receive(&mut self, ip: &Ip, packet: &[u8], partial: bool, now: Time) -> Inbound {
+        let Some((ends, tcp)) = Ends::inward(ip) else { return Inbound::Free };
+        let Some(entry) = self.by_ends.get_mut(&ends) else { return Inbound::Free };
+        if tcp.has(Tcp::SYN) && !tcp.has(Tcp::ACK) {
+            // Another connection, of the same ends.
+            self.by_ends.remove(&ends);
+            return Inbound::Free;
+        }
+        entry.follow(0, &tcp, now);
+        match entry.owner {
+            Owner::Here => Inbound::Here,
+            Owner::Node(node) => Inbound::Node(node),
+            Owner::Away => Inbound::Away,
+            Owner::Held if entry.kept.len() < MOST_HELD && entry.bytes + packet.len() <= MOST_HELD_BYTES => {
+                entry.bytes += packet.len();
+                entry.kept.push(Kept { packet: packet.to_vec(), partial });
+                Inbound::Kept
+            }
+            Owner::Held => Inbound::Full,
+        }
+    }
+
+    /// Who has the connection of a packet towards a client.
+    #[inline]
+    pub fn reply(&mut self, ip: &Ip, now: Time) -> Option<Owner> {
+        let (ends, tcp) = Ends::outward(ip)?;
+        let entry = self.by_ends.get_mut(&ends)?;
+        entry.follow(1, &tcp, now);
+        Some(entry.owner)
+    }
+
+    /// Forgets what is over. How many packets waited too long, and are lost.
+    pub fn expire(&mut self, now: Time) -> usize {
+        let mut lost = 0;
+        self.by_ends.retain(|_, entry| {
+            let keep = entry.until > now;
+            lost += if keep { 0 } else { entry.kept.len() };
+            keep
+        });
+        lost
+    }
+
+    /// Keeps the entries that `matters` says so of.
+    pub fn retain(&mut self, mut matters: impl FnMut(&Ends, Owner) -> bool) {
+        self.by_ends.retain(|ends, entry| matters(ends, entry.owner));
+    }
+
+    /// How many are held, and how many owned.
+    pub fn counts(&self) -> (usize, usize) {
+        let held = self.by_ends.values().filter(|entry| entry.owner == Owner::Held).count();
+        (held, self.by_ends.len() - held)
+    }
+}
+
+impl Owner {
+    fn lifetime(self) -> u64 {
+        match self {
+            Owner::Held => HOLD,
+            Owner::Here | Owner::Node(_) => LIFETIME,
+            Owner::Away => AWAY,
+        }
+    }
+}
+
+impl Entry {
+    fn follow(&mut self, side: usize, tcp: &Tcp, now: Time) {
+        let over = self.ended == [true; 2];
+        self.ended[side] |= tcp.has(Tcp::FIN);
+        if tcp.has(Tcp::RST) {
+            self.ended = [true; 2];
+        }
+        match self.owner {
+            Owner::Held | Owner::Away => {}
+            Owner::Here | Owner::Node(_) if over => {}
+            Owner::Here | Owner::Node(_) if self.ended == [true; 2] => self.until = now.after(LINGER),
+            Owner::Here | Owner::Node(_) => self.until = now.after(LIFETIME),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+
+    const CLIENT: &str = "10.91.1.10:4000";
+    const VIP: &str = "10.91.1.130:80";
+
+    fn packet(from: &str, to: &str, flags: u8) -> Vec<u8> {
+        let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
+        let mut out = Vec::new();
+        let segment =
+            braid_packet::Segment { from, to, sequence: 1, acknowledgement: 2, flags, window: 100, options: &[] };
+        segment.write(&mut out).unwrap();
+        out
+    }
+
+    fn ends() -> Ends {
+        Ends::new(CLIENT.parse().unwrap(), VIP.parse().unwrap())
+    }
+
+    fn inward(owners: &mut Owners, flags: u8, now: Time) -> Inbound {
+        let packet = packet(CLIENT, VIP, flags);
+        owners.receive(&Ip::parse(&packet).unwrap(), &packet, false, now)
+    }
+
+    fn outward(owners: &mut Owners, flags: u8, now: Time) -> Option<Owner> {
+        owners.reply(&Ip::parse(&packet(VIP, CLIENT, flags)).unwrap(), now)
+    }
+
+    fn seconds(count: u64) -> Time {
+        Time(count * Time::SECOND)
+    }
+
+    #[test]
+    fn packets_wait_while_a_connection_is_held_and_come_back_in_order() {
+        let mut owners = Owners::default();
+        assert_eq!(inward(&mut owners, Tcp::ACK, Time(0)), Inbound::Free);
+        owners.set(ends(), Some(Owner::Held), Time(0)).unwrap();
+        assert_eq!(inward(&mut owners, Tcp::ACK, Time(0)), Inbound::Kept);
+        assert_eq!(inward(&mut owners, Tcp::ACK | 8, Time(0)), Inbound::Kept);
+        assert_eq!(outward(&mut owners, Tcp::ACK, Time(0)), Some(Owner::Held), "the stack may speak");
+        assert_eq!(owners.counts(), (1, 0));
+        let kept = owners.set(ends(), None, Time(0)).unwrap();
+        assert_eq!(kept.iter().map(|kept| kept.packet[33]).collect::<Vec<_>>(), [Tcp::ACK, Tcp::ACK | 8]);
+        assert!(owners.is_empty());
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_does_not_wait_for_ever() {
+        let mut owners = Owners::default();
+        owners.set(ends(), Some(Owner::Held), Time(0)).unwrap();
+        for _ in 0..MOST_HELD {
+            assert_eq!(inward(&mut owners, Tcp::ACK, Time(0)), Inbound::Kept);
+        }
+        assert_eq!(inward(&mut owners, Tcp::ACK, Time(0)), Inbound::Full);
+        assert_eq!(owners.expire(seconds(2)), 0);
+        assert_eq!(owners.expire(seconds(3)), MOST_HELD);
+        assert!(owners.is_empty());
+    }
+
+    #[test]
+    fn an_owner_is_forgotten_a_moment_after_both_have_ended() {
+        for flags in [Tcp::FIN | Tcp::ACK, Tcp::RST] {
+            let mut owners = Owners::default();
+            owners.set(ends(), Some(Owner::Node(51)), Time(0)).unwrap();
+            assert_eq!(inward(&mut owners, flags, seconds(100)), Inbound::Node(51));
+            if flags != Tcp::RST {
+                owners.expire(seconds(1000));
+                assert_eq!(outward(&mut owners, Tcp::FIN | Tcp::ACK, seconds(100)), Some(Owner::Node(51)));
+            }
+            owners.expire(seconds(109));
+            assert_eq!(inward(&mut owners, Tcp::ACK, seconds(109)), Inbound::Node(51), "the last acknowledgement");
+            owners.expire(seconds(110));
+            assert!(owners.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_and_one_given_away_are_forgotten_in_their_time() {
+        let mut owners = Owners::default();
+        owners.set(ends(), Some(Owner::Here), Time(0)).unwrap();
+        assert_eq!(outward(&mut owners, Tcp::ACK, seconds(1000)), Some(Owner::Here));
+        owners.expire(seconds(8499));
+        assert_eq!(owners.counts(), (0, 1));
+        owners.set(ends(), Some(Owner::Away), seconds(8499)).unwrap();
+        assert_eq!(inward(&mut owners, Tcp::ACK, seconds(8540)), Inbound::Away);
+        owners.expire(seconds(8559));
+        assert!(owners.is_empty());
+    }
+
+    #[test]
+    fn a_syn_is_another_connection() {
+        let mut owners = Owners::default();
+        owners.set(ends(), Some(Owner::Away), Time(0)).unwrap();
+        assert_eq!(inward(&mut owners, Tcp::SYN, Time(0)), Inbound::Free);
+        assert!(owners.is_empty());
+    }
+}

@@ -1,0 +1,333 @@
+"""Transfers of a gateway's HTTP connections at work: which request is offered to whom, sockets, messages, timers.
+
+A request waits in the relay while its connection is offered. The relay's socket is frozen meanwhile, the core holds the
+client's packets, and whatever comes of it ends in one of three ways: the relay goes on (``Release``), it gives up the
+socket without a word (``GiveUp``), or the client is reset (``Lost``).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
+
+import trio
+
+from braid import log as logs
+from braid.errors import BadPacket
+from braid.tcp.record import decode_record, encode_record
+from braid.tcp.repair import FreezeError, build, dissolve, freeze, start
+from braid.transfer import (
+    Numbers,
+    Send,
+    Steer,
+    Steered,
+    TransferRequest,
+    decode,
+    encode,
+    fits,
+    is_transfer,
+)
+from braid.transfer_table import Candidate, chosen, matching
+from gateway.transfer.agent import (
+    ASK_FOR,
+    AskEdge,
+    Command,
+    EndServer,
+    GiveUp,
+    Lost,
+    Release,
+    Resume,
+    State,
+    TakeBack,
+    TransferAgent,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from braid.events import Control
+    from braid.role import NodeHandle
+    from braid.tcp.record import TcpRecord
+    from gateway.proxy.relay import Relay, RelayedConnection
+    from topology.model import SocketAddress
+
+log = logs.get(__name__)
+
+DEADLINE = round(ASK_FOR * 1000)
+_LINGER = struct.pack("ii", 1, 0)
+_BYTES = struct.Struct("=2Q")
+_BYTES_AT = 120
+"""Bytes acknowledged and received, in the kernel's ``struct tcp_info`` (linux/tcp.h)."""
+_MODULUS = 1 << 32
+
+
+@dataclass(eq=False, slots=True)
+class Moving:
+    """One transfer, from the offer until the agent has forgotten it."""
+
+    id: bytes
+    application: str
+    client: SocketAddress
+    vip: SocketAddress
+    edge: str
+    proxy: str
+    content: str
+    began: float
+    connection: RelayedConnection | None
+    """The relay's, while it has it."""
+    socket: socket.socket | None
+    """Frozen: while it is offered, while the proxy has not taken over, and while it comes back."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    took: float | None = None
+    """Seconds from the offer until the proxy served."""
+    ended: bool = False
+
+
+class TransferService:
+    """``serve`` takes over a connection that came back."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        serve: Callable[[trio.SocketStream, str, NodeHandle], None],
+        rng: Random,
+        wall: Callable[[], float],
+    ) -> None:
+        self.agent = TransferAgent()
+        self.moving: dict[bytes, Moving] = {}
+        """Newest last."""
+        self.seconds = 0.0
+        """From offer to service, of all that were moved."""
+        self._relay = relay
+        self._serve = serve
+        self._rng = rng
+        self._wall = wall
+        self._node: NodeHandle | None = None
+        self._wake = trio.Event()
+
+    async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Offer requests by the topology's routing table, and see every transfer to its end. Never returns. When it is
+        cancelled connections that are being offered are reset."""
+        self._node = node
+        self._relay.offer = self._offer
+        task_status.started()
+        try:
+            while True:
+                self._wake = trio.Event()
+                now = trio.current_time()
+                self._carry_out(self.agent.handle_timeout(now), now)
+                self._forget()
+                with trio.move_on_at(self.agent.next_timeout()):
+                    await self._wake.wait()
+        finally:
+            self._node = None
+            for moving in self.moving.values():
+                if moving.socket is not None:
+                    _reset(moving.socket)
+
+    def receive(self, control: Control, now: float) -> None:
+        """A control message; others than those of transfers are ignored."""
+        if self._node is None or not is_transfer(control.message):
+            return
+        try:
+            message = decode(control.message)
+        except BadPacket:
+            self.agent.count("bad")
+            return
+        if control.adjacent:
+            self._carry_out(self.agent.receive(control.peer, message, now), now)
+        elif isinstance(message, Steered) and self._is_of_edge(message.id, control.peer):
+            self._carry_out(self.agent.receive_steered(message, now), now)
+        else:
+            self.agent.count("stray")
+        self._wake.set()
+
+    def _is_of_edge(self, id_: bytes, number: int) -> bool:
+        assert self._node is not None
+        moving = self.moving.get(id_)
+        sender = self._node.situation().topology.by_number(number)
+        return moving is not None and sender is not None and sender.name == moving.edge
+
+    def _offer(self, connection: RelayedConnection, now: float) -> bool:
+        """Whether the request waits for an answer of a proxy now; the relay serves it otherwise."""
+        node, request = self._node, connection.request
+        if node is None or request is None:
+            return False
+        situation = node.situation()
+        rows = situation.topology.transfers
+        if not rows:
+            return False
+        data = connection.data
+        candidate = Candidate(
+            data.application, data.client.host, data.region, request.method, request.host, request.path
+        )
+        row = matching(rows, candidate, self._wall())
+        if row is None:
+            return False
+        proxy = chosen(row, candidate, situation.links.neighbour_up)
+        movable = self._relay.movable(connection)
+        if proxy is None or movable is None:
+            self.agent.count("refused/no_proxy" if proxy is None else "refused/not_quiescent")
+            return False
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        authority = request.host if data.vip.port == 80 else f"{request.host}:{data.vip.port}"
+        moving = Moving(
+            self._rng.getrandbits(128).to_bytes(16), data.application, data.client, data.vip, data.edge, proxy,
+            f"http://{authority}{target}", now, connection, None,
+        )  # fmt: skip
+        problem = self._begin(moving, movable, now)
+        if problem:
+            self.agent.count(f"refused/{problem}")
+        return not problem
+
+    def _begin(self, moving: Moving, movable: tuple[int, bytes], now: float) -> str:
+        """Freezes the connection and asks the proxy; or says why not, and all is as before."""
+        assert self._node is not None
+        descriptor, head = movable
+        content = moving.content.encode("latin-1", "replace")
+        if not fits(content, head):
+            return "too_large"
+        if not self._own(moving, "held"):
+            return "owners_full"
+        frozen = socket.socket(fileno=os.dup(descriptor))
+        try:
+            record = freeze(frozen)
+        except FreezeError as error:
+            self._own(moving, "")
+            frozen.close()
+            return str(error)
+        isns = _initial(frozen, record)
+        whole = encode_record(replace(record, unread=head))
+        if not record.quiet or not fits(content, whole):
+            start(frozen)
+            self._own(moving, "")
+            frozen.close()
+            return "too_large" if record.quiet else "not_quiescent"
+        moving.socket = frozen
+        numbers = Numbers(record.send_next, (record.receive_next - len(head)) % _MODULUS)
+        request = TransferRequest(moving.id, DEADLINE, numbers, isns, content, whole)
+        self.moving[moving.id] = moving
+        proxy = self._node.situation().topology.nodes[moving.proxy]
+        self._carry_out(self.agent.begin(proxy.number, request, now), now)
+        self._wake.set()
+        return ""
+
+    def _carry_out(self, commands: list[Command], now: float) -> None:
+        for command in commands:
+            self._do(command, now)
+
+    def _do(self, command: Command, now: float) -> None:
+        assert self._node is not None
+        match command:
+            case Send(peer, message):
+                found = self._node.situation().topology.by_number(peer)
+                if found is not None:
+                    self._node.send_control(found.name, encode(message))
+            case AskEdge(id_, order, node):
+                moving = self.moving[id_]
+                self._node.send_to_peer(moving.edge, encode(Steer(id_, order, node, moving.client, moving.vip)))
+            case Release(id_):
+                self._release(self.moving[id_], now)
+            case GiveUp(id_):
+                moving = self.moving[id_]
+                self._own(moving, "away")
+                if moving.connection is not None:
+                    self._relay.give_up(moving.connection)
+                    moving.connection = None
+            case EndServer(id_):
+                # The relay's connection to the server went back to its pool, or ended, when the client's was given up.
+                moving = self.moving[id_]
+                moving.took = now - moving.began
+                self.seconds += moving.took
+                self._dissolve(moving)
+            case TakeBack(id_, numbers, record):
+                self._carry_out(self._take_back(self.moving[id_], numbers, record, now), now)
+            case Resume(id_):
+                self._resume(self.moving[id_])
+            case Lost(id_, reason):
+                moving = self.moving[id_]
+                log.warning("transferred connection is lost", proxy=moving.proxy, content=moving.content, reason=reason)
+                self._own(moving, "")
+                if moving.socket is not None:
+                    _reset(moving.socket)
+                    moving.socket = None
+
+    def _release(self, moving: Moving, now: float) -> None:
+        """The relay goes on where it was."""
+        frozen, connection = moving.socket, moving.connection
+        moving.socket = moving.connection = None
+        moving.ended = True
+        if frozen is None:
+            return
+        start(frozen)
+        self._own(moving, "")
+        if connection is None or connection.ended.is_set():
+            _reset(frozen)
+            return
+        frozen.close()
+        self._relay.serve_request(connection, now)
+
+    def _take_back(self, moving: Moving, numbers: Numbers, data: bytes, now: float) -> list[Command]:
+        try:
+            record = decode_record(data)
+        except BadPacket:
+            self.agent.count("bad")
+            return self.agent.taken_back(moving.id, False, now)
+        told = Numbers(
+            (record.send_next - len(record.unacknowledged) - len(record.unsent)) % _MODULUS,
+            (record.receive_next - len(record.unread)) % _MODULUS,
+        )
+        if (record.local, record.remote, numbers) != (moving.vip, moving.client, told):
+            self.agent.count("returned_wrong")
+            return self.agent.taken_back(moving.id, False, now)
+        self._own(moving, "held")
+        try:
+            moving.socket = build(record)
+        except OSError as error:
+            log.warning("transferred connection cannot be taken back", problem=error.strerror or str(error))
+            self._own(moving, "away")
+            return self.agent.taken_back(moving.id, False, now)
+        return self.agent.taken_back(moving.id, True, now)
+
+    def _resume(self, moving: Moving) -> None:
+        built, moving.socket, moving.ended = moving.socket, None, True
+        if built is None or self._node is None:
+            return
+        start(built)
+        self._own(moving, "")
+        self._serve(trio.SocketStream(trio.socket.from_stdlib_socket(built)), moving.application, self._node)
+
+    def _dissolve(self, moving: Moving) -> None:
+        if moving.socket is not None:
+            dissolve(moving.socket)
+            moving.socket = None
+
+    def _own(self, moving: Moving, owner: str) -> bool:
+        return self._node is not None and self._node.set_owner(moving.client, moving.vip, owner, None)
+
+    def _forget(self) -> None:
+        for id_, moving in list(self.moving.items()):
+            state = self.agent.state(id_)
+            moving.ended |= state in (None, State.ENDED, State.BACK)
+            if state is None:
+                self._dissolve(moving)
+                del self.moving[id_]
+
+
+def _initial(frozen: socket.socket, record: TcpRecord) -> tuple[int, int]:
+    """The numbers from which this socket's bytes counted: those of the connection's beginning, unless it came back."""
+    size = _BYTES_AT + _BYTES.size
+    acknowledged, received = _BYTES.unpack_from(frozen.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size), _BYTES_AT)
+    return (record.receive_next - received - 1) % _MODULUS, (record.send_next - acknowledged - 1) % _MODULUS
+
+
+def _reset(opened: socket.socket) -> None:
+    """RST to the client, if it is still there."""
+    start(opened)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    opened.close()

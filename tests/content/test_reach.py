@@ -1,0 +1,71 @@
+"""Which connections a content proxy may have, and what core and kernel are told for them."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from random import Random
+
+from braid.desired import Desired, PathChoice, PathSet, ProxiedApplication
+from braid.plan import AppNumbers, PathPlanner
+from content.node import Content
+from content.reach import Local, changes, content_policy, peers_of, takes_transfers, vips_of
+from edge.node import Edge
+from tests.topology.test_transfers import ROW, text
+from topology.graph import neighbours
+from topology.source import parse
+
+TOPOLOGY = parse(text(ROW.replace("c-1, c-2", "c-1")), "net.yaml")
+(VIP,) = TOPOLOGY.vips
+
+
+def test_a_proxy_that_a_row_names_is_an_end_of_paths() -> None:
+    assert takes_transfers(TOPOLOGY, "c-1")
+    assert not takes_transfers(TOPOLOGY, "c-2")
+    assert peers_of(TOPOLOGY, "c-1") == {"e-1": frozenset({1})}
+    assert peers_of(TOPOLOGY, "c-2") == {}
+    assert vips_of(TOPOLOGY, "c-1") == {VIP.address: ("e-1", "shop")}
+    (application,) = content_policy(TOPOLOGY, "c-1").proxied
+    assert isinstance(application, ProxiedApplication)
+    assert [(vip.address, vip.edge) for vip in application.vips] == [(str(VIP.address), TOPOLOGY.nodes["e-1"].number)]
+    assert application.ports == (("tcp", 80, 80),)
+
+
+def test_it_is_a_neighbour_of_the_gateways_that_may_ask_it() -> None:
+    assert [node.name for node in neighbours(TOPOLOGY, "c-1")] == ["e-1", "g-1"]
+    # Sessions are between all nodes of two regions.
+    assert [node.name for node in neighbours(TOPOLOGY, "g-1")] == ["m-1", "n-1", "c-1", "c-2"]
+
+
+def test_edge_and_proxy_have_one_path_without_intermediates() -> None:
+    roles = {"e-1": Edge(Random(1)), "c-1": Content()}
+    for name, peer in (("e-1", "c-1"), ("c-1", "e-1")):
+        peers = roles[name].peers(TOPOLOGY, name)
+        assert peers[peer] == frozenset({1})
+        number = TOPOLOGY.nodes[peer].number
+        sets = PathPlanner().plan(TOPOLOGY, name, peers, lambda _node: True)
+        assert PathSet(number, 1, (PathChoice(0, (int(number),)),)) in sets
+    assert "c-2" not in roles["e-1"].peers(TOPOLOGY, "e-1")
+
+
+def test_only_a_proxy_that_takes_transfers_needs_a_tun() -> None:
+    role = Content()
+    assert role.has_tun(TOPOLOGY, "c-1")
+    assert not role.has_tun(TOPOLOGY, "c-2")
+    desired = Desired()
+    assert role.complete(desired, TOPOLOGY, "c-2", AppNumbers()) is desired
+    assert role.complete(desired, TOPOLOGY, "c-1", AppNumbers()).gateway == content_policy(TOPOLOGY, "c-1")
+
+
+def test_vips_are_local_for_what_comes_out_of_the_overlay_alone() -> None:
+    vip = ip_address("10.1.0.130")
+    here = Local(frozenset({vip}))
+    assert changes(Local(), here, 4) == [
+        ("route", "replace", "default", "dev", "braid0", "table", "7402", "proto", "187"),
+        ("rule", "add", "iif", "braid0", "lookup", "7401", "priority", "7399"),
+        ("rule", "add", "iif", "lo", "from", "10.1.0.130", "lookup", "7402", "priority", "7399"),
+        ("route", "replace", "local", "10.1.0.130", "dev", "lo", "table", "7401", "proto", "187"),
+    ]
+    assert changes(here, here, 4) == []
+    assert changes(Local(), here, 6) == []
+    gone = changes(here, Local(), 4)
+    assert [words[1] for words in gone] == ["delete"] * 4

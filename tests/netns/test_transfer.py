@@ -1,0 +1,132 @@
+"""A connection moves to a content proxy for its second request, and back for its third; a witness counts packets."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lab.netns import socket_in
+from lab.origin import digest, size_of
+from tests.netns import labs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from lab.running import RunningLab
+
+pytestmark = pytest.mark.netns
+
+GATEWAY, PROXY = "gw-sto-1", "cache-fra-1"
+HOST = "http://shop.apps.example"
+SYN, FIN, RST = 2, 1, 4
+ETH_P_ALL = 3
+
+
+def document(directory: Path) -> dict[str, Any]:
+    found = labs.demo("transfer")
+    for name in ("single", "solo", "lab"):
+        del found["applications"][name]
+    for region in ("gw-mil", "edge-nyc"):
+        del found["regions"][region], found["nodes"][f"{region}-1"]
+        found["links"] = [link for link in found["links"] if region not in link["between"]]
+    del found["lab"]["networks"]["clients-nyc"], found["lab"]["hosts"]["client-2"]
+    del found["lab"]["networks"]["origins"]["members"]["gw-mil-1"]
+    found["nodes"]["dns-1"]["dns_listen"] = ["10.91.1.53:53"]
+    shop = found["applications"]["shop"]
+    shop |= {"gateways": ["gw-sto"], "mode": "proxy", "proxy": {"kind": "http"}}
+    shop["targets"] = [{"address": "10.93.0.10"}, {"address": "fd93::10"}]
+    found["regions"]["cache-fra"] = {"role": "content"}
+    found["nodes"][PROXY] = {
+        "region": "cache-fra",
+        "underlay": ["10.90.0.51", "fd90::51"],
+        "content": {"listen": ["10.91.1.80"], "directory": str(directory / "cache"), "applications": ["shop"]},
+    }
+    found["lab"]["networks"]["clients-fra"]["members"][PROXY] = ["10.91.1.80", "fd91:1::80"]
+    found["transfers"] = [{"application": "shop", "proxies": [PROXY], "path": "/cached/"}]
+    return found
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
+    directory = tmp_path_factory.mktemp("transfer")
+    with labs.running(document(directory), directory) as running:
+        running.exec("client", ["curl", "-sS", "--fail", "--connect-to", "::10.91.1.80:80", "-o", "/dev/null",
+                                f"{HOST}/cached/3MB"])  # fmt: skip
+        until(lambda: running.status(PROXY)["content"]["answers"] == 1)
+        yield running
+
+
+def until(holds: Callable[[], object], patience: float = 20.0) -> None:
+    deadline = time.monotonic() + patience
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextmanager
+def witness(lab: RunningLab, port: int = 80) -> Iterator[list[tuple[bool, int]]]:
+    """What passes the client's interface meanwhile: whether it came in, and TCP's flags."""
+    seen: list[tuple[bool, int]] = []
+    with socket_in(
+        lab.plan.members["client"].namespace, socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)
+    ) as tap:
+        tap.settimeout(0.1)
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.is_set():
+                try:
+                    packet, (_, _, kind, *_) = tap.recvfrom(65_536)
+                except TimeoutError:
+                    continue
+                at = (packet[0] & 15) * 4 if packet[0] >> 4 == 4 else 40
+                protocol = packet[9] if packet[0] >> 4 == 4 else packet[6]
+                if protocol == socket.IPPROTO_TCP and len(packet) >= at + 20:
+                    ports = struct.unpack_from("!HH", packet, at)
+                    if port in ports:
+                        seen.append((kind != socket.PACKET_OUTGOING, packet[at + 13]))
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield seen
+        finally:
+            time.sleep(0.2)
+            stop.set()
+            thread.join()
+
+
+def test_the_second_request_moves_and_the_third_comes_back(
+    lab: RunningLab, tmp_path: Path, figure: Callable[[str, object], None]
+) -> None:
+    files = [tmp_path / name for name in ("name", "object", "again", "headers")]
+    paths = ("/", "/cached/3MB", "/cached/3MB", "/headers")
+    script = " ".join(
+        f"-o {file} -w '%{{num_connects}} %{{time_starttransfer}} %header{{cache-status}}\\n' {HOST}{path}"
+        for file, path in zip(files, paths, strict=True)
+    )
+    before = lab.status(PROXY)["content"]
+    with witness(lab) as seen:
+        done = lab.exec("client", ["bash", "-c", f"curl -sS --fail -4 {script}"], timeout=60)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["1", "0", "0", "0"]
+    for file, line in zip(files[1:3], lines[1:3], strict=True):
+        assert lab.exec("client", ["sha256sum", str(file)]).stdout.split()[0] == digest(size_of("3MB"))
+        assert line[2:4] == [f"{PROXY};", "hit;"], (lines, lab.status(GATEWAY)["drops"], lab.status(PROXY)["drops"])
+    assert files[0].read_text() == "origin-1\n"
+    assert json.loads(files[3].read_text())["origin"] == "origin-1"
+    came = [flags for inward, flags in seen if inward]
+    assert sum(bool(flags & SYN) for flags in came) == 1
+    assert [flags for flags in came[1:-2] if flags & (SYN | FIN | RST)] == []
+    assert not any(flags & RST for flags in came)
+    after = lab.status(PROXY)["content"]
+    assert after["origin_bytes"] == before["origin_bytes"]
+    figure("Transfer: request, two objects of 3 MB at the proxy, a request, one connection", f"{lines}")
