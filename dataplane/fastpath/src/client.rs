@@ -1,12 +1,12 @@
 //! Packets of clients that have a connection.
 
+use crate::again::{is_request, only_known};
 use crate::cookie::Ends;
 use crate::fast_path::{options, parse};
 use crate::hold::{Held, MOST_SEGMENTS};
 use crate::options::find_timestamps;
 use crate::recent::Mark;
 use crate::records::{mark, Session, State};
-use crate::service::asks_again;
 use crate::stranger::ends;
 use crate::translate::{to_server, Terms};
 use crate::verdict::{Side, Verdict};
@@ -48,21 +48,17 @@ impl FastPath {
             reset: tcp.has(Tcp::RST),
         };
         let mut terms = Terms::for_server(session, &tcp);
+        let kept = is_request(session, &span, &tcp);
+        let told = if session.proxy.has(mark::AGAIN) { only_known(&session.client.sender, &span, kept) } else { span };
         let session = if session.proxy.has(mark::OWES) {
-            match self.receive_owing_from_client(flow, packet, &ip, &tcp, &span, partial, now) {
+            match self.receive_owing_from_client(flow, packet, &ip, &tcp, &told, partial, now) {
                 Ok(changed) => terms = changed,
                 Err(verdict) => return verdict,
             }
             let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
             session
         } else {
-            let mut span = span;
-            let own = &session.client.sender;
-            if session.proxy.has(mark::AGAIN) && asks_again(session, &span, &tcp) && at_most(span.sequence, own.limit) {
-                // The server gets nothing of it but what it acknowledges.
-                (span.sequence, span.length) = (own.end, 0);
-            }
-            if let Err(reason) = admit(&mut session.client.sender, &mut session.proxy.sender, &span) {
+            if let Err(reason) = admit(&mut session.client.sender, &mut session.proxy.sender, &told) {
                 let session = *session;
                 self.counters.refuse(reason);
                 return self.misfit(&session, packet, &ip, &tcp, partial, reason);
@@ -71,7 +67,7 @@ impl FastPath {
         };
         note(session, packet, &ip, &tcp);
         let session = if session.proxy.state == State::Spliced {
-            if let Some(verdict) = self.follow_spliced(flow, packet, &ip, &tcp, &span, partial, now) {
+            if let Some(verdict) = self.follow_client(flow, packet, &ip, &tcp, &span, kept, partial, now) {
                 return verdict;
             }
             let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };

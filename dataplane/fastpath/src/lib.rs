@@ -3,6 +3,7 @@
 //!
 //! It sees packets in the client's addresses, client and VIP, and knows a connection by the flow that the NAT has for it.
 
+mod again;
 mod client;
 pub mod cookie;
 mod fast_path;

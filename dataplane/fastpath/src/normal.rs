@@ -190,7 +190,7 @@ impl FastPath {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn keep(
+    pub(crate) fn keep(
         &mut self,
         flow: FlowId,
         from: Side,

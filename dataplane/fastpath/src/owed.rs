@@ -4,7 +4,7 @@
 //! Numbers are those of the side that they are owed to.
 
 use crate::cookie::Ends;
-use crate::options::timestamps_option;
+use crate::options::{timestamps_option, TIMESTAMPS_ROOM};
 use crate::records::{clock, mark, Session, OUR_SCALE};
 use crate::translate::Terms;
 use crate::verdict::{Output, Side, Verdict};
@@ -21,8 +21,8 @@ const MOST_TRIES: u8 = 8;
 /// Segments that are sent before anything is acknowledged (RFC 6928).
 const FIRST_SEGMENTS: usize = 10;
 const DUPLICATES: u8 = 3;
-/// Where headers are longest, in timestamps.
-const TIMESTAMPS_ROOM: usize = 12;
+/// Least that a segment of ours carries, whatever a peer asked for, with its timestamps.
+const LEAST_SIZE: usize = 88;
 const PSH: u8 = 8;
 
 /// What is owed to one side of one connection.
@@ -247,7 +247,7 @@ impl FastPath {
             return Err(self.reject(reason));
         }
         let session = *session;
-        let plain = span.length == 0 && !span.reset;
+        let plain = tcp.payload == 0 && !tcp.has(Tcp::FIN | Tcp::RST);
         if let (Some(debt), Some(_)) = (self.owed.debts.get_mut(&key(flow, from)), span.acknowledgement) {
             debt.acknowledge(tcp.acknowledgement, span.window, plain, now);
             if debt.is_paid() {
@@ -275,7 +275,7 @@ impl FastPath {
         Ok(Terms {
             acknowledgement: if span.acknowledgement.is_some() { acknowledgement } else { tcp.acknowledgement },
             window: u16::try_from(known.window >> scale).unwrap_or(u16::MAX),
-            sack: session.proxy.sack && missing == 0,
+            sack: session.client.sack && session.proxy.sack && missing == 0,
         })
     }
 
@@ -301,9 +301,36 @@ impl FastPath {
 
     /// Tells a side how far the other one is.
     pub(crate) fn acknowledge_to(&mut self, session: &Session, to: Side, ends: &Ends, now: Time) {
+        self.tell(session, to, ends, 0, &[], now);
+    }
+
+    /// The same, with bytes of the other one that begin at `sequence`.
+    pub(crate) fn tell(&mut self, session: &Session, to: Side, ends: &Ends, sequence: u32, bytes: &[u8], now: Time) {
         let header = self.header(session, to, ends, now);
-        let segment = Segment { options: header.options(), ..header.segment };
-        self.output(session.flow, to, &segment);
+        let mut segment = Segment { options: header.options(), ..header.segment };
+        if bytes.is_empty() {
+            self.output(session.flow, to, &segment);
+            return;
+        }
+        segment.sequence = sequence;
+        for piece in bytes.chunks(self.segment_size(session, to, ends)) {
+            let mut packet = Vec::new();
+            if segment.write_with(piece, &mut packet).is_some() {
+                self.outputs.push(Output { flow: session.flow, to, packet, partial: false });
+            }
+            segment.sequence = segment.sequence.wrapping_add(piece.len() as u32);
+        }
+    }
+
+    /// Bytes that a segment of ours may carry.
+    pub(crate) fn segment_size(&self, session: &Session, to: Side, ends: &Ends) -> usize {
+        let headers = if ends.client.is_ipv6() { 60 } else { 40 };
+        let (mss, timestamps) = match to {
+            Side::Client => (session.client.mss(), session.client.timestamps),
+            Side::Server => (session.proxy.mss, session.proxy.timestamps),
+        };
+        let room = if timestamps { TIMESTAMPS_ROOM } else { 0 };
+        usize::from(mss.min(self.mtu.saturating_sub(headers))).max(LEAST_SIZE) - room
     }
 
     /// Of a packet of our own.

@@ -64,7 +64,7 @@ pub mod mark {
     pub const AGAIN: u8 = 1;
     /// It was spliced: the numbers of both sides are known.
     pub const SERVED: u8 = 2;
-    /// A FIN or RST of the client, of the stack towards it, and on the server's side.
+    /// A FIN or RST of the client, of the stack towards it, and on the server's side; with `AGAIN` one that waits.
     pub const CLIENT_END: u8 = 4;
     pub const STACK_END: u8 = 8;
     pub const SERVER_END: u8 = 16;
@@ -103,6 +103,7 @@ pub struct ProxySession {
     pub turn: u16,
     /// What both sides have.
     pub timestamps: bool,
+    /// What the server's side has.
     pub sack: bool,
     /// Segments kept until the server answers.
     pub held: u8,

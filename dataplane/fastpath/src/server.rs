@@ -1,5 +1,6 @@
 //! Packets of servers, which the NAT has already given the client's addresses.
 
+use crate::again::{is_servers_own_end, only_known};
 use crate::cookie::Ends;
 use crate::fast_path::{options, parse};
 use crate::normal::note_server;
@@ -49,21 +50,26 @@ impl FastPath {
             window: session.server_scaled(tcp.window),
             reset: tcp.has(Tcp::RST),
         };
+        let kept = is_servers_own_end(session, &tcp);
+        let told = if session.proxy.has(mark::AGAIN) { only_known(&session.proxy.sender, &span, kept) } else { span };
         let mut terms = Terms::for_client(session, &tcp);
         let session = if session.proxy.has(mark::OWES) {
-            match self.receive_owing_from_server(flow, &ip, &tcp, &span, now) {
+            match self.receive_owing_from_server(flow, &ip, &tcp, &told, now) {
                 Ok(changed) => terms = changed,
                 Err(verdict) => return verdict,
             }
             let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
             session
-        } else if let Err(reason) = admit(&mut session.proxy.sender, &mut session.client.sender, &span) {
+        } else if let Err(reason) = admit(&mut session.proxy.sender, &mut session.client.sender, &told) {
             return self.reject(reason);
         } else {
             session
         };
         if session.proxy.state == State::Spliced {
             note_server(session, packet, &ip, &tcp);
+            if kept {
+                return self.keep_end(flow, vnet, packet, &ip, &tcp, &span, now);
+            }
             if tcp.has(Tcp::FIN | Tcp::RST) {
                 session.proxy.marks |= mark::SERVER_END;
                 self.ending.push(flow);

@@ -2,15 +2,14 @@
 //! told when there is something to serve, and what came is held; a TCP stack takes the connection, or it is refused.
 
 use crate::cookie::Ends;
-use crate::hold::{Held, Kept, MOST_SEGMENTS};
+use crate::hold::Held;
 use crate::opening::pause;
 use crate::record::{TcpRecord, Window};
 use crate::records::{clock, mark, ProxySession, Session, State, OUR_SCALE, OUR_WINDOW};
-use crate::stranger::ends;
-use crate::verdict::{Admitted, Side, Verdict};
-use crate::window::{at_most, Sender, Span};
+use crate::verdict::{Admitted, Side};
+use crate::window::Sender;
 use crate::{FastPath, Reason};
-use braid_packet::{FlowId, Ip, Segment, Tcp, Time, VnetHdr};
+use braid_packet::{FlowId, Segment, Tcp, Time};
 use std::net::SocketAddr;
 
 /// A connection that the control side is to be told of.
@@ -148,69 +147,6 @@ impl FastPath {
         };
         self.output(flow, Side::Server, &segment);
     }
-
-    /// A packet of the client of a spliced connection, admitted. Some if it does not go on to the server: it is a service
-    /// request, which is held until all before it is answered, and then told.
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn follow_spliced(
-        &mut self,
-        flow: FlowId,
-        packet: &[u8],
-        ip: &Ip,
-        tcp: &Tcp,
-        span: &Span,
-        partial: bool,
-        now: Time,
-    ) -> Option<Verdict> {
-        let session = self.table.get_mut(flow)?;
-        let asks = session.proxy.has(mark::AGAIN) && asks_again(session, span, tcp);
-        if asks && span.length > 0 && !self.hold.has(flow, tcp.sequence, ip.total_len) {
-            let vnet = VnetHdr { needs_csum: partial, ..VnetHdr::default() };
-            let held = Held::new(Side::Client, tcp.sequence, vnet, packet.get(..ip.total_len).unwrap_or(packet), now);
-            if session.proxy.held >= MOST_SEGMENTS || self.hold.keep_latest(flow, held, false) == Kept::Full {
-                return Some(self.reject(Reason::HoldFull));
-            }
-            session.proxy.held += 1;
-            self.counters.held += 1;
-        }
-        let answered = session.proxy.held > 0 && is_quiet(session);
-        if answered {
-            session.proxy.marks &= !mark::AGAIN;
-            self.counters.again += 1;
-        }
-        let session = *session;
-        if asks {
-            self.acknowledge_to(&session, Side::Server, &ends(ip, tcp), now);
-        }
-        if answered {
-            self.ask(flow, now);
-        }
-        if asks {
-            return Some(Verdict::Taken);
-        }
-        if tcp.has(Tcp::FIN | Tcp::RST) {
-            if let Some(session) = self.table.get_mut(flow) {
-                session.proxy.marks |= mark::CLIENT_END;
-            }
-            self.ending.push(flow);
-        }
-        None
-    }
-}
-
-/// Whether a segment of the client, in the server's numbers, brings something new, or is behind something that did.
-pub(crate) fn asks_again(session: &Session, span: &Span, tcp: &Tcp) -> bool {
-    let is_new = !at_most(span.sequence.wrapping_add(span.length), session.client.sender.end);
-    !span.reset && is_new && (tcp.payload > 0 || session.proxy.held > 0)
-}
-
-/// Whether the server has said all that it had to, and all is acknowledged both ways.
-fn is_quiet(session: &Session) -> bool {
-    let (client, proxy) = (&session.client, &session.proxy);
-    !proxy.has(mark::OWES | mark::ENDS)
-        && at_most(proxy.until, client.sender.acknowledged)
-        && proxy.sender.acknowledged == client.sender.end
-        && client.sender.acknowledged == proxy.sender.end
 }
 
 /// From those of the server's side to those that a stack has towards the client.

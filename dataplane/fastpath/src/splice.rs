@@ -15,9 +15,6 @@ use braid_packet::{FlowId, Time};
 const MOST_OWED: usize = 128 << 10;
 /// Bytes of an answer that can be followed by numbers that wrap.
 const MOST_UNTIL: u32 = 1 << 30;
-/// Least that a segment of ours carries, whatever a peer asked for.
-const LEAST_SIZE: usize = 88;
-const TIMESTAMPS_ROOM: usize = 12;
 
 /// Both sides of a connection, as the stack's sockets had it when they were frozen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +108,7 @@ impl FastPath {
         proxy.mss = server.mss;
         proxy.scale = server.scales.map(|(theirs, _)| theirs);
         proxy.told = server.scales.map_or(0, |(_, ours)| ours);
-        proxy.sack = client.sack && server.sack;
+        proxy.sack = server.sack;
         proxy.timestamps = client.timestamp.is_some() && server.timestamp.is_some();
         // Each side's timestamps go on from the last that it was told.
         let from = if proxy.timestamps { proxy.ts_recent } else { clock(now) };
@@ -127,16 +124,13 @@ impl FastPath {
         proxy.held = 0;
         let session = *session;
         self.counters.spliced += 1;
-        let ip = if ends.client.is_ipv6() { 60 } else { 40 };
-        let most = usize::from(self.mtu.saturating_sub(ip));
         for (to, record, from, owed) in
             [(Side::Client, client, to_client, owed_to_client), (Side::Server, server, to_server, owed_to_server)]
         {
             if owed.is_empty() {
                 continue;
             }
-            let options = if record.timestamp.is_some() { TIMESTAMPS_ROOM } else { 0 };
-            let size = usize::from(record.mss).min(most).max(LEAST_SIZE) - options;
+            let size = self.segment_size(&session, to, ends);
             let debt = Debt::new(from, owed, record.unacknowledged.len(), record.window.send, size, now);
             self.owed.add(flow, to, debt);
             self.pay(&session, to, ends, now);

@@ -35,7 +35,7 @@ impl Terms {
         Terms {
             acknowledgement: tcp.acknowledgement.wrapping_add(shift),
             window: session.window_for_server(tcp.window),
-            sack: session.proxy.sack,
+            sack: session.client.sack && session.proxy.sack,
         }
     }
 
@@ -45,7 +45,7 @@ impl Terms {
         Terms {
             acknowledgement: tcp.acknowledgement.wrapping_sub(shift),
             window: session.window_for_client(tcp.window),
-            sack: session.proxy.sack,
+            sack: session.client.sack && session.proxy.sack,
         }
     }
 }

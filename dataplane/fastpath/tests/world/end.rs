@@ -4,6 +4,7 @@
 use super::bytes::{finish, read};
 use super::parse;
 use super::setting::Setting;
+use braid_fastpath::record::{TcpRecord, Window};
 use braid_packet::{tcp_checksum_is_good, Gso, Tcp, Time, VnetHdr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -45,6 +46,21 @@ pub struct End {
     told: BTreeSet<u32>,
     sent_at: Time,
     acknowledge: bool,
+    /// Behind the last byte ever sent.
+    most_sent: u64,
+    /// More may be written: it does not end yet.
+    pub more: bool,
+    /// Its peer changes in mid-connection: echoes may be of moments between two timestamps, windows larger than ours.
+    pub handed: bool,
+    /// Segments with a timestamp that went back.
+    pub went_back: u32,
+    last_told: u32,
+    clock: Option<(u32, Time)>,
+}
+
+/// Zero: the peer does not know any.
+fn echo_is_past(last: u32, echo: u32) -> bool {
+    echo == 0 || (last.wrapping_sub(echo) as i32) >= 0
 }
 
 pub fn bytes(seed: u64, count: usize) -> Vec<u8> {
@@ -79,7 +95,83 @@ impl End {
             told: BTreeSet::new(),
             sent_at: Time(0),
             acknowledge: false,
+            most_sent: 0,
+            more: false,
+            handed: false,
+            went_back: 0,
+            last_told: 0,
+            clock: None,
         }
+    }
+
+    /// A socket that is made from a record whose queues are empty, or whose bytes are `unread`.
+    pub fn built(record: &TcpRecord, setting: Setting, overlay_mtu: u16, now: Time) -> End {
+        let isn = record.send_next.wrapping_sub(1);
+        let mut end = End::new(record.local, record.remote, setting, overlay_mtu, isn, 0);
+        end.data.clear();
+        end.state = State::Established;
+        (end.una, end.next, end.most_sent, end.got) = (1, 1, 1, 1);
+        end.peer_isn = record.receive_next.wrapping_sub(1);
+        end.setting.scale = record.scales.map(|(_, own)| own);
+        end.peer_scale = record.scales.map(|(peer, _)| peer);
+        end.peer_mss = usize::from(record.mss);
+        end.peer_edge = 1 + u64::from(record.window.send);
+        end.own_edge = 1 + u64::from(record.window.receive);
+        end.timestamps = record.timestamp.is_some();
+        end.clock = record.timestamp.map(|value| (value, now));
+        end.last_told = record.timestamp.unwrap_or(0);
+        end.sack = record.sack;
+        end.more = true;
+        end.handed = true;
+        end
+    }
+
+    /// What the socket is frozen to, of which `read` bytes were taken.
+    pub fn freeze(&mut self, read: usize, now: Time) -> TcpRecord {
+        let number = |position: u64| self.isn.wrapping_add(position as u32);
+        let sent = (self.most_sent.max(self.una) as usize).saturating_sub(1);
+        let (una, len) = (self.una as usize - 1, self.data.len());
+        let window = Window {
+            update: self.peer_isn.wrapping_add(self.got as u32),
+            send: (self.peer_edge - self.una) as u32,
+            most: self.setting.window.max((self.peer_edge - self.una) as u32),
+            receive: (self.own_edge - self.got) as u32,
+            edge_from: self.peer_isn.wrapping_add(self.got as u32),
+        };
+        TcpRecord {
+            local: self.own,
+            remote: self.peer,
+            send_next: number(len as u64 + 1),
+            receive_next: self.peer_isn.wrapping_add(self.got as u32),
+            mss: self.peer_mss as u16,
+            scales: self.setting.scale.and(self.peer_scale).map(|peer| (peer, self.setting.scale.unwrap())),
+            sack: self.sack,
+            timestamp: self.timestamps.then(|| self.value(now)),
+            window,
+            unread: self.received[read..].to_vec(),
+            unacknowledged: self.data[una..sent.min(len)].to_vec(),
+            unsent: self.data[sent.min(len)..].to_vec(),
+        }
+    }
+
+    /// A socket that has nothing to say yet.
+    pub fn take_data(&mut self) {
+        self.data.clear();
+    }
+
+    /// How many of this end's bytes a socket has not had.
+    pub fn bytes_behind(&self, socket: &End) -> usize {
+        let next = self.isn.wrapping_add(1 + self.data.len() as u32);
+        next.wrapping_sub(socket.peer_isn.wrapping_add(socket.got as u32)) as usize
+    }
+
+    pub fn write_more(&mut self, bytes: &[u8]) {
+        self.data.extend_from_slice(bytes);
+    }
+
+    /// Bytes of the peer are all here, and its end.
+    pub fn has_all(&self) -> bool {
+        self.fin_at.is_some_and(|at| self.got > at)
     }
 
     pub fn client(own: SocketAddr, peer: SocketAddr, setting: Setting, mtu: u16, isn: u32) -> End {
@@ -121,7 +213,7 @@ impl End {
             }
             return out;
         }
-        let end = self.data.len() as u64 + 1;
+        let end = self.data.len() as u64 + u64::from(!self.more);
         let room = self.room();
         let size = if self.setting.segment > 0 { room.min(self.setting.segment) } else { room };
         while self.next <= end && (self.next < self.peer_edge || self.next == self.una) {
@@ -130,9 +222,9 @@ impl End {
             }
             let allowed = self.peer_edge.saturating_sub(self.next).max(1) as usize;
             let most = size * self.setting.burst.max(1);
-            let length = ((end - self.next) as usize).min(most).min(allowed);
             let from = self.next as usize - 1;
-            let fin = from + length == self.data.len() && (allowed > length || length == 0);
+            let length = (self.data.len() - from).min(most).min(allowed);
+            let fin = !self.more && from + length == self.data.len() && (allowed > length || length == 0);
             let body = self.data[from..from + length].to_vec();
             if body.is_empty() && !fin {
                 break;
@@ -141,6 +233,7 @@ impl End {
             let position = self.next;
             out.push(self.segment(flags, position, &body, size, now));
             self.next += length as u64 + u64::from(fin);
+            self.most_sent = self.most_sent.max(self.next);
             self.acknowledge = false;
         }
         if self.acknowledge {
@@ -158,8 +251,12 @@ impl End {
     }
 
     fn value(&mut self, now: Time) -> u32 {
-        let value = (now.0 / Time::MILLISECOND) as u32 ^ self.isn.rotate_left(16) & 0xfff0_0000;
+        let value = match self.clock {
+            Some((base, from)) => base.wrapping_add((now.since(from) / Time::MILLISECOND) as u32),
+            None => (now.0 / Time::MILLISECOND) as u32 ^ self.isn.rotate_left(16) & 0xfff0_0000,
+        };
         self.told.insert(value);
+        self.last_told = value;
         value
     }
 
@@ -268,8 +365,10 @@ impl End {
         }
         assert!(self.timestamps || timestamps.is_none(), "timestamps that were not negotiated");
         if let Some((value, echo)) = timestamps {
-            assert!(self.told.contains(&echo), "an echo of what was never sent: {echo}");
-            if (value.wrapping_sub(self.recent) as i32) < 0 {
+            let may_be = if self.handed { echo_is_past(self.last_told, echo) } else { self.told.contains(&echo) };
+            assert!(may_be, "an echo of what was never sent: {echo}, last {}", self.last_told);
+            if (value.wrapping_sub(self.recent) as i32) < 0 && self.recent != 0 {
+                self.went_back += 1;
                 return; // PAWS
             }
             self.recent = value;
@@ -357,7 +456,7 @@ impl End {
         let end = at + body.len() as i64;
         if end > self.own_edge as i64 + 1 {
             let first = 1 + u64::from(braid_fastpath::OUR_WINDOW);
-            assert!(end as u64 <= first, "beyond the window: {end} of {}", self.own_edge);
+            assert!(self.handed || end as u64 <= first, "beyond the window: {end} of {}", self.own_edge);
             // It was told more than this end has, before this end was asked: what fits is taken (RFC 9293 3.10.7.4).
             let fits = self.own_edge as i64 - at;
             if fits > 0 {

@@ -5,6 +5,7 @@
 pub mod bytes;
 pub mod end;
 pub mod lone;
+pub mod proxied;
 pub mod setting;
 
 use braid_fastpath::{Ends, FastPath, Output, PeriodKey, Side, Stranger, Verdict};
