@@ -152,7 +152,7 @@ class ControlPlane:
     def look_at_paths(self) -> dict[str, Any] | None:
         """Returns the core's snapshot by which it judges; None when there is none."""
         now = self._looked = self._clock()
-        snapshot = self._ask(lambda: seam.read_snapshot(self.core), None)
+        snapshot = self._ask(lambda: seam.read_snapshot(self.core, whole=False), None)
         if snapshot is not None and self.role.peers(self.topology, self.name):
             self._judge_paths(snapshot, now)
         return snapshot

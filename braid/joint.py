@@ -105,9 +105,11 @@ class JointLosses:
             one, other = paths.get((entry["peer"], entry["a"])), paths.get((entry["peer"], entry["b"]))
             if one is None or other is None:
                 continue
-            first, second = sorted((one, other), key=lambda path: tuple(path["route"]))
+            first, second = (one, other) if one["route"] < other["route"] else (other, one)
             key = (entry["peer"], tuple(first["route"]), tuple(second["route"]))
-            pair = self._pairs.setdefault(key, _Pair())
+            pair = self._pairs.get(key)
+            if pair is None:
+                pair = self._pairs[key] = _Pair()
             pair.add(entry["probes"], entry["both_lost"], first["probes_lost"], second["probes_lost"], now)
         for key in [key for key, pair in self._pairs.items() if pair.looks and now - pair.looks[-1][0] > WINDOW]:
             del self._pairs[key]
@@ -124,6 +126,8 @@ class JointLosses:
         regions = {int(node.number): node.region for node in topology.nodes.values()}
         found: dict[RegionPair, float] = {}
         for (_, one, other), pair in self._pairs.items():
+            if pair.now.moments < LEAST_MOMENTS:
+                continue
             excess = pair.lately.excess
             if excess > 0 and all(number in regions for number in (*one, *other)):
                 for a in (regions[number] for number in one[:-1]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from braid.identity import Refused, verify
@@ -35,6 +36,30 @@ def refusal(initiation: Initiation, trust: Trust, topology: Topology, now: datet
     return None if verified.number == initiation.peer else WRONG_NUMBER
 
 
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What was thought of all peers, none of them distrusted, and on what grounds."""
+
+    relations: Mapping[Relation, str]
+    trust: Trust
+    topology: Topology
+    at: datetime
+    until: datetime
+    """The next moment at which a certificate begins or ends to be valid."""
+    standings: Mapping[Relation, Standing]
+
+    def holds(self, relations: Mapping[Relation, str], trust: Trust, topology: Topology, now: datetime) -> bool:
+        same = self.trust is trust and self.topology is topology and self.at <= now < self.until
+        return same and self.relations == relations
+
+
+def _next_date(certificates: Iterable[PeerCertificate], trust: Trust, now: datetime) -> datetime:
+    dates = [trust.ca.not_valid_before_utc, trust.ca.not_valid_after_utc]
+    for certificate in certificates:
+        dates += (certificate.not_before, certificate.not_after)
+    return min((date for date in dates if date > now), default=now)
+
+
 class PeerCertificates:
     """By which certificate each peer is known, and by which each session was made.
 
@@ -46,11 +71,14 @@ class PeerCertificates:
         self._offered: dict[Relation, PeerCertificate] = {}
         self._tried: dict[Relation, PeerCertificate] = {}
         self._in_use: dict[Relation, PeerCertificate] = {}
+        self._verdict: _Verdict | None = None
+        """The last one, as long as nothing can have changed it."""
 
     def accepted(self, relation: Relation, certificate: PeerCertificate) -> None:
         """The peer proved to hold a certificate that was found valid, and is being answered."""
         self._presented[certificate.name] = certificate
         self._offered[relation] = certificate
+        self._verdict = None
 
     def initiate(self, relation: Relation, name: str, trust: Trust) -> PeerCertificate | None:
         """The certificate to which a handshake is now addressed: the one issued last. None: the peer has to begin."""
@@ -63,15 +91,24 @@ class PeerCertificates:
         certificate = (self._tried if initiator else self._offered).get(relation)
         if certificate is not None:
             self._in_use[relation] = certificate
+            self._verdict = None
 
     def standings(
         self, relations: Mapping[Relation, str], trust: Trust, topology: Topology, now: datetime
     ) -> dict[Relation, Standing]:
         """What to think of each peer now. A session found bad is so once; then the peer's newest certificate counts."""
-        return {
+        if self._verdict is not None and self._verdict.holds(relations, trust, topology, now):
+            return dict(self._verdict.standings)
+        found = {
             relation: self._of_session(relation, trust, topology, now) or self._of_node(name, trust, topology, now)
             for relation, name in relations.items()
         }
+        self._verdict = None
+        if all(standing.distrust is None for standing in found.values()):
+            known = [*self._in_use.values(), *self._presented.values(), *trust.peers.values()]
+            until = _next_date(known, trust, now)
+            self._verdict = _Verdict(dict(relations), trust, topology, now, until, found)
+        return dict(found)
 
     def _of_session(self, relation: Relation, trust: Trust, topology: Topology, now: datetime) -> Standing | None:
         certificate = self._in_use.get(relation)

@@ -8,24 +8,35 @@ from pathlib import Path
 THREAD = "braid-shard"
 """Their name, given by the data plane."""
 _TASKS = Path("/proc/self/task")
+_known: tuple[int, list[int]] = (0, [])
+"""How many threads there were, and which of them are data threads: threads are looked for only when their number is
+another one."""
 
 
 def busy_seconds() -> tuple[float, ...]:
     """Processor seconds of each data thread, oldest thread first. Empty where the kernel does not tell."""
+    global _known
     ticks = os.sysconf("SC_CLK_TCK")
-    found: list[float] = []
     try:
-        tasks = sorted(int(entry.name) for entry in _TASKS.iterdir())
+        count = os.stat(_TASKS).st_nlink
+        tasks = _known[1] if count == _known[0] else []
+        tasks = tasks or sorted(int(name) for name in os.listdir(_TASKS))
     except OSError:
         return ()
-    for task in tasks:
-        try:
-            text = (_TASKS / str(task) / "stat").read_text()
-        except OSError:
-            continue
-        head, _, rest = text.rpartition(")")
-        if head.partition("(")[2] == THREAD:
-            # proc(5): after the name come the state and ten numbers, then user and system time.
-            fields = rest.split()
-            found.append((int(fields[11]) + int(fields[12])) / ticks)
-    return tuple(found)
+    found = {task: seconds for task in tasks if (seconds := _seconds(task, ticks)) is not None}
+    _known = (count, list(found))
+    return tuple(found.values())
+
+
+def _seconds(task: int, ticks: int) -> float | None:
+    """None: it is no data thread, or has ended."""
+    try:
+        with open(f"{_TASKS}/{task}/stat", "rb", buffering=0) as file:
+            head, _, rest = file.read().rpartition(b")")
+    except OSError:
+        return None
+    if head.partition(b"(")[2] != THREAD.encode():
+        return None
+    # proc(5): after the name come the state and ten numbers, then user and system time.
+    fields = rest.split()
+    return (int(fields[11]) + int(fields[12])) / ticks

@@ -70,8 +70,12 @@ class _Subject:
     """Least round trip of each minute, oldest first: when the minute began, milliseconds."""
     seen: Sample = field(default_factory=lambda: Sample(None, None))
 
+    @property
+    def is_well(self) -> bool:
+        return all(state.bad_since is None for state in (self.broken, self.loss, self.delay))
+
     def normal(self) -> float:
-        return min(value for _, value in self.least)
+        return min([value for _, value in self.least])
 
     def remember(self, rtt: float, now: float) -> None:
         if self.least and now - self.least[-1][0] < _SLOT:
@@ -94,12 +98,15 @@ class Troubles:
         for gone in self._subjects.keys() - samples.keys():
             del self._subjects[gone]
         for key, sample in samples.items():
-            self._judge(self._subjects.setdefault(key, _Subject()), sample, now)
+            subject = self._subjects.get(key)
+            if subject is None:
+                subject = self._subjects[key] = _Subject()
+            self._judge(subject, sample, now)
 
     def of(self, key: Hashable) -> tuple[Trouble, ...]:
         """What is wrong with it, the worst first."""
         subject = self._subjects.get(key)
-        if subject is None:
+        if subject is None or subject.is_well:
             return ()
         found = []
         if subject.broken.bad_since is not None:
@@ -114,10 +121,13 @@ class Troubles:
 
     def _judge(self, subject: _Subject, sample: Sample, now: float) -> None:
         limits = self.settings
-        subject.seen = Sample(
-            subject.seen.rtt_ms if sample.rtt_ms is None else sample.rtt_ms,
-            subject.seen.loss if sample.loss is None else sample.loss,
-        )
+        if sample.rtt_ms is None or sample.loss is None:
+            subject.seen = Sample(
+                subject.seen.rtt_ms if sample.rtt_ms is None else sample.rtt_ms,
+                subject.seen.loss if sample.loss is None else sample.loss,
+            )
+        else:
+            subject.seen = sample
         if sample.broken is not None:
             subject.broken.judge(sample.broken, not sample.broken, now, limits)
         if sample.loss is not None:
@@ -125,7 +135,8 @@ class Troubles:
             subject.loss.judge(bad, good, now, limits)
         if sample.rtt_ms is not None:
             subject.remember(sample.rtt_ms, now)
-            more, normal = sample.rtt_ms - subject.normal(), subject.normal()
+            normal = subject.normal()
+            more = sample.rtt_ms - normal
             bad = _exceeds(more, normal, limits.delay_bad, limits.delay_bad_ms)
             good = not _exceeds(more, normal, limits.delay_good, limits.delay_good_ms)
             subject.delay.judge(bad, good, now, limits)

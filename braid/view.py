@@ -99,9 +99,7 @@ class View:
             return
         self._load.look(now, self._control.node.shards)
         self.recorder.set_health(self._control.topology.health)
-        # What neighbours' sessions count only the endpoint shows.
-        ends = [entry for entry in counters.get("sessions", ()) if not entry["adjacent"]]
-        status = self._status({**counters, "sessions": ends})
+        status = self._status(counters)
         for change in self.recorder.receive_snapshot(status, now, self._wall()):
             tell = log.info if change.tone is Tone.GOOD else log.warning
             tell("protection changed", application=change.subject, state=change.text, cause=change.cause)

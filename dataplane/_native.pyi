@@ -119,8 +119,9 @@ class Core:
         stack), ``away`` (another node; what comes is late), the number of the node that its packets go to (edge), or
         nobody in particular (empty). When it returns, no packet will meet the owner before. False: there is no room,
         or, at an edge, ``by`` is not the gateway that serves the client."""
-    def snapshot(self) -> str:
-        """Counters and states as JSON, a list with one entry per shard (shape: ``braid.status.merge``)."""
+    def snapshot(self, whole: bool = True) -> str:
+        """Counters and states as JSON, a list with one entry per shard (shape: ``braid.status.merge``). Without
+        ``whole`` the sessions with neighbours are left out."""
     def flows(self, limit: int = 1000) -> str:
         """The gateway's NAT flows, most recently used first, as JSON."""
 

@@ -92,18 +92,21 @@ def _octet(share: float) -> int:
 
 async def send_reports(node: NodeHandle, meters: Meters, first_sequence: int) -> NoReturn:
     """Send a report and measures to every DNS neighbour each ``INTERVAL`` and at each change. A neighbour without a
-    session is left out; nothing is kept for it."""
+    session is left out; nothing is kept for it. Where there is no DNS neighbour nothing is measured either."""
     sequence = measures_sequence = first_sequence
     while True:
-        changed = node.changed()
+        changed, reloaded = node.changed(), node.reloaded()
         situation = node.situation()
+        names = [near.name for near in neighbours(situation.topology, situation.node) if near.role is Role.DNS]
+        if not names:
+            await reloaded.wait()
+            continue
         meters.observe(situation, carried(node.traffic(), busy_seconds()), trio.current_time())
         report = edge_report(situation, ready=node.ready(), draining=node.draining(), load=meters.load.load)
         parts = split(replace(report, sequence=sequence))
         sequence = (sequence + len(parts)) % (1 << 32)
         measures = split_measures(replace(edge_measures(situation, meters), sequence=measures_sequence))
         measures_sequence = (measures_sequence + len(measures)) % (1 << 32)
-        names = [near.name for near in neighbours(situation.topology, situation.node) if near.role is Role.DNS]
         messages: tuple[Message, ...] = (*parts, *measures)
         for data in [encode(message) for message in messages]:
             for name in names:

@@ -46,14 +46,13 @@ class Held(Generic[Key]):
         """Returns those of which something is another than before, or that are forgotten."""
         changed = set()
         for key, measure in measures.items():
-            subject = self._subjects.setdefault(key, _Subject(now))
-            held = self[key]
-            if measure.delay_ms is not None:
-                self._delay(subject, measure.delay_ms, now)
-            if measure.loss is not None:
-                self._loss(subject, measure.loss, now)
+            subject = self._subjects.get(key)
+            if subject is None:
+                subject = self._subjects[key] = _Subject(now)
+            delay = measure.delay_ms is not None and self._delay(subject, measure.delay_ms, now)
+            loss = measure.loss is not None and self._loss(subject, measure.loss, now)
             subject.heard, subject.latest = now, measure
-            if self[key] != held:
+            if delay or loss:
                 changed.add(key)
         gone = {key for key, subject in self._subjects.items() if now - subject.heard > self._kept}
         for key in gone:
@@ -86,25 +85,25 @@ class Held(Generic[Key]):
         states = (subject.delay, subject.loss) if subject else ()
         return max((state.relapses for state in states if state), default=0)
 
-    def _delay(self, subject: _Subject, delay: float, now: float) -> None:
+    def _delay(self, subject: _Subject, delay: float, now: float) -> bool:
         if subject.delay is None:
             subject.delay = Steady(delay, now)
-            return
+            return True
         limits, value = self._settings, abs(subject.delay.value)
         sample = _confirmed(delay, subject.latest.delay_ms, subject.delay.value)
         jump = max(limits.delay_bad * value, limits.delay_bad_ms)
         drift = max(limits.delay_good * value, limits.delay_good_ms)
-        subject.delay.observe(sample, now, jump, drift, limits)
+        return subject.delay.observe(sample, now, jump, drift, limits)
 
-    def _loss(self, subject: _Subject, loss: float, now: float) -> None:
+    def _loss(self, subject: _Subject, loss: float, now: float) -> bool:
+        begins = subject.loss is None
         if subject.loss is None:
             subject.loss = Steady(0.0, now)
         limits, value = self._settings, subject.loss.value
         # At 20 % of loss, 21 % is no news.
-        jump = max(limits.loss_bad, value / 2)
-        subject.loss.observe(
-            _confirmed(loss, subject.latest.loss, value), now, jump, max(limits.loss_good, value / 4), limits
-        )
+        jump, drift = max(limits.loss_bad, value / 2), max(limits.loss_good, value / 4)
+        sample = _confirmed(loss, subject.latest.loss, value)
+        return subject.loss.observe(sample, now, jump, drift, limits) or begins
 
 
 def _confirmed(sample: float, before: float | None, value: float) -> float:

@@ -8,7 +8,7 @@ goes out is bounded: the more nodes there are, the rarer and the shorter are the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from braid.errors import BadPacket
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from random import Random
 
-    from braid.status.summary import Summary
+    from braid.status.summary import ChangeReport, Summary
 
 FANOUT = 3
 RATE = 100.0
@@ -44,6 +44,8 @@ SPREAD = 0.2
 """Share of the interval by which it varies, so that nodes that started together do not all tell at the same time."""
 STALE, GONE = 3.0, 12.0
 """Intervals (and as many seconds) without news after which a summary is marked as old, and is forgotten."""
+CHANGES_AGAIN = 60.0
+"""Seconds after which a summary repeats the last changes, which others keep; they are most of what there is to tell."""
 MAX_INTERVAL = 60.0
 """Seconds; what a message says beyond that is not believed."""
 
@@ -112,6 +114,7 @@ class Gossip:
         """By origin and part: the newest of each."""
         self._sequence = 0
         self._told_at = -MAX_INTERVAL
+        self._changes_at = -MAX_INTERVAL
         self._pause = 0.0
         """Until the next summary when nothing changes."""
         self._interval = INTERVAL
@@ -141,6 +144,10 @@ class Gossip:
         self._sequence = max(self._sequence + 1, int(wall * 1000))
         heard = max(1, len(self._members)) * FANOUT
         most = max(1, min(MAX_PARTS, int(RATE * LONGEST / heard)))
+        if news or now - self._changes_at >= CHANGES_AGAIN:
+            self._changes_at = now
+        else:
+            summary = replace(summary, changes=())
         messages = encode(summary, self._sequence, self._interval, most, news=news)
         for key in [key for key in self._waiting if key[0] == self._number]:
             del self._waiting[key]
@@ -240,7 +247,11 @@ class Gossip:
             return
         records: list[Record] = [record for index in range(part.parts) for record in arriving.parts[index].records]
         interval = min(part.interval_s, MAX_INTERVAL)
-        self._known[origin] = Known(assemble(part.head, records), now, interval, part.sequence)
+        summary = assemble(part.head, records)
+        before = self._known.get(origin)
+        if before is not None and not summary.changes:
+            summary = replace(summary, changes=_older(before.summary.changes, now - before.heard))
+        self._known[origin] = Known(summary, now, interval, part.sequence)
 
     def _outrun(self, sequence: int) -> None:
         """A summary in our name that is newer than ours: from before our clock was set back, or from a liar."""
@@ -270,3 +281,7 @@ class Gossip:
         self.counts["sent"] += len(allowed)
         self.counts["held_back"] += len(messages) - len(allowed)
         return allowed
+
+
+def _older(changes: tuple[ChangeReport, ...], seconds: float) -> tuple[ChangeReport, ...]:
+    return tuple(replace(change, age_s=change.age_s + round(seconds)) for change in changes)

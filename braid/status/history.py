@@ -45,7 +45,7 @@ class _Ring:
         self.newest = -1
 
     def put(self, slot: int, value: float) -> None:
-        if self.newest >= 0:
+        if slot != self.newest + 1 and self.newest >= 0:
             for skipped in range(max(self.newest + 1, slot - self._size + 1), slot):
                 self._values[skipped % self._size] = _GAP
         self._values[slot % self._size] = value

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from braid.status.renew import renewed
 
 if TYPE_CHECKING:
     from braid.status.history import History
@@ -115,6 +116,6 @@ class Shares:
             kept[key] = max(0, item.kept - before.get(key, 0 if before else item.kept))
             sums[item.peer] = sums.get(item.peer, 0) + kept[key]
         return tuple(
-            replace(item, first_share=kept[item.peer, item.id, item.via] / sums[item.peer]) if sums[item.peer] else item
+            renewed(item, first_share=kept[item.peer, item.id, item.via] / sums[item.peer]) if sums[item.peer] else item
             for item in received
         )

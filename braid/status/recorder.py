@@ -5,7 +5,7 @@ What it knows goes back into what is shown (``annotate``), so page, JSON, metric
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from braid.status.changes import Change, ChangeLog, Kind, Tone
@@ -13,6 +13,7 @@ from braid.status.compare import compare
 from braid.status.history import History
 from braid.status.measure import Shares, record
 from braid.status.protection import AVOIDED, GRACE, Guard, why_reduced
+from braid.status.renew import renewed
 from braid.status.size import narrowness
 from braid.trouble import Sample, Troubles
 
@@ -82,7 +83,7 @@ class Recorder:
         if before is not None:
             record(self.history, before[0], shown, now - before[1], now)
         self._last = (shown, now)
-        self._shown = replace(shown, change_counts=self._change_counts())
+        self._shown = renewed(shown, change_counts=self._change_counts())
         return told
 
     @property
@@ -114,38 +115,41 @@ class Recorder:
 
     def _annotate(self, status: NodeStatus) -> NodeStatus:
         applications = tuple(
-            replace(item, since=self._guard.since(item.name), cause=why_reduced(item, status.paths))
+            renewed(item, since=self._guard.since(item.name), cause=why_reduced(item, status.paths))
             for item in status.applications
         )
         received = self._shares.annotate(status.received)
-        return replace(status, applications=applications, received=received, change_counts=self._change_counts())
+        return renewed(status, applications=applications, received=received, change_counts=self._change_counts())
 
     def _change_counts(self) -> dict[str, int]:
         return {f"{kind}/{tone}": count for (kind, tone), count in sorted(self.changes.counts.items())}
 
     def _with_links(self, status: NodeStatus) -> NodeStatus:
         neighbours = tuple(
-            replace(item, since=known.since, trouble=self._trouble(item.node))
+            renewed(item, since=known.since, trouble=self._trouble(item.node))
             if (known := self._neighbours.get(item.node))
             else item
             for item in status.neighbours
         )
         paths = tuple(
-            replace(self._annotated(path), trouble=self._trouble((path.peer, path.route), narrowness(path)))
+            renewed(self._annotated(path), trouble=self._trouble((path.peer, path.route), narrowness(path)))
             for path in status.paths
         )
-        return replace(status, neighbours=neighbours, paths=paths)
+        return renewed(status, neighbours=neighbours, paths=paths)
 
     def _trouble(self, key: str | PathKey, *known: str) -> str:
-        return "; ".join([*filter(None, known), *(trouble.text for trouble in self._troubles.of(key))])
+        found = self._troubles.of(key)
+        if not found and not any(known):
+            return ""
+        return "; ".join([*filter(None, known), *(trouble.text for trouble in found)])
 
     def _annotated(self, path: PathStatus) -> PathStatus:
         key = (path.peer, path.route)
         if silence := self._silent.get(key):
             detail = silence.detail if path.in_use else f"{AVOIDED}{silence.detail}"
-            return replace(path, since=silence.since, detail=detail, silent=True)
+            return renewed(path, since=silence.since, detail=detail, silent=True)
         known = self._paths.get(key)
-        return replace(path, since=known.since) if known else path
+        return renewed(path, since=known.since) if known else path
 
     def _follow_neighbours(self, status: NodeStatus, wall: float) -> None:
         before, self._neighbours = self._neighbours, {}

@@ -118,7 +118,7 @@ class FakeCore:
         for peer, message in messages:
             self.send_control(peer, True, message)
 
-    def snapshot(self) -> str:
+    def snapshot(self, whole: bool = True) -> str:
         return json.dumps([{"drops": {}, "io": {}, "neighbours": [], "sessions": [], "paths": []}])
 
     def flows(self, limit: int = 1000) -> str:

@@ -339,7 +339,7 @@ async def test_a_path_broken_behind_its_first_hop_is_gone_round_within_three_sec
     gateway, broken = braid.number("gw-sto-1"), braid.number("mid-ams-1")
     assert broken in {route[0] for route in routes(core, gateway)}
 
-    def snapshot() -> str:
+    def snapshot(_whole: bool = True) -> str:
         paths = [
             {"peer": paths["peer"], "route": path["route"], "in_use": True, "arrives": path["route"][0] != broken}
             for paths in core.desired["path_sets"]
@@ -386,7 +386,7 @@ async def test_what_others_tell_and_what_is_measured_moves_paths_and_a_reload_ke
 async def test_a_data_thread_that_does_not_answer_ends_the_node(braid: Braid) -> None:
     edge = braid.start("edge-fra-1")
 
-    def silent() -> str:
+    def silent(_whole: bool = True) -> str:
         raise RuntimeError("the data thread does not answer")
 
     braid.cores["edge-fra-1"].snapshot = silent  # type: ignore[method-assign]

@@ -109,5 +109,21 @@ def test_a_certificate_presented_later_than_the_list_is_used(directory: Path) ->
     assert peers.initiate(NEAR, "mid-ams-1", stale) == fresh
 
 
+def test_time_alone_changes_what_is_thought_of_a_peer(directory: Path) -> None:
+    """Verdicts are kept as long as no date passes."""
+    peers, trust = PeerCertificates(), load_trust(directory)
+    late = trust.peers["mid-ams-1"].not_after
+    for now, distrust in (
+        (NOW, None),
+        (late - timedelta(seconds=1), None),
+        (late, "expired"),
+        (NOW, None),
+        (START - timedelta(days=30), "not_yet_valid"),
+        (NOW, None),
+    ):
+        assert standing(peers, trust, now).distrust == distrust
+    assert standing(peers, replace(trust, peers={}), NOW) == Standing(can_initiate=False)
+
+
 def test_expiry_ends_trust(directory: Path) -> None:
     assert standing(PeerCertificates(), load_trust(directory), NOW + timedelta(days=4000)).distrust == "expired"

@@ -155,7 +155,11 @@ pub enum Command {
     Connection(u64, Order),
     /// Counts something the control side refused.
     Count(&'static str),
-    Snapshot(Box<dyn Reply<Value>>),
+    /// Of all sessions, or without those with neighbours.
+    Snapshot {
+        whole: bool,
+        reply: Box<dyn Reply<Value>>,
+    },
     /// At most so many, those used last first. Answered after some turns.
     Flows(usize, Box<dyn Reply<Vec<FlowRecord>>>),
     /// A fresh secret for cookies.

@@ -307,7 +307,7 @@ where
             }
             Command::Connection(connection, order) => self.handle_order(connection, order, now, sink),
             Command::Count(reason) => self.net.drops.count(reason),
-            Command::Snapshot(reply) => reply.reply(self.snapshot(now)),
+            Command::Snapshot { whole, reply } => reply.reply(self.snapshot(whole, now)),
             Command::Flows(limit, reply) => self.questions.ask(self.gateway.as_ref(), limit, reply),
             Command::CookieSecret(random) => self.gate.set_secret(random),
             Command::Own { ends, owner, by, done } => done.reply(self.own(ends, owner, by, now, sink)),

@@ -13,7 +13,7 @@ use braid_packet::Time;
 use serde_json::{json, Map, Value};
 
 impl<O: Outbox> Node<O> {
-    pub(crate) fn snapshot(&self, now: Time) -> Value {
+    pub(crate) fn snapshot(&self, whole: bool, now: Time) -> Value {
         let mut drops: Map<String, Value> =
             self.net.drops.all().iter().map(|(reason, &count)| ((*reason).to_owned(), count.into())).collect();
         let mut snapshot = Map::new();
@@ -32,7 +32,7 @@ impl<O: Outbox> Node<O> {
         }
         snapshot.insert("drops".to_owned(), drops.into());
         snapshot.insert("neighbours".to_owned(), self.neighbours(now));
-        snapshot.insert("sessions".to_owned(), self.sessions(now));
+        snapshot.insert("sessions".to_owned(), self.sessions(whole, now));
         snapshot.insert("paths".to_owned(), self.paths(now));
         snapshot.insert("sets".to_owned(), self.sets());
         snapshot.insert("pairs".to_owned(), self.pairs());
@@ -68,11 +68,12 @@ impl<O: Outbox> Node<O> {
             .collect()
     }
 
-    fn sessions(&self, now: Time) -> Value {
+    fn sessions(&self, whole: bool, now: Time) -> Value {
         let mut sessions: Vec<_> = self
             .net
             .sessions
             .peers()
+            .filter(|((_, adjacent), _)| whole || !adjacent)
             .filter_map(|(key, peer)| Some((key, peer, self.net.sessions.get(peer.current?)?)))
             .collect();
         sessions.sort_by_key(|(key, _, _)| **key);

@@ -258,9 +258,10 @@ impl Core {
         Ok(said.peek().is_some() && said.all(|done| done))
     }
 
-    fn snapshot(&self, py: Python<'_>) -> PyResult<String> {
+    #[pyo3(signature = (whole=true))]
+    fn snapshot(&self, py: Python<'_>, whole: bool) -> PyResult<String> {
         self.check_process()?;
-        let mut snapshots = self.threads.ask_all(py, Command::Snapshot)?;
+        let mut snapshots = self.threads.ask_all(py, |reply| Command::Snapshot { whole, reply })?;
         for (snapshot, (last_turn, io)) in snapshots.iter_mut().zip(self.threads.io()?) {
             if let Value::Object(all) = snapshot {
                 add_io(all, serde_json::to_value(io).unwrap_or(Value::Null));

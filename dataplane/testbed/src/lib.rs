@@ -279,7 +279,7 @@ impl Braid {
 
     pub fn snapshot_of(&mut self, number: u16, shard: usize) -> Value {
         let (sender, receiver) = channel();
-        self.command_to(number, shard, Command::Snapshot(Box::new(Answer(sender))));
+        self.command_to(number, shard, Command::Snapshot { whole: true, reply: Box::new(Answer(sender)) });
         receiver.try_recv().unwrap()
     }
 
