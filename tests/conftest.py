@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.compose.images import Images
+
 settings.register_profile("braid", derandomize=True, deadline=None)
 settings.load_profile("braid")
 
@@ -46,8 +48,41 @@ def compose_missing() -> str | None:
 REQUIREMENTS = {"netns": namespaces_missing, "compose": compose_missing}
 
 
+IMAGES = pytest.StashKey[Images]()
+
+
+def kind(item: pytest.Item) -> int:
+    """In memory, in namespaces, with compose: the order in which tests run."""
+    return max((rank for rank, marker in enumerate(REQUIREMENTS, 1) if item.get_closest_marker(marker)), default=0)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for marker, missing in REQUIREMENTS.items():
             if item.get_closest_marker(marker) and (reason := missing()):
                 item.add_marker(pytest.mark.skip(reason=reason))
+    items.sort(key=kind)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begins to build containers' images where one of the chosen tests needs them."""
+    images = session.config.stash[IMAGES] = Images()
+    wanted = any(item.get_closest_marker("compose") for item in session.items)
+    if wanted and not session.config.option.collectonly and not compose_missing():
+        images.start()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What is measured in namespaces is measured on a machine with nothing else to do."""
+    if item.get_closest_marker("netns"):
+        item.config.stash[IMAGES].wait()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if IMAGES in config.stash:
+        config.stash[IMAGES].close()
+
+
+@pytest.fixture(scope="session")
+def images(pytestconfig: pytest.Config) -> Images:
+    return pytestconfig.stash[IMAGES]

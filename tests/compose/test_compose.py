@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import os
 import subprocess
@@ -15,15 +14,17 @@ import pytest
 import yaml
 
 from lab.origin import digest, size_of
+from tests.compose.images import compose_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.compose.images import Images
 
 pytestmark = pytest.mark.compose
 
 ROOT = Path(__file__).parent.parent.parent
 SHOP = "http://shop.apps.example"
-PUBLIC_BASES = ("rust:1-slim-bookworm", "python:3.11-slim-bookworm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,38 +57,12 @@ class Compose:
         return self.run("exec", "-T", service, *command, timeout=timeout)
 
 
-def compose_command() -> tuple[str, ...]:
-    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-    return ("docker", "compose") if plugin.returncode == 0 else ("docker-compose",)
-
-
-def docker_finds(*command: str) -> bool:
-    return all(
-        subprocess.run(["docker", *command, image], capture_output=True, timeout=300, check=False).returncode == 0
-        for image in PUBLIC_BASES
-    )
-
-
-def provide_base_images() -> None:
-    """The public ones where a registry has them, else our own: what a user does with ``make compose-images``."""
-    own = (ROOT / ".env").exists()
-    if os.environ.get("BASE_IMAGE") or (not own and (docker_finds("image", "inspect") or docker_finds("pull", "-q"))):
-        return
-    if os.geteuid() != 0:
-        pytest.skip("no image registry can be reached, and base images of our own need root: sudo make compose-images")
-    made = subprocess.run(["tools/images.sh"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert made.returncode == 0, made.stderr
-
-
 @pytest.fixture(scope="module")
-def compose() -> Iterator[Compose]:
+def compose(images: Images) -> Iterator[Compose]:
     """A project of its own, up and healthy; removed with its volumes. Its logs are shown when a test fails."""
-    # Building takes minutes; pytest's dump of a test that hangs would say nothing here.
-    faulthandler.cancel_dump_traceback_later()
-    provide_base_images()
+    images.ready()
     compose = Compose(compose_command(), f"braid-test-{os.getpid()}")
     try:
-        compose.run("build", timeout=900)
         compose.run("up", "-d", timeout=240)
         yield compose
     finally:
