@@ -1,25 +1,28 @@
 """Where clients are, from a file in MaxMind DB format that the operator brings.
 
-Needs the package ``maxminddb`` (``pip install 'braid[geo]'``). A database is good when its records have coordinates
-(``location: {latitude, longitude}``): those called City have, those called Country have not.
+Needs the package ``maxminddb`` (``pip install 'braid[geo]'``), of which the reader in Python is used: a damaged file
+cannot crash that one, and with what is remembered by prefix it is no slower. A database is good when its records have
+coordinates (``location: {latitude, longitude}``): those called City have, those called Country have not.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dns.cells import BITS
+from dns.policy import STICKY_BITS
 from topology.model import Location
 
 if TYPE_CHECKING:
     from topology.model import Topology
 
-LOOKED_AT = 50_000
+LOOKED_AT = 20_000
 """Records among which one must have coordinates."""
+REMEMBERED = 65_536
+"""Prefixes of clients whose place is kept."""
 
 
 class GeoError(Exception):
@@ -35,14 +38,30 @@ class GeoDatabase:
         self._only_ipv4 = reader.metadata().ip_version == 4
         self.built = int(reader.metadata().build_epoch)
         """Unix seconds."""
+        self._known: dict[tuple[int, int], tuple[Location | None, int]] = {}
+        """By IP version and sticky prefix, where that is not divided."""
 
     def find(self, version: int, number: int) -> tuple[Location | None, int]:
-        """Where an address is, None when the database does not say; and the length of the prefix around it for which
-        the database says the same."""
+        """Where an address is, None when the database does not say or is damaged there; and the length of the prefix
+        around it for which the database says the same."""
         if version == 6 and self._only_ipv4:
             return None, 0
+        prefix = version, number >> (BITS[version] - STICKY_BITS[version])
+        found = self._known.get(prefix)
+        if found is None:
+            found = self._look_up(version, number)
+            if found[1] <= STICKY_BITS[version]:
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                self._known[prefix] = found
+        return found
+
+    def _look_up(self, version: int, number: int) -> tuple[Location | None, int]:
         address = IPv4Address(number) if version == 4 else IPv6Address(number)
-        record, length = self._reader.get_with_prefix_len(address)
+        try:
+            record, length = self._reader.get_with_prefix_len(address)
+        except Exception:  # noqa: BLE001 the reader raises what it likes in the midst of damaged data
+            return None, BITS[version]
         return _location(record), length
 
 
@@ -55,19 +74,18 @@ def open_database(file: Path) -> GeoDatabase:
             f"dns.geo_database: {file} needs the package maxminddb; pip install 'braid[geo]', or remove the key"
         ) from None
     try:
-        with file.open("rb") as source, os.fdopen(os.memfd_create("geo"), "wb") as copy:
-            shutil.copyfileobj(source, copy)
-            copy.flush()
-            reader = maxminddb.open_database(f"/proc/self/fd/{copy.fileno()}")
+        with file.open("rb") as source:
+            reader = maxminddb.open_database(source, maxminddb.MODE_FD)
+        located = any(_location(record) for _, record in islice(reader, LOOKED_AT))
     except OSError as error:
         raise GeoError(
             f"dns.geo_database: {file}: {error.strerror or error}; put the database there, or correct the key"
         ) from None
-    except (maxminddb.InvalidDatabaseError, ValueError, TypeError):
+    except Exception:  # noqa: BLE001 as above
         raise GeoError(
             f"dns.geo_database: {file} is no whole MaxMind DB file; bring it again, under another name first"
         ) from None
-    if not any(_location(record) for _, record in islice(reader, LOOKED_AT)):
+    if not located:
         raise GeoError(f"dns.geo_database: {file} has no coordinates; bring a database of cities")
     return GeoDatabase(reader)
 

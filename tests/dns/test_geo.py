@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,6 +98,33 @@ def test_a_database_of_countries_and_a_missing_package_are_named(file: Path, mon
     monkeypatch.setitem(sys.modules, "maxminddb", None)
     with pytest.raises(GeoError, match=r"dns\.geo_database: .*cities\.mmdb needs the package maxminddb; pip install"):
         open_database(file)
+
+
+def test_damaged_files_are_refused_or_say_nothing(tmp_path: Path) -> None:
+    """Operators copy files; nothing in one may raise while a query waits."""
+    rng, place = Random(5), tmp_path / "damaged.mmdb"
+    whole = database({ip_network(f"{n}.0.0.0/8"): FRANKFURT for n in range(200)} | {ip_network("2001:db8::/32"): PARIS})
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 8)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        place.write_bytes(data)
+        try:
+            found = open_database(place)
+        except GeoError:
+            refused += 1
+            continue
+        for _ in range(20):
+            assert 0 <= found.find(4, rng.getrandbits(32))[1] <= 32
+            assert 0 <= found.find(6, rng.getrandbits(128))[1] <= 128
+    assert 0 < refused < 200
+
+
+def test_what_is_remembered_is_what_the_file_says(file: Path) -> None:
+    found = open_database(file)
+    for client in ("192.0.2.1", "192.0.2.200", "192.0.2.1", "2001:db8:1::1", "2001:db8:1:2::9"):
+        assert found.find(*number(client)) == open_database(file).find(*number(client))
 
 
 def test_the_name_is_relative_to_the_topology_file(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from dnslib import DNSRecord
 
 from bench.dns.mutate import query, question
-from tests.dns.served import everything, exchange, served
+from tests.dns.served import HOSTS, everything, exchange, served
 from tests.dns.zone import free_port
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ server:
   pidfile: "{folder}/pid"
   use-syslog: no
   verbosity: 1
-  interface: 127.0.0.1@{port}
+  interface: {host}@{port}
   access-control: 127.0.0.0/8 allow
+  access-control: ::1/128 allow
   do-not-query-localhost: no
   module-config: "iterator"
   num-threads: 1
@@ -46,24 +48,24 @@ remote-control:
   control-enable: no
 stub-zone:
   name: "apps.example"
-  stub-addr: 127.0.0.1@{braid}
+  stub-addr: {host}@{braid}
 stub-zone:
   name: "10.in-addr.arpa"
-  stub-addr: 127.0.0.1@{braid}
+  stub-addr: {host}@{braid}
 """
 
 
 @contextmanager
-def unbound(folder: Path, braid: int) -> Iterator[int]:
-    port = free_port()
-    (folder / "unbound.conf").write_text(CONFIGURATION.format(folder=folder, port=port, braid=braid))
+def unbound(folder: Path, host: str, braid: int) -> Iterator[int]:
+    port = free_port(host)
+    (folder / "unbound.conf").write_text(CONFIGURATION.format(folder=folder, host=host, port=port, braid=braid))
     command = [str(UNBOUND), "-d", "-c", str(folder / "unbound.conf")]
     with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             end = time.monotonic() + 60
             while True:
                 try:
-                    if exchange("127.0.0.1", port, query(question("version.server", 16, 3)), "udp", 0.5):
+                    if exchange(host, port, query(question("version.server", 16, 3)), "udp", 0.5):
                         break
                 except OSError:
                     time.sleep(0.05)
@@ -75,23 +77,25 @@ def unbound(folder: Path, braid: int) -> Iterator[int]:
             process.wait(20)
 
 
-def resolved(port: int, name: str, kind: int = 1, transport: Transport = "udp") -> tuple[int, list[str]]:
+def ask(host: str, port: int, name: str, kind: int = 1, transport: Transport = "udp") -> tuple[int, list[str]]:
     """The rcode and the data."""
-    answer = exchange("127.0.0.1", port, query(question(name, kind), b"", flags=0x0100), transport, 10)
+    answer = exchange(host, port, query(question(name, kind), b"", flags=0x0100), transport, 10)
     assert answer is not None
     record = DNSRecord.parse(answer)
     return record.header.rcode, [str(each.rdata) for each in record.rr]
 
 
 @pytest.mark.skipif(UNBOUND is None, reason="unbound is not installed: make test installs it")
-def test_unbound_resolves_caches_and_follows_a_withdrawal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", HOSTS)
+def test_unbound_resolves_caches_and_follows_a_withdrawal(tmp_path: Path, host: str) -> None:
     config = everything()
     config = replace(config, zone=replace(config.zone, ttl=TTL))
     drained: set[str] = set()
     with (
-        served(config, ("127.0.0.1",), lambda: frozenset(drained)) as (braid, service),
-        unbound(tmp_path, braid) as port,
+        served(config, (host,), lambda: frozenset(drained)) as (braid, service),
+        unbound(tmp_path, host, braid) as port,
     ):
+        resolved = partial(ask, host)
         everybodys, other = "10.91.3.130", {"10.91.1.130", "10.91.2.130"}
         assert resolved(port, "shop.apps.example") == (0, [everybodys])
         assert resolved(port, "shop.apps.example", 28) == (0, ["fd91:3::1:1"])
