@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import trio
 import yaml
+
+from braid.status.app import serve
+from tests.braid.fake_node import FakeView
+from topology.model import SocketAddress
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -19,7 +28,12 @@ DASHBOARD = DEPLOY / "grafana/braid.json"
 PROMTOOL = shutil.which("promtool")
 FROM_THE_SCRAPE = {"job", "instance", "node", "role", "region"}
 
+PROMETHEUS = shutil.which("prometheus")
+PATIENCE = 60.0
+"""Seconds for the first scrape and the first look at the rules; each comes after 5 s."""
+
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+needs_prometheus = pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed")
 
 
 def documented() -> dict[str, set[str]]:
@@ -100,3 +114,43 @@ def test_the_expressions_of_the_dashboard_are_valid(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}), encoding="utf-8")
     done = subprocess.run([str(PROMTOOL), "check", "rules", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_prometheus
+async def test_prometheus_scrapes_a_node_and_loads_the_rules_as_in_the_compose_profile(tmp_path: Path) -> None:
+    """The same configuration files and arguments as in compose.yaml, without containers."""
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        port, own = one.getsockname()[1], other.getsockname()[1]
+    (tmp_path / "targets").mkdir()
+    labels = {"node": "edge-fra-1", "role": "edge", "region": "edge-fra"}
+    found = [{"targets": [f"127.0.0.1:{port}"], "labels": labels}]
+    (tmp_path / "targets/braid.json").write_text(json.dumps(found), encoding="utf-8")
+    for file in (RULES, RULES.with_name("prometheus.yml")):
+        shutil.copy(file, tmp_path)
+    options = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    command = [str(PROMETHEUS), *options, f"--web.listen-address=127.0.0.1:{own}"]
+
+    async def ask(query: str) -> Any:
+        try:
+            answer = await client.get(f"http://127.0.0.1:{own}/api/v1/{query}")
+        except httpx.TransportError:
+            return None
+        return answer.json()["data"] if answer.status_code == 200 else None
+
+    async with trio.open_nursery() as nursery, httpx.AsyncClient() as client:
+        await nursery.start(serve, FakeView(), SocketAddress(ip_address("127.0.0.1"), port))
+        nursery.start_soon(partial(trio.run_process, command, stderr=subprocess.DEVNULL, check=False))
+        said, loaded = None, None
+        with trio.fail_after(PATIENCE):
+            while not said or not said["result"] or not loaded or '"health": "unknown"' in json.dumps(loaded):
+                await trio.sleep(0.2)
+                said, loaded = await ask("query?query=braid_ready"), await ask("rules")
+        assert said["result"][0]["metric"].items() >= (labels | {"job": "braid"}).items()
+        (target,) = (await ask("targets"))["activeTargets"]
+        assert (target["health"], target["lastError"]) == ("up", "")
+        assert [(rule["name"], rule["health"]) for rule in loaded["groups"][0]["rules"]] == [
+            (rule["alert"], "ok") for rule in rules()
+        ]
+        nursery.cancel_scope.cancel()

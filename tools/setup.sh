@@ -2,8 +2,8 @@
 # Installs the system packages that building, testing and running Braid need and that are missing, with apt-get.
 #   tools/setup.sh            install what is missing (root), or print the command (not root)
 #   tools/setup.sh --rust     the Rust toolchain too
-#   tools/setup.sh --test     what only tests need (other name servers, a resolver, a browser), where apt-get has it;
-#                             never fails for it
+#   tools/setup.sh --test     what only tests need (other name servers, a resolver, Prometheus, a browser), where apt-get
+#                             has it; never fails for it
 #   tools/setup.sh --python   print the Python to use, 3.11 or newer; nothing is installed
 #   tools/setup.sh --cargo    fail with one line if Rust is missing or too old; nothing is installed
 set -euo pipefail
@@ -99,7 +99,7 @@ install_packages() {
     apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# Name servers of Debian start with their installation and at every boot; the tests start their own.
+# Servers of Debian start with their installation and at every boot; the tests start their own.
 install_without_starting() {
     local policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
@@ -109,7 +109,7 @@ install_without_starting() {
     fi
     install_packages "$@"
     if command -v systemctl >/dev/null; then
-        for service in unbound pdns; do
+        for service in unbound pdns prometheus; do
             [[ " $* " == *" $service"* ]] && systemctl disable --quiet "$service" 2>/dev/null || true
         done
     fi
@@ -129,8 +129,9 @@ case ${1-} in
         need unbound command -v unbound
         need pdns-server command -v pdns_server
         need pdns-backend-remote sh -c 'ls /usr/lib/*/pdns/libremotebackend.so'
+        need prometheus command -v promtool
         if ((${#missing[@]})) && { [ "$(id -u)" != 0 ] || ! (install_without_starting "${missing[@]}"); }; then
-            say "without ${missing[*]}: the tests of DNS with them will be skipped"
+            say "without ${missing[*]}: the tests with them will be skipped"
         fi
         command -v chromium >/dev/null && exit 0
         # Ubuntu's package is an empty one that leads to a snap.

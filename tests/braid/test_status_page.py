@@ -179,8 +179,9 @@ async def test_a_path_shows_what_size_of_packets_it_carries_over_time(tmp_path: 
         values = {"up": 1.0, "mtu": 1420.0 if second < 400 else 1337.0}
         view.recorder.history.record(("edge-fra-1", "path", "gw-sto-1 via mid-ams-1"), values, now - 600 + second)
     async with page(view, tmp_path) as (tab, _):
-        await tab.evaluate("[...document.querySelectorAll('button.route')].find((each) =>"
-                           " each.innerText.includes('mid-ams')).click()")  # fmt: skip
+        row = 'button.route[data-row^="edge-fra-1"][aria-label*="mid-ams-1"]'
+        await tab.until(f"document.querySelector({row!r})")
+        await tab.evaluate(f"document.querySelector({row!r}).click()")
         await tab.until("document.getElementById('detail').open && document.querySelector('#detail .chart')")
         detail = await text(tab, "#detail")
         assert "Largest packet carried 1337 bytes" in detail
