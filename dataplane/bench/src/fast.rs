@@ -11,9 +11,9 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const PER_ROUND: usize = 1000;
-const APP: u16 = 0;
-const OPTIONS: [u8; 20] = [2, 4, 5, 0x50, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7];
-const ISN: u32 = 1000;
+pub(crate) const APP: u16 = 0;
+pub(crate) const OPTIONS: [u8; 20] = [2, 4, 5, 0x50, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7];
+pub(crate) const ISN: u32 = 1000;
 
 fn nat(most: usize, fast: bool) -> Nat {
     let target = Target { address: "10.93.0.10".parse().unwrap(), port: None, weight: 1, healthy: true };
@@ -34,29 +34,29 @@ fn nat(most: usize, fast: bool) -> Nat {
     nat
 }
 
-fn fast() -> FastPath {
+pub(crate) fn fast() -> FastPath {
     let mut fast = FastPath::new(1404);
     fast.set_keys(5, &[PeriodKey { period: 5, key: [7; 16] }]);
     fast
 }
 
-fn client(i: usize) -> SocketAddr {
+pub(crate) fn client(i: usize) -> SocketAddr {
     let address = Ipv4Addr::new(10, 100 + (i >> 16 & 63) as u8, (i >> 8 & 255) as u8, 1 + (i % 250) as u8);
     SocketAddr::new(IpAddr::V4(address), 1024 + (i % 60_000) as u16)
 }
 
-fn vip() -> SocketAddr {
+pub(crate) fn vip() -> SocketAddr {
     SocketAddr::new(VIP.parse().unwrap(), 80)
 }
 
-fn segment(from: SocketAddr, to: SocketAddr, flags: u8, numbers: (u32, u32), options: &[u8]) -> Vec<u8> {
+pub(crate) fn segment(from: SocketAddr, to: SocketAddr, flags: u8, numbers: (u32, u32), options: &[u8]) -> Vec<u8> {
     let (sequence, acknowledgement) = numbers;
     let mut out = Vec::new();
     Segment { from, to, sequence, acknowledgement, flags, window: 500, options }.write(&mut out).unwrap();
     out
 }
 
-fn tcp(packet: &[u8]) -> Tcp {
+pub(crate) fn tcp(packet: &[u8]) -> Tcp {
     match Ip::parse(packet).unwrap().transport {
         Transport::Tcp(tcp) => tcp,
         other => panic!("{other:?}"),

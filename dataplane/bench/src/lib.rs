@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // What fails here ends the measurement.
 
+mod cycle;
 mod fast;
 mod many;
 pub mod memory;
@@ -42,6 +43,7 @@ pub const WORKLOADS: &[Workload] = &[
     Workload { name: "fast_refuses_forged", prepare: fast::refuses_forged },
     Workload { name: "fast_translates", prepare: fast::translates },
     Workload { name: "nat_translates_tcp", prepare: fast::nat_alone },
+    Workload { name: "fast_splices", prepare: cycle::splices },
 ];
 
 /// Take seconds to make ready, so they run by name only.

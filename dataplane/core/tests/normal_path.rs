@@ -4,7 +4,7 @@
 
 mod tcp;
 
-use braid_core::{Command, Desired, Event, Order, PeriodKey, ServiceRequest, Splice, TcpRecord};
+use braid_core::{shard_of, Command, Desired, Event, Order, PeriodKey, ServiceRequest, Splice, TcpRecord};
 use braid_packet::{Tcp, Time};
 use braid_testbed::*;
 use std::net::SocketAddr;
@@ -17,19 +17,25 @@ const STACK_ISN: u32 = 70_000;
 const SERVER_ISN: u32 = 4_000_000;
 
 fn proxied(accept: &str) -> Braid {
-    let mut braid = Braid::up();
+    with_shards(Braid::up(), accept, 1)
+}
+
+fn with_shards(mut braid: Braid, accept: &str, shards: u8) -> Braid {
     let at = |n: u16| format!(r#"{{"node": {n}, "addresses": ["{}"]}}"#, address(n));
     let desired = format!(
-        r#"{{"neighbours": [{}, {}],
+        r#"{{"neighbours": [{}, {}], "shards": {{"{EDGE}": {shards}, "21": {shards}, "22": {shards}}},
             "path_sets": [{{"peer": {EDGE}, "set": 2, "paths": [{{"id": 0, "route": [21, {EDGE}]}}, {{"id": 1, "route": [22, {EDGE}]}}]}}],
             "gateway": {{"applications": [], "snat": ["10.93.0.128/30"], "proxied": [{{"app": 7, "accept": "{accept}",
                 "vips": [{{"address": "{VIP}", "edge": {EDGE}}}], "ports": [["tcp", 80, 80]], "set": 2}}]}}}}"#,
         at(RELAYS[0]),
         at(RELAYS[1])
     );
-    braid.command(GATEWAY, Command::Configure(Box::new(Desired::parse(&desired).unwrap())));
-    let keys = [4, 5].map(|period| PeriodKey { period, key: [period as u8; 16] }).into();
-    braid.command(GATEWAY, Command::SynKeys { current: 5, keys, gateways: [].into() });
+    let desired = Desired::parse(&desired).unwrap();
+    for shard in 0..usize::from(shards) {
+        braid.command_to(GATEWAY, shard, Command::Configure(Box::new(desired.clone())));
+        let keys = [4, 5].map(|period| PeriodKey { period, key: [period as u8; 16] }).into();
+        braid.command_to(GATEWAY, shard, Command::SynKeys { current: 5, keys, gateways: [].into() });
+    }
     braid
 }
 
@@ -46,7 +52,7 @@ fn server() -> SocketAddr {
 }
 
 fn order(braid: &mut Braid, connection: u64, order: Order) {
-    braid.command(GATEWAY, Command::Connection(connection, order));
+    braid.command_to(GATEWAY, shard_of(connection), Command::Connection(connection, order));
     braid.settle();
 }
 
@@ -297,4 +303,35 @@ fn the_next_request_of_a_spliced_connection_waits_for_the_answer_and_is_the_cont
     let (from, _, tcp) = read(&packet);
     assert_eq!((from, tcp.sequence, packet.ends_with(b"request 2")), (client(), next, true));
     assert_eq!(braid.snapshot(GATEWAY)["fast_path"]["again"], 1);
+}
+
+#[test]
+fn each_shard_has_its_connections_whichever_queue_their_packets_come_by() {
+    let mut braid = with_shards(Braid::up_with(2, 2, 2), "first-byte", 2);
+    let mut owners = [0, 0];
+    for port in 4000..4020_u16 {
+        let client = SocketAddr::new(client().ip(), port);
+        braid.client(&segment(client, vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
+        braid.settle();
+        let cookie = read(&only(braid.taken(EDGE))).2.sequence;
+        braid.client(&segment(client, vip(), Tcp::ACK, (FIRST, cookie.wrapping_add(1)), b"request"));
+        braid.settle();
+        let connection = requests(&mut braid).remove(0).connection;
+        order(&mut braid, connection, Order::Take);
+        assert!(only(braid.taken(GATEWAY)).ends_with(b"request"));
+        let snat = open_server(&mut braid, connection);
+        assert_eq!(usize::from(snat.port() % 2), shard_of(connection));
+        owners[shard_of(connection)] += 1;
+        for queue in 0..2 {
+            braid.queue = queue;
+            from_host(&mut braid, snat, server(), Tcp::SYN, (STACK_ISN, 0), &[]);
+            from_host(&mut braid, server(), snat, Tcp::SYN | Tcp::ACK, (SERVER_ISN, STACK_ISN + 1), &[]);
+            let numbers = (cookie.wrapping_add(1), FIRST.wrapping_add(7));
+            from_host(&mut braid, vip(), client, Tcp::ACK, numbers, b"answer");
+            assert_eq!(braid.taken(GATEWAY).len(), 2);
+            assert!(only(braid.taken(EDGE)).ends_with(b"answer"));
+        }
+    }
+    assert!(owners[0] > 0 && owners[1] > 0, "{owners:?}");
+    assert_eq!(braid.drops(GATEWAY, "normal_no_flow"), 0);
 }

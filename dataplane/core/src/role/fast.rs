@@ -87,6 +87,7 @@ impl Gateway {
                     Verdict::Pass | Verdict::Grown | Verdict::Drop(_) => {}
                     Verdict::Taken | Verdict::End => self.settle(flow, verdict, now),
                     Verdict::Reopened => {
+                        self.tell_reopened(flow);
                         self.nat.end_flow(flow);
                         return self.receive_from_client(packet, partial, from_edge, now);
                     }

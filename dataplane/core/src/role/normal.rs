@@ -135,6 +135,13 @@ impl Gateway {
         }
     }
 
+    /// For one whose client has begun another one with the same ports: the stack may still have a socket.
+    pub(crate) fn tell_reopened(&mut self, flow: FlowId) {
+        if self.nat.app(flow).is_some_and(|app| self.proxied.at_once(app).is_some()) {
+            self.tell_end(flow, "reset");
+        }
+    }
+
     /// For a spliced connection whose flow is gone.
     pub(crate) fn tell_idle(&mut self, flow: FlowId) {
         self.tell_end(flow, "idle");
