@@ -65,6 +65,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         relay=_counters(RelayStatus, core.get("relay", {})) if node.role is Role.INTERMEDIATE else None,
         drops=dict(sorted(core.get("drops", {}).items())),
         fragmented=core.get("fragmented", 0),
+        probing=dict(core.get("probing", {})),
         io=dict(core.get("io", {})),
         offload=_counters(OffloadStatus, core.get("offload", {})),
         kernel=kernel_status(core),

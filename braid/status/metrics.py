@@ -268,6 +268,9 @@ def _io(status: NodeStatus) -> Iterator[Metric]:
     yield counter(
         "braid_dropped_packets", "Packets dropped, by reason", ("reason",), [((k,), v) for k, v in status.drops.items()]
     )
+    for unit in ("datagrams", "bytes"):
+        sent = [((), status.probing.get(unit, 0))]
+        yield counter(f"braid_probe_{unit}", f"Probes of links and paths sent, in {unit}", (), sent)
     yield counter("braid_fragmented_packets", "Packets cut for paths that carry less", (), [((), status.fragmented)])
     for name, (metric, text) in IO_COUNTERS.items():
         if name in status.io:

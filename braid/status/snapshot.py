@@ -201,6 +201,8 @@ class NodeStatus:
     drops: dict[str, int] = field(default_factory=dict)
     """Packets dropped, by reason."""
     fragmented: int = 0
+    probing: Mapping[str, int] = field(default_factory=dict)
+    """``datagrams`` and ``bytes`` of this node's probes of links and paths, those of size aside."""
     """Packets that were cut, since their paths carry no such size now."""
     io: dict[str, int] = field(default_factory=dict)
     offload: OffloadStatus = field(default_factory=OffloadStatus)

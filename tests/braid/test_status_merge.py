@@ -31,6 +31,7 @@ ONE: dict[str, Any] = {
                "mtu": 1420, "mtu_state": "complete", "mtu_ms_ago": 900, "mtu_probe_bytes": 3000}],
     "sets": [{"peer": 31, "set": 2, "mtu": 1420, "active": [0]}],
     "fragmented": 2,
+    "probing": {"datagrams": 10, "bytes": 1300},
     "received": [{"peer": 31, "id": 0, "via": 21, "first": 50, "eliminated": 40}],
     "last_turn_ms": 3,
 }  # fmt: skip
@@ -61,6 +62,7 @@ def test_counters_are_added() -> None:
     assert merged["drops"] == {"replay": 3, "hop_tag": 4}
     assert merged["io"] == {"tun_rx_packets": 20, "handed_over": 6}
     assert merged["nat"] == {"flows": 7, "created": 11, "by_app": {"0": 5, "1": 2}}
+    assert merged["probing"] == {"datagrams": 20, "bytes": 2600}
     assert (merged["fragmented"], merged["paths"][0]["mtu_probe_bytes"]) == (4, 6000)
     (session,), (path,), (received,) = merged["sessions"], merged["paths"], merged["received"]
     assert (session["tx_packets"], session["recovery"]["passed"], session["recovery"]["lost"]) == (200, 100, 2)

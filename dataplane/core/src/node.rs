@@ -54,6 +54,8 @@ pub struct Node<O: Outbox> {
     pub(crate) before: Vec<u8>,
     pub(crate) whole: Vec<u8>,
     pub(crate) fragmented: u64,
+    /// Datagrams and bytes of them that were probes of ours, those of size aside.
+    pub(crate) probes: (u64, u64),
     /// Lanes (session, slot) whose packets wait behind a hole.
     pub(crate) holding: Vec<(u32, usize)>,
     pub(crate) pieces: Pieces,
@@ -95,6 +97,7 @@ impl<O: Outbox> Node<O> {
             before: Vec::new(),
             whole: Vec::new(),
             fragmented: 0,
+            probes: (0, 0),
             icmp_rate: RateLimit::new(200 / u32::from(config.place.count()), 50),
             holding: Vec::new(),
             questions: Questions::default(),

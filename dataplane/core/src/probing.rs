@@ -5,7 +5,7 @@ use crate::node::Node;
 use crate::probe::{Probe, MOST, PATHS};
 use crate::session::PeerKey;
 use crate::transmit::Over;
-use crate::wire::{Header, Kind};
+use crate::wire::{Header, Kind, OVERHEAD};
 use braid_packet::{Sink, Time};
 
 /// A path that was not heard for this long is replaced: two probes in a row are missing.
@@ -65,6 +65,8 @@ impl<O: Outbox> Node<O> {
         let mut bytes = [0; MOST];
         let length = probe.encode(&mut bytes);
         self.net.send_sealed(key, slot, Kind::Keepalive, Over::Candidates, &bytes[..length], sink);
+        let copies = u64::from(probe.sent.count_ones());
+        self.probes = (self.probes.0 + copies, self.probes.1 + copies * (length + OVERHEAD) as u64);
     }
 
     /// The paths that a probe can take now, and the copies sent on each, this one included.

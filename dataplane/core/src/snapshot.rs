@@ -38,6 +38,7 @@ impl<O: Outbox> Node<O> {
         snapshot.insert("pairs".to_owned(), self.pairs());
         snapshot.insert("mtu".to_owned(), self.net.mtu.into());
         snapshot.insert("fragmented".to_owned(), self.fragmented.into());
+        snapshot.insert("probing".to_owned(), json!({"datagrams": self.probes.0, "bytes": self.probes.1}));
         snapshot.insert("received".to_owned(), self.received());
         if let Some(relay) = &self.relay {
             snapshot.insert("relay".to_owned(), json!({"forwarded": relay.forwarded, "streams": relay.streams()}));

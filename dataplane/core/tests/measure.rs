@@ -350,3 +350,18 @@ fn a_neighbour_that_hears_no_probes_goes_on_probing() {
     assert_eq!(up(&mut braid, EDGE), json!(true));
     assert_eq!(up(&mut braid, RELAYS[0]), json!(false));
 }
+
+#[test]
+fn what_probes_cost_is_counted_and_bounded() {
+    let mut braid = Braid::up();
+    braid.advance(5 * Time::SECOND);
+    let spent =
+        |braid: &mut Braid| ["datagrams", "bytes"].map(|unit| braid.snapshot(EDGE)["probing"][unit].as_u64().unwrap());
+    let before = spent(&mut braid);
+    braid.advance(10 * Time::SECOND);
+    let after = spent(&mut braid);
+    // Two links and two paths, ten a second each.
+    let (datagrams, bytes) = (after[0] - before[0], after[1] - before[1]);
+    assert!((380..=460).contains(&datagrams), "{datagrams}");
+    assert!(bytes < datagrams * 150, "{bytes}");
+}
