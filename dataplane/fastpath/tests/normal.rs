@@ -4,11 +4,15 @@
 
 mod world;
 
+use braid_fastpath::record::{TcpRecord, Window};
+use braid_fastpath::{Reason, Side, Splice, Stranger, Verdict};
+use braid_packet::{Tcp, Time, VnetHdr};
 use proptest::prelude::*;
 use world::end::{bytes, State};
+use world::lone::{self, START};
 use world::proxied::{Control, Proxied};
 use world::setting::Setting;
-use world::Faults;
+use world::{fast_path, Faults, APP, FLOW};
 
 const CONTROL: Control = Control { take_after: 1, splice_after: 8, frozen_for: 2, reads: 20_000, again: false };
 
@@ -93,5 +97,128 @@ proptest! {
         };
         let control = Control { take_after: times.0, splice_after: times.1, frozen_for: times.2, reads, again };
         transfer(client, server, Faults { lost, doubled, late }, control, seed);
+    }
+}
+
+/// A client that has sent something; the connection is the stack's.
+fn in_the_stack(fast: &mut braid_fastpath::FastPath) -> u32 {
+    let cookie = lone::cookie(fast);
+    let first = lone::from_client(Tcp::ACK, lone::CLIENT_ISN.wrapping_add(1), cookie.wrapping_add(1), b"request");
+    let Stranger::Open(admitted) = fast.receive_stranger(&first, false, APP, START) else { panic!("no cookie") };
+    assert!(fast.accept(FLOW, admitted, &first, false, false, START));
+    assert_eq!((fast.take_requests().len(), fast.held_now()), (1, 1));
+    assert_eq!(fast.take(FLOW).unwrap().len(), 1);
+    cookie
+}
+
+#[test]
+fn what_is_held_while_a_connection_changes_hands_is_bounded_and_acknowledgements_take_one_place() {
+    let mut fast = fast_path(1404);
+    let cookie = in_the_stack(&mut fast);
+    assert!(fast.hold(FLOW, START));
+    let first = lone::CLIENT_ISN.wrapping_add(8);
+    for n in 0..1000_u32 {
+        let body: &[u8] = if n % 10 == 9 { b"x" } else { b"" };
+        let flags = Tcp::ACK;
+        lone::to_server(&mut fast, lone::from_client(flags, first.wrapping_add(n), cookie.wrapping_add(1), body));
+    }
+    assert!((64..=65).contains(&fast.held_now()), "{}", fast.held_now());
+    assert!(fast.counters().refused(Reason::HoldFull) > 0);
+    fast.take(FLOW).unwrap();
+    assert_eq!(fast.held_now(), 0);
+}
+
+#[test]
+fn the_stack_cannot_reset_what_it_does_not_have() {
+    let mut fast = fast_path(1404);
+    let cookie = in_the_stack(&mut fast);
+    let reset = lone::from_server(Tcp::RST, cookie.wrapping_add(1), 0, b"");
+    let data = lone::from_server(Tcp::ACK, cookie.wrapping_add(1), lone::CLIENT_ISN.wrapping_add(8), b"answer");
+    assert!(fast.receive_from_stack(FLOW, Side::Client, &data));
+    assert!(fast.hold(FLOW, START));
+    assert!(!fast.receive_from_stack(FLOW, Side::Client, &reset));
+    assert!(fast.receive_from_stack(FLOW, Side::Client, &data), "what it had sent before");
+    fast.take(FLOW).unwrap();
+    assert!(fast.receive_from_stack(FLOW, Side::Client, &reset), "its own");
+    assert_eq!(fast.take_over(), [FLOW]);
+    assert_eq!(fast.counters().refused(Reason::NormalGuarded), 1);
+}
+
+prop_compose! {
+    fn record()(numbers: [u32; 8], mss: u16, scale in 0u8..=14, bits in 0u8..8, lengths in [0usize..3000, 0..3000, 0..3000])
+        -> TcpRecord {
+        TcpRecord {
+            local: lone::vip(),
+            remote: lone::client(),
+            send_next: numbers[0],
+            receive_next: numbers[1],
+            mss,
+            scales: (bits & 1 == 0).then_some((scale, 9)),
+            sack: bits & 2 == 0,
+            timestamp: (bits & 4 == 0).then_some(numbers[2]),
+            window: Window {
+                update: numbers[3],
+                send: numbers[4],
+                most: numbers[5],
+                receive: numbers[6],
+                edge_from: numbers[7],
+            },
+            unread: vec![1; lengths[0]],
+            unacknowledged: vec![2; lengths[1]],
+            unsent: vec![3; lengths[2]],
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever records say, and whatever comes after: a packet more or less, never a crash, never more kept than may be.
+    #[test]
+    fn no_record_and_no_packet_does_harm(
+        records in (record(), record()),
+        until in prop::option::of(0u32..100_000),
+        steps in prop::collection::vec((0u8..5, any::<(u32, u32)>(), 0u8..64, 0usize..2000, 0u64..3_000), 0..40),
+    ) {
+        let mut fast = fast_path(1404);
+        in_the_stack(&mut fast);
+        prop_assert!(fast.hold(FLOW, START));
+        let splice = Splice { client: records.0, server: records.1, to_client: vec![4; 9], to_server: Vec::new(), until };
+        if splice.check().is_ok() {
+            prop_assert!(fast.splice(FLOW, &splice, &lone::ends(FLOW).unwrap(), START).is_some());
+        }
+        let mut now = START;
+        for (step, (sequence, acknowledgement), flags, length, later) in steps {
+            now = now.after(later * Time::MILLISECOND);
+            let body = vec![7; length];
+            match step {
+                0 | 1 => {
+                    let near = |number: u32, of: u32| if step == 0 { of.wrapping_add(number % 5000) } else { number };
+                    let session = fast.session(FLOW).unwrap();
+                    let proxy = session.proxy;
+                    let sequence = near(sequence, session.client.sender.end.wrapping_sub(proxy.client_shift));
+                    let acknowledgement = near(acknowledgement, proxy.sender.end.wrapping_sub(proxy.shift));
+                    let mut packet = lone::from_client(flags, sequence, acknowledgement, &body);
+                    let verdict = fast.receive_from_client(FLOW, &mut packet, false, now);
+                    prop_assert!(!matches!(verdict, Verdict::End | Verdict::Reopened));
+                }
+                2 => {
+                    let mut packet = lone::from_server(flags, sequence, acknowledgement, &body);
+                    fast.receive_from_server(FLOW, VnetHdr::default(), &mut packet, APP, now);
+                }
+                3 => {
+                    let packet = lone::from_server(flags, sequence, acknowledgement, &body);
+                    fast.receive_from_stack(FLOW, Side::Client, &packet);
+                    fast.receive_server_for_stack(FLOW, VnetHdr::default(), &packet, now);
+                }
+                _ => {
+                    if !fast.handle_timeout(now, lone::ends).is_empty() {
+                        return Ok(());
+                    }
+                }
+            }
+            fast.take_outputs();
+            prop_assert!(fast.held_now() <= 70 && fast.owed_bytes() <= 256 << 10);
+        }
     }
 }
