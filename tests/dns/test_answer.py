@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dns.counters import Counters
-from tests.dns.zone import ANY, FRA, NYC, ask, query, respond, view_with
+from dns.policy import Standing
+from dns.view import make_view
+from tests.dns.zone import ANY, CONFIG, FRA, NYC, ask, query, respond, view_with
+from topology.model import DnsSettings
 
 if TYPE_CHECKING:
     from dns.answer import Transport
@@ -101,6 +105,20 @@ def test_other_classes_are_refused(qclass: int) -> None:
     data = DNSRecord(questions=[DNSQuestion("shop.apps.example", 1, qclass)]).pack()
     got = ask(bytes(data), view=VIEW)
     assert (got.header.rcode, got.header.aa, got.rr) == (5, 0, [])
+
+
+def test_what_is_told_of_the_server_can_be_switched_off() -> None:
+    silent = replace(CONFIG, settings=DnsSettings(version="", identity=False))
+    view = make_view(silent, dict.fromkeys(silent.vips, Standing.UP))
+    for name in ("version.bind", "version.server", "id.server", "hostname.bind"):
+        chaos = query(name, "TXT")[:-1] + b"\x03"
+        assert ask(chaos).header.rcode == 0
+        refused = ask(chaos, view=view)
+        assert (refused.header.rcode, refused.rr) == (5, [])
+    nsid = query("apps.example", "SOA", edns=1232)[:-2] + b"\x00\x04\x00\x03\x00\x00"
+    for seen, told in ((view_with(), ["dns-1"]), (view, [])):
+        (opt,) = ask(nsid, view=seen).ar
+        assert [option.data.decode() for option in opt.rdata if option.code == 3] == told
 
 
 def test_a_label_with_a_dot_in_it_is_another_name() -> None:
