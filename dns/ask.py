@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from dnslib import CLASS, EDNS0, QTYPE, DNSError, DNSHeader, DNSQuestion, DNSRecord, EDNSOption
+from dnslib.label import DNSLabelError
 
 from dns.options import CLIENT_SUBNET
 
@@ -23,14 +24,15 @@ class NotExplained(Exception):
 def ask_why(server: SocketAddress, hostname: str, client: IPAddress, timeout: float) -> dict[str, Any]:
     """Returns the decision as ``dns.explain`` describes it. Raises ``NotExplained``."""
     subnet = (1 if client.version == 4 else 2).to_bytes(2, "big") + bytes([client.max_prefixlen, 0]) + client.packed
-    query = DNSRecord(DNSHeader(rd=0), questions=[DNSQuestion(f"{hostname.rstrip('.')}.{SUFFIX}", QTYPE.TXT, CLASS.CH)])
-    query.add_ar(EDNS0(udp_len=1232, opts=[EDNSOption(CLIENT_SUBNET, subnet)]))
+    name = f"{hostname.rstrip('.')}.{SUFFIX}"
     try:
+        query = DNSRecord(DNSHeader(rd=0), questions=[DNSQuestion(name, QTYPE.TXT, CLASS.CH)])
+        query.add_ar(EDNS0(udp_len=1232, opts=[EDNSOption(CLIENT_SUBNET, subnet)]))
         data = bytes(query.pack())
         answer = DNSRecord.parse(_exchange(server, data, timeout))
     except OSError as error:
         raise NotExplained(f"{server}: {error.strerror or error}") from None
-    except (DNSError, ValueError) as error:
+    except (DNSError, DNSLabelError, ValueError) as error:
         raise NotExplained(f"{server}: {error}") from None
     if not answer.rr:
         raise NotExplained(f"{server}: refuses; ask on the host of the DNS node itself")

@@ -12,6 +12,7 @@ import click
 
 from dns.ask import NotExplained, ask_why
 from dns.drain import drain_file, read_drained, write_drained
+from dns.records import asked_name
 from topology.model import Role
 from topology.problem import TopologyError
 from topology.source import load
@@ -46,6 +47,10 @@ def dns_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="The decision as it is.")
 def explain(hostname: str, client: str, server: str | None, file: Path | None, timeout: float, as_json: bool) -> None:
     """Print what a running DNS node answers to CLIENT for HOSTNAME, and why. To be run on the DNS node's host."""
+    try:
+        asked_name(hostname)
+    except ValueError as error:
+        _fail(BAD_INPUT, f"{error}; write for instance shop.apps.example")
     try:
         address = ip_address(client)
         servers = (socket_address(server, DNS_PORT),) if server else _listeners(_load(file))

@@ -12,13 +12,13 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
-from dnslib import QTYPE, DNSError, DNSRecord
+from dnslib import QTYPE, DNSRecord
 
 from dns.answer import steer
 from dns.client import Client
 from dns.counters import Counters
 from dns.message import QR, pack
-from dns.records import TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_CNAME, TYPE_SOA, wire_name
+from dns.records import TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_CNAME, TYPE_SOA, asked_name
 from topology.model import ClientSubnetUse
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def _wire(name: Any) -> bytes | None:
     if not isinstance(name, str) or len(name) > 1024:
         return None
     try:
-        return wire_name(name.rstrip(".").lower() + ".")
-    except (DNSError, ValueError, UnicodeError):
+        return asked_name(name)
+    except ValueError:
         return None
 
 

@@ -45,6 +45,14 @@ def wire_name(name: str) -> bytes:
     return bytes(buffer.data)
 
 
+def asked_name(text: str) -> bytes:
+    """The wire form in lower case of a name that somebody typed; ``ValueError`` when it is none."""
+    try:
+        return wire_name(text.lower().rstrip(".") + ".")
+    except Exception:  # noqa: BLE001 dnslib raises what it likes for a name that it cannot write
+        raise ValueError(f"{text!r} is no domain name") from None
+
+
 def parent(name: bytes) -> bytes:
     """Returns the wire name without its first label; the root is its own parent."""
     return name[1 + name[0] :] if name[0] else name

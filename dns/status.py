@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dns.client import Client
 from dns.explain import explain
-from dns.records import wire_name
+from dns.records import asked_name
 
 if TYPE_CHECKING:
     from dns.health import HealthTable
@@ -52,11 +52,7 @@ def steering_document(
 def explanation(view: View, hostname: str, client: str) -> dict[str, Any]:
     """The decision for a client. ``ValueError`` when one of them is no name or no address."""
     address = ip_address(client)
-    try:
-        name = wire_name(hostname.lower().rstrip(".") + ".")
-    except Exception:  # noqa: BLE001 dnslib raises what it likes for a name that it cannot write
-        raise ValueError(f"{hostname!r} is no domain name") from None
-    return explain(view, name, Client(address.version, int(address), False))
+    return explain(view, asked_name(hostname), Client(address.version, int(address), False))
 
 
 def _application(view: View, health: HealthTable, application: str) -> dict[str, Any]:

@@ -146,6 +146,11 @@ def test_drain_and_undrain(file: Path) -> None:
 def test_explain_from_the_command_line(file: Path) -> None:
     code, text = run("explain", SHOP, "--client", "nobody", "-t", str(file))
     assert (code, "write for instance" in text) == (2, True)
+    for name in ("a..b", "x" * 64, "shop.apps.example.example." * 12):
+        code, text = run("explain", name, "--client", "192.0.2.1", "-t", str(file))
+        assert (code, "is no domain name" in text) == (2, True)
+    code, text = run("explain", f"{'x' * 60}." * 4 + "a", "--client", "192.0.2.1", "--server", "127.0.0.1:1")
+    assert (code, "127.0.0.1:1" in text) == (3, True), "too long for the question, not for a name"
     code, text = run("explain", SHOP, "--client", "192.0.2.1", "--server", f"127.0.0.1:{free_port()}")
     assert (code, "refused" in text) == (3, True)
 

@@ -69,7 +69,15 @@ def test_names_are_told_as_they_are() -> None:
     assert contents("ent.apps.example.", "A") == set()
     assert contents("130.2.91.10.in-addr.arpa.") == {("PTR", "shop.apps.example.")}
     assert len(contents("big.apps.example.", "TXT")) == 10
-    for name in ("nosuch.apps.example.", "www.example.org.", "", "." * 300, "a" * 2000, "\\999.apps.example."):
+    for name in (
+        "nosuch.apps.example.",
+        "www.example.org.",
+        "",
+        "." * 300,
+        "a" * 2000,
+        "\\999.apps.example.",
+        f"{'a' * 60}." * 5,
+    ):
         assert contents(name) == set()
 
 
