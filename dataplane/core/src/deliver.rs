@@ -126,8 +126,9 @@ impl<O: Outbox> Node<O> {
 
     /// For a packet to a VIP whose connections end in the gateway's own stack; None for all others.
     fn admit_to_stack(&mut self, packet: &mut [u8], partial: bool, peer: u16) -> Option<bool> {
-        let proxied = &self.gateway.as_ref()?.proxied;
-        if proxied.is_empty() {
+        let gateway = self.gateway.as_ref()?;
+        let proxied = &gateway.proxied;
+        if proxied.is_empty() || gateway.translated_error(packet).is_some() {
             return None;
         }
         let verdict = proxied.admit(&Ip::parse(packet).ok()?, peer)?;

@@ -5,7 +5,7 @@
 mod tcp;
 
 use braid_core::{shard_of, Command, Desired, Event, Order, PeriodKey, ServiceRequest, Splice, TcpRecord};
-use braid_packet::{Tcp, Time};
+use braid_packet::{checksum, icmp, Ip, Tcp, Time, Transport};
 use braid_testbed::*;
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
@@ -334,4 +334,48 @@ fn each_shard_has_its_connections_whichever_queue_their_packets_come_by() {
     }
     assert!(owners[0] > 0 && owners[1] > 0, "{owners:?}");
     assert_eq!(braid.drops(GATEWAY, "normal_no_flow"), 0);
+}
+
+/// That a router could not carry a packet of `from` to `to` with this number; the MTU is 1300.
+fn too_big(router: &str, from: SocketAddr, to: SocketAddr, sequence: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    let quote = segment(from, to, Tcp::ACK, (sequence, 9), b"x");
+    assert!(icmp::too_big(&mut out, &quote, router.parse().unwrap(), 1300).is_some());
+    out
+}
+
+fn quoted(packet: &[u8]) -> (SocketAddr, SocketAddr, u32) {
+    let ip = Ip::parse(packet).unwrap();
+    assert_eq!(!checksum::sum(&packet[ip.header_len..], 0), 0, "its checksum");
+    let quoted = Ip::parse_quoted(&packet[ip.header_len + 8..]).unwrap();
+    let Transport::Tcp(tcp) = quoted.transport else { panic!("{quoted:?}") };
+    let (from, to) = (SocketAddr::new(quoted.source, tcp.source), SocketAddr::new(quoted.destination, tcp.destination));
+    (from, to, tcp.sequence)
+}
+
+#[test]
+fn errors_about_packets_reach_the_stack_as_they_are_and_the_other_side_in_its_numbers() {
+    let mut braid = proxied("first-byte");
+    let (connection, cookie, snat) = in_the_stack(&mut braid);
+    let of_client = too_big("10.91.1.254", vip(), client(), cookie.wrapping_add(1));
+    let of_server = too_big("10.93.0.254", snat, server(), STACK_ISN + 1);
+    braid.client(&of_client);
+    braid.settle();
+    assert_eq!(only(braid.taken(GATEWAY)), of_client);
+    braid.server(&of_server);
+    assert_eq!(only(braid.taken(GATEWAY)), of_server);
+    let (client_side, server_side) = records(cookie, snat);
+    assert!(hold(&mut braid, connection));
+    let (to_client, to_server) = (Vec::new(), Vec::new());
+    let splice = Splice { client: client_side, server: server_side, to_client, to_server, until: None };
+    order(&mut braid, connection, Order::Splice(Box::new(splice)));
+    from_client(&mut braid, Tcp::ACK, (FIRST.wrapping_add(7), cookie.wrapping_add(7)), b"0123456789");
+    from_host(&mut braid, server(), snat, Tcp::ACK, (SERVER_ISN + 7, STACK_ISN + 10), b"0123456789");
+    assert_eq!((braid.taken(GATEWAY).len(), braid.taken(EDGE).len()), (1, 1));
+    braid.client(&too_big("10.91.1.254", vip(), client(), cookie.wrapping_add(9)));
+    braid.settle();
+    assert_eq!(quoted(&only(braid.taken(GATEWAY))), (server(), snat, SERVER_ISN + 9));
+    braid.server(&too_big("10.93.0.254", snat, server(), STACK_ISN + 12));
+    braid.settle();
+    assert_eq!(quoted(&only(braid.taken(EDGE))), (client(), vip(), FIRST.wrapping_add(9)));
 }

@@ -13,6 +13,7 @@ mod normal;
 mod opening;
 mod options;
 mod owed;
+mod quoted;
 mod reason;
 mod recent;
 pub mod record;

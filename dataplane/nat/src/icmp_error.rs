@@ -8,7 +8,7 @@ use crate::rewrite::{rewrite, Ends};
 use crate::verdict::{Refusal, Way};
 use crate::{Nat, Reason};
 use braid_packet::ip::{ICMPV6, TCP};
-use braid_packet::{checksum, Icmp, Ip, Time, Transport};
+use braid_packet::{checksum, FlowId, Icmp, Ip, Time, Transport};
 
 const UNMATCHED: Refusal = Refusal::Drop(Reason::IcmpUnmatched);
 
@@ -97,8 +97,27 @@ impl Nat {
             destination_port: front.far_port,
         };
         limit_mtu(packet, ip, self.rules.mtu);
+        let way = Way { fast: index.and_then(|index| self.fast(index)), ..way(flow) };
         rewrite_error(packet, ip, partial, &outer, &quoted, &inner);
-        Ok(way(flow))
+        Ok(way)
+    }
+
+    /// The flow of the fast path that a client's ICMP error is about: what it quotes is in the client's terms.
+    pub fn fast_error_from_client(&self, packet: &[u8]) -> Option<FlowId> {
+        let ip = Ip::parse(packet).ok()?;
+        if !matches!(ip.transport, Transport::Icmp(icmp) if icmp.is_error()) {
+            return None;
+        }
+        let quoted = Ip::parse_quoted(packet.get(ip.header_len + HEADER..ip.total_len)?).ok()?;
+        let Transport::Tcp(tcp) = quoted.transport else { return None };
+        let key = Key {
+            near: widen(quoted.destination),
+            far: widen(quoted.source),
+            near_port: tcp.destination,
+            far_port: tcp.source,
+            protocol: TCP,
+        };
+        self.fast(self.table.find_forward(&key)?)
     }
 
     fn is_in_flight(&self, index: u32, sender: Side, quoted: &Ip) -> bool {

@@ -36,7 +36,12 @@ impl Nat {
         self.rules.is_snat(widen(address))
     }
 
-    /// Whether packets pass as they are.
+    /// Whether packets pass as they are, or not.
+    pub fn is_normal(&self, flow: FlowId) -> bool {
+        self.table.get(flow.index).is_some_and(|known| known.serial == flow.serial && known.is_normal())
+    }
+
+    /// Whether packets are to pass as they are.
     pub fn set_normal(&mut self, flow: FlowId, normal: bool) {
         if let Some(known) =
             self.table.get_mut(flow.index).filter(|known| known.serial == flow.serial && known.is_fast())

@@ -4,6 +4,7 @@
 use crate::role::gateway::Gateway;
 use braid_fastpath::{Ends, FastPath, Output, SessionInfo, Side, Stranger, Verdict};
 use braid_nat::{FlowInfo, Forward, Reverse};
+use braid_packet::ip::{ICMPV4, ICMPV6};
 use braid_packet::{FlowId, Time, VnetHdr};
 
 /// A flow, and what the fast path has about it.
@@ -66,6 +67,9 @@ impl Gateway {
         from_edge: u16,
         now: Time,
     ) -> Inward<'_> {
+        if let Some(flow) = self.translated_error(packet) {
+            self.fast.translate_error(flow, Side::Client, packet, partial);
+        }
         match self.nat.forward(packet, partial, from_edge, now) {
             Forward::Pass => Inward::Pass,
             Forward::Reply => Inward::Reply(self.nat.reply()),
@@ -95,6 +99,20 @@ impl Gateway {
                 Inward::Nothing
             }
         }
+    }
+
+    /// Cheap, for any packet.
+    fn is_icmp(packet: &[u8]) -> bool {
+        match packet.first().map(|first| first >> 4) {
+            Some(4) => packet.get(9) == Some(&ICMPV4),
+            _ => packet.get(6) == Some(&ICMPV6),
+        }
+    }
+
+    /// The connection whose packets are translated here that a client's ICMP error is about.
+    pub(crate) fn translated_error(&self, packet: &[u8]) -> Option<FlowId> {
+        let about = Gateway::is_icmp(packet).then(|| self.nat.fast_error_from_client(packet)).flatten();
+        about.filter(|&flow| !self.nat.is_normal(flow))
     }
 
     fn receive_stranger(
@@ -143,6 +161,10 @@ impl Gateway {
             Reverse::Drop(_) | Reverse::Held => return Outward::Nothing,
         };
         let Some(flow) = fast else { return Outward::Pass { edge, set } };
+        if Gateway::is_icmp(packet) {
+            self.fast.translate_error(flow, Side::Server, packet, vnet.needs_csum);
+            return Outward::Pass { edge, set };
+        }
         let verdict = self.fast.receive_from_server(flow, vnet, packet, app, now);
         match verdict {
             Verdict::Pass | Verdict::Grown => {
