@@ -152,7 +152,7 @@ class Gossip:
         for key in [key for key in self._waiting if key[0] == self._number]:
             del self._waiting[key]
         for part, message in enumerate(messages):
-            self._waiting[self._number, part] = _Waiting(self._sequence, message, now, True, set())
+            self._waiting[self._number, part] = _Waiting(self._sequence, message, now, news, set())
         heard *= len(messages)
         self._interval = max(INTERVAL, min(LONGEST, heard / QUIET), heard / RATE)
         self._told_at, self._pause = now, self._interval
@@ -174,17 +174,19 @@ class Gossip:
     def pass_on(self, neighbours: Mapping[int, int], now: float) -> list[tuple[int, bytes]]:
         """What goes out now, as control messages to neighbours. ``neighbours`` are those that are up, with the number
         of neighbours that each of them has."""
+        few = len(neighbours) <= FANOUT
         leads = any(there < len(neighbours) for there in neighbours.values())
         hold = 0.0 if self._interval <= INTERVAL else min(WAIT if leads else WAIT_LONGER, self._interval / 2)
         oldest = min((waiting.since for waiting in self._waiting.values()), default=now)
-        everything = now - oldest >= hold + min(WAIT, hold)
+        # News take along what has waited long enough.
+        everything = now - oldest >= hold + min(WAIT, hold) or any(each.news for each in self._waiting.values())
         ready = [
             (key, waiting)
             for key, waiting in self._waiting.items()
-            if waiting.news or (everything and now - waiting.since >= hold)
+            if waiting.news or (few and key[0] == self._number) or (everything and now - waiting.since >= hold)
         ]
         # With few neighbours a node may be the only one that can tell another something; mostly it is not.
-        sparing = len(neighbours) <= FANOUT and self._interval > WAIT_LONGER + LAST + 3 * WAIT
+        sparing = few and self._interval > WAIT_LONGER + LAST + 3 * WAIT
         wanted: dict[int, list[bytes]] = {number: [] for number in self._shuffled(neighbours)}
         for key, waiting in ready:
             again = sparing and not waiting.again and key[0] != self._number

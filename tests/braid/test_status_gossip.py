@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from braid.status.changes import Kind, Tone
-from braid.status.gossip import BURST, FANOUT, INTERVAL, LONGEST, QUIET, RATE, SPREAD, TAKEN, Gossip
+from braid.status.gossip import BURST, FANOUT, INTERVAL, LONGEST, QUIET, RATE, SPREAD, TAKEN, WAIT_LONGER, Gossip
 from braid.status.summary import ChangeReport, LinkReport, Summary
 from braid.status.wire import encode, identity, joined, parted
 
@@ -262,7 +262,7 @@ def test_the_larger_the_overlay_the_rarer_and_shorter_the_summaries() -> None:
     node = Gossip(1, Random(1))
     node.set_members(range(2, 402))
     node.tell(summary(1, links=1000), 10.0, 10.0)
-    told = node.pass_on(dict.fromkeys(range(2, 202), 200), 10.0)
+    told = node.pass_on(dict.fromkeys(range(2, 202), 200), 10.0 + 2 * WAIT_LONGER)
     assert FANOUT <= len(told) <= 4 * FANOUT
     assert not node.due(9.0 + LONGEST * (1 - SPREAD), False)
     assert node.due(11.0, True)
