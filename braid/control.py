@@ -299,6 +299,7 @@ class ControlPlane:
             situation=self.situation,
             replan=self.replan,
             send_control=self.send_control,
+            tell=self.tell,
             send_to_peer=self.send_to_peer,
             changed=lambda: self.changed,
             reloaded=lambda: self.reloaded,
@@ -314,6 +315,11 @@ class ControlPlane:
         if node is None or not self.sessions.is_up(node.number, True):
             return False
         return self._ask(lambda: self.core.send_control(node.number, True, message), False)
+
+    def tell(self, name: str, message: bytes) -> None:
+        node = self.topology.nodes.get(name)
+        if node is not None and self.sessions.is_up(node.number, True):
+            self.core.tell([(int(node.number), message)])
 
     def send_to_peer(self, name: str, message: bytes) -> bool:
         node = self.topology.nodes.get(name)

@@ -61,8 +61,10 @@ class NodeHandle:
     """To be called when something changed that ``complete`` depends on."""
     send_control: Callable[[str, bytes], bool]
     """To a neighbour by name; False when it has no session."""
+    tell: Callable[[str, bytes], None]
+    """To a neighbour by name, without waiting for word whether it could be sent."""
     send_to_peer: Callable[[str, bytes], bool]
-    """The same to an end-to-end peer, along all paths of its widest set."""
+    """To an end-to-end peer by name, along all paths of its widest set; False when it has no session."""
     changed: Callable[[], trio.Event]
     """An event that is set at the next change of links, topology or draining."""
     reloaded: Callable[[], trio.Event]

@@ -17,9 +17,9 @@ overtake each other. Whatever is sent again has the same id and means the same. 
     22 TRANSFER_ABORT    20 reason 1
     23 RETURN            20 numbers 8 | record
     24 RETURNED          20 done 1 (0 or 1)
-    25 STEER             20 order 2 | 22 node 2 (0: the gateway again) | 24 client port 2 | 26 VIP port 2
-                         28 client 4 or 16 | VIP 4 or 16
-    26 STEERED           20 order 2 | 22 done 1 (0 or 1)
+    25 STEER             20 order 4 | 24 node 2 (0: the gateway again) | 26 client port 2 | 28 VIP port 2
+                         30 client 4 or 16 | VIP 4 or 16
+    26 STEERED           20 order 4 | 24 done 1 (0 or 1)
 
     numbers: next byte to send 4 | next byte to receive 4, of the connection's end at the VIP
 
@@ -48,8 +48,8 @@ _REQUEST = struct.Struct("!H4IH")
 _ACCEPT = struct.Struct("!H2I")
 _TERMINATE = struct.Struct("!BI")
 _NUMBERS = struct.Struct("!2I")
-_STEER = struct.Struct("!4H")
-_STEERED = struct.Struct("!H")
+_STEER = struct.Struct("!I3H")
+_STEERED = struct.Struct("!I")
 RESEND = 0.01
 """Seconds until a message is sent again for the first time."""
 SLOWEST_RESEND = 0.16
@@ -175,10 +175,11 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Steer:
-    """To an edge: who gets the client's packets. Of two with the same id the one with the higher order counts."""
+    """To an edge: who gets the client's packets. Of two about one connection the one with the later order counts."""
 
     id: bytes
     order: int
+    """32 bits that wrap; each thing that a gateway says has the next one."""
     node: int | None
     """None: the gateway again."""
     client: SocketAddress
@@ -205,6 +206,12 @@ TransferMessage = (
     TransferRequest | TransferAccept | TransferRefuse | TransferCommit | Terminate | Terminated | TransferAbort
     | Return | Returned | Steer | Steered
 )  # fmt: skip
+
+
+def word(message: TransferMessage) -> str:
+    """Its name in the protocol."""
+    name = type(message).__name__
+    return name.replace("Transfer", "TRANSFER_").upper()
 
 
 def fits(content: bytes, record: bytes) -> bool:
@@ -330,6 +337,11 @@ def _steer(id_: bytes, body: bytes) -> Steer:
     host = IPv4Address if size == 8 else IPv6Address
     client, vip = host(left[: size // 2]), host(left[size // 2 :])
     return Steer(id_, order, node or None, SocketAddress(client, client_port), SocketAddress(vip, port))
+
+
+def is_later(order: int, than: int) -> bool:
+    """Of 32 bits that wrap (RFC 1982)."""
+    return 0 < (order - than) % (1 << 32) < 1 << 31
 
 
 def is_transfer(data: bytes) -> bool:

@@ -151,7 +151,7 @@ class TransferService:
             case Send(peer, message):
                 found = self._node.situation().topology.by_number(peer)
                 if found is not None:
-                    self._node.send_control(found.name, encode(message))
+                    self._node.tell(found.name, encode(message))
             case Consider(peer, request):
                 self._carry_out(self._consider(peer, request))
             case Start(id_):

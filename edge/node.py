@@ -67,7 +67,7 @@ class Edge:
             return
         topology = node.situation().topology
         sender = topology.by_number(control.peer)
-        if not isinstance(message, Steer) or sender is None or not self._steering.is_new(message, now):
+        if not isinstance(message, Steer) or sender is None or not self._steering.is_new(control.peer, message, now):
             self._counts["steering_stray"] += 1
             return
         owner = "" if message.node is None else str(message.node)

@@ -1,36 +1,37 @@
 """What gateways say about the owners of connections, at an edge. Pure: a message and the time in, a verdict out.
 
-A gateway repeats what it says until it is answered, and a repetition may overtake what it said later: of two messages
-of one transfer the one with the higher order counts. Whether this gateway serves the client the core knows.
+A gateway repeats what it says until it is answered, and what it said later may overtake a repetition: of two messages
+about one connection the one with the later order counts. Whether this gateway serves the client the core knows.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from braid.transfer import MOST, REMEMBER
+from braid.transfer import MOST, REMEMBER, is_later
 
 if TYPE_CHECKING:
     from braid.transfer import Steer
-    from topology.model import Topology
+    from topology.model import SocketAddress, Topology
 
 
 class Steering:
     def __init__(self) -> None:
-        self._heard: dict[bytes, tuple[int, float]] = {}
-        """Highest order of each transfer, and when; the oldest first."""
+        self._heard: dict[tuple[SocketAddress, SocketAddress], tuple[int, int, float]] = {}
+        """By connection: from which gateway, its latest order, and when; the oldest first."""
 
-    def is_new(self, message: Steer, now: float) -> bool:
-        """Whether it is to be obeyed: not if something later was heard of the same transfer."""
-        for id_, (_, at) in list(self._heard.items()):
+    def is_new(self, gateway: int, message: Steer, now: float) -> bool:
+        """Whether it is to be obeyed: not if something later was heard from that gateway of the same connection."""
+        for ends, (_, _, at) in list(self._heard.items()):
             if now - at < REMEMBER and len(self._heard) < MOST:
                 break
-            del self._heard[id_]
-        order, _ = self._heard.get(message.id, (0, now))
-        if message.order < order:
+            del self._heard[ends]
+        ends = message.client, message.vip
+        sender, order, _ = self._heard.get(ends, (gateway, message.order, now))
+        if sender == gateway and is_later(order, message.order):
             return False
-        self._heard.pop(message.id, None)
-        self._heard[message.id] = (message.order, now)
+        self._heard.pop(ends, None)
+        self._heard[ends] = (gateway, message.order, now)
         return True
 
 

@@ -54,7 +54,8 @@ class FlowStatus:
     why: str = ""
     """Proxied: the server selection policy's verdict."""
     records: dict[str, Any] | None = None
-    """Client session record #1 and proxy session record #1 of a fast-path connection."""
+    """Client session record #1 and proxy session record #1 of a fast-path connection; of a transferred one at its
+    gateway ``steps``: what was said about it, as milliseconds since the request, from, to, message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,17 +140,19 @@ class _Transfer:
     steer: AskEdge | None = None
     """What the edge has not confirmed."""
     steer_due: float = FOREVER
-    order: int = 0
     terminated: Terminated | None = None
     returned: Returned | None = None
 
 
 class TransferAgent:
-    def __init__(self) -> None:
+    """``order`` is the last one that edges were told: later than those that an earlier process used."""
+
+    def __init__(self, order: int = 0) -> None:
         self.counts: dict[str, int] = {}
         """``requested``, ``accepted``, ``moved``, ``returned``, ``lost``, ``late``, ``stray``, and refused ones by
         ``refused/reason``."""
         self._transfers: dict[bytes, _Transfer] = {}
+        self._order = order
 
     def __len__(self) -> int:
         return len(self._transfers)
@@ -200,7 +202,7 @@ class TransferAgent:
         match transfer.state:
             case State.STEERING if message.done:
                 self._enter(transfer, State.COMMITTED, now, now + RESEND)
-                return [GiveUp(id_, transfer.peer), Send(transfer.peer, TransferCommit(id_))]
+                return [Send(transfer.peer, TransferCommit(id_)), GiveUp(id_, transfer.peer)]
             case State.STEERING:
                 return self._release(transfer, "edge_refused", Reason.STALE, now)
             case State.RETAKING if not message.done:
@@ -333,7 +335,7 @@ class TransferAgent:
         """The origin serves. Where the edge was asked to steer elsewhere it is asked to come back."""
         id_ = transfer.request.id
         self.count(f"refused/{word}")
-        steered = transfer.order > 0
+        steered = transfer.state is State.STEERING
         self._end(transfer, now)
         back = [self._ask_edge(transfer, None, now)] if steered else []
         return [*back, Release(id_, word), Send(transfer.peer, TransferAbort(id_, reason))]
@@ -344,8 +346,8 @@ class TransferAgent:
         return [self._ask_edge(transfer, None, now), Lost(transfer.request.id, reason)]
 
     def _ask_edge(self, transfer: _Transfer, node: int | None, now: float) -> AskEdge:
-        transfer.order += 1
-        transfer.steer, transfer.steer_due = AskEdge(transfer.request.id, transfer.order, node), now + RESEND
+        self._order = (self._order + 1) % (1 << 32)
+        transfer.steer, transfer.steer_due = AskEdge(transfer.request.id, self._order, node), now + RESEND
         return transfer.steer
 
     def _enter(self, transfer: _Transfer, state: State, now: float, due: float) -> None:

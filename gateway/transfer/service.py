@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -29,6 +29,7 @@ from braid.transfer import (
     encode,
     fits,
     is_transfer,
+    word,
 )
 from braid.transfer_table import Candidate, chosen, matching
 from gateway.transfer.agent import (
@@ -52,12 +53,16 @@ if TYPE_CHECKING:
     from braid.events import Control
     from braid.role import NodeHandle
     from braid.tcp.record import TcpRecord
+    from braid.transfer import TransferMessage
     from gateway.proxy.relay import Relay, RelayedConnection
     from topology.model import SocketAddress
 
 log = logs.get(__name__)
 
 DEADLINE = round(ASK_FOR * 1000)
+MOST_STEPS = 32
+US = "gateway"
+"""In what is noted of messages; others go by their names."""
 _LINGER = struct.pack("ii", 1, 0)
 _BYTES = struct.Struct("=2Q")
 _BYTES_AT = 120
@@ -86,6 +91,13 @@ class Moving:
     took: float | None = None
     """Seconds from the offer until the proxy served."""
     ended: bool = False
+    steps: list[tuple[float, str, str, str]] = field(default_factory=list)
+    """What was said about it: milliseconds since the offer, from whom, to whom, which message. The first
+    ``MOST_STEPS``."""
+
+    def note(self, now: float, source: str, to: str, message: TransferMessage) -> None:
+        if len(self.steps) < MOST_STEPS:
+            self.steps.append((round((now - self.began) * 1000, 2), source, to, word(message)))
 
 
 class TransferService:
@@ -98,7 +110,8 @@ class TransferService:
         rng: Random,
         wall: Callable[[], float],
     ) -> None:
-        self.agent = TransferAgent()
+        # Edges remember for seconds what an earlier process said; none says a thousand things in a second.
+        self.agent = TransferAgent(int(wall() * 1000) % _MODULUS)
         self.moving: dict[bytes, Moving] = {}
         """Newest last."""
         self.seconds = 0.0
@@ -139,6 +152,8 @@ class TransferService:
         except BadPacket:
             self.agent.count("bad")
             return
+        sender = self._node.situation().topology.by_number(control.peer)
+        self._note(sender.name if sender else "", US, message)
         if control.adjacent:
             self._carry_out(self.agent.receive(control.peer, message, now), now)
         elif isinstance(message, Steered) and self._is_of_edge(message.id, control.peer):
@@ -146,6 +161,11 @@ class TransferService:
         else:
             self.agent.count("stray")
         self._wake.set()
+
+    def _note(self, source: str, to: str, message: TransferMessage) -> None:
+        moving = self.moving.get(message.id)
+        if moving is not None:
+            moving.note(trio.current_time(), source, to, message)
 
     def _is_of_edge(self, id_: bytes, number: int) -> bool:
         assert self._node is not None
@@ -227,10 +247,13 @@ class TransferService:
             case Send(peer, message):
                 found = self._node.situation().topology.by_number(peer)
                 if found is not None:
-                    self._node.send_control(found.name, encode(message))
+                    self._node.tell(found.name, encode(message))
+                    self._note(US, found.name, message)
             case AskEdge(id_, order, node):
                 moving = self.moving[id_]
-                self._node.send_to_peer(moving.edge, encode(Steer(id_, order, node, moving.client, moving.vip)))
+                steer = Steer(id_, order, node, moving.client, moving.vip)
+                self._node.send_to_peer(moving.edge, encode(steer))
+                self._note(US, moving.edge, steer)
             case Release(id_):
                 self._release(self.moving[id_], now)
             case GiveUp(id_):

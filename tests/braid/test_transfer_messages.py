@@ -71,7 +71,7 @@ records = st.binary(max_size=200)
 
 def steers(host: type[IPv4Address] | type[IPv6Address]) -> st.SearchStrategy[Steer]:
     ends = st.builds(SocketAddress, st.integers(0, 2**32 - 1).map(host), shorts)
-    return st.builds(Steer, ids, shorts, st.none() | st.integers(1, 65535), ends, ends)
+    return st.builds(Steer, ids, words, st.none() | st.integers(1, 65535), ends, ends)
 
 
 messages: st.SearchStrategy[TransferMessage] = st.one_of(
@@ -87,7 +87,7 @@ messages: st.SearchStrategy[TransferMessage] = st.one_of(
     st.builds(Return, ids, numbers, records),
     st.builds(Returned, ids, st.booleans()),
     st.sampled_from((IPv4Address, IPv6Address)).flatmap(steers),
-    st.builds(Steered, ids, shorts, st.booleans()),
+    st.builds(Steered, ids, words, st.booleans()),
 )
 
 

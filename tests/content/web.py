@@ -212,6 +212,7 @@ def handle(topology: Callable[[], Topology], reloaded: Callable[[], trio.Event] 
         changed=lambda: never,
         reloaded=reloaded or (lambda: never),
         set_syn_keys=unused,
+        tell=unused,
         send_to_peer=unused,
         set_owner=unused,
         draining=lambda: False,

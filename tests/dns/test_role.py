@@ -60,6 +60,7 @@ class Node:
             changed=trio.Event,
             reloaded=lambda: self.reload,
             set_syn_keys=lambda _current, _keys, _gateways: None,
+            tell=lambda _name, _message: None,
             send_to_peer=lambda _name, _message: False,
             set_owner=lambda _client, _vip, _owner, _by: False,
             draining=lambda: False,

@@ -50,10 +50,17 @@ def test_nobody_else_does(sender: str, message: Steer) -> None:
 
 
 def test_what_was_said_later_counts_whenever_it_comes() -> None:
-    steering = Steering()
-    assert steering.is_new(STEER, 0.0)
-    assert steering.is_new(STEER, 0.0), "a repetition is answered again"
-    assert steering.is_new(replace(STEER, order=2), 0.1)
-    assert not steering.is_new(STEER, 0.2)
-    assert steering.is_new(replace(STEER, id=b"j" * 16), 0.3)
-    assert steering.is_new(STEER, 0.3 + REMEMBER), "forgotten"
+    steering, gateway = Steering(), number("g-1")
+    assert steering.is_new(gateway, STEER, 0.0)
+    assert steering.is_new(gateway, STEER, 0.0), "a repetition is answered again"
+    assert steering.is_new(gateway, replace(STEER, id=b"j" * 16, order=2), 0.1), "also of another transfer"
+    assert not steering.is_new(gateway, STEER, 0.2)
+    assert steering.is_new(gateway, replace(STEER, client=SocketAddress(ip_address("10.1.0.11"), 4000)), 0.2)
+    assert steering.is_new(gateway, STEER, 0.3 + REMEMBER), "forgotten"
+
+
+def test_orders_wrap() -> None:
+    steering, gateway = Steering(), number("g-1")
+    assert steering.is_new(gateway, replace(STEER, order=0xFFFFFFFF), 0.0)
+    assert steering.is_new(gateway, replace(STEER, order=0), 0.0)
+    assert not steering.is_new(gateway, replace(STEER, order=0xFFFFFFFF), 0.0)

@@ -78,6 +78,7 @@ class Node:
             ready=lambda: True,
             traffic=dict,
             set_syn_keys=lambda _current, _keys, _gateways: None,
+            tell=lambda _name, _message: None,
             send_to_peer=lambda _name, _message: False,
             set_owner=lambda _client, _vip, _owner, _by: False,
         )

@@ -77,7 +77,7 @@ class World:
             self.at_gateway(self.gateway.receive(PROXY, message, self.now))
 
     def at_edge(self, message: Steer) -> None:
-        if self.edge_plan == "nothing" or not self.edge.is_new(message, self.now):
+        if self.edge_plan == "nothing" or not self.edge.is_new(GATEWAY, message, self.now):
             return
         done = self.edge_plan == "obey"
         if done:

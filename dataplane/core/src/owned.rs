@@ -7,7 +7,7 @@ use crate::oversized::Destination;
 use crate::role::ends::Ends;
 use crate::role::owners::{Inbound, Kept, Owner};
 use braid_offload::{Delivered, Limits};
-use braid_packet::{clamp_mss, Ip, Sink, Time, VnetHdr};
+use braid_packet::{clamp_mss, tcp_reset, Ip, Sink, Time, VnetHdr};
 
 /// Edges and content proxies are neighbours: one path, and one copy.
 const DIRECT: u8 = 1;
@@ -22,12 +22,14 @@ impl<O: Outbox> Node<O> {
         now: Time,
         sink: &mut impl Sink,
     ) -> Option<bool> {
-        if let (Some(edge), Some(gateway)) = (&self.edge, by) {
+        if let (Some(edge), Some(gateway)) = (&mut self.edge, by) {
             let may = edge.may_steer(&ends, gateway)?;
             if !may {
                 self.net.drops.count("steering_refused");
                 return Some(false);
             }
+            let node = if let Some(Owner::Node(node)) = owner { node } else { gateway };
+            edge.moved(&ends, node);
         }
         let Ok(kept) = self.owners.set(ends, owner, now) else {
             self.net.drops.count("owners_full");
@@ -118,6 +120,14 @@ impl<O: Outbox> Node<O> {
             return false;
         }
         let Inbound::Node(peer) = self.owners.receive(ip, packet, vnet.needs_csum, now) else { return false };
+        if !self.net.sessions.usable((peer, false)) {
+            // Its state is lost with the node that had it: the client is to begin anew.
+            self.net.drops.count("owner_gone");
+            if tcp_reset(&mut self.icmp, packet).is_some() {
+                self.answer(now, sink);
+            }
+            return true;
+        }
         clamp_mss(packet, vnet.needs_csum, u16::try_from(self.config.mtu).unwrap_or(u16::MAX));
         if self.net.send_packet(peer, DIRECT, flow, vnet, packet, sink).is_err() {
             self.send_in_pieces(Destination { peer, set: DIRECT, flow }, vnet, packet, packet, now, sink);

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // For tests and benchmarks: what fails here ends them.
 
-use braid_core::{Command, Desired, Event, FlowRecord, Node, Reply};
+use braid_core::{Command, Desired, Ends, Event, FlowRecord, Node, Owner, Reply};
 use braid_packet::{Datagrams, Engine, Time, VnetHdr};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -280,6 +280,13 @@ impl Braid {
     pub fn snapshot_of(&mut self, number: u16, shard: usize) -> Value {
         let (sender, receiver) = channel();
         self.command_to(number, shard, Command::Snapshot { whole: true, reply: Box::new(Answer(sender)) });
+        receiver.try_recv().unwrap()
+    }
+
+    /// Tells the first shard who has a connection; what it says.
+    pub fn own(&mut self, number: u16, ends: Ends, owner: Option<Owner>, by: Option<u16>) -> Option<bool> {
+        let (sender, receiver) = channel();
+        self.command(number, Command::Own { ends, owner, by, done: Box::new(Answer(sender)) });
         receiver.try_recv().unwrap()
     }
 

@@ -84,6 +84,14 @@ impl Connections {
         }
     }
 
+    /// Another node has a connection now.
+    pub fn moved(&mut self, ends: &Ends, node: u16) {
+        let life = self.gateways.entry(node).or_default().life;
+        if let Some(connection) = self.by_ends.get_mut(ends) {
+            (connection.gateway, connection.life, connection.tries) = (node, life, 0);
+        }
+    }
+
     /// To be called at each tick. `served`: whether any gateway serves the VIP now.
     pub fn handle_timeout(&mut self, now: Time, standing: impl Fn(u16) -> Standing, served: impl Fn(IpAddr) -> bool) {
         for (&number, gateway) in &mut self.gateways {

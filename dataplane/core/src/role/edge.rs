@@ -166,6 +166,11 @@ impl Edge {
         }
     }
 
+    /// Another node has a client's connection now.
+    pub fn moved(&mut self, ends: &Ends, node: u16) {
+        self.connections.moved(ends, node);
+    }
+
     /// A packet for a client from a node that has its connection.
     pub fn note_reply(&mut self, ip: &Ip, from: u16, now: Time) {
         self.connections.receive_reply(ip, from, now);
