@@ -325,11 +325,13 @@ class ControlPlane:
         node = self.topology.nodes.get(name)
         if node is None or not self.sessions.is_up(node.number, False):
             return False
-        return self._ask(lambda: self.core.send_control(node.number, False, message), False)
+        return self.core.send_control(node.number, False, message, wait=False)
 
-    def set_owner(self, client: SocketAddress, vip: SocketAddress, owner: str, by: int | None) -> bool:
+    def set_owner(
+        self, client: SocketAddress, vip: SocketAddress, owner: str, by: int | None = None, wait: bool = True
+    ) -> bool:
         ends = (str(client.host), client.port), (str(vip.host), vip.port)
-        return self._ask(lambda: self.core.set_owner(*ends, owner, by), False)
+        return self._ask(lambda: self.core.set_owner(*ends, owner, by, wait), False)
 
     def _review_own_certificate(self) -> None:
         before, self.own_problem = self.own_problem, own_problem(self._credentials, self.topology, self._today())

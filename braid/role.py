@@ -52,6 +52,12 @@ class Situation:
     links: Links
 
 
+class SetOwner(Protocol):
+    def __call__(
+        self, client: SocketAddress, vip: SocketAddress, owner: str, by: int | None = None, wait: bool = True
+    ) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class NodeHandle:
     """What a role's service may use of the node."""
@@ -64,15 +70,16 @@ class NodeHandle:
     tell: Callable[[str, bytes], None]
     """To a neighbour by name, without waiting for word whether it could be sent."""
     send_to_peer: Callable[[str, bytes], bool]
-    """To an end-to-end peer by name, along all paths of its widest set; False when it has no session."""
+    """To an end-to-end peer by name, along all paths of its widest set; False when it has no session. Does not wait for
+    word whether it could be sent."""
     changed: Callable[[], trio.Event]
     """An event that is set at the next change of links, topology or draining."""
     reloaded: Callable[[], trio.Event]
     """An event that is set when the topology is next replaced."""
     set_syn_keys: Callable[[int, list[tuple[int, bytes]], list[int]], None]
     """As the core's."""
-    set_owner: Callable[[SocketAddress, SocketAddress, str, int | None], bool]
-    """As the core's: client, VIP, owner, and at an edge the gateway that says so."""
+    set_owner: SetOwner
+    """As the core's, of client and VIP."""
     draining: Callable[[], bool]
     ready: Callable[[], bool]
     traffic: Callable[[], Mapping[str, int]]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from braid.deadlines import Deadlines
 from braid.transfer import (
     MOST,
     REMEMBER,
@@ -109,6 +110,7 @@ class ProxyAgent:
         self.counts: dict[str, int] = {}
         """``requests``, ``accepted``, ``served``, ``returned``, ``expired``, ``aborted``, ``stray``."""
         self._transfers: dict[bytes, _Transfer] = {}
+        self._deadlines = Deadlines()
 
     def __len__(self) -> int:
         return len(self._transfers)
@@ -122,6 +124,11 @@ class ProxyAgent:
         if transfer is not None and transfer.peer != peer:
             self.count("stray")
             return []
+        commands = self._of_peer(peer, message, transfer, now)
+        self._note(message.id)
+        return commands
+
+    def _of_peer(self, peer: int, message: TransferMessage, transfer: _Transfer | None, now: float) -> list[Command]:
         match message:
             case TransferRequest():
                 return self._request(peer, message, transfer, now)
@@ -145,6 +152,7 @@ class ProxyAgent:
         self.count("accepted")
         transfer.state, transfer.due = State.ACCEPTED, now + LEASE
         transfer.answer = TransferAccept(id_, round(LEASE * 1000), numbers)
+        self._note(id_)
         return [Send(transfer.peer, transfer.answer)]
 
     def refuse(self, id_: bytes, reason: Reason, now: float) -> list[Command]:
@@ -154,6 +162,7 @@ class ProxyAgent:
         self.count(f"refused/{reason.name.lower()}")
         transfer.answer = TransferRefuse(id_, reason)
         self._end(transfer, now)
+        self._note(id_)
         return [Send(transfer.peer, transfer.answer)]
 
     def give_back(self, id_: bytes, numbers: Numbers, record: bytes, now: float) -> list[Command]:
@@ -163,6 +172,7 @@ class ProxyAgent:
         transfer.returning = Return(id_, numbers, record)
         transfer.pause = RESEND
         transfer.due = now + RESEND
+        self._note(id_)
         return [Send(transfer.peer, transfer.returning)]
 
     def end(self, id_: bytes, now: float) -> list[Command]:
@@ -171,42 +181,52 @@ class ProxyAgent:
         if transfer is None or transfer.state is not State.SERVING:
             return []
         self._end(transfer, now)
+        self._note(id_)
         return [Send(transfer.peer, TransferAbort(id_, Reason.ENDED))]
 
     def handle_timeout(self, now: float) -> list[Command]:
         commands: list[Command] = []
-        for id_, transfer in list(self._transfers.items()):
-            if transfer.due > now:
-                continue
-            match transfer.state:
-                case State.CONSIDERED:
-                    # Whoever asked has given up; what is still being built for it is discarded when it is there.
-                    self._end(transfer, now)
-                    transfer.answer = TransferRefuse(id_, Reason.STALE)
-                case State.ACCEPTED:
-                    self.count("expired")
-                    self._end(transfer, now)
-                    transfer.answer = TransferRefuse(id_, Reason.STALE)
-                    commands.append(Discard(id_))
-                case State.SERVING if transfer.terminate is not None:
-                    self._wait(transfer, now)
+        for id_ in self._deadlines.passed(now):
+            commands += self._overdue(id_, self._transfers[id_], now)
+            self._note(id_)
+        return commands
+
+    def _overdue(self, id_: bytes, transfer: _Transfer, now: float) -> list[Command]:
+        commands: list[Command] = []
+        match transfer.state:
+            case State.CONSIDERED:
+                # Whoever asked has given up; what is still being built for it is discarded when it is there.
+                self._end(transfer, now)
+                transfer.answer = TransferRefuse(id_, Reason.STALE)
+            case State.ACCEPTED:
+                self.count("expired")
+                self._end(transfer, now)
+                transfer.answer = TransferRefuse(id_, Reason.STALE)
+                commands.append(Discard(id_))
+            case State.SERVING if transfer.terminate is not None:
+                self._wait(transfer, now)
+                commands.append(Send(transfer.peer, transfer.terminate))
+            case State.SERVING:
+                transfer.due = FOREVER
+            case State.RETURNING if now - transfer.returning_since >= RETURN_FOR:
+                commands += self._keep(transfer)
+            case State.RETURNING:
+                self._wait(transfer, now)
+                if transfer.terminate is not None:
                     commands.append(Send(transfer.peer, transfer.terminate))
-                case State.SERVING:
-                    transfer.due = FOREVER
-                case State.RETURNING if now - transfer.returning_since >= RETURN_FOR:
-                    commands += self._keep(transfer)
-                case State.RETURNING:
-                    self._wait(transfer, now)
-                    if transfer.terminate is not None:
-                        commands.append(Send(transfer.peer, transfer.terminate))
-                    if transfer.returning is not None:
-                        commands.append(Send(transfer.peer, transfer.returning))
-                case State.ENDED:
-                    del self._transfers[id_]
+                if transfer.returning is not None:
+                    commands.append(Send(transfer.peer, transfer.returning))
+            case State.ENDED:
+                del self._transfers[id_]
         return commands
 
     def next_timeout(self) -> float:
-        return min((transfer.due for transfer in self._transfers.values()), default=FOREVER)
+        return self._deadlines.next()
+
+    def _note(self, id_: bytes) -> None:
+        """Its deadline may be another one now."""
+        transfer = self._transfers.get(id_)
+        self._deadlines.set(id_, None if transfer is None else transfer.due)
 
     def _request(self, peer: int, request: TransferRequest, transfer: _Transfer | None, now: float) -> list[Command]:
         if transfer is not None:

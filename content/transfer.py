@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from content.cache import Cache
     from content.message import Request
     from content.sites import Site
-    from topology.model import SocketAddress
+    from topology.model import IPAddress, SocketAddress, Topology
 
 log = logs.get(__name__)
 
@@ -97,6 +97,7 @@ class TransferService:
         self._node: NodeHandle | None = None
         self._nursery: trio.Nursery | None = None
         self._wake = trio.Event()
+        self._known: tuple[Topology, dict[IPAddress, tuple[str, str]]] | None = None
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer gateways, and serve what they hand over. Never returns; survives what clients and gateways do. When it
@@ -185,7 +186,7 @@ class TransferService:
             return self.agent.refuse(request.id, Reason.SOCKET, now)
         assert self._node is not None
         topology = self._node.situation().topology
-        edge, application = vips_of(topology, self._node.situation().node)[record.local.host]
+        edge, application = self._vips()[record.local.host]
         gateway = topology.by_number(peer)
         taken = Taken(
             request.id, application, record.remote, record.local, edge, topology.nodes[edge].region,
@@ -202,7 +203,7 @@ class TransferService:
         assert self._node is not None
         situation = self._node.situation()
         topology, gateway = situation.topology, situation.topology.by_number(peer)
-        edge, name = vips_of(topology, situation.node).get(record.local.host, ("", ""))
+        edge, name = self._vips().get(record.local.host, ("", ""))
         if gateway is None or not name or gateway.region not in topology.applications[name].gateways:
             return Reason.NOT_DELEGATED
         if _numbers(record) != request.numbers:
@@ -216,6 +217,13 @@ class TransferService:
             return Reason.CONTENT
         candidate = _candidate(asked, name, record.remote, topology.nodes[edge].region)
         return None if self._is_stored(asked, candidate) else Reason.CONTENT
+
+    def _vips(self) -> dict[IPAddress, tuple[str, str]]:
+        assert self._node is not None
+        situation = self._node.situation()
+        if self._known is None or self._known[0] is not situation.topology:
+            self._known = situation.topology, vips_of(situation.topology, situation.node)
+        return self._known[1]
 
     def _is_stored(self, asked: Request, candidate: Candidate) -> bool:
         """Whether the answer is there, and one that this node shall give. Where it is not there yet it is fetched."""
@@ -277,7 +285,7 @@ class TransferService:
             candidate = _candidate(asked, taken.application, taken.client, taken.region)
             if self._is_stored(asked, candidate):
                 return False
-        if not self._own(taken, "held"):
+        if not self._own(taken, "held", wait=True):
             return False
         try:
             record = freeze(taken.socket)
@@ -296,8 +304,9 @@ class TransferService:
         await taken.decided.wait()
         return taken.gone
 
-    def _own(self, taken: Taken, owner: str) -> bool:
-        return self._node is not None and self._node.set_owner(taken.client, taken.vip, owner, None)
+    def _own(self, taken: Taken, owner: str, *, wait: bool = False) -> bool:
+        """To be waited for where a socket is live that packets must not reach from then on."""
+        return self._node is not None and self._node.set_owner(taken.client, taken.vip, owner, wait=wait)
 
     @property
     def usable(self) -> bool:

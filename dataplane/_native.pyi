@@ -110,15 +110,18 @@ class Core:
         """Forgets an initiation and counts it under ``reason``."""
     def close_session(self, peer: int, adjacent: bool) -> None:
         """Destroys all keys shared with a peer (revoked, removed)."""
-    def send_control(self, peer: int, adjacent: bool, message: bytes) -> bool:
-        """Along all paths, at most 1100 bytes; False without a session."""
+    def send_control(self, peer: int, adjacent: bool, message: bytes, wait: bool = True) -> bool:
+        """Along all paths, at most 1100 bytes; False without a session. Without ``wait`` it is True at once."""
     def tell(self, messages: list[tuple[int, bytes]]) -> None:
         """The same to neighbours, all together; does not wait for word whether they could be sent."""
-    def set_owner(self, client: tuple[str, int], vip: tuple[str, int], owner: str, by: int | None = None) -> bool:
+    def set_owner(
+        self, client: tuple[str, int], vip: tuple[str, int], owner: str, by: int | None = None, wait: bool = True
+    ) -> bool:
         """Who has a client's connection from now on: ``held`` (its client's packets wait), ``here`` (this node's
         stack), ``away`` (another node; what comes is late), the number of the node that its packets go to (edge), or
         nobody in particular (empty). When it returns, no packet will meet the owner before. False: there is no room,
-        or, at an edge, ``by`` is not the gateway that serves the client."""
+        or, at an edge, ``by`` is not the gateway that serves the client. Without ``wait`` it returns True at once, and
+        the data threads follow in the order of commands."""
     def snapshot(self, whole: bool = True) -> str:
         """Counters and states as JSON, a list with one entry per shard (shape: ``braid.status.merge``). Without
         ``whole`` the sessions with neighbours are left out."""

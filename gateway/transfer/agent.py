@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from braid.deadlines import Deadlines
 from braid.transfer import (
     MOST,
     REMEMBER,
@@ -153,6 +154,7 @@ class TransferAgent:
         ``refused/reason``."""
         self._transfers: dict[bytes, _Transfer] = {}
         self._order = order
+        self._deadlines = Deadlines()
 
     def __len__(self) -> int:
         return len(self._transfers)
@@ -168,6 +170,7 @@ class TransferAgent:
             return [Release(request.id, "table_full")]
         self.count("requested")
         self._transfers[request.id] = _Transfer(peer, request, State.ASKING, now, now, now + RESEND)
+        self._note(request.id)
         return [Send(peer, request)]
 
     def receive(self, peer: int, message: TransferMessage, now: float) -> list[Command]:
@@ -178,6 +181,11 @@ class TransferAgent:
             if isinstance(message, TransferAccept | Terminate):
                 return [Send(peer, TransferAbort(message.id, Reason.UNKNOWN))]
             return [Send(peer, Returned(message.id, False))] if isinstance(message, Return) else []
+        commands = self._of_peer(transfer, message, now)
+        self._note(message.id)
+        return commands
+
+    def _of_peer(self, transfer: _Transfer, message: TransferMessage, now: float) -> list[Command]:
         match message:
             case TransferAccept():
                 return self._accepted(transfer, message, now)
@@ -198,6 +206,11 @@ class TransferAgent:
             self.count("stray")
             return []
         transfer.steer, transfer.steer_due = None, FOREVER
+        commands = self._steered(transfer, message, now)
+        self._note(message.id)
+        return commands
+
+    def _steered(self, transfer: _Transfer, message: Steered, now: float) -> list[Command]:
         id_ = message.id
         match transfer.state:
             case State.STEERING if message.done:
@@ -220,7 +233,9 @@ class TransferAgent:
         transfer = self._transfers[id_]
         if done:
             self._enter(transfer, State.RETAKING, now, now + COMMIT_FOR)
-            return [self._ask_edge(transfer, None, now)]
+            asked = self._ask_edge(transfer, None, now)
+            self._note(id_)
+            return [asked]
         return [Send(transfer.peer, Returned(id_, False))]
 
     def end(self, id_: bytes, now: float) -> None:
@@ -228,45 +243,57 @@ class TransferAgent:
         transfer = self._transfers.get(id_)
         if transfer is not None and transfer.state is State.MOVED:
             self._end(transfer, now)
+            self._note(id_)
 
     def handle_timeout(self, now: float) -> list[Command]:
         commands: list[Command] = []
-        for id_, transfer in list(self._transfers.items()):
-            if transfer.steer is not None and transfer.steer_due <= now:
-                if now - transfer.began >= COMMIT_FOR:
-                    # The edge is gone, and with it its client.
-                    transfer.steer, transfer.steer_due = None, FOREVER
-                else:
-                    transfer.steer_due = now + RESEND
-                    commands.append(transfer.steer)
-            if transfer.due > now:
-                continue
-            match transfer.state:
-                case State.ASKING if now - transfer.asked >= ASK_FOR:
-                    commands += self._release(transfer, "silent", Reason.STALE, now)
-                case State.ASKING:
-                    transfer.due = min(now + RESEND, transfer.asked + ASK_FOR)
-                    commands.append(Send(transfer.peer, transfer.request))
-                case State.STEERING:
-                    commands += self._release(transfer, "edge_silent", Reason.STALE, now)
-                case State.COMMITTED if now - transfer.began >= COMMIT_FOR:
-                    commands += self._lose(transfer, "silent", now)
-                case State.COMMITTED:
-                    # The client waits: only a proxy that is likely dead is asked less often.
-                    if now - transfer.began >= ASK_FOR:
-                        transfer.pause = min(transfer.pause * 1.5, SLOWEST_RESEND)
-                    transfer.due = now + transfer.pause
-                    commands.append(Send(transfer.peer, TransferCommit(id_)))
-                case State.RETAKING:
-                    commands += self._lose(transfer, "edge_silent", now)
-                case State.MOVED:
-                    self._end(transfer, now)
-                case State.BACK | State.ENDED:
-                    del self._transfers[id_]
+        for id_ in self._deadlines.passed(now):
+            commands += self._overdue(id_, self._transfers[id_], now)
+            self._note(id_)
+        return commands
+
+    def _overdue(self, id_: bytes, transfer: _Transfer, now: float) -> list[Command]:
+        commands: list[Command] = []
+        if transfer.steer is not None and transfer.steer_due <= now:
+            if now - transfer.began >= COMMIT_FOR:
+                # The edge is gone, and with it its client.
+                transfer.steer, transfer.steer_due = None, FOREVER
+            else:
+                transfer.steer_due = now + RESEND
+                commands.append(transfer.steer)
+        if transfer.due > now:
+            return commands
+        match transfer.state:
+            case State.ASKING if now - transfer.asked >= ASK_FOR:
+                commands += self._release(transfer, "silent", Reason.STALE, now)
+            case State.ASKING:
+                transfer.due = min(now + RESEND, transfer.asked + ASK_FOR)
+                commands.append(Send(transfer.peer, transfer.request))
+            case State.STEERING:
+                commands += self._release(transfer, "edge_silent", Reason.STALE, now)
+            case State.COMMITTED if now - transfer.began >= COMMIT_FOR:
+                commands += self._lose(transfer, "silent", now)
+            case State.COMMITTED:
+                # The client waits: only a proxy that is likely dead is asked less often.
+                if now - transfer.began >= ASK_FOR:
+                    transfer.pause = min(transfer.pause * 1.5, SLOWEST_RESEND)
+                transfer.due = now + transfer.pause
+                commands.append(Send(transfer.peer, TransferCommit(id_)))
+            case State.RETAKING:
+                commands += self._lose(transfer, "edge_silent", now)
+            case State.MOVED:
+                self._end(transfer, now)
+            case State.BACK | State.ENDED:
+                del self._transfers[id_]
         return commands
 
     def next_timeout(self) -> float:
-        return min((min(each.due, each.steer_due) for each in self._transfers.values()), default=FOREVER)
+        return self._deadlines.next()
+
+    def _note(self, id_: bytes) -> None:
+        """Its deadline may be another one now."""
+        transfer = self._transfers.get(id_)
+        self._deadlines.set(id_, None if transfer is None else min(transfer.due, transfer.steer_due))
 
     def _accepted(self, transfer: _Transfer, message: TransferAccept, now: float) -> list[Command]:
         id_ = message.id

@@ -41,7 +41,6 @@ from gateway.transfer.agent import (
     Lost,
     Release,
     Resume,
-    State,
     TakeBack,
     TransferAgent,
 )
@@ -90,7 +89,6 @@ class Moving:
     bytes_out: int = 0
     took: float | None = None
     """Seconds from the offer until the proxy served."""
-    ended: bool = False
     steps: list[tuple[float, str, str, str]] = field(default_factory=list)
     """What was said about it: milliseconds since the offer, from whom, to whom, which message. The first
     ``MOST_STEPS``."""
@@ -212,7 +210,7 @@ class TransferService:
         content = moving.content.encode("latin-1", "replace")
         if not fits(content, head):
             return "too_large"
-        if not self._own(moving, "held"):
+        if not self._own(moving, "held", wait=True):
             return "owners_full"
         frozen = socket.socket(fileno=os.dup(descriptor))
         try:
@@ -275,7 +273,7 @@ class TransferService:
             case Lost(id_, reason):
                 moving = self.moving[id_]
                 log.warning("transferred connection is lost", proxy=moving.proxy, content=moving.content, reason=reason)
-                self._own(moving, "")
+                self._own(moving, "", wait=True)
                 if moving.socket is not None:
                     _reset(moving.socket)
                     moving.socket = None
@@ -284,7 +282,6 @@ class TransferService:
         """The relay goes on where it was."""
         frozen, connection = moving.socket, moving.connection
         moving.socket = moving.connection = None
-        moving.ended = True
         if frozen is None:
             return
         start(frozen)
@@ -308,7 +305,7 @@ class TransferService:
         if (record.local, record.remote, numbers) != (moving.vip, moving.client, told):
             self.agent.count("returned_wrong")
             return self.agent.taken_back(moving.id, False, now)
-        self._own(moving, "held")
+        self._own(moving, "held", wait=True)
         try:
             moving.socket = build(record)
         except OSError as error:
@@ -318,7 +315,7 @@ class TransferService:
         return self.agent.taken_back(moving.id, True, now)
 
     def _resume(self, moving: Moving) -> None:
-        built, moving.socket, moving.ended = moving.socket, None, True
+        built, moving.socket = moving.socket, None
         if built is None or self._node is None:
             return
         start(built)
@@ -330,16 +327,15 @@ class TransferService:
             dissolve(moving.socket)
             moving.socket = None
 
-    def _own(self, moving: Moving, owner: str) -> bool:
-        return self._node is not None and self._node.set_owner(moving.client, moving.vip, owner, None)
+    def _own(self, moving: Moving, owner: str, *, wait: bool = False) -> bool:
+        """To be waited for where packets must meet the new owner from then on."""
+        return self._node is not None and self._node.set_owner(moving.client, moving.vip, owner, wait=wait)
 
     def _forget(self) -> None:
-        for id_, moving in list(self.moving.items()):
-            state = self.agent.state(id_)
-            moving.ended |= state in (None, State.ENDED, State.BACK)
-            if state is None:
-                self._dissolve(moving)
-                del self.moving[id_]
+        if len(self.moving) <= len(self.agent):
+            return
+        for id_ in [id_ for id_ in self.moving if self.agent.state(id_) is None]:
+            self._dissolve(self.moving.pop(id_))
 
 
 def _initial(frozen: socket.socket, record: TcpRecord) -> tuple[int, int]:

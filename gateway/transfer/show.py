@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from braid.status.flow import FlowStatus
 from braid.status.transfers import TransferStatus, transfer_status
+from gateway.transfer.agent import State
 
 if TYPE_CHECKING:
     from gateway.transfer.service import TransferService
+
+OVER = (State.ENDED, State.BACK)
 
 
 def flows(service: TransferService, limit: int, now: float) -> list[FlowStatus]:
@@ -16,7 +19,7 @@ def flows(service: TransferService, limit: int, now: float) -> list[FlowStatus]:
     found: list[FlowStatus] = []
     for moving in reversed(service.moving.values()):
         state = service.agent.state(moving.id)
-        if moving.ended or state is None:
+        if state in OVER or state is None:
             continue
         if len(found) >= limit:
             break
@@ -44,5 +47,5 @@ def flows(service: TransferService, limit: int, now: float) -> list[FlowStatus]:
 
 
 def status(service: TransferService) -> TransferStatus:
-    open_ = sum(not moving.ended for moving in service.moving.values())
+    open_ = sum(service.agent.state(id_) not in OVER for id_ in service.moving)
     return transfer_status(service.agent.counts, open_=open_, seconds=service.seconds)

@@ -107,7 +107,7 @@ class FakeCore:
         self.sessions.pop((peer, adjacent), None)
         self.closed.append((peer, adjacent))
 
-    def send_control(self, peer: int, adjacent: bool, message: bytes) -> bool:
+    def send_control(self, peer: int, adjacent: bool, message: bytes, wait: bool = True) -> bool:
         other = self.fabric.cores.get(peer)
         if (peer, adjacent) not in self.sessions or other is None:
             return False

@@ -76,7 +76,7 @@ class Node:
             set_syn_keys=lambda current, keys, gateways: self.keys.append((current, keys, gateways)),
             tell=lambda _name, _message: None,
             send_to_peer=lambda _name, _message: False,
-            set_owner=lambda _client, _vip, _owner, _by: False,
+            set_owner=lambda *_words, **_named: False,
         )
 
 

@@ -62,7 +62,7 @@ class Node:
             set_syn_keys=lambda _current, _keys, _gateways: None,
             tell=lambda _name, _message: None,
             send_to_peer=lambda _name, _message: False,
-            set_owner=lambda _client, _vip, _owner, _by: False,
+            set_owner=lambda *_words, **_named: False,
             draining=lambda: False,
             ready=lambda: True,
             traffic=dict,

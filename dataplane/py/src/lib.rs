@@ -11,7 +11,7 @@ mod threads;
 mod translate;
 
 use crate::events::{Entry, Events, Sender};
-use crate::threads::Threads;
+use crate::threads::{Threads, Unheard};
 use braid_core::handshake::{HandshakeError, Handshaker, NewSession};
 use braid_core::{Command, Desired, FlowRecord, Merger, Node, NodeConfig, Order, PeriodKey, Place, Role, SharedPins};
 use braid_io::{handovers, Buffers, ShardConfig, Socket, SocketOptions, Tun};
@@ -204,9 +204,14 @@ impl Core {
         self.to_all(|| Command::Close { peer, adjacent })
     }
 
-    fn send_control(&self, py: Python<'_>, peer: u16, adjacent: bool, message: &[u8]) -> PyResult<bool> {
+    #[pyo3(signature = (peer, adjacent, message, wait=true))]
+    fn send_control(&self, py: Python<'_>, peer: u16, adjacent: bool, message: &[u8], wait: bool) -> PyResult<bool> {
         let message = message.to_vec();
         self.check_process()?;
+        if !wait {
+            self.command(Command::Control { peer, adjacent, message, sent: Box::new(Unheard) })?;
+            return Ok(true);
+        }
         self.threads.ask(py, |sent| Command::Control { peer, adjacent, message, sent })
     }
 
@@ -242,7 +247,7 @@ impl Core {
         self.order_splice(connection, client, server, to_client, to_server, until)
     }
 
-    #[pyo3(signature = (client, vip, owner, by=None))]
+    #[pyo3(signature = (client, vip, owner, by=None, wait=true))]
     fn set_owner(
         &self,
         py: Python<'_>,
@@ -250,12 +255,9 @@ impl Core {
         vip: (String, u16),
         owner: &str,
         by: Option<u16>,
+        wait: bool,
     ) -> PyResult<bool> {
-        let (owner, ends) = (owner::owner(owner)?, owner::ends(&client, &vip)?);
-        self.check_process()?;
-        let answers = self.threads.ask_all(py, |done| Command::Own { ends, owner, by, done })?;
-        let mut said = answers.into_iter().flatten().peekable();
-        Ok(said.peek().is_some() && said.all(|done| done))
+        self.say_owner(py, owner::ends(&client, &vip)?, owner::owner(owner)?, by, wait)
     }
 
     #[pyo3(signature = (whole=true))]

@@ -1,6 +1,8 @@
 //! Owners of connections (`Core.set_owner`) in Python's words.
 
-use braid_core::{Ends, Owner};
+use crate::threads::Unheard;
+use crate::Core;
+use braid_core::{Command, Ends, Owner};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::net::{IpAddr, SocketAddr};
@@ -23,4 +25,25 @@ pub(crate) fn ends(client: &(String, u16), vip: &(String, u16)) -> PyResult<Ends
 fn end((host, port): &(String, u16)) -> PyResult<SocketAddr> {
     let host: IpAddr = host.parse().map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
     Ok(SocketAddr::new(host, *port))
+}
+
+impl Core {
+    /// To all shards. Those of an edge that have not met the client say nothing.
+    pub(crate) fn say_owner(
+        &self,
+        py: Python<'_>,
+        ends: Ends,
+        owner: Option<Owner>,
+        by: Option<u16>,
+        wait: bool,
+    ) -> PyResult<bool> {
+        self.check_process()?;
+        if !wait {
+            self.to_all(|| Command::Own { ends, owner, by, done: Box::new(Unheard) })?;
+            return Ok(true);
+        }
+        let answers = self.threads.ask_all(py, |done| Command::Own { ends, owner, by, done })?;
+        let mut said = answers.into_iter().flatten().peekable();
+        Ok(said.peek().is_some() && said.all(|done| done))
+    }
 }

@@ -21,6 +21,13 @@ impl<T: Send> Reply<T> for Channel<T> {
     }
 }
 
+/// For a command whose answer nobody waits for.
+pub(crate) struct Unheard;
+
+impl<T> Reply<T> for Unheard {
+    fn reply(self: Box<Self>, _answer: T) {}
+}
+
 /// Sockets and engines before `start`, the running threads after it; in the order of the shards.
 pub(crate) enum Threads {
     Ready(Vec<(Node<Sender>, ShardConfig)>),
