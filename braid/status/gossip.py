@@ -24,8 +24,10 @@ FANOUT = 3
 RATE = 100.0
 """Control messages per second that a node sends at most, its own and others' summaries; one has at most 1100 bytes."""
 BURST = 200.0
+LARGE = 25
+"""Other nodes from which on an overlay is large: only then do summaries spare each other."""
 QUIET = 15.0
-"""Messages per second, copies included, that a node should hear of all others while nothing changes."""
+"""Messages per second, copies included, that a node of a large overlay should hear while nothing changes."""
 TAKEN = 200.0
 """Messages per second that are taken from one neighbour."""
 INTERVAL = 2.0
@@ -134,6 +136,10 @@ class Gossip:
         kept = members | {self._number}
         self._waiting = {key: waiting for key, waiting in self._waiting.items() if key[0] in kept}
 
+    @property
+    def _is_large(self) -> bool:
+        return len(self._members) >= LARGE
+
     def due(self, now: float, changed: bool) -> bool:
         """Whether it is time for this node's own summary."""
         return now - self._told_at >= (min(AT_ONCE, self._pause) if changed else self._pause) - 0.01
@@ -154,7 +160,8 @@ class Gossip:
         for part, message in enumerate(messages):
             self._waiting[self._number, part] = _Waiting(self._sequence, message, now, news, set())
         heard *= len(messages)
-        self._interval = max(INTERVAL, min(LONGEST, heard / QUIET), heard / RATE)
+        pace = QUIET if self._is_large else RATE
+        self._interval = max(INTERVAL, min(LONGEST, heard / pace), heard / RATE)
         self._told_at, self._pause = now, self._interval
         if self._interval > INTERVAL:
             self._pause *= self._rng.uniform(1 - SPREAD, 1.0)
@@ -176,7 +183,7 @@ class Gossip:
         of neighbours that each of them has."""
         few = len(neighbours) <= FANOUT
         leads = any(there < len(neighbours) for there in neighbours.values())
-        hold = 0.0 if self._interval <= INTERVAL else min(WAIT if leads else WAIT_LONGER, self._interval / 2)
+        hold = min(WAIT if leads else WAIT_LONGER, self._interval / 2) if self._is_large else 0.0
         oldest = min((waiting.since for waiting in self._waiting.values()), default=now)
         # News take along what has waited long enough.
         everything = now - oldest >= hold + min(WAIT, hold) or any(each.news for each in self._waiting.values())
