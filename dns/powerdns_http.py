@@ -4,32 +4,26 @@ understood: method and parameters in the path (the default), and JSON in the bod
 from __future__ import annotations
 
 import json
-import logging
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
+import h11
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve as hypercorn_serve
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 from dns.powerdns import call
 
 if TYPE_CHECKING:
     import socket
-
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.types import ASGIApp
+    from collections.abc import Mapping
 
     from dns.answer import Responder
 
 MAX_BODY = 65536
-KEEP_ALIVE = 300.0
-"""Seconds that a connection may be idle."""
+IDLE_LIMIT = 300.0
+"""Seconds from one request to the next: a name server keeps its connections for as long as it lives."""
+READ_SIZE = 16_384
+MAX_CONNECTIONS = 128
+"""PowerDNS has one for each of its threads; one more is closed at once."""
 PATHS = {
     "lookup": ("qname", "qtype"),
     "list": ("domain_id", "zonename"),
@@ -40,64 +34,118 @@ PATHS = {
 }
 """Method -> what follows it in the path."""
 _HEADERS = {
-    "remote": "x-remotebackend-remote",
-    "real-remote": "x-remotebackend-real-remote",
-    "local": "x-remotebackend-local",
-    "zone-id": "x-remotebackend-zone-id",
+    b"x-remotebackend-remote": "remote",
+    b"x-remotebackend-real-remote": "real-remote",
+    b"x-remotebackend-local": "local",
+    b"x-remotebackend-zone-id": "zone-id",
 }
+
+
+class Refused(Exception):
+    """A request that is no call; the message says why."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Call(NamedTuple):
+    method: str
+    parameters: Mapping[str, Any]
 
 
 async def serve_powerdns(listener: socket.socket, responder: Responder) -> None:
     """Serves PowerDNS on a listening socket until cancelled, and closes it. Survives every request."""
-    config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.accesslog = None
-    config.errorlog = logging.getLogger("braid.powerdns")
-    config.include_server_header = False
-    config.graceful_timeout = 0.5
-    # A name server keeps its connection for as long as it lives.
-    config.keep_alive_timeout = KEEP_ALIVE
-    async with trio.open_nursery() as nursery:
-        await nursery.start(hypercorn_serve, make_app(responder), config)
+    known: set[trio.SocketStream] = set()
 
-
-def make_app(responder: Responder) -> ASGIApp:
-    """The ASGI application; tests call it without a socket."""
-
-    async def get(request: Request) -> Response:
-        method, *rest = request.path_params["rest"].split("/")
-        parameters = dict(zip(PATHS.get(method, ()), rest, strict=False))
-        parameters |= {key: request.headers[name] for key, name in _HEADERS.items() if name in request.headers}
-        return _result(responder, method, parameters)
-
-    async def post(request: Request) -> Response:
-        if int(request.headers.get("content-length", "0")) > MAX_BODY:
-            raise HTTPException(413, f"a call has at most {MAX_BODY} bytes")
-        body = b""
-        async with aclosing(request.stream()) as chunks:
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise HTTPException(413, f"a call has at most {MAX_BODY} bytes")
+    async def converse(stream: trio.SocketStream) -> None:
+        known.add(stream)
         try:
-            asked: Any = json.loads(body)
-            method, parameters = asked["method"], asked.get("parameters", {})
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise HTTPException(400, "no JSON object with a method: set post_json=1 or leave post out") from None
-        if not isinstance(method, str) or not isinstance(parameters, dict):
-            raise HTTPException(400, "method must be text and parameters an object")
-        return _result(responder, method, parameters)
+            if len(known) <= MAX_CONNECTIONS:
+                await _converse(stream, responder)
+        except (trio.BrokenResourceError, OSError):
+            pass
+        finally:
+            known.remove(stream)
+            await trio.aclose_forcefully(stream)
 
-    return Starlette(
-        routes=[Route("/{rest:path}", get, methods=["GET"]), Route("/{rest:path}", post, methods=["POST"])],
-        exception_handlers={HTTPException: _refuse},
-    )
+    await trio.serve_listeners(converse, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))])
 
 
-def _result(responder: Responder, method: str, parameters: dict[str, Any]) -> Response:
-    return JSONResponse({"result": call(responder, method, parameters)})
+async def _converse(stream: trio.SocketStream, responder: Responder) -> None:
+    """Requests of one connection, one after the other; returns when it is over."""
+    connection, request, body = h11.Connection(h11.SERVER), None, b""
+    while True:
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError as error:
+            if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                await stream.send_all(_packed(connection, error.error_status_hint, _problem("no HTTP request"), True))
+            return
+        match event:
+            case h11.NEED_DATA:
+                received = b""
+                with trio.move_on_after(IDLE_LIMIT):
+                    received = await stream.receive_some(READ_SIZE)
+                connection.receive_data(received)
+            case h11.Request():
+                request, body = event, b""
+            case h11.Data():
+                body += event.data
+                if len(body) > MAX_BODY:
+                    problem = _problem(f"a call has at most {MAX_BODY} bytes")
+                    await stream.send_all(_packed(connection, 413, problem, True))
+                    return
+            case h11.EndOfMessage():
+                assert request is not None
+                await stream.send_all(_packed(connection, *answer(responder, request, body)))
+                if connection.our_state is not h11.DONE:
+                    return
+                connection.start_next_cycle()
+            case _:
+                return
 
 
-async def _refuse(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"result": False, "error": error.detail}, error.status_code)
+def answer(responder: Responder, request: h11.Request, body: bytes) -> tuple[int, dict[str, Any]]:
+    """Status and document of one request."""
+    try:
+        asked = read(request, body)
+    except Refused as refused:
+        return refused.status, _problem(str(refused))
+    return 200, {"result": call(responder, asked.method, asked.parameters)}
+
+
+def read(request: h11.Request, body: bytes) -> Call:
+    """What a request asks for. Raises ``Refused``."""
+    if request.method == b"GET":
+        path = request.target.partition(b"?")[0].decode("ascii", "replace")
+        method, *rest = (unquote(part) for part in path.removeprefix("/").split("/"))
+        parameters: dict[str, Any] = dict(zip(PATHS.get(method, ()), rest, strict=False))
+        for name, value in request.headers:
+            if name in _HEADERS:
+                parameters[_HEADERS[name]] = value.decode("ascii", "replace")
+        return Call(method, parameters)
+    if request.method != b"POST":
+        raise Refused(405, "a call is a GET or a POST")
+    try:
+        asked: Any = json.loads(body)
+        method, parameters = asked["method"], asked.get("parameters", {})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise Refused(400, "no JSON object with a method: set post_json=1 or leave post out") from None
+    if not isinstance(method, str) or not isinstance(parameters, dict):
+        raise Refused(400, "method must be text and parameters an object")
+    return Call(method, parameters)
+
+
+def _problem(reason: str) -> dict[str, Any]:
+    return {"result": False, "error": reason}
+
+
+def _packed(connection: h11.Connection, status: int, document: dict[str, Any], last: bool = False) -> bytes:
+    """The whole response; ``last`` ends the connection."""
+    body = json.dumps(document, separators=(",", ":")).encode()
+    headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
+    if last:
+        headers.append(("connection", "close"))
+    events = (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage())
+    return b"".join(connection.send(event) or b"" for event in events)

@@ -4,9 +4,10 @@ makes of it."""
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import trio
 from dnslib import DNSRecord
 
 from bench.dns.mutate import query, question
 from bench.dns.powerdns import CACHES, SETTINGS, SURROUNDINGS
+from dns import powerdns_http
 from dns.counters import Counters
 from dns.policy import Standing
 from dns.powerdns import call
-from dns.powerdns_http import make_app
+from dns.powerdns_http import serve_powerdns
 from dns.view import make_view
 from tests.dns.digging import DIG, Row, check, dig
 from tests.dns.served import everything, exchange, served
@@ -29,7 +32,7 @@ from tests.dns.zone import free_port, responder
 from topology.model import ClientSubnetUse, SocketAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from dns.node import DnsService
 
@@ -110,20 +113,78 @@ def test_nothing_is_transferred_changed_or_signed(method: str) -> None:
     assert call(BACKEND, method, {"zonename": "apps.example.", "domain_id": 1}) is False
 
 
+@asynccontextmanager
+async def feed() -> AsyncIterator[int]:
+    """The port of a feed for ``BACKEND``'s decisions."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = int(listener.getsockname()[1])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_powerdns, listener, BACKEND)
+        yield port
+        nursery.cancel_scope.cancel()
+
+
 async def test_both_forms_of_requests() -> None:
-    transport = httpx.ASGITransport(make_app(BACKEND))  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+    async with feed() as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         headers = {"X-RemoteBackend-remote": "192.0.2.1", "X-RemoteBackend-real-remote": "1.2.3.0/24"}
         first = await client.get("/lookup/shop.apps.example./A", headers=headers)
         parameters = {"qname": "shop.apps.example.", "qtype": "A", "remote": "192.0.2.1", "real-remote": "1.2.3.0/24"}
         second = await client.post("/", json={"method": "lookup", "parameters": parameters})
         assert first.json() == second.json()
         assert first.json()["result"][0]["content"] == "10.91.2.130"
+        assert (await client.get("/lookup/%2A.wild.apps.example./A")).json()["result"][0]["content"] == "192.0.2.2"
         assert (await client.get("/getDomainMetadata/apps.example./PRESIGNED")).json() == {"result": []}
         assert (await client.get("/nothing/at/all")).json() == {"result": False}
-        for body in (b"", b"[]", b"{", b'{"method": 1}', b'{"method": "lookup", "parameters": []}'):
+        assert (await client.get("/")).json() == {"result": False}
+        for body in (b"", b"[]", b"{", b'{"method": 1}', b'{"method": "lookup", "parameters": []}', b"[" * 60_000):
             assert (await client.post("/", content=body)).status_code == 400
+        assert (await client.put("/", content=b"{}")).status_code == 405
         assert (await client.post("/", content=bytes(70_000))).status_code == 413
+        assert (await client.get("/getAllDomains")).json()["result"], "on another connection"
+
+
+ASKED = b"GET /getDomainMetadata/apps.example./X HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def test_one_connection_for_all_and_a_broken_request_ends_it() -> None:
+    async with feed() as port:
+        for wrong in (b"\x16\x03\x01 nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"A" * 70_000):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                with trio.fail_after(30):
+                    await stream.send_all(ASKED * 3)
+                    received = b""
+                    while received.count(b'{"result":[]}') < 3:
+                        received += await stream.receive_some(65536)
+                    received = b""
+                    try:
+                        await stream.send_all(wrong)
+                        while chunk := await stream.receive_some(65536):
+                            received += chunk
+                    except trio.BrokenResourceError:
+                        assert len(wrong) > 65536, "closed while we still wrote"
+                    else:
+                        assert received.startswith(b"HTTP/1.1 4")
+
+
+async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(powerdns_http, "MAX_CONNECTIONS", 2)
+    async with feed() as port:
+        streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(3)]
+        with trio.fail_after(30):
+            assert await streams[2].receive_some(1) == b"", "one too many"
+            await streams[0].send_all(ASKED)
+            assert await streams[0].receive_some(1) == b"H"
+        for stream in streams:
+            await stream.aclose()
+
+
+async def test_an_idle_connection_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(powerdns_http, "IDLE_LIMIT", 0.2)
+    async with feed() as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        began = trio.current_time()
+        with trio.fail_after(30):
+            assert await stream.receive_some(1) == b""
+        assert trio.current_time() - began > 0.15
 
 
 @contextmanager
