@@ -5,6 +5,7 @@
 pub mod bridge;
 pub mod packet;
 pub mod poll;
+pub mod raw;
 pub mod socket;
 
 use std::io::Error;

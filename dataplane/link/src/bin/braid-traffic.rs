@@ -1,7 +1,7 @@
 //! `braid-traffic MODE ...`: numbered packets and bulk streams to measure a network with; `--help` tells all.
 
 use braid_link::traffic::options::{parse, Mode, Options};
-use braid_link::traffic::{tcp, udp};
+use braid_link::traffic::{flood, tcp, udp};
 use serde::Serialize;
 use std::io::{stderr, stdout, Error, ErrorKind, Write};
 use std::process::ExitCode;
@@ -32,6 +32,7 @@ fn run(options: &Options) -> Result<(), Error> {
         Mode::UdpSend => print(&udp::send(options, to?)?),
         Mode::UdpRecv => print(&udp::receive(options, bind?, ready)?),
         Mode::UdpEcho => return udp::echo(bind?, ready),
+        Mode::SynFlood => print(&flood::send(options, to?)?),
         Mode::TcpSend => print(&tcp::connect(to?, options.seconds, true)?),
         Mode::TcpRecv => print(&tcp::connect(to?, options.seconds, false)?),
         Mode::TcpSink => return tcp::serve(bind?, false, ready, |bulk| print(&bulk)),

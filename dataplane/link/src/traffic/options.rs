@@ -7,6 +7,7 @@ pub enum Mode {
     UdpSend,
     UdpRecv,
     UdpEcho,
+    SynFlood,
     TcpSend,
     TcpRecv,
     TcpSink,
@@ -31,6 +32,7 @@ usage: braid-traffic MODE [options], the result is one line of JSON on stdout; s
              --echo also measures what an udp-echo at the other end sends back
   udp-recv   counts at --bind until the sender's end, or --idle seconds of silence after the first, or --seconds
   udp-echo   sends back whatever arrives at --bind, until killed
+  syn-flood  SYNs to --to at --rate packets/s for --seconds, each from another address of 198.18.0.0/15 (root)
   tcp-send   as much as it can to --to for --seconds          tcp-sink    takes it at --bind, one JSON line per connection
   tcp-recv   takes as much as it can from --to for --seconds  tcp-source  gives it at --bind, one JSON line per connection
 options: --to ADDRESS:PORT --bind ADDRESS:PORT --rate 10000 --seconds 10 --size 1000 --idle 2 --echo --json";
@@ -42,6 +44,7 @@ pub fn parse(words: &[String]) -> Result<Options, String> {
         Some("udp-send") => Mode::UdpSend,
         Some("udp-recv") => Mode::UdpRecv,
         Some("udp-echo") => Mode::UdpEcho,
+        Some("syn-flood") => Mode::SynFlood,
         Some("tcp-send") => Mode::TcpSend,
         Some("tcp-recv") => Mode::TcpRecv,
         Some("tcp-sink") => Mode::TcpSink,
@@ -73,7 +76,7 @@ pub fn parse(words: &[String]) -> Result<Options, String> {
         }
     }
     match mode {
-        Mode::UdpSend | Mode::TcpSend | Mode::TcpRecv if options.to.is_none() => {
+        Mode::UdpSend | Mode::SynFlood | Mode::TcpSend | Mode::TcpRecv if options.to.is_none() => {
             Err("--to ADDRESS:PORT is needed".into())
         }
         Mode::UdpRecv | Mode::UdpEcho | Mode::TcpSink | Mode::TcpSource if options.bind.is_none() => {
@@ -106,6 +109,7 @@ mod tests {
     fn options_are_read_or_explained() {
         let options = of("udp-send --to [fd80::1]:9 --rate 5e4 --seconds 3 --size 100 --json --echo").unwrap();
         assert_eq!((options.rate, options.seconds, options.size, options.echo), (5e4, 3.0, 100, true));
+        assert!(of("syn-flood").unwrap_err().contains("--to"));
         assert!(of("udp-send").unwrap_err().contains("--to"));
         assert!(of("udp-recv --bind x").unwrap_err().contains("ADDRESS:PORT"));
         assert!(of("udp-send --to 1.1.1.1:1 --size 10").unwrap_err().contains("24"));
