@@ -104,10 +104,13 @@ impl FastPath {
     /// Asks the control side about a spliced connection for which something waits, if nothing else is under way.
     fn ask_if_answered(&mut self, flow: FlowId, now: Time) {
         let Some(session) = self.table.get_mut(flow) else { return };
-        if session.proxy.has(mark::AGAIN) && session.proxy.held > 0 && is_quiet(session) {
+        let due = session.proxy.has(mark::AGAIN) && session.proxy.held > 0 && is_quiet(session);
+        if !due || !self.ask(flow, now) {
+            return;
+        }
+        if let Some(session) = self.table.get_mut(flow) {
             session.proxy.marks &= !(mark::AGAIN | mark::SERVER_END);
             self.counters.again += 1;
-            self.ask(flow, now);
         }
     }
 }

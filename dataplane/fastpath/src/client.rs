@@ -127,7 +127,14 @@ impl FastPath {
         }
         note(session, packet, ip, tcp);
         let waits = session.proxy.state == State::Waiting;
-        if length == 0 || self.hold.has(flow, tcp.sequence, ip.total_len) {
+        if length == 0 {
+            return Verdict::Taken;
+        }
+        if self.hold.has(flow, tcp.sequence, ip.total_len) {
+            if waits {
+                // Too many were asked about when it came first.
+                self.ask(flow, now);
+            }
             return Verdict::Taken;
         }
         let whole = packet.get(..ip.total_len).unwrap_or(packet);

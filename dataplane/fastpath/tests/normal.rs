@@ -6,7 +6,7 @@ mod world;
 
 use braid_fastpath::record::{TcpRecord, Window};
 use braid_fastpath::{Reason, Side, Splice, Stranger, Verdict};
-use braid_packet::{Tcp, Time, VnetHdr};
+use braid_packet::{FlowId, Tcp, Time, VnetHdr};
 use proptest::prelude::*;
 use world::end::{bytes, State};
 use world::lone::{self, START};
@@ -221,4 +221,22 @@ proptest! {
             prop_assert!(fast.held_now() <= 70 && fast.owed_bytes() <= 256 << 10);
         }
     }
+}
+
+/// The bound of what waits is for all connections: one beyond it is asked about when its client sends again.
+#[test]
+fn a_client_that_found_too_many_waiting_is_served_when_it_sends_again() {
+    let mut fast = fast_path(1404);
+    let cookie = lone::cookie(&mut fast);
+    let first = lone::from_client(Tcp::ACK, lone::CLIENT_ISN.wrapping_add(1), cookie.wrapping_add(1), b"request");
+    let Stranger::Open(admitted) = fast.receive_stranger(&first, false, APP, START) else { panic!("no cookie") };
+    let mut flows = (0..).map(|index| FlowId { index: 10 + index, serial: 1 });
+    while fast.accept(flows.next().unwrap(), admitted, &first, false, true, START) {}
+    assert_eq!(fast.take_requests().len(), 1 << 17);
+    assert!(fast.accept(FLOW, admitted, &first, false, false, START), "it has a flow");
+    assert!(fast.take_requests().is_empty());
+    let later = START.after(4 * Time::SECOND);
+    fast.handle_timeout(later, |_| None);
+    assert_eq!(fast.receive_from_client(FLOW, &mut first.clone(), false, later), Verdict::Taken);
+    assert_eq!(fast.take_requests().iter().map(|request| request.flow).collect::<Vec<_>>(), [FLOW]);
 }
