@@ -4,7 +4,7 @@ Three parts; ``--only`` takes one of them. Results go to bench/probing.json with
 
 ``core``: the engines of an edge and a gateway with 50 neighbours and 16 paths between them, in memory, for an hour of
 simulated time (``braid-micro --probing``): datagrams, and the growth of memory after the first ten minutes.
-``control``: the same hour of what Python does once a second with the counters of such a node. ``lab`` (root): 52 real
+``control``: the same hour of what Python does by the clock with the counters of such a node. ``lab`` (root): 52 real
 nodes in namespaces, an edge and a gateway with 50 neighbours each and no traffic; CPU time of their processes.
 """
 
@@ -17,21 +17,30 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
 from bench import cpu
 from bench.machine import described, machine
-from braid.status.build import node_status
-from braid.status.recorder import Recorder
-from braid.status.snapshot import Facts
+from braid import log as logs
+from braid import pki
+from braid.control import ControlPlane
+from braid.credentials import load_credentials
+from braid.events import Established
+from braid.roles import role_runtime
+from braid.view import Loaded, View
 from lab.up import up
+from topology.model import Role
 from topology.source import load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from braid.core import CoreApi
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = ROOT / "dataplane" / "target" / "release" / "braid-micro"
@@ -149,22 +158,66 @@ def engines(seconds: int) -> dict[str, Any]:
     return found
 
 
+class StillCore:
+    """A core that does nothing and shows these counters."""
+
+    def __init__(self, counters: dict[str, Any]) -> None:
+        self.counters = counters
+        self.text = ""
+
+    def show(self) -> None:
+        """As it would be now; what neighbours' sessions count is asked for by nobody here."""
+        sessions = [entry for entry in self.counters["sessions"] if not entry["adjacent"]]
+        self.text = json.dumps([{**self.counters, "sessions": sessions}])
+
+    def snapshot(self, whole: bool = True) -> str:
+        return self.text
+
+    def last_turn(self) -> int:
+        return 0
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
 def control(counters: dict[str, Any], links: int, seconds: int) -> dict[str, Any]:
-    """What status and memory of a node take, once a second, with such counters of its core."""
+    """What the control side of a node at rest takes, with such counters of its core: status, memory and summaries each
+    second, a look at paths twice, a look at certificates. Its event loop and messages of others are not in it."""
+    logs.configure(level="warning")
+    core, pid, now = StillCore(counters), os.getpid(), [1e6]
+    core.show()
     with tempfile.TemporaryDirectory() as folder:
         found = load(written(Path(folder), links))
-    node, recorder, pid = found.nodes["edge"], Recorder(), os.getpid()
+        pki.init(found, Path(folder) / "pki", datetime.now(UTC))
+        plane = ControlPlane(
+            topology=found,
+            name="edge",
+            credentials=load_credentials(Path(folder) / "pki", "edge"),
+            core=cast("CoreApi", core),
+            role=role_runtime(Role.EDGE, Random(1)),
+            rng=Random(1),
+            clock=lambda: now[0],
+            today=lambda: datetime.now(UTC),
+            fail=sys.exit,
+        )
+    plane.begin()
+    for node in found.nodes.values():
+        if node.name != "edge":
+            plane.receive(Established(int(node.number), node.role is Role.INTERMEDIATE, 1, True))
+    view = View(plane, Loaded("bench", 1e9), Random(1), lambda: now[0], lambda: 1e9 + now[0], lambda: 0.0)
     spent, before = 0.0, 0
     for second in range(seconds):
         if second == FULL:
             before = _resident(pid)
         _count_on(counters)
+        core.show()
         began = time.process_time()
-        facts = Facts(1e9 + second, 1e9, "bench", "1", 1e9, applications=tuple(found.applications))
-        status = node_status(found, node, counters, facts)
-        recorder.receive_snapshot(status, float(second), 1e9 + second)
-        recorder.annotate(status)
+        view.record(now[0])
+        plane.review_peers()
+        now[0] += 0.5
+        plane.look_at_paths()
         spent += time.process_time() - began
+        now[0] += 0.5
     growth = _resident(pid) - before
     return {"seconds": seconds, "share_of_a_core": round(spent / seconds, 5), "resident_growth_bytes": growth}
 

@@ -46,8 +46,9 @@ SPREAD = 0.2
 """Share of the interval by which it varies, so that nodes that started together do not all tell at the same time."""
 STALE, GONE = 3.0, 12.0
 """Intervals (and as many seconds) without news after which a summary is marked as old, and is forgotten."""
-CHANGES_AGAIN = 60.0
-"""Seconds after which a summary repeats the last changes, which others keep; they are most of what there is to tell."""
+CHANGES_AGAIN, RARELY = 60.0, 300.0
+"""Seconds after which a summary repeats the last changes, for nodes that started since; others keep them. They are most
+of what there is to tell, so it is rarer in a large overlay."""
 MAX_INTERVAL = 60.0
 """Seconds; what a message says beyond that is not believed."""
 
@@ -116,7 +117,7 @@ class Gossip:
         """By origin and part: the newest of each."""
         self._sequence = 0
         self._told_at = -MAX_INTERVAL
-        self._changes_at = -MAX_INTERVAL
+        self._changes_at = -RARELY
         self._pause = 0.0
         """Until the next summary when nothing changes."""
         self._interval = INTERVAL
@@ -150,7 +151,7 @@ class Gossip:
         self._sequence = max(self._sequence + 1, int(wall * 1000))
         heard = max(1, len(self._members)) * FANOUT
         most = max(1, min(MAX_PARTS, int(RATE * LONGEST / heard)))
-        if news or now - self._changes_at >= CHANGES_AGAIN:
+        if news or now - self._changes_at >= (RARELY if self._is_large else CHANGES_AGAIN):
             self._changes_at = now
         else:
             summary = replace(summary, changes=())
@@ -192,6 +193,8 @@ class Gossip:
             for key, waiting in self._waiting.items()
             if waiting.news or (few and key[0] == self._number) or (everything and now - waiting.since >= hold)
         ]
+        if not ready:
+            return []
         # With few neighbours a node may be the only one that can tell another something; mostly it is not.
         sparing = few and self._interval > WAIT_LONGER + LAST + 3 * WAIT
         wanted: dict[int, list[bytes]] = {number: [] for number in self._shuffled(neighbours)}
