@@ -60,7 +60,9 @@ class Gateway:
         self._proxies.transfers.receive(control, now)
 
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
-        """Readiness is computed when it is asked for."""
+        """A content proxy that is gone answers no more questions."""
+        if not up:
+            self._proxies.transfers.receive_down(number, now)
 
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Check the targets, change the keys of SYN cookies, run the proxies. Started when all do; never returns."""

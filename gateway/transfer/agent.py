@@ -245,6 +245,23 @@ class TransferAgent:
             self._end(transfer, now)
             self._note(id_)
 
+    def receive_down(self, peer: int, now: float) -> list[Command]:
+        """The session with a proxy is gone. Requests that it was asked about go to the origin at once. Connections that
+        it has are forgotten: it serves them as long as it lives, and asks the origin for what it would give back."""
+        commands: list[Command] = []
+        for id_, transfer in list(self._transfers.items()):
+            if transfer.peer != peer:
+                continue
+            match transfer.state:
+                case State.ASKING | State.STEERING:
+                    commands += self._release(transfer, "proxy_down", Reason.STALE, now)
+                case State.MOVED:
+                    self._end(transfer, now)
+                case State.COMMITTED | State.RETAKING | State.BACK | State.ENDED:
+                    continue
+            self._note(id_)
+        return commands
+
     def handle_timeout(self, now: float) -> list[Command]:
         commands: list[Command] = []
         for id_ in self._deadlines.passed(now):

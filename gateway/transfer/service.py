@@ -160,6 +160,12 @@ class TransferService:
             self.agent.count("stray")
         self._wake.set()
 
+    def receive_down(self, peer: int, now: float) -> None:
+        """The session with a neighbour is gone."""
+        if self._node is not None:
+            self._carry_out(self.agent.receive_down(peer, now), now)
+            self._wake.set()
+
     def _note(self, source: str, to: str, message: TransferMessage) -> None:
         moving = self.moving.get(message.id)
         if moving is not None:

@@ -164,6 +164,25 @@ def test_a_connection_that_ends_before_the_gateway_knows_of_it() -> None:
     assert len(world.gateway) == len(world.proxy) == 0
 
 
+def test_a_proxy_whose_session_is_gone_is_waited_for_no_longer() -> None:
+    world = World("nothing")
+    asked = world.begin(1)
+    world.at_gateway(world.gateway.receive_down(PROXY + 1, world.now))
+    assert world.connections[asked].owner == "held"
+    world.at_gateway(world.gateway.receive_down(PROXY, world.now))
+    assert world.connections[asked].owner == "origin"
+    moved = World()
+    id_ = moved.begin(2)
+    run(moved, 0.1, 0.0, Random(1))
+    assert moved.gateway.state(id_) is State.MOVED
+    moved.at_gateway(moved.gateway.receive_down(PROXY, moved.now))
+    moved.give_back(id_)
+    run(moved, 12.0, 0.0, Random(1))
+    connection = moved.connections[id_]
+    assert (connection.owner, connection.socket) == ("proxy", "live"), "it keeps what is no longer known"
+    assert len(moved.gateway) == 0
+
+
 def test_only_the_peer_that_was_asked_counts() -> None:
     agent = TransferAgent()
     agent.begin(PROXY, request(1), 0.0)

@@ -107,8 +107,9 @@ def witness(lab: RunningLab, port: int = 80) -> Iterator[list[tuple[bool, int]]]
             thread.join()
 
 
+@pytest.mark.parametrize("version", [4, 6])
 def test_the_second_request_moves_and_the_third_comes_back(
-    lab: RunningLab, tmp_path: Path, figure: Callable[[str, object], None]
+    lab: RunningLab, tmp_path: Path, figure: Callable[[str, object], None], version: int
 ) -> None:
     files = [tmp_path / name for name in ("name", "object", "again", "headers")]
     paths = ("/", "/cached/3MB", "/cached/3MB", "/headers")
@@ -118,7 +119,7 @@ def test_the_second_request_moves_and_the_third_comes_back(
     )
     before = lab.status(PROXY)["content"]
     with witness(lab) as seen:
-        done = lab.exec("client", ["bash", "-c", f"curl -sS --fail -4 {script}"], timeout=60)
+        done = lab.exec("client", ["bash", "-c", f"curl -sS --fail -{version} {script}"], timeout=60)
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [line[0] for line in lines] == ["1", "0", "0", "0"]
     for file, line in zip(files[1:3], lines[1:3], strict=True):
@@ -132,7 +133,7 @@ def test_the_second_request_moves_and_the_third_comes_back(
     assert not any(flags & RST for flags in came)
     after = lab.status(PROXY)["content"]
     assert after["origin_bytes"] == before["origin_bytes"]
-    figure("Transfer: request, two objects of 3 MB at the proxy, a request, one connection", f"{lines}")
+    figure(f"Transfer (IPv{version}): request, two objects of 3 MB at the proxy, a request, one connection", f"{lines}")
 
 
 def test_the_origin_serves_what_the_proxy_has_not_and_the_proxy_has_it_next_time(lab: RunningLab) -> None:
