@@ -9,9 +9,10 @@ import trio
 
 from braid.readiness import neighbour_check
 from braid.status.snapshot import Check
-from content.reach import content_policy, peers_of, takes_transfers
+from content.reach import content_policy, peers_of
 from content.service import ContentService
 from topology.model import Role
+from topology.transfer import takes_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -26,10 +26,6 @@ DIRECT = 1
 """Edges are neighbours: one path and one copy."""
 
 
-def takes_transfers(topology: Topology, node: str) -> bool:
-    return any(node in row.proxies for row in topology.transfers)
-
-
 def peers_of(topology: Topology, node: str) -> dict[str, frozenset[int]]:
     """Edge nodes whose clients' connections may come here."""
     return {edge: frozenset({DIRECT}) for edge, proxy, _ in sorted(pairs(topology)) if proxy == node}

@@ -23,10 +23,11 @@ from content.connection import ClientConnection
 from content.local import apply, clear
 from content.operator import serve_operator
 from content.origin import origin
-from content.reach import Local, takes_transfers, vips_of
+from content.reach import Local, vips_of
 from content.sites import Sites
 from content.store import Store
 from content.transfer import TransferService
+from topology.transfer import takes_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

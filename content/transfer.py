@@ -23,7 +23,8 @@ from braid.transfer import Numbers, Reason, Send, TransferRequest, decode, encod
 from braid.transfer_table import Candidate, matching
 from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start, State
 from content.connection import ClientConnection, read_request
-from content.reach import takes_transfers, vips_of
+from content.reach import vips_of
+from topology.transfer import takes_transfers
 
 if TYPE_CHECKING:
     import socket

@@ -13,6 +13,7 @@ import yaml
 from topology import observability
 from topology.model import IPAddress, IPNetwork, LabHost, LabNetwork, Node, Role, Topology
 from topology.problem import Problem, TopologyError
+from topology.transfer import takes_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -142,7 +143,7 @@ def _node(topology: Topology, node: Node, file: str) -> dict[str, Any]:
         "networks": _attachments(topology, node.name, node.underlay),
         "healthcheck": _healthcheck(["braid", "ready", f"http://{node.status}"]),
     }
-    if node.role in (Role.EDGE, Role.GATEWAY):
+    if node.role in (Role.EDGE, Role.GATEWAY) or takes_transfers(topology, node.name):
         service["devices"] = ["/dev/net/tun:/dev/net/tun"]
         service["sysctls"] = _ROUTER
     return service

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from topology.model import IPNetwork
+    from topology.model import IPNetwork, Topology
 
 KILOBYTE = 1000
 METHODS = ("GET", "HEAD")
@@ -43,3 +43,8 @@ class TransferRow:
     """Bytes of the whole body; the proxy refuses what is smaller."""
     until: float | None = None
     """Unix seconds from which on the row holds no more."""
+
+
+def takes_transfers(topology: Topology, node: str) -> bool:
+    """Whether a content node may be asked to take connections over, for which it needs a TUN."""
+    return any(node in row.proxies for row in topology.transfers)

@@ -8,11 +8,12 @@ from random import Random
 from braid.desired import Desired, PathChoice, PathSet, ProxiedApplication
 from braid.plan import AppNumbers, PathPlanner
 from content.node import Content
-from content.reach import Local, changes, content_policy, peers_of, takes_transfers, vips_of
+from content.reach import Local, changes, content_policy, peers_of, vips_of
 from edge.node import Edge
 from tests.topology.test_transfers import ROW, text
 from topology.graph import neighbours
 from topology.source import parse
+from topology.transfer import takes_transfers
 
 TOPOLOGY = parse(text(ROW.replace("c-1, c-2", "c-1")), "net.yaml")
 (VIP,) = TOPOLOGY.vips

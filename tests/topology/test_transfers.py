@@ -6,10 +6,12 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
+import yaml
 
 from braid.transfer_table import Candidate, chosen, matching
 from tests.topology.base import changed
 from topology import effective
+from topology.compose import render
 from topology.source import TopologyError, parse
 from topology.transfer import ProxyPolicy, TransferRow
 
@@ -132,3 +134,11 @@ def test_a_proxy_answers_only_for_applications_that_are_its_own() -> None:
         parse(text("{application: other, proxies: [c-1]}", ("\napplications:", f"\napplications:{other}")), "net.yaml")
     (problem,) = caught.value.problems
     assert (problem.key, "may not answer for other" in str(problem)) == ("transfers[0].proxies[0]", True)
+
+
+def test_a_proxy_that_is_named_gets_a_tun_in_a_compose_file() -> None:
+    members = ("members: {e-1: [10.1.0.2]", "members: {c-1: [10.1.0.81], c-2: [10.1.0.80], e-1: [10.1.0.2]")
+    found = parse(text("{application: shop, proxies: [c-1]}", members), "net.yaml")
+    services = yaml.safe_load(render(found))["services"]
+    assert services["c-1"]["devices"] == services["e-1"]["devices"]
+    assert "devices" not in services["c-2"]
