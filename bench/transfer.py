@@ -40,8 +40,8 @@ LAB = Path(__file__).with_name("lab.yaml")
 NAME = "benchtransfer"
 NODE, ADDRESS, GATEWAY, EDGE = "cache-1", "10.91.1.80", "gw-mil-1", "edge-fra-1"
 HOST = "web.apps.example"
-MOVED, REFUSED, SERVED = "/cached/10000", "/object/10000", "/object/10001"
-"""Stored by the proxy; offered to it, and never stored; not offered."""
+MOVED, REFUSED, SERVED = "/cached/10000", "/object/1", "/object/9999"
+"""Stored by the proxy; what begins so is offered to it, and never stored; not offered."""
 LOSS = 0.3
 DOCS = Path(__file__).parent.parent / "docs" / "transfer.md"
 BEGIN, END = "<!-- one run of python -m bench.transfer -->", "<!-- until here -->"
@@ -183,11 +183,11 @@ def measure(lab: RunningLab, count: int) -> dict[str, Any]:
     ready(lab)
     found: dict[str, Any] = {}
     turns: dict[str, list[tuple[float, bool]]] = {"served": [], "refused": [], "moved": []}
-    for path, name in ((SERVED, "served"), (REFUSED, "refused"), (MOVED, "moved")):
+    for path in (SERVED, REFUSED, MOVED):
         second_request(lab, path)
-        turns[name].clear()
-    for _ in range(count):
-        for path, name in ((SERVED, "served"), (REFUSED, "refused"), (MOVED, "moved")):
+    for turn in range(count):
+        # Each time another one: a proxy is not asked again at once for what it has not.
+        for path, name in ((SERVED, "served"), (f"{REFUSED}{turn:04}", "refused"), (MOVED, "moved")):
             turns[name].append(second_request(lab, path))
     found |= {name: series(samples) for name, samples in turns.items()}
     found["refused"]["more_than_served_ms"] = round(found["refused"]["median_ms"] - found["served"]["median_ms"], 2)

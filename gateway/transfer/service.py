@@ -21,6 +21,7 @@ from braid.tcp.record import decode_record, encode_record
 from braid.tcp.repair import FreezeError, build, dissolve, freeze, start
 from braid.transfer import (
     Numbers,
+    Reason,
     Send,
     Steer,
     Steered,
@@ -60,6 +61,9 @@ log = logs.get(__name__)
 
 DEADLINE = round(ASK_FOR * 1000)
 MOST_STEPS = 32
+COLD = 2.0
+"""Seconds for which a proxy that has not what was asked for is not asked for it again: it may be fetching it."""
+MOST_COLD = 10_000
 US = "gateway"
 """In what is noted of messages; others go by their names."""
 _LINGER = struct.pack("ii", 1, 0)
@@ -120,6 +124,8 @@ class TransferService:
         self._wall = wall
         self._node: NodeHandle | None = None
         self._wake = trio.Event()
+        self._cold: dict[tuple[str, str], float] = {}
+        """Proxy and content -> until when; the oldest first."""
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Offer requests by the topology's routing table, and see every transfer to its end. Never returns. When it is
@@ -194,15 +200,22 @@ class TransferService:
         if row is None:
             return False
         proxy = chosen(row, candidate, situation.links.neighbour_up)
+        if proxy is not None and _has_passed(request.headers.get("via", ""), proxy):
+            # What it lacks it fetches by this way.
+            return False
         movable = self._relay.movable(connection)
         if proxy is None or movable is None:
             self.agent.count("refused/no_proxy" if proxy is None else "refused/not_quiescent")
             return False
         target = f"{request.path}?{request.query}" if request.query else request.path
         authority = request.host if data.vip.port == 80 else f"{request.host}:{data.vip.port}"
+        content = f"http://{authority}{target}"
+        if self._cold.get((proxy, content), 0.0) > now:
+            self.agent.count("refused/cold")
+            return False
         moving = Moving(
             self._rng.getrandbits(128).to_bytes(16), data.application, data.client, data.vip, data.edge, proxy,
-            f"http://{authority}{target}", now, connection, None,
+            content, now, connection, None,
         )  # fmt: skip
         problem = self._begin(moving, movable, now)
         if problem:
@@ -258,8 +271,11 @@ class TransferService:
                 steer = Steer(id_, order, node, moving.client, moving.vip)
                 self._node.send_to_peer(moving.edge, encode(steer))
                 self._note(US, moving.edge, steer)
-            case Release(id_):
-                self._release(self.moving[id_], now)
+            case Release(id_, reason):
+                moving = self.moving[id_]
+                if reason == Reason.CONTENT.name.lower():
+                    self._remember_cold(moving.proxy, moving.content, now)
+                self._release(moving, now)
             case GiveUp(id_):
                 moving = self.moving[id_]
                 self._own(moving, "away")
@@ -283,6 +299,14 @@ class TransferService:
                 if moving.socket is not None:
                     _reset(moving.socket)
                     moving.socket = None
+
+    def _remember_cold(self, proxy: str, content: str, now: float) -> None:
+        for known, until in list(self._cold.items()):
+            if until > now and len(self._cold) < MOST_COLD:
+                break
+            del self._cold[known]
+        self._cold.pop((proxy, content), None)
+        self._cold[proxy, content] = now + COLD
 
     def _release(self, moving: Moving, now: float) -> None:
         """The relay goes on where it was."""
@@ -342,6 +366,11 @@ class TransferService:
             return
         for id_ in [id_ for id_ in self.moving if self.agent.state(id_) is None]:
             self._dissolve(self.moving.pop(id_))
+
+
+def _has_passed(via: str, proxy: str) -> bool:
+    """Whether a proxy names itself in a Via field (RFC 9110 7.6.3)."""
+    return any(words[1:2] == [proxy] for words in (each.lower().split() for each in via.split(",")))
 
 
 def _initial(frozen: socket.socket, record: TcpRecord) -> tuple[int, int]:

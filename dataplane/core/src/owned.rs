@@ -38,6 +38,7 @@ impl<O: Outbox> Node<O> {
         let stays = owner == Some(Owner::Here) || (owner.is_none() && self.config.role == Role::Gateway);
         match stays {
             true => self.release(&kept, sink),
+            false if kept.is_empty() => {}
             false => self.net.drops.add("transferred_away", kept.len() as u64),
         }
         Some(true)
