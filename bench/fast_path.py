@@ -82,7 +82,7 @@ def contenders(directory: Path) -> Iterator[tuple[RunningLab, tuple[Contender, .
     file = directory / "net.yaml"
     file.write_text(yaml.safe_dump(document()))
     take_down(NAME)
-    with up(file, direct=True) as lab, _haproxy(lab, directory) as haproxy:
+    with up(file, direct=True) as lab, haproxy(lab, directory) as beside:
         forward_plainly(lab)
         gateway = lab.nodes[PLAIN[2]]
 
@@ -91,15 +91,15 @@ def contenders(directory: Path) -> Iterator[tuple[RunningLab, tuple[Contender, .
             return Contender(application, name, vip, processes={"gateway": (gateway, *pids)})
 
         each = [braid("nat", "mode nat"), braid("fast", "mode fast-path")]
-        if haproxy:
-            each.append(braid("haproxy", "HAProxy behind the overlay", haproxy))
-            alone = {"gateway": (haproxy,)}
+        if beside:
+            each.append(braid("haproxy", "HAProxy behind the overlay", beside))
+            alone = {"gateway": (beside,)}
             each.append(Contender("haproxy-alone", "HAProxy without overlay", GATEWAY_ADDRESS, processes=alone))
         yield lab, tuple(each)
 
 
 @contextmanager
-def _haproxy(lab: RunningLab, directory: Path) -> Iterator[int]:
+def haproxy(lab: RunningLab, directory: Path) -> Iterator[int]:
     """Its process; 0 where it is not installed."""
     program = shutil.which("haproxy")
     if program is None:

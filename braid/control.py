@@ -15,7 +15,16 @@ from braid import core as seam
 from braid import log as logs
 from braid.candidates import set_number
 from braid.desired import TARGETS, Desired, PathSet
-from braid.events import Control, CoreEvent, Established, Failed, Initiation, Losses
+from braid.events import (
+    ConnectionEnded,
+    Control,
+    CoreEvent,
+    Established,
+    Failed,
+    Initiation,
+    Losses,
+    ServiceRequest,
+)
 from braid.identity import read_certificate
 from braid.measured import Reports
 from braid.pathwatch import PathWatch, round_trips, samples
@@ -23,7 +32,7 @@ from braid.peers import PeerCertificates, own_problem, refusal, wanted
 from braid.plan import AppNumbers, PathPlanner, plan_neighbours, plan_shards, usable_by_number
 from braid.redundancy.application import Mode
 from braid.redundancy.node import Redundancy
-from braid.role import NodeHandle, RoleRuntime, Situation
+from braid.role import NodeHandle, Promotes, RoleRuntime, Situation
 from braid.session import Accept, Close, Command, Initiate, Log, Refuse, Relation, SessionManager
 from topology.policy import TargetLoss
 
@@ -107,6 +116,11 @@ class ControlPlane:
         self.review_peers()
 
     def receive(self, event: CoreEvent) -> None:
+        if isinstance(event, ServiceRequest | ConnectionEnded):
+            # Clients wait for it, and nothing else depends on it.
+            if isinstance(self.role, Promotes):
+                self.role.receive_connection(event)
+            return
         now = self._clock()
         match event:
             case Failed(message):
@@ -308,6 +322,7 @@ class ControlPlane:
             draining=lambda: self.draining,
             ready=ready,
             traffic=lambda: self._traffic,
+            connections=self.core,
         )
 
     def send_control(self, name: str, message: bytes) -> bool:

@@ -12,7 +12,21 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, assert_never
 import trio
 
 from braid.desired import MAX_PATH_ID
-from braid.events import Control, CoreEvent, Down, Established, Failed, Initiation, Losses, Rekey, SentOn, Stream, Up
+from braid.events import (
+    ConnectionEnded,
+    Control,
+    CoreEvent,
+    Down,
+    Established,
+    Failed,
+    Initiation,
+    Losses,
+    Rekey,
+    SentOn,
+    ServiceRequest,
+    Stream,
+    Up,
+)
 from braid.status.merge import merge
 
 if TYPE_CHECKING:
@@ -34,12 +48,12 @@ class ConnectionApi(Protocol):
     def open_server(self, connection: int, host: str, port: int) -> tuple[str, int] | None: ...
     def hold(self, connection: int) -> bool: ...
     def splice(
-        self, connection: int, client: bytes, server: bytes, to_client: bytes, to_server: bytes, again: bool
+        self, connection: int, client: bytes, server: bytes, to_client: bytes, to_server: bytes, until: int | None
     ) -> None: ...
-    def reset(self, connection: int) -> None: ...
+    def reset_connection(self, connection: int) -> None: ...
 
 
-class CoreApi(Protocol):
+class CoreApi(ConnectionApi, Protocol):
     """What the node uses of ``dataplane``'s ``Core``; its contracts are in ``dataplane/_native.pyi``."""
 
     def start(self) -> None: ...
@@ -125,6 +139,10 @@ def typed_event(raw: _native.Event) -> CoreEvent:
                 tuple(SentOn(*counts) for counts in sent),
                 {path: microseconds / 1e6 for path, microseconds in delays},
             )
+        case ("service_request", connection, _app, _edge, client, server, _held, held_at):
+            return ServiceRequest(connection, client, server, held_at / 1e9)
+        case ("ended", connection, why, bytes_in, bytes_out):
+            return ConnectionEnded(connection, why, bytes_in, bytes_out)
         case ("failed", message):
             return Failed(message)
         case _:

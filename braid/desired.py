@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Literal
 
+Accept = Literal["listener", "first-byte", "at-once"]
 PortMatch = tuple[str, int, int]
 """Protocol name ("tcp", "udp", "icmp", "any"), first and last port."""
 
@@ -97,6 +99,10 @@ class ProxiedApplication:
     vips: tuple[GatewayVip, ...]
     ports: tuple[PortMatch, ...]
     set: int
+    app: int = 0
+    accept: Accept = "listener"
+    """Who accepts TCP connections: a listener of the stack, or the fast path, which asks the stack to take them with
+    the client's first byte or at once."""
 
 
 @dataclass(frozen=True, slots=True)

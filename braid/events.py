@@ -106,4 +106,30 @@ class Failed:
     message: str
 
 
-CoreEvent = Initiation | Established | Up | Down | Rekey | Control | Losses | Failed
+@dataclass(frozen=True, slots=True)
+class ServiceRequest:
+    """A client's connection needs the stack: the fast path cannot process what it asks for."""
+
+    connection: int
+    """As it is called in commands; the same when the request is repeated."""
+    client: bytes
+    """Its record (``braid.tcp.record``)."""
+    server: bytes | None
+    """The record of the server's side, where it was spliced before."""
+    held_at: float
+    """When the packet came that is held until the stack has the connection, in seconds of CLOCK_BOOTTIME; 0 where
+    none is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEnded:
+    """A spliced connection is over."""
+
+    connection: int
+    why: str
+    bytes_in: int
+    """Of its IP packets, from the client."""
+    bytes_out: int
+
+
+CoreEvent = Initiation | Established | Up | Down | Rekey | Control | Losses | ServiceRequest | ConnectionEnded | Failed

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     import trio
 
+    from braid.core import ConnectionApi
     from braid.desired import Desired
-    from braid.events import Control
+    from braid.events import ConnectionEnded, Control, ServiceRequest
     from braid.plan import AppNumbers
     from braid.status.content import ContentStatus
     from braid.status.flow import FlowStatus, ProxyStatus
@@ -84,6 +85,8 @@ class NodeHandle:
     ready: Callable[[], bool]
     traffic: Callable[[], Mapping[str, int]]
     """What the data plane's IO has counted, as ``io`` of the status page; at most half a second old."""
+    connections: ConnectionApi | None = None
+    """The core's commands for connections between its fast path and the stack."""
     topology_file: Path | None = None
     """Where the topology comes from; a role may keep what its operator decides beside it."""
 
@@ -103,7 +106,18 @@ class Proxies(Protocol):
     """A role that ends clients' connections itself."""
 
     def proxied_flows(self, limit: int) -> list[FlowStatus]: ...
+    def spliced(self) -> Mapping[int, str]:
+        """Connections that went on in the data plane, and why they have their server."""
+        ...
+
     def proxies(self) -> tuple[ProxyStatus, ...]: ...
+
+
+@runtime_checkable
+class Promotes(Protocol):
+    """A role whose stack takes connections from the fast path."""
+
+    def receive_connection(self, event: ServiceRequest | ConnectionEnded) -> None: ...
 
 
 @runtime_checkable

@@ -24,9 +24,10 @@ def role_runtime(role: Role, rng: Random) -> RoleRuntime:
 
             return Intermediate()
         case Role.GATEWAY:
+            from braid.tcp.repair import unavailable
             from gateway.node import Gateway
 
-            return Gateway(rng)
+            return Gateway(rng, unavailable())
         case Role.DNS:
             from dns.role import Dns
 

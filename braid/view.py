@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from braid import core as seam
 from braid import log as logs
 from braid.role import Proxies, Steers, Stores, Transfers
-from braid.status.build import flow_statuses, node_status
+from braid.status.build import flow_statuses, joined, node_status
 from braid.status.changes import Tone
 from braid.status.choices import choices
 from braid.status.exchange import Exchange
@@ -146,9 +146,10 @@ class View:
     def flows(self, limit: int) -> list[FlowStatus]:
         control = self._control
         role = control.role
-        proxied = role.proxied_flows(limit) if isinstance(role, Proxies) else []
         flows = flow_statuses(control.topology, seam.read_flows(control.core, limit), control.numbers.names)
-        return sorted([*proxied, *flows], key=lambda flow: flow.idle_s)[:limit]
+        if isinstance(role, Proxies):
+            flows = joined(role.proxied_flows(limit), flows, role.spliced())
+        return sorted(flows, key=lambda flow: flow.idle_s)[:limit]
 
     def ready(self) -> tuple[Check, ...]:
         control = self._control

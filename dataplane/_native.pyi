@@ -35,19 +35,31 @@ Losses = tuple[
 """peer, seconds that were counted, streams; path and packets lost on it; two paths and packets lost on both; set,
 packets, copies sent and bytes of all copies but the first; path and microseconds one way with four times the jitter.
 From one shard, soon after a loss, else once a second."""
-Event = Initiation | Established | Up | Down | Rekey | Control | Losses | Failed
+ServiceRequest = tuple[Literal["service_request"], int, int, int, bytes, bytes | None, int, int]
+"""connection, application, node number of the client's edge, record of the client's side, record of the server's side
+if the connection was spliced before (``braid.tcp.record``; neither has anything in its queues), bytes of packets that
+wait, since when (nanoseconds of CLOCK_BOOTTIME; 0: none do). Told three times within 3.5 s until ``take`` or
+``reset_connection``."""
+Ended = tuple[Literal["ended"], int, Literal["closed", "reset", "idle", "silent", "gone"], int, int]
+"""connection, why, bytes of IP packets from and to the client: it is over without its sockets, if it had some. It was
+spliced, or never taken (silent); gone: what was said of it came too late. Its number means nothing any more."""
+Event = Initiation | Established | Up | Down | Rekey | Control | Losses | ServiceRequest | Ended | Failed
 
 RelayEvent = (
     tuple[Literal["request"], int, str, str, str, str, dict[str, str]]
     | tuple[Literal["failed"], int, str, bool]
     | tuple[Literal["served"], int, int, int, float]
     | tuple[Literal["connected"], int, float]
+    | tuple[Literal["again"], int]
+    | tuple[Literal["opaque"], int]
     | tuple[Literal["refused"], int, str]
     | tuple[Literal["ended"], int, bool]
 )
 """Each with its client. request: method, target, authority, path with query, headers with lower-case names; to be
 served or refused. failed: reason, whether to serve or refuse it again. served: status, bytes of the body, seconds to
-the first byte. connected: seconds it took. refused: reason. ended: whether in order, not cut off."""
+the first byte. connected: seconds it took. again: a kept connection of its own to the server was found closed,
+``reconnect``. opaque: what is left of an answer may go on elsewhere, ``departing``. refused: reason. ended: whether in
+order, not cut off."""
 
 class Core:
     """One node's data plane: its sockets, its data threads, one for each shard, its Noise state.
@@ -114,6 +126,28 @@ class Core:
         """Along all paths, at most 1100 bytes; False without a session. Without ``wait`` it is True at once."""
     def tell(self, messages: list[tuple[int, bytes]]) -> None:
         """The same to neighbours, all together; does not wait for word whether they could be sent."""
+    def take(self, connection: int) -> None:
+        """The stack has a connection that a service request told of, or that was held: its sockets are built and
+        started. What was held goes to them through the TUN, and all packets of both sides pass as they are."""
+    def reset_connection(self, connection: int) -> None:
+        """Refuses a connection: its client gets a reset, and its server if it was spliced."""
+    def open_server(self, connection: int, host: str, port: int) -> tuple[str, int] | None:
+        """Gives a connection a server: the address and port of the SNAT pool that it is to be talked to from, other
+        ones at each call; packets of a server before are not its any more. None: the connection is gone, there is no
+        port left, or its client's IP version is another one."""
+    def hold(self, connection: int) -> bool:
+        """True: no packet of either side reaches the stack until ``splice`` or ``take``, or for 3.5 s. False: it has to
+        stay there, having no server or a side that has ended."""
+    def splice(
+        self, connection: int, client: bytes, server: bytes, to_client: bytes, to_server: bytes, until: int | None
+    ) -> None:
+        """For a connection that is held and whose sockets are frozen: the data plane carries it on from their records.
+        ``to_client`` and ``to_server`` are bytes that had been read from the one and not yet written to the other.
+        ``until``: bytes that the server has still to send behind those of its record until all is answered; what the
+        client sends waits until then, and is a service request. None: never again.
+
+        ValueError says what cannot be carried on, in a word, before anything happens.
+        """
     def set_owner(
         self, client: tuple[str, int], vip: tuple[str, int], owner: str, by: int | None = None, wait: bool = True
     ) -> bool:
@@ -168,6 +202,7 @@ class HttpRelay:
         buffer: int,
         pool: int,
         pool_timeout: float,
+        splice_above: int | None = None,
     ) -> None:
         """For connections to come."""
     def server(self, host: str, port: int) -> int:
@@ -177,8 +212,25 @@ class HttpRelay:
     ) -> int:
         """Dups the descriptor of a client's connection and serves it. ``preface`` begins each server connection, which
         then no other client shares; ``forwarded``: servers are told the client's address in each request."""
-    def serve(self, client: int, server: int, cookie: str, now: float) -> None:
-        """The verdict on a request; ``cookie`` is a ``Set-Cookie`` value, or empty."""
+    def serve(self, client: int, server: int, cookie: str, now: float, own: int | None = None) -> None:
+        """The verdict on a request; ``cookie`` is a ``Set-Cookie`` value, or empty; ``own`` is a socket that connects
+        to the server for this client alone, which is dupped."""
+    def reconnect(self, client: int, now: float, own: int | None = None) -> None:
+        """Another connection to the server that was chosen, after ``again``."""
+    def own_server(self, client: int) -> tuple[int, int] | None:
+        """The server that the client has a connection of its own to, and its descriptor."""
+    def drop_server(self, client: int) -> None:
+        """Reset the client's connection to a server."""
+    def adopt_server(self, client: int, fd: int, server: int, now: float) -> None:
+        """Give a client that was just adopted the connection that it had to a server; the descriptor is dupped."""
+    def departing(self, client: int) -> tuple[int, int, bytes, int, int, int, float] | None:
+        """Of an answer that was offered: descriptors of client and server, bytes that the client's socket did not take,
+        bytes that the server's has yet to give, status, bytes of the body, seconds to the first one. None: it is not as
+        it was."""
+    def rest(self, client: int, resting: bool) -> None:
+        """Read nothing more from the client's server, or go on."""
+    def depart(self, client: int) -> None:
+        """Close a client's and its server's sockets; no event follows."""
     def refuse(self, client: int, reason: str, status: int, now: float) -> None: ...
     def movable(self, client: int) -> tuple[int, bytes] | None:
         """The descriptor of a client's socket, which stays the relay's, and the head of the request that waits for its

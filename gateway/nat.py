@@ -11,10 +11,12 @@ from braid.candidates import fixed_copies, has_target, set_number
 from braid.desired import GatewayApplication, GatewayPolicy, GatewayVip, ProxiedApplication, TargetChoice
 from braid.plan import port_matches
 from topology.model import CookiePlace, ServiceMode
+from topology.proxy import HTTP, TLS_SNI
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from braid.desired import Accept
     from braid.plan import AppNumbers
     from gateway.targets import TargetKey
     from topology.model import Application, IPNetwork, Topology
@@ -50,8 +52,24 @@ def captured(topology: Topology, gateway: str) -> tuple[IPNetwork, ...]:
     return topology.nodes[gateway].snat_pools
 
 
+def accepted(application: Application, topology: Topology, *, promotes: bool) -> Accept:
+    """How connections of a proxied application come to the stack; ``promotes``: whether it can take them from the fast
+    path. Where the server may be the one to speak first, at once. Those that may move to a content proxy are the
+    stack's alone."""
+    settings = application.proxy
+    moves = any(row.application == application.name for row in topology.transfers)
+    if not promotes or settings is None or moves:
+        return "listener"
+    return "first-byte" if settings.kind in (HTTP, TLS_SNI) or settings.tls is not None else "at-once"
+
+
 def gateway_policy(
-    topology: Topology, gateway: str, numbers: AppNumbers, healthy: Callable[[TargetKey], bool]
+    topology: Topology,
+    gateway: str,
+    numbers: AppNumbers,
+    healthy: Callable[[TargetKey], bool],
+    *,
+    promotes: bool = False,
 ) -> GatewayPolicy:
     return GatewayPolicy(
         applications=tuple(
@@ -77,6 +95,8 @@ def gateway_policy(
                 vips=_vips(topology, application),
                 ports=port_matches(application.ports),
                 set=set_number(application, numbers),
+                app=numbers.number(application.name),
+                accept=accepted(application, topology, promotes=promotes),
             )
             for application in served(topology, gateway)
             if application.mode is ServiceMode.PROXY

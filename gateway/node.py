@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from random import Random
 
-    from braid.desired import Desired
-    from braid.events import Control
+    from braid.desired import Desired, GatewayPolicy
+    from braid.events import ConnectionEnded, Control, ServiceRequest
     from braid.plan import AppNumbers
     from braid.role import NodeHandle, Situation
     from braid.status.flow import FlowStatus, ProxyStatus
@@ -31,10 +31,14 @@ if TYPE_CHECKING:
 
 
 class Gateway:
-    def __init__(self, rng: Random) -> None:
+    """``no_repair`` says why kernel sockets cannot be built here; then connections of proxied applications come to
+    listeners."""
+
+    def __init__(self, rng: Random, no_repair: str | None = None) -> None:
         self._table = TargetTable()
         self._health = HealthService(self._table, rng)
-        self._proxies = ProxyService(self._table.healthy, rng)
+        self._proxies = ProxyService(self._table.healthy, rng, no_repair)
+        self._promotes = no_repair is None
 
     def has_tun(self, topology: Topology, node: str) -> bool:
         return True
@@ -49,7 +53,10 @@ class Gateway:
         return captured(topology, node)
 
     def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
-        return replace(desired, gateway=gateway_policy(topology, node, numbers, self._table.healthy))
+        return replace(desired, gateway=self._policy(topology, node, numbers))
+
+    def _policy(self, topology: Topology, node: str, numbers: AppNumbers) -> GatewayPolicy:
+        return gateway_policy(topology, node, numbers, self._table.healthy, promotes=self._promotes)
 
     def checks(self, situation: Situation) -> tuple[Check, ...]:
         problems = self._proxies.problems
@@ -58,6 +65,9 @@ class Gateway:
 
     def receive_control(self, control: Control, now: float) -> None:
         self._proxies.transfers.receive(control, now)
+
+    def receive_connection(self, event: ServiceRequest | ConnectionEnded) -> None:
+        self._proxies.receive(event)
 
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
         """A content proxy that is gone answers no more questions."""
@@ -76,6 +86,9 @@ class Gateway:
         now = trio.current_time()
         found = show.flows(self._proxies, limit, now)
         return found + transferred.flows(self._proxies.transfers, limit - len(found), now)
+
+    def spliced(self) -> dict[int, str]:
+        return show.in_data_plane(self._proxies)
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
         return show.proxies(self._proxies, trio.current_time())

@@ -116,6 +116,9 @@ class ProxySettings:
     pool: int = 256
     """``http``: idle connections kept to each server, for requests of any client."""
     pool_timeout: float = 10.0
+    splice_above: int | None = None
+    """``http``: answers with more bytes to come than these go on in the data plane, and each client has server
+    connections of its own. None: none does."""
     connections: int = 10_000
     """At one time; the gateway resets those beyond."""
     eject_after: int = 5

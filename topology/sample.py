@@ -142,6 +142,7 @@ applications:
         - {path: /api/, methods: [GET], servers: [192.0.2.30]}
         - {hosts: ["*.beta.apps.example"], regions: [edge-west], servers: [192.0.2.31, 192.0.2.32]}
       pool: 256                 # idle connections kept to each server, for requests of all clients; for pool_timeout
+      # splice_above: 1000000   # longer answers go on in the data plane; each client has server connections of its own
       # tls:                    # TLS of clients ends in the gateway; files beside this one, read again when they change
       #   certificates: [{certificate: web.pem, key: web.key}]      # the first also for names that none is for
       #   minimum: "1.2"        # or "1.3"

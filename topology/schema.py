@@ -184,6 +184,7 @@ class ProxyShape(Shape):
     buffer: int = Field(default=262_144, ge=16_384, le=16_777_216)
     pool: int = Field(default=256, ge=0, le=10_000)
     pool_timeout: Seconds = 10.0
+    splice_above: int | None = Field(default=None, ge=65_536, le=1 << 40)
     connections: int = Field(default=10_000, ge=1, le=1_000_000)
     eject_after: int = Field(default=5, ge=0, le=1000)
     eject_time: Seconds = 30.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from braid.status.flow import FastPathStatus, FlowStatus, NatStatus
@@ -98,9 +98,24 @@ def flow_statuses(topology: Topology, flows: Sequence[Json], applications: tuple
             bytes_out=entry.get("bytes_out", 0),
             mode=entry.get("mode", "nat"),
             records=entry.get("records"),
+            connection=entry.get("connection"),
         )
         for entry in flows
     ]
+
+
+def joined(proxied: Sequence[FlowStatus], flows: Sequence[FlowStatus], spliced: Mapping[int, str]) -> list[FlowStatus]:
+    """What the proxies and the core know of connections, one entry for each: of one in the stack the proxy's, with the
+    core's records; ``spliced`` says why those of the data plane have their server. One that has ended in the stack
+    stays in the core's table for a while, and is not shown."""
+    of_core = {flow.connection: flow for flow in flows if flow.connection is not None}
+    in_stack = []
+    for flow in proxied:
+        known = of_core.pop(flow.connection, None) if flow.connection is not None else None
+        in_stack.append(flow if known is None else replace(flow, records=known.records, snat=flow.snat or known.snat))
+    rest = (flow for flow in flows if flow.connection is None)
+    others = ((number, flow) for number, flow in of_core.items() if flow.mode != "normal")
+    return [*in_stack, *rest, *(replace(flow, why=spliced.get(number, "")) for number, flow in others)]
 
 
 def protection(usable: int, wanted: int) -> str:

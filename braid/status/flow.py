@@ -29,6 +29,19 @@ class FastPathStatus:
     syn_retransmitted: int = 0
     replies_suppressed: int = 0
     """Resets and acknowledgements of our own not sent because of their rate limit."""
+    service_requests: int = 0
+    """Proxied connections that the stack was asked to take."""
+    taken: int = 0
+    """Those that it took."""
+    spliced: int = 0
+    """Those that it gave back to be translated."""
+    again: int = 0
+    """Spliced connections whose client had a new request: the stack was asked again."""
+    held_now: int = 0
+    """Segments that wait for the stack or for a server."""
+    residual_bytes: int = 0
+    """Of sockets that were frozen, not acknowledged yet."""
+    residual_resent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +62,17 @@ class FlowStatus:
     bytes_in: int
     bytes_out: int
     mode: str = "nat"
-    """``nat``; ``normal``: both connections end in this node's TCP stack; of the fast path ``cookie`` while the server
-    has yet to answer, and ``fast``; ``transferred``: a content proxy has it, or is asked to take it."""
+    """``nat``; of the fast path ``cookie`` while the server has yet to answer, and ``fast``. Of a proxy ``normal``:
+    both connections end in this node's TCP stack; ``cookie``: the fast path has accepted it and the stack has yet to
+    take it; ``spliced``: it went back, and is translated; ``transferred``: a content proxy has it, or is asked to take
+    it."""
     why: str = ""
     """Proxied: the server selection policy's verdict."""
     records: dict[str, Any] | None = None
     """Client session record #1 and proxy session record #1 of a fast-path connection; of a transferred one at its
     gateway ``steps``: what was said about it, as milliseconds since the request, from, to, message."""
+    connection: int | None = None
+    """Proxied and accepted by the fast path: the core's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +106,15 @@ class ProxyStatus:
     refused: dict[str, int] = field(default_factory=dict)
     """Connections or requests that the gateway ended, by reason."""
     servers: tuple[ProxyServerStatus, ...] = ()
+    accepted_by: str = "listener"
+    """``fast-path`` where it accepts clients' connections and the stack takes them over; else ``listener``."""
+    promoted: int = 0
+    """Connections that the stack took over."""
+    promotion_ms: dict[str, float] = field(default_factory=dict)
+    """From a client's packet at the fast path until it could be read: percentiles ``p50`` and ``p99`` of the last 1000.
+    Empty where there was none."""
+    spliced: int = 0
+    """Connections that went back to be translated; of them ``open_spliced`` are there now."""
+    open_spliced: int = 0
+    stayed: dict[str, int] = field(default_factory=dict)
+    """Connections that might have gone back and stayed, by reason."""

@@ -301,3 +301,15 @@ def _fast_path(fast: FastPathStatus) -> Iterator[Metric]:
     yield counter(
         "braid_fast_path_replies_suppressed", "Answers not sent: rate limit", (), [((), fast.replies_suppressed)]
     )
+    for name, text, count in (
+        ("service_requests", "Proxied connections that the stack was asked to take", fast.service_requests),
+        ("taken", "Proxied connections that the stack took", fast.taken),
+        ("spliced", "Proxied connections that the stack gave back", fast.spliced),
+        ("again", "Spliced connections that the stack was asked to take again", fast.again),
+        ("residual_resent", "Segments of frozen sockets sent again", fast.residual_resent),
+    ):
+        yield counter(f"braid_fast_path_{name}", text, (), [((), count)])
+    yield gauge("braid_fast_path_held_now", "Segments that wait for stack or server", (), [((), fast.held_now)])
+    yield gauge(
+        "braid_fast_path_residual_bytes", "Bytes of frozen sockets to be acknowledged", (), [((), fast.residual_bytes)]
+    )

@@ -28,6 +28,28 @@ def proxies(status: NodeStatus) -> Iterator[Metric]:
         ("application", "reason"),
         [((p.application, reason), count) for _, p in items for reason, count in p.refused.items()],
     )
+    yield counter(
+        "braid_proxy_promoted", "Connections taken from the fast path", label, [(k, p.promoted) for k, p in items]
+    )
+    yield counter("braid_proxy_spliced", "Connections given back to it", label, [(k, p.spliced) for k, p in items])
+    yield gauge("braid_proxy_open_spliced", "Of them, those now", label, [(k, p.open_spliced) for k, p in items])
+    yield counter(
+        "braid_proxy_stayed",
+        "Connections that might have been given back and stayed, by reason",
+        ("application", "reason"),
+        [((p.application, reason), count) for _, p in items for reason, count in p.stayed.items()],
+    )
+    yield gauge(
+        "braid_proxy_promotion_seconds",
+        "From a client's packet at the fast path until it could be read, of the last 1000",
+        ("application", "quantile"),
+        [
+            ((p.application, quantile), p.promotion_ms[key] / 1000)
+            for _, p in items
+            for key, quantile in (("p50", "0.5"), ("p99", "0.99"))
+            if key in p.promotion_ms
+        ],
+    )
     labels = ("application", "server")
     servers = [((p.application, server.address), server) for _, p in items for server in p.servers]
     yield gauge(

@@ -6,6 +6,7 @@ Nothing here waits: a connection is made, or frozen and given back, while no oth
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -17,9 +18,7 @@ from braid.tun import DEVICE
 from topology.model import SocketAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import trio
+    from collections.abc import Callable, Iterator
 
     from braid.core import ConnectionApi
     from braid.tcp.record import TcpRecord
@@ -31,6 +30,10 @@ _TIMESTAMPS = 12
 """Bytes of a segment that the option takes."""
 TOO_MUCH = "too_much_queued"
 """The reason not to go back that passes by itself."""
+SETTLE = 1.0
+"""Seconds that the queues of a connection which may go back get to become short, while no more is read into a long
+one."""
+SETTLE_LOOK = 0.002
 
 
 class Promoted:
@@ -40,6 +43,8 @@ class Promoted:
         self.number = number
         """The core's, by which it knows the connection."""
         self.client = client
+        self.away = False
+        """Whether it went back."""
         self._core = core
 
     def open_server(self, server: SocketAddress) -> socket.socket | None:
@@ -58,11 +63,18 @@ class Promoted:
             return None
 
     def give_back(
-        self, client: trio.SocketStream, server: trio.SocketStream, to_client: bytes, to_server: bytes, *, again: bool
+        self,
+        client: int,
+        server: int,
+        to_client: bytes,
+        to_server: bytes,
+        close: Callable[[], None],
+        until: int | None = None,
     ) -> str | None:
-        """Go on in the data plane, and close both sockets without a word. Bytes that were read and not written yet go
-        along. ``again``: with the next request it comes back. The reason, a word, if it stays as it is."""
-        if max(_waiting(client, server, to_client), _waiting(server, client, to_server)) > MOST_RESIDUE:
+        """Go on in the data plane; ``client`` and ``server`` are descriptors, and ``close`` closes both, without a
+        word. Bytes that were read and not written yet go along. ``until``: behind so many bytes that the server's
+        socket has yet to give, the client's next bytes are a request of the stack's. The reason if it stays, a word."""
+        if max(under_way(client, server, to_client), under_way(server, client, to_server)) > MOST_RESIDUE:
             return TOO_MUCH
         if not self._core.hold(self.number):
             return "not_held"
@@ -73,35 +85,45 @@ class Promoted:
                 frozen.append(of_client)
                 other = repair.freeze(of_server)
                 frozen.append(of_server)
-                reason = _obstacle(record, other, to_client, to_server)
+                # What came in between is acknowledged, and would be lost.
+                seen = repair.unread(client), repair.unread(server)
+                late = seen != (len(record.unread), len(other.unread))
+                reason = "not_quiet" if late else _obstacle(record, other, to_client, to_server)
                 if reason is None:
                     first, second = encode_record(record), encode_record(other)
-                    self._core.splice(self.number, first, second, to_client, to_server, again)
+                    behind = None if until is None else until - len(other.unread)
+                    self._core.splice(self.number, first, second, to_client, to_server, behind)
             except repair.FreezeError as error:
                 reason = str(error)
-            except ValueError:
-                reason = "splice_refused"
+            except ValueError as error:
+                reason = str(error)
             if reason is not None:
                 for each in frozen:
                     repair.start(each)
                 self._core.take(self.number)
                 return reason
-            # Both are frozen, so the last of their descriptors goes without a word.
-            client.socket.close()
-            server.socket.close()
+            close()
+        self.away = True
+        # Both are frozen: the last of their descriptors has gone without a word.
         return None
 
 
-def promote(core: ConnectionApi, number: int, client: TcpRecord) -> tuple[Promoted, socket.socket]:
-    """Build a client's socket, and let the packets that wait for it in. OSError if the kernel does not take it."""
-    opened = repair.build(client, DEVICE)
+def promote(
+    core: ConnectionApi, number: int, client: TcpRecord, server: TcpRecord | None = None
+) -> tuple[Promoted, socket.socket, socket.socket | None]:
+    """Build a client's socket, and that of its server where it has one, and let the packets that wait for them in.
+    OSError if the kernel does not take them."""
+    opened: list[socket.socket] = []
     try:
-        repair.start(opened)
+        for record in filter(None, (client, server)):
+            opened.append(repair.build(record, DEVICE))
+            repair.start(opened[-1])
         core.take(number)
     except BaseException:
-        repair.dissolve(opened)
+        for each in opened:
+            repair.dissolve(each)
         raise
-    return Promoted(core, number, client), opened
+    return Promoted(core, number, client), opened[0], opened[1] if server is not None else None
 
 
 def name_of(error: OSError) -> str:
@@ -120,15 +142,15 @@ def _obstacle(client: TcpRecord, server: TcpRecord, to_client: bytes, to_server:
     return TOO_MUCH if max(owed) > MOST_RESIDUE else None
 
 
-def _waiting(to: trio.SocketStream, source: trio.SocketStream, more: bytes) -> int:
-    """Bytes on their way to one side."""
-    return repair.unsettled(to.socket.fileno()) + len(more) + repair.unread(source.socket.fileno())
+def under_way(to: int, source: int, more: bytes) -> int:
+    """Bytes from one side that the other one has not acknowledged; both are descriptors."""
+    return repair.unsettled(to) + len(more) + repair.unread(source)
 
 
 @contextmanager
-def _plain(stream: trio.SocketStream) -> Iterator[socket.socket]:
-    """Another descriptor of a stream's socket."""
-    with socket.fromfd(stream.socket.fileno(), stream.socket.family, socket.SOCK_STREAM) as plain:
+def _plain(descriptor: int) -> Iterator[socket.socket]:
+    """A connection's socket under a second descriptor."""
+    with socket.socket(fileno=os.dup(descriptor)) as plain:
         plain.setblocking(False)
         yield plain
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from braid import log as logs
-from gateway.normalpath.promotion import TOO_MUCH
+from gateway.normalpath.promotion import MOST_RESIDUE, SETTLE, SETTLE_LOOK, TOO_MUCH, under_way
 from gateway.proxy.events import (
     Abort,
     ClientClosed,
@@ -46,10 +46,6 @@ log = logs.get(__name__)
 
 LINGER = 2.0
 """Seconds that a client may go without taking any of the last bytes before its connection is dropped."""
-SETTLE = 1.0
-"""Seconds that the queues of a connection which may leave the stack get to become short, while no more is read into
-them."""
-SETTLE_LOOK = 0.002
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -99,6 +95,8 @@ class Connection:
         """Serve the client to its end. Closes both connections; whatever the client, a server or the proxy does is
         survived and counted."""
         async with self.client.stream:
+            if self._may_return:
+                keep_short(self.client.stream.socket.fileno(), short=True)
             try:
                 async with trio.open_nursery() as self._nursery:
                     self._nursery.start_soon(self._write_client)
@@ -138,15 +136,23 @@ class Connection:
             self._stop()
 
     async def _room_for_client(self) -> None:
-        while not self.gateway.ended() and (self.gateway.proxy.paused or self._server_full() or self._settling):
+        while not self.gateway.ended() and (self.gateway.proxy.paused or self._server_full() or self._long(False)):
             await self._progress.wait()
 
     def _server_full(self) -> bool:
         return self.server is not None and self.server.leg is not None and self.server.leg.full
 
     async def _room_for_server(self) -> None:
-        while self.client.full or self._settling:
+        while self.client.full or self._long(True):
             await self._progress.wait()
+
+    def _long(self, to_client: bool) -> bool:
+        """Whether nothing more is to be read for one side, as its queue has to become short."""
+        if not self._settling or self.server is None or self.server.leg is None:
+            return False
+        legs = (self.client, self.server.leg) if to_client else (self.server.leg, self.client)
+        to, source = (each.stream.socket.fileno() for each in legs)
+        return min(to, source) >= 0 and under_way(to, source, legs[0].queued) > MOST_RESIDUE // 2
 
     def _moved(self) -> None:
         self._progress.set()
@@ -187,8 +193,14 @@ class Connection:
             return None
         reason = "server_not_translatable"
         if server.translatable:
-            to_client, to_server = self.client.queued, server.leg.queued
-            found = promoted.give_back(self.client.stream, server.leg.stream, to_client, to_server, again=False)
+            sockets = self.client.stream.socket, server.leg.stream.socket
+
+            def close() -> None:
+                for each in sockets:
+                    each.close()
+
+            client, other = (each.fileno() for each in sockets)
+            found = promoted.give_back(client, other, self.client.queued, server.leg.queued, close)
             if found is None:
                 self.spliced = True
                 self._application.went(promoted.number, self.data, server.data)
@@ -202,14 +214,16 @@ class Connection:
     def _stay(self, reason: str) -> None:
         self._may_return = False
         self._application.stayed(reason)
+        keep_short(self.client.stream.socket.fileno(), short=False)
         if self.server is not None and self.server.translatable and self.server.leg is not None:
-            keep_short(self.server.leg.stream, short=False)
+            keep_short(self.server.leg.stream.socket.fileno(), short=False)
 
     async def _settle(self) -> None:
         """Until the queues are short enough to go along."""
         with trio.move_on_after(SETTLE) as patience:
             while self._may_return:
                 await trio.sleep(SETTLE_LOOK)
+                self._moved()
                 if self._give_back() is None and not self.gateway.opaque:
                     break
         if patience.cancelled_caught:
@@ -304,7 +318,7 @@ class Connection:
                     server.local = _name(stream.socket.getsockname())
                     server.leg = Leg(stream, self._moved)
                     if server.translatable and self._may_return:
-                        keep_short(stream, short=True)
+                        keep_short(stream.socket.fileno(), short=True)
                     server.leg.put(preface(self.gateway.proxy.settings.client_address, self.data))
                     self._application.connected(server.data.target, trio.current_time() - began)
                     await self._receive(ServerEstablished(server.data), server)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 QUEUE = 262_144
 """Bytes that wait for a slow reader; the other side is not read while there are as many."""
 CHUNK = 65_536
-_WINDOW_CLAMP, _NO_CLAMP = 10, 1 << 30
-"""linux/tcp.h"""
-_SMALL = 49_152
+_SMALL, _LARGE = 65_536, 2_097_152
+"""Bytes of payload and the kernel's own for them: as buffers are at first, and what they would grow to."""
+_SO_RCVBUFFORCE = 33
 _LINGER = struct.pack("ii", 1, 0)
 _BYTES_ACKED = struct.Struct("=Q")
 _BYTES_ACKED_AT = 120
@@ -109,9 +109,16 @@ class Leg:
         return descriptor
 
 
-def keep_short(stream: trio.SocketStream, short: bool) -> None:
-    """Let the peer send little before it is read, or as much as the kernel likes; for a connection that is there."""
-    stream.setsockopt(socket.IPPROTO_TCP, _WINDOW_CLAMP, _SMALL if short else _NO_CLAMP)
+def keep_short(descriptor: int, *, short: bool) -> None:
+    """Keep what the peer may send before it is read as little as it is at first; or let it be much. For a connection
+    that is there: before, the window's scale would go by it."""
+    if descriptor < 0:
+        return
+    with socket.socket(fileno=os.dup(descriptor)) as opened:
+        if short:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
+        else:
+            opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _LARGE)
 
 
 def reset_on_close(stream: trio.SocketStream) -> None:

@@ -102,6 +102,8 @@ class ProxiedApplication:
         """Client connections in the stack."""
         self.spliced: dict[int, Spliced] = {}
         """Client connections in the data plane, by the core's number."""
+        self.accepted_by = "listener"
+        """``fast-path``, or ``listener``."""
         self._healthy = healthy
         self._class = proxy_class(settings.kind)
         self._selection = Selection(application, settings, rng)

@@ -5,25 +5,41 @@ A request costs Python one verdict. What no built-in selection decides, a plug-i
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
 from braid.http import without_port
 from dataplane._native import HttpRelay
+from gateway.normalpath.promotion import SETTLE, SETTLE_LOOK, TOO_MUCH
 from gateway.proxy.events import Request, Served
+from gateway.proxy.leg import keep_short
+from gateway.proxy.message import IDEMPOTENT
 from gateway.proxy.preface import preface
 from gateway.proxy.record import write_access
 from topology.proxy import ClientAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import socket
+    from collections.abc import Callable, Iterator
 
     from dataplane._native import RelayEvent
+    from gateway.normalpath.promotion import Promoted
     from gateway.proxy.events import ClientData, ServerData
     from gateway.proxy.pool import ProxiedApplication
     from topology.model import SocketAddress, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A client's connection to a server."""
+
+    socket: socket.socket
+    address: SocketAddress
 
 
 @dataclass(eq=False, slots=True)
@@ -33,12 +49,15 @@ class RelayedConnection:
     number: int
     application: ProxiedApplication
     data: ClientData
+    promoted: Promoted | None = None
     request: Request | None = None
     target: str = ""
     server: ServerData | None = None
     tried: list[Target] = field(default_factory=list)
     under_way: bool = False
     """Whether the server counts this request as active."""
+    may_return: bool = True
+    """Whether an answer may go on in the data plane, if the stack has the connection from there."""
     whole: bool = False
     """Whether it ended in order."""
     ended: trio.Event = field(default_factory=trio.Event)
@@ -54,6 +73,8 @@ class Relay:
         self._native = HttpRelay()
         self._numbers: dict[str, int] = {}
         self._servers: dict[SocketAddress, int] = {}
+        self._resting: dict[int, float] = {}
+        """Connections whose queues are to become short, and until when."""
         self._waiting: trio.CancelScope | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
@@ -67,19 +88,35 @@ class Relay:
             if more:
                 await trio.lowlevel.checkpoint()
                 continue
-            with trio.CancelScope(deadline=self._native.next_timeout()) as self._waiting:
+            due = self._native.next_timeout()
+            if self._resting:
+                due = min(due, self._look_again(now))
+            with trio.CancelScope(deadline=due) as self._waiting:
                 await trio.lowlevel.wait_readable(self._native.fd())
             self._waiting = None
 
-    async def serve(self, stream: trio.SocketStream, application: ProxiedApplication, data: ClientData) -> bool:
-        """Serve a client to its end, and close the stream; whether it ended in order. Cut off when cancelled."""
+    async def serve(
+        self,
+        stream: trio.SocketStream,
+        application: ProxiedApplication,
+        data: ClientData,
+        promoted: Promoted | None = None,
+        server: Kept | None = None,
+    ) -> bool:
+        """Serve a client to its end, and close the stream; whether it ended in order, or went on in the data plane. Cut
+        off when cancelled. ``server``: the connection that it has to a server; closed here."""
         try:
-            connection = self.adopt(stream, application, data)
+            connection = self.adopt(stream, application, data, promoted)
+            if server is not None:
+                number, now = self._server(server.address), trio.current_time()
+                self._native.adopt_server(connection.number, server.socket.fileno(), number, now)
         except OSError:
             application.count("accept_failed")
             return False
         finally:
             await trio.aclose_forcefully(stream)
+            if server is not None:
+                server.socket.close()
         try:
             await connection.ended.wait()
         finally:
@@ -87,7 +124,13 @@ class Relay:
                 self.reset(connection)
         return connection.whole
 
-    def adopt(self, stream: trio.SocketStream, application: ProxiedApplication, data: ClientData) -> RelayedConnection:
+    def adopt(
+        self,
+        stream: trio.SocketStream,
+        application: ProxiedApplication,
+        data: ClientData,
+        promoted: Promoted | None = None,
+    ) -> RelayedConnection:
         """Serve a client from here on. The stream is the caller's to close, at once. OSError when it is closed."""
         number = self._numbers.setdefault(application.name, len(self._numbers))
         settings = application.settings
@@ -100,6 +143,7 @@ class Relay:
             buffer=settings.buffer,
             pool=settings.pool,
             pool_timeout=settings.pool_timeout,
+            splice_above=settings.splice_above,
         )
         client = self._native.adopt(
             stream.socket.fileno(),
@@ -110,7 +154,7 @@ class Relay:
             forwarded=settings.client_address is ClientAddress.FORWARDED,
             tls=data.tls,
         )
-        connection = self.connections[client] = RelayedConnection(client, application, data)
+        connection = self.connections[client] = RelayedConnection(client, application, data, promoted)
         return connection
 
     def finish(self) -> None:
@@ -172,6 +216,17 @@ class Relay:
                 connection = self.connections[client]
                 if connection.server is not None:
                     connection.application.connected(connection.server.target, seconds)
+                if (own := self._native.own_server(client)) is not None:
+                    keep_short(own[1], short=True)
+            case ("again", client):
+                connection = self.connections[client]
+                assert connection.server is not None
+                with self._own(connection, connection.server) as own_socket:
+                    self._native.reconnect(client, now, own_socket.fileno() if own_socket else None)
+            case ("opaque", client):
+                # It may have been offered more than once in a turn.
+                if client in self.connections and client not in self._resting:
+                    self._give_back(self.connections[client], now)
             case ("refused", client, reason):
                 self.connections[client].application.count(reason)
             case ("ended", client, whole):
@@ -189,7 +244,66 @@ class Relay:
         connection.server = chosen
         connection.application.begin(chosen.target)
         connection.under_way = True
-        self._native.serve(connection.number, self._server(chosen.address), chosen.cookie, now)
+        number, server = connection.number, self._server(chosen.address)
+        kept = self._native.own_server(number)
+        if kept is not None and kept[0] == server and connection.request.method.encode() in IDEMPOTENT:
+            self._native.serve(number, server, chosen.cookie, now)
+            return
+        if kept is not None:
+            self._native.drop_server(number)
+        with self._own(connection, chosen) as own:
+            self._native.serve(number, server, chosen.cookie, now, own.fileno() if own else None)
+
+    @contextmanager
+    def _own(self, connection: RelayedConnection, chosen: ServerData) -> Iterator[socket.socket | None]:
+        """A socket that connects to a server for this client alone, so that an answer may go on in the data plane. None
+        where it may not."""
+        promoted, settings = connection.promoted, connection.application.settings
+        opened = None
+        if promoted is not None and settings.splice_above is not None and connection.may_return:
+            opened = promoted.open_server(chosen.address)
+        if opened is None:
+            yield None
+            return
+        with opened:
+            opened.connect_ex((str(chosen.address.host), chosen.address.port))
+            yield opened
+
+    def _look_again(self, now: float) -> float:
+        """Try once more with those that rest; when to do so again."""
+        for number, until in list(self._resting.items()):
+            connection = self.connections.get(number)
+            if connection is not None and now < until and self._native.departing(number) is not None:
+                self._give_back(connection, now)
+            elif self._resting.pop(number, None) is not None and connection is not None:
+                self._native.rest(number, False)
+                connection.application.stayed(TOO_MUCH)
+        return now + SETTLE_LOOK if self._resting else inf
+
+    def _give_back(self, connection: RelayedConnection, now: float) -> None:
+        """Let the data plane have the rest of an answer."""
+        found, promoted = self._native.departing(connection.number), connection.promoted
+        if found is None or promoted is None or connection.server is None or not connection.may_return:
+            return
+        client, server, to_client, left, status, size, latency = found
+        depart = partial(self._native.depart, connection.number)
+        reason = promoted.give_back(client, server, to_client, b"", depart, left)
+        if reason == TOO_MUCH:
+            if connection.number not in self._resting:
+                self._resting[connection.number] = now + SETTLE
+                self._native.rest(connection.number, True)
+            return
+        if self._resting.pop(connection.number, None) is not None and reason is not None:
+            self._native.rest(connection.number, False)
+        if reason is not None:
+            connection.may_return = False
+            connection.application.stayed(reason)
+        else:
+            del self.connections[connection.number]
+            connection.application.went(promoted.number, connection.data, connection.server)
+            self._served(connection, status, size, latency)
+            connection.whole = True
+            connection.ended.set()
 
     def _server(self, address: SocketAddress) -> int:
         number = self._servers.get(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,11 +14,12 @@ import trio
 from braid import log as logs
 from braid.linux import LinuxError
 from braid.process import allow_descriptors
-from gateway.nat import served
+from gateway.nat import accepted, served
 from gateway.proxy import stack
 from gateway.proxy.certificates import Certificates
 from gateway.proxy.connection import Connection
 from gateway.proxy.events import ClientData
+from gateway.proxy.intake import Intake
 from gateway.proxy.leg import reset_on_close
 from gateway.proxy.pool import PlugInError, ProxiedApplication
 from gateway.proxy.relay import Relay
@@ -30,7 +32,11 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
     from random import Random
 
+    from braid.events import ConnectionEnded, ServiceRequest
     from braid.role import NodeHandle, Situation
+    from gateway.normalpath.promotion import Promoted
+    from gateway.proxy.intake import Arrival
+    from gateway.proxy.relay import Kept
     from gateway.targets import TargetKey
 
 log = logs.get(__name__)
@@ -41,8 +47,19 @@ RETRY = 0.1
 """Seconds to wait where the process has no descriptors left."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is known of a VIP."""
+
+    application: str
+    edge: str
+    region: str
+
+
 class ProxyService:
-    def __init__(self, healthy: Callable[[TargetKey], bool], rng: Random) -> None:
+    """``no_repair`` says why this host cannot build sockets for connections of the fast path; listeners accept then."""
+
+    def __init__(self, healthy: Callable[[TargetKey], bool], rng: Random, no_repair: str | None = None) -> None:
         self.applications: dict[str, ProxiedApplication] = {}
         self.connections: dict[Connection, None] = {}
         """Newest last."""
@@ -56,6 +73,14 @@ class ProxyService:
         self._local = stack.Local()
         self._listeners: dict[SocketAddress, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
+        self._no_repair = no_repair
+        self._intake: Intake | None = None
+        """Of connections that the fast path accepts; None: listeners do."""
+        self._places: dict[IPv4Address | IPv6Address, _Place] = {}
+
+    @property
+    def promotes(self) -> bool:
+        return self._intake is not None
 
     @property
     def problems(self) -> dict[str, str]:
@@ -71,6 +96,12 @@ class ProxyService:
         await stack.clear()
         try:
             async with trio.open_nursery() as nursery:
+
+                def serve(arrival: Arrival) -> None:
+                    nursery.start_soon(self._arrived, arrival)
+
+                if self._no_repair is None and node.connections is not None:
+                    self._intake = Intake(node.connections, self._application_of, serve, self._ended)
                 await nursery.start(self.relay.run)
                 await nursery.start(self.transfers.run, node)
                 self._nursery = nursery
@@ -92,6 +123,8 @@ class ProxyService:
         for scope in self._listeners.values():
             scope.cancel()
         self._listeners.clear()
+        if self._intake is not None:
+            self._intake.draining = True
         for connection in self.connections:
             connection.finish()
         self.relay.finish()
@@ -103,9 +136,19 @@ class ProxyService:
         self._problems = {}
         if mine:
             allow_descriptors()
+        if mine and self._no_repair is not None:
+            log.warning("listeners accept connections, not the fast path", problem=self._no_repair)
+        topology = situation.topology
+        self._places = {
+            vip.address: _Place(vip.application, vip.edge, topology.nodes[vip.edge].region) for vip in topology.vips
+        }
         wanted: dict[SocketAddress, ProxiedApplication] = {}
         for application in mine:
-            if (proxied := self._configured(application.name, situation)) is not None:
+            if (proxied := self._configured(application.name, situation)) is None:
+                continue
+            accept = accepted(application, topology, promotes=self.promotes)
+            proxied.accepted_by = "listener" if accept == "listener" else "fast-path"
+            if accept == "listener":
                 wanted |= dict.fromkeys(stack.listeners(situation.topology, application), proxied)
         self.applications = {each.name: self.applications[each.name] for each in mine if each.name in self.applications}
         for connection in list(self.connections):
@@ -115,12 +158,12 @@ class ProxyService:
             if relayed.data.application not in self.applications:
                 self.relay.reset(relayed)
         await self._read_certificates(node)
-        await self._set_up(stack.local(situation.topology, mine))
+        await self._set_up(stack.local(situation.topology, situation.node, mine))
         for where in self._listeners.keys() - wanted.keys():
             self._listeners.pop(where).cancel()
         for where, proxied in wanted.items():
             if where not in self._listeners:
-                self._listen(where, proxied, node, nursery)
+                self._listen(where, proxied, nursery)
         for what, problem in self.problems.items():
             log.error("proxy cannot be used", what=what, problem=problem)
 
@@ -164,9 +207,7 @@ class ProxyService:
             log.warning("network is not as it should be", problem=warning)
         self._local = local
 
-    def _listen(
-        self, where: SocketAddress, proxied: ProxiedApplication, node: NodeHandle, nursery: trio.Nursery
-    ) -> None:
+    def _listen(self, where: SocketAddress, proxied: ProxiedApplication, nursery: trio.Nursery) -> None:
         try:
             opened = stack.listen(where)
         except OSError as error:
@@ -174,39 +215,84 @@ class ProxyService:
             self._problems[str(where)] = f"{(error.strerror or str(error)).lower()}; {remedy}"
             return
         self._listeners[where] = scope = trio.CancelScope()
-        nursery.start_soon(self._accept, trio.socket.from_stdlib_socket(opened), proxied, node, scope, nursery)
+        nursery.start_soon(self._accept, trio.socket.from_stdlib_socket(opened), proxied, scope, nursery)
 
     async def _accept(
         self,
         listener: trio.socket.SocketType,
         proxied: ProxiedApplication,
-        node: NodeHandle,
         scope: trio.CancelScope,
         nursery: trio.Nursery,
     ) -> None:
         with scope, listener:
             while True:
                 try:
-                    accepted, _ = await listener.accept()
+                    stream, _ = await listener.accept()
                 except OSError as error:
                     # ECONNABORTED and the like are the client's; for want of descriptors time must pass.
                     proxied.count("accept_failed")
                     log.debug("connection not accepted", problem=str(error))
                     await trio.sleep(RETRY)
                     continue
-                nursery.start_soon(self._serve, trio.SocketStream(accepted), proxied, node)
+                nursery.start_soon(self._accepted, trio.SocketStream(stream), proxied)
 
-    async def _serve(self, stream: trio.SocketStream, proxied: ProxiedApplication, node: NodeHandle) -> None:
+    async def _accepted(self, stream: trio.SocketStream, proxied: ProxiedApplication) -> None:
         proxied.counters.connections += 1
-        data = _client_data(stream, proxied, node)
-        if data is None or proxied.open >= proxied.settings.connections:
-            proxied.count("client_reset" if data is None else "too_many_connections")
-            await _reset(stream)
+        try:
+            client, vip = _address(stream.socket.getpeername()), _address(stream.socket.getsockname())
+        except OSError:
+            proxied.count("client_reset")
+        else:
+            if not proxied.full:
+                await self._serve(proxied, stream, self._client_data(client, vip, proxied))
+                return
+            proxied.count("too_many_connections")
+        await _reset(stream)
+
+    def receive(self, event: ServiceRequest | ConnectionEnded) -> None:
+        """What the fast path says of connections. Before this service runs nothing is lost: the core asks again."""
+        if self._intake is not None:
+            self._intake.receive(event)
+
+    def _application_of(self, vip: IPv4Address | IPv6Address) -> ProxiedApplication | None:
+        place = self._places.get(vip)
+        return None if place is None else self.applications.get(place.application)
+
+    def _ended(self, number: int) -> None:
+        """In the data plane; or in the stack, if the core has given it up."""
+        if any(each.ended(number) for each in self.applications.values()):
             return
+        for connection in list(self.connections):
+            if connection.promoted is not None and connection.promoted.number == number:
+                connection.reset()
+        for relayed in list(self.relay.connections.values()):
+            if relayed.promoted is not None and relayed.promoted.number == number:
+                self.relay.reset(relayed)
+
+    async def _arrived(self, arrival: Arrival) -> None:
+        if arrival.held_at:
+            try:
+                await trio.lowlevel.wait_readable(arrival.stream.socket.fileno())
+            except BaseException:
+                await _reset(arrival.stream)
+                raise
+            arrival.application.counters.promotions.append(time.clock_gettime(time.CLOCK_BOOTTIME) - arrival.held_at)
+        record = arrival.record
+        data = self._client_data(record.remote, record.local, arrival.application)
+        await self._serve(arrival.application, arrival.stream, data, arrival.promoted, arrival.server)
+
+    async def _serve(
+        self,
+        proxied: ProxiedApplication,
+        stream: trio.SocketStream,
+        data: ClientData,
+        promoted: Promoted | None = None,
+        server: Kept | None = None,
+    ) -> None:
         proxied.open += 1
         try:
             if proxied.settings.tls is None:
-                await self._carry(proxied, stream, data)
+                await self._carry(proxied, stream, data, promoted, server)
             elif (context := self.certificates.context(proxied.name)) is None:
                 proxied.count("tls_no_certificate")
                 await _reset(stream)
@@ -215,22 +301,34 @@ class ProxyService:
         finally:
             proxied.open -= 1
 
-    def _take_back(self, stream: trio.SocketStream, application: str, node: NodeHandle) -> None:
+    def _take_back(self, stream: trio.SocketStream, application: str, _node: NodeHandle) -> None:
         """A connection that a content proxy had is here again."""
         proxied = self.applications.get(application)
         if proxied is None or self._nursery is None:
             reset_on_close(stream)
             stream.socket.close()
             return
-        self._nursery.start_soon(self._serve, stream, proxied, node)
+        self._nursery.start_soon(self._accepted, stream, proxied)
 
-    async def _carry(self, proxied: ProxiedApplication, stream: trio.SocketStream, data: ClientData) -> bool:
+    async def _carry(
+        self,
+        proxied: ProxiedApplication,
+        stream: trio.SocketStream,
+        data: ClientData,
+        promoted: Promoted | None = None,
+        server: Kept | None = None,
+    ) -> bool:
         """Serve a client in clear text. Closes the stream; whether it ended in order."""
         if proxied.relayed:
-            return await self.relay.serve(stream, proxied, data)
-        return await self._proxy(stream, proxied, data)
+            return await self.relay.serve(stream, proxied, data, promoted, server)
+        if server is not None:
+            # The application was of another kind when it was spliced.
+            server.socket.close()
+        return await self._proxy(stream, proxied, data, promoted)
 
-    async def _proxy(self, stream: trio.SocketStream, proxied: ProxiedApplication, data: ClientData) -> bool:
+    async def _proxy(
+        self, stream: trio.SocketStream, proxied: ProxiedApplication, data: ClientData, promoted: Promoted | None
+    ) -> bool:
         try:
             proxy = proxied.make_proxy()
         except Exception as error:  # noqa: BLE001 - a plug-in's bug ends its connections, not the gateway
@@ -238,7 +336,7 @@ class ProxyService:
             proxied.count("proxy_failed")
             await _reset(stream)
             return False
-        connection = Connection(proxied, proxy, stream, data)
+        connection = Connection(proxied, proxy, stream, data, promoted)
         self.connections[connection] = None
         try:
             await connection.run()
@@ -246,22 +344,14 @@ class ProxyService:
             del self.connections[connection]
         return not connection.cut
 
+    def _client_data(self, client: SocketAddress, vip: SocketAddress, proxied: ProxiedApplication) -> ClientData:
+        place = self._places.get(vip.host)
+        return ClientData(client, vip, place.edge if place else "", place.region if place else "", proxied.name)
+
 
 async def _reset(stream: trio.SocketStream) -> None:
     reset_on_close(stream)
     await trio.aclose_forcefully(stream)
-
-
-def _client_data(stream: trio.SocketStream, proxied: ProxiedApplication, node: NodeHandle) -> ClientData | None:
-    """None when the client is gone already."""
-    try:
-        client, vip = _address(stream.socket.getpeername()), _address(stream.socket.getsockname())
-    except OSError:
-        return None
-    topology = node.situation().topology
-    edge = next((each.edge for each in topology.vips if each.address == vip.host), "")
-    region = topology.nodes[edge].region if edge in topology.nodes else ""
-    return ClientData(client, vip, edge, region, proxied.name)
 
 
 def _address(name: tuple[str, int]) -> SocketAddress:

@@ -9,6 +9,8 @@ from braid.status.flow import FlowStatus, ProxyServerStatus, ProxyStatus
 from gateway.proxy.pool import name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.proxy.connection import Connection
     from gateway.proxy.events import ClientData, ServerData
     from gateway.proxy.pool import ProxiedApplication
@@ -23,6 +25,13 @@ def flows(service: ProxyService, limit: int, now: float) -> list[FlowStatus]:
     return carried + [_relayed(service.relay, each, now) for each in relayed]
 
 
+def in_data_plane(service: ProxyService) -> dict[int, str]:
+    """Why those that went back have their server, by the core's number of a connection."""
+    return {
+        number: spliced.server.why for each in service.applications.values() for number, spliced in each.spliced.items()
+    }
+
+
 def _flow(connection: Connection, now: float) -> FlowStatus:
     return _status(
         connection.data,
@@ -32,6 +41,7 @@ def _flow(connection: Connection, now: float) -> FlowStatus:
         snat=connection.server.local if connection.server else "",
         connected=connection.server is not None,
         size=(connection.client.bytes_in, connection.client.bytes_out),
+        number=connection.promoted.number if connection.promoted else None,
     )
 
 
@@ -45,6 +55,7 @@ def _relayed(relay: Relay, connection: RelayedConnection, now: float) -> FlowSta
         snat=local,
         connected=bool(local),
         size=(bytes_in, bytes_out),
+        number=connection.promoted.number if connection.promoted else None,
     )
 
 
@@ -57,6 +68,7 @@ def _status(
     snat: str,
     connected: bool,
     size: tuple[int, int],
+    number: int | None,
 ) -> FlowStatus:
     return FlowStatus(
         application=data.application,
@@ -74,11 +86,19 @@ def _status(
         bytes_out=size[1],
         mode="normal",
         why=verdict.why if verdict else "",
+        connection=number,
     )
 
 
 def proxies(service: ProxyService, now: float) -> tuple[ProxyStatus, ...]:
     return tuple(_proxy(each, now) for each in service.applications.values())
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    if not seconds:
+        return {}
+    ordered = sorted(seconds)
+    return {f"p{share}": round(ordered[len(ordered) * share // 100] * 1000, 3) for share in (50, 99)}
 
 
 def _proxy(proxied: ProxiedApplication, now: float) -> ProxyStatus:
@@ -107,9 +127,15 @@ def _proxy(proxied: ProxiedApplication, now: float) -> ProxyStatus:
         application=proxied.name,
         kind=proxied.settings.kind,
         policy=proxied.settings.policy.value,
-        open=proxied.open,
+        open=proxied.open + len(proxied.spliced),
         connections=counters.connections,
         requests=counters.requests,
         refused=dict(sorted(counters.refused.items())),
         servers=tuple(servers),
+        accepted_by=proxied.accepted_by,
+        promoted=counters.promoted,
+        promotion_ms=_percentiles(counters.promotions),
+        spliced=counters.spliced,
+        open_spliced=len(proxied.spliced),
+        stayed=dict(sorted(counters.stayed.items())),
     )

@@ -1,8 +1,10 @@
 """The gateway's own TCP stack: VIPs of proxied applications are local addresses of the node.
 
 What comes out of the overlay for such a VIP is delivered locally; what the stack sends from a VIP goes back into the
-overlay, whatever the client's address is. Routes carry a protocol number of ours and rules a priority of ours, so what
-a crash left is found and replaced. The first half of this file decides, the second acts.
+overlay, whatever the client's address is. So it is with the SNAT pools, from which connections to servers start: the
+core sees their packets both ways, and gives them back for the network or for the stack. Routes carry a protocol number
+of ours and rules a priority of ours, so what a crash left is found and replaced. The first half of this file decides,
+the second acts.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 PROTOCOL = "187"
 """Of our routes; a number that iproute2 gives no name (rt_protos)."""
 TABLE = "7400"
+"""Into the overlay."""
+TABLE_LOCAL = "7401"
+"""To the stack."""
 PRIORITY = "7400"
 BACKLOG = 1024
 IPV6_FREEBIND = 78
@@ -37,13 +42,16 @@ class Local:
     vips: frozenset[IPAddress] = frozenset()
     pools: frozenset[IPNetwork] = frozenset()
     """Packets that leave this node from an address in them go into the overlay."""
+    snat: frozenset[IPNetwork] = frozenset()
+    """The same, and packets to them that come out of the overlay are for the stack."""
 
 
-def local(topology: Topology, applications: Iterable[Application]) -> Local:
+def local(topology: Topology, node: str, applications: Iterable[Application]) -> Local:
     names = {each.name for each in applications if each.mode is ServiceMode.PROXY}
     vips = frozenset(vip.address for vip in topology.vips if vip.application in names)
-    pools = (pool for node in topology.by_role(Role.EDGE) for pool in node.vip_pools)
-    return Local(vips, frozenset(pool for pool in pools if any(_holds(pool, vip) for vip in vips)))
+    pools = (pool for edge in topology.by_role(Role.EDGE) for pool in edge.vip_pools)
+    snat = frozenset(topology.nodes[node].snat_pools if vips else ())
+    return Local(vips, frozenset(pool for pool in pools if any(_holds(pool, vip) for vip in vips)), snat)
 
 
 def _holds(pool: IPNetwork, address: IPAddress) -> bool:
@@ -66,19 +74,31 @@ def changes(before: Local, after: Local, version: int) -> list[tuple[str, ...]]:
     def rule(verb: str, pool: str) -> tuple[str, ...]:
         return "rule", verb, "iif", "lo", "from", pool, "lookup", TABLE, "priority", PRIORITY
 
+    def inward(verb: str, pool: str) -> tuple[str, ...]:
+        return "rule", verb, "iif", DEVICE, "to", pool, "lookup", TABLE_LOCAL, "priority", PRIORITY
+
     def vip_route(verb: str, vip: str) -> tuple[str, ...]:
         return "route", verb, "local", vip, "dev", "lo", "table", "local", "proto", PROTOCOL
 
     def default(verb: str) -> tuple[str, ...]:
         return "route", verb, "default", "dev", DEVICE, "table", TABLE, "proto", PROTOCOL
 
-    had, has = bool(these(before.pools)), bool(these(after.pools))
+    def stack(verb: str) -> tuple[str, ...]:
+        return "route", verb, "local", "default", "dev", "lo", "table", TABLE_LOCAL, "proto", PROTOCOL
+
+    sources = before.pools | before.snat, after.pools | after.snat
+    had, has = (bool(these(each)) for each in sources)
+    took, takes = bool(these(before.snat)), bool(these(after.snat))
     return [
         *([default("replace")] if has and not had else ()),
-        *(rule("add", pool) for pool in these(after.pools - before.pools)),
+        *([stack("replace")] if takes and not took else ()),
+        *(rule("add", pool) for pool in these(sources[1] - sources[0])),
+        *(inward("add", pool) for pool in these(after.snat - before.snat)),
         *(vip_route("replace", vip) for vip in these(after.vips - before.vips)),
         *(vip_route("delete", vip) for vip in these(before.vips - after.vips)),
-        *(rule("delete", pool) for pool in these(before.pools - after.pools)),
+        *(inward("delete", pool) for pool in these(before.snat - after.snat)),
+        *(rule("delete", pool) for pool in these(sources[0] - sources[1])),
+        *([stack("delete")] if took and not takes else ()),
         *([default("delete")] if had and not has else ()),
     ]
 
@@ -98,8 +118,9 @@ async def clear() -> None:
     for family in ("-4", "-6"):
         with suppress(LinuxError):
             await ip(family, "route", "flush", "table", "local", "proto", PROTOCOL)
-        with suppress(LinuxError):
-            await ip(family, "route", "flush", "table", TABLE)
+        for table in (TABLE, TABLE_LOCAL):
+            with suppress(LinuxError):
+                await ip(family, "route", "flush", "table", table)
         with suppress(LinuxError):
             while True:
                 await ip(family, "rule", "delete", "priority", PRIORITY)

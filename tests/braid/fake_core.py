@@ -118,6 +118,23 @@ class FakeCore:
         for peer, message in messages:
             self.send_control(peer, True, message)
 
+    def take(self, connection: int) -> None:
+        raise AssertionError("no connection is asked for here")
+
+    def open_server(self, connection: int, host: str, port: int) -> tuple[str, int] | None:
+        return None
+
+    def hold(self, connection: int) -> bool:
+        return False
+
+    def splice(
+        self, connection: int, client: bytes, server: bytes, to_client: bytes, to_server: bytes, until: int | None
+    ) -> None:
+        raise AssertionError("nothing is held here")
+
+    def reset_connection(self, connection: int) -> None:
+        raise AssertionError("no connection is asked for here")
+
     def snapshot(self, whole: bool = True) -> str:
         return json.dumps([{"drops": {}, "io": {}, "neighbours": [], "sessions": [], "paths": []}])
 

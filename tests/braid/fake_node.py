@@ -267,7 +267,24 @@ def gateway_status(**changes: Any) -> NodeStatus:
         TargetStatus("shop", "10.93.0.11", None, 1, False, "connection refused"),
     )
     servers = (ProxyServerStatus("10.93.0.10", 2, False, 7, 0.5, 40, 3, 1), ProxyServerStatus("10.93.0.11", 0, True))
-    proxies = (ProxyStatus("shop", "http", "p2c", 4, 9, 42, {"no_server": 2}, servers),)
+    proxies = (
+        ProxyStatus(
+            "shop",
+            "http",
+            "p2c",
+            4,
+            9,
+            42,
+            {"no_server": 2},
+            servers,
+            accepted_by="fast-path",
+            promoted=9,
+            promotion_ms={"p50": 0.4, "p99": 0.9},
+            spliced=3,
+            open_spliced=1,
+            stayed={"too_much_queued": 1},
+        ),
+    )
     chosen = {(11, 2): Chosen("cheapest path", 0, 0)}
     changes = {"targets": targets, "chosen": chosen, "proxies": proxies, **changes}
     return node_status(topology, topology.nodes["gw-sto-1"], gateway_core(), facts(**changes))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braid.status.build import flow_statuses, node_status, protection
-from braid.status.flow import NatStatus
+from braid.status.build import flow_statuses, joined, node_status, protection
+from braid.status.flow import FlowStatus, NatStatus
 from braid.status.kernel import OffloadStatus
 from braid.status.merge import merge
 from braid.status.snapshot import Check, Recovery, RelayStatus
@@ -183,3 +183,20 @@ def test_an_intermediate_counts_what_it_forwards() -> None:
 def test_skew_and_order_of_a_session() -> None:
     end = edge_status().sessions[1]
     assert (end.skew_ms, end.given_up, end.late) == (5.5, 1, 2)
+
+
+def test_connections_of_proxies_are_shown_once() -> None:
+    flow = FlowStatus("shop", "tcp", "c:1", "v:80", "", "", "e", "established", 0.0, 0, 0, 0, 0)
+    in_stack = replace(flow, mode="normal", connection=1, why="p2c")
+    of_core = [
+        replace(flow, mode="normal", connection=1, records={"client": {}}, snat="s:1"),
+        replace(flow, mode="spliced", connection=2, target="t:80"),
+        replace(flow, mode="normal", connection=3),
+        flow,
+    ]
+    found = joined([in_stack], of_core, {2: "rule 1, p2c"})
+    assert found == [
+        replace(in_stack, records={"client": {}}, snat="s:1"),
+        flow,
+        replace(of_core[1], why="rule 1, p2c"),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from braid.errors import BadPacket
 from braid.plan import AppNumbers
-from gateway.nat import gateway_policy
+from gateway.nat import accepted, gateway_policy
 from gateway.proxy import stack
 from gateway.proxy.buffer import BufferFull, ClientTransmitBuffer
 from gateway.proxy.events import (
@@ -38,7 +39,7 @@ from gateway.proxy.tls import TlsProxy
 from tests.gateway.hellos import client_hello
 from tests.gateway.proxy_bench import CLIENT
 from topology.model import SocketAddress, Target
-from topology.proxy import HTTP, TCP, TLS_SNI, ProxySettings
+from topology.proxy import HTTP, TCP, TLS_SNI, Certificate, ProxySettings, Tls
 from topology.source import parse
 
 if TYPE_CHECKING:
@@ -324,6 +325,19 @@ applications:
 """
 
 
+def test_the_fast_path_accepts_where_sockets_can_be_built_and_at_once_where_servers_may_speak_first() -> None:
+    topology = parse(TEXT, "test")
+    shop = topology.applications["shop"]
+    tls = Tls((Certificate("a.pem", "a.key"),))
+
+    def accept(kind: str, **more: Any) -> str:
+        return accepted(replace(shop, proxy=ProxySettings(kind, **more)), topology, promotes=True)
+
+    assert accepted(shop, topology, promotes=False) == "listener"
+    assert (accept(HTTP), accept(TLS_SNI), accept(TCP, tls=tls)) == ("first-byte",) * 3
+    assert (accept(TCP), accept("module:Class")) == ("at-once", "at-once")
+
+
 def test_proxied_vips_are_local_and_not_the_nats() -> None:
     topology = parse(TEXT, "test")
     policy = gateway_policy(topology, "g-1", AppNumbers(), lambda _key: True)
@@ -332,13 +346,18 @@ def test_proxied_vips_are_local_and_not_the_nats() -> None:
     vips = {each.address for each in topology.vips if each.application == "shop"}
     assert {each.address for each in proxied.vips} == {str(vip) for vip in vips}
     shop = topology.applications["shop"]
-    local = stack.local(topology, topology.applications.values())
-    assert local == stack.Local(vips, frozenset((ip_network("10.1.0.128/28"), ip_network("2001:db8:1::/112"))))
+    local = stack.local(topology, "g-1", topology.applications.values())
+    pools = frozenset((ip_network("10.1.0.128/28"), ip_network("2001:db8:1::/112")))
+    assert local == stack.Local(vips, pools, frozenset(topology.nodes["g-1"].snat_pools))
+    assert stack.local(topology, "g-1", ()) == stack.Local()
     assert set(stack.listeners(topology, shop)) == {
         SocketAddress(vip, port) for vip in vips for port in (80, 8000, 8001)
     }
     for version in (4, 6):
         there, back = (stack.changes(*pair, version) for pair in ((stack.Local(), local), (local, stack.Local())))
-        assert [words[:2] for words in there] == [("route", "replace"), ("rule", "add"), ("route", "replace")]
-        assert [words[:2] for words in back] == [("route", "delete"), ("rule", "delete"), ("route", "delete")]
+        added = ["route"] * 2 + ["rule"] * 3 + ["route"]
+        assert [words[:2] for words in there] == [(what, "replace" if what == "route" else "add") for what in added]
+        removed = ["route"] + ["rule"] * 3 + ["route"] * 2
+        assert [words[:2] for words in back] == [(what, "delete") for what in removed]
+        assert sum("to" in words for words in there) == 1
         assert stack.changes(local, local, version) == []

@@ -53,15 +53,15 @@ class FakeCore:
         return self.holds
 
     def splice(
-        self, connection: int, client: bytes, server: bytes, to_client: bytes, to_server: bytes, again: bool
+        self, connection: int, client: bytes, server: bytes, to_client: bytes, to_server: bytes, until: int | None
     ) -> None:
         self.calls.append("splice")
         if self.refuses:
-            raise ValueError("no")
-        assert (connection, again) == (NUMBER, False)
+            raise ValueError("too_long")
+        assert (connection, until) == (NUMBER, None)
         self.given = decode_record(client), decode_record(server), to_client, to_server
 
-    def reset(self, connection: int) -> None:
+    def reset_connection(self, connection: int) -> None:
         raise AssertionError("nothing is refused here")
 
     def owed(self) -> tuple[bytes, bytes]:
@@ -80,12 +80,17 @@ class OnLoopback(Promoted):
         self.frozen: list[int] = []
 
     def give_back(
-        self, client: trio.SocketStream, server: trio.SocketStream, to_client: bytes, to_server: bytes, *, again: bool
+        self,
+        client: int,
+        server: int,
+        to_client: bytes,
+        to_server: bytes,
+        close: Callable[[], None],
+        until: int | None = None,
     ) -> str | None:
-        kept = [os.dup(each.socket.fileno()) for each in (client, server)]
-        reason = super().give_back(client, server, to_client, to_server, again=again)
+        kept = [os.dup(each) for each in (client, server)]
+        reason = super().give_back(client, server, to_client, to_server, close, until)
         if reason is None:
-            assert {each.socket.fileno() for each in (client, server)} == {-1}
             self.frozen = kept
         else:
             self.close(kept)
@@ -198,7 +203,7 @@ async def echo(stream: trio.SocketStream) -> None:
     ("core", "reason", "calls"),
     [
         (FakeCore(holds=False), "not_held", ["hold"]),
-        (FakeCore(refuses=True), "splice_refused", ["hold", "splice", "take"]),
+        (FakeCore(refuses=True), "too_long", ["hold", "splice", "take"]),
     ],
 )
 async def test_what_cannot_go_stays_and_is_counted(core: FakeCore, reason: str, calls: list[str]) -> None:

@@ -155,6 +155,22 @@ impl Exchange {
         !matches!(self.answering, Answering::Nothing)
     }
 
+    /// Bytes of the answer that the server has yet to send, where nothing else is under way: the body passes as it is, its
+    /// length is known, and both connections are kept behind it. So who carries it need not understand it.
+    pub fn opaque(&self) -> Option<u64> {
+        let quiet = self.inbox.is_empty() && self.early.is_empty() && self.transmit.waiting().is_empty();
+        let ends = self.closes || self.draining || self.client_ended || !self.reusable;
+        match (&self.asking, &self.answering) {
+            (Asking::Whole, Answering::Body(Reader::Length(left), Writer::Plain)) if quiet && !ends => Some(*left),
+            _ => None,
+        }
+    }
+
+    /// Status of the answer under way, and the bytes of its body that came.
+    pub fn answered(&self) -> (u16, u64) {
+        (self.status, self.bytes)
+    }
+
     pub fn is_tunnel(&self) -> bool {
         matches!(self.asking, Asking::Tunnel)
     }

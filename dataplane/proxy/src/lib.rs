@@ -12,4 +12,4 @@ mod transmit;
 pub use exchange::{Exchange, Failure, Step, Verdict};
 pub use head::{Bad, RequestHead};
 pub use onward::Forwarded;
-pub use relay::{Event, Flow, Newcomer, Relay, Settings};
+pub use relay::{Departing, Event, Flow, Newcomer, Relay, Settings};

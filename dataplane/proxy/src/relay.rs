@@ -2,6 +2,7 @@
 //! waits for its descriptor and its timeout, and calls `turn`.
 
 mod carry;
+mod depart;
 mod servers;
 mod timeouts;
 
@@ -10,6 +11,7 @@ use crate::onward::Forwarded;
 use crate::pool::Pool;
 use crate::socket::Socket;
 use crate::RequestHead;
+pub use depart::Departing;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
@@ -42,6 +44,8 @@ pub struct Settings {
     /// Server connections kept for requests to come, per server, and for how long.
     pub pool: usize,
     pub pool_timeout: f64,
+    /// An answer of which more than so many bytes have yet to come may be carried on elsewhere.
+    pub splice_above: Option<u64>,
 }
 
 /// Who is connected.
@@ -76,6 +80,14 @@ pub enum Event {
     Connected {
         client: u64,
         seconds: f64,
+    },
+    /// A kept connection to a server, made by the owner for this client, was found closed: `reconnect`.
+    Again {
+        client: u64,
+    },
+    /// What is left of an answer may be carried on elsewhere: `departing` says what there is, `depart` forgets it.
+    Opaque {
+        client: u64,
     },
     Refused {
         client: u64,
@@ -121,6 +133,12 @@ struct Client {
     latency: Option<f64>,
     end_server: bool,
     end_client: bool,
+    /// To connect to the chosen server, made by the owner.
+    own: Option<std::net::TcpStream>,
+    /// How often the answer under way was offered to be carried on elsewhere.
+    offers: u32,
+    /// Nothing is read from the server, so that less waits for the client.
+    resting: bool,
     /// FIN was sent.
     shut: bool,
     /// The client sends nothing more.
@@ -141,6 +159,8 @@ struct Server {
     connecting: bool,
     /// It has served a request before this one.
     reused: bool,
+    /// Made by the owner, for this client alone.
+    own: bool,
     shut: bool,
     /// When connecting began, or it became idle.
     since: f64,
@@ -225,6 +245,9 @@ impl Relay {
             latency: None,
             end_server: false,
             end_client: false,
+            own: None,
+            offers: 0,
+            resting: false,
             shut: false,
             ended: false,
             gone: false,
@@ -242,11 +265,14 @@ impl Relay {
         self.clients.get(self.slot(client)?)?.exchange.request()
     }
 
-    /// The verdict on a request. Both are ignored when its client has gone.
-    pub fn serve(&mut self, client: u64, server: u32, cookie: &str, now: f64) {
+    /// The verdict on a request. Both are ignored when its client has gone. `own`: a socket that connects to the server, for
+    /// this client alone.
+    pub fn serve(&mut self, client: u64, server: u32, cookie: &str, own: Option<std::net::TcpStream>, now: f64) {
         let Some(slot) = self.slot(client) else { return };
         let client = &mut self.clients[slot];
         client.chosen = server;
+        client.own = own;
+        client.offers = 0;
         client.latency = None;
         client.exchange.select(cookie);
         // The client transmit buffer holds packets and server: a connection may be initiated.

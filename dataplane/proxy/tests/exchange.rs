@@ -277,3 +277,31 @@ fn a_request_may_move_when_nothing_else_is_under_way() {
     bench.exchange.outbox.clear();
     assert_eq!(bench.exchange.movable(), Some(&head[..]));
 }
+
+#[test]
+fn an_answer_of_known_length_is_opaque_behind_its_head_while_nothing_else_is_under_way() {
+    let mut bench = Bench::new();
+    bench.client(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(bench.exchange.opaque(), None);
+    bench.server(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+    assert_eq!((bench.exchange.opaque(), bench.exchange.answered()), (Some(7), (200, 3)));
+    bench.server(b"defghij");
+    assert_eq!(bench.exchange.opaque(), None);
+    for (request, answer, more) in [
+        // The next request is here, the body ends with the connection, in chunks, and who is to be closed behind it.
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "GET"),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", ""),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", ""),
+        ("GET / HTTP/1.0\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", ""),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 10\r\n\r\n", ""),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab",
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+            "",
+        ),
+    ] {
+        let mut bench = Bench::new();
+        bench.client(request.as_bytes()).server(answer.as_bytes()).client(more.as_bytes());
+        assert_eq!(bench.exchange.opaque(), None, "{request}{answer}{more}");
+    }
+}

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
+/// Sockets of client and server, bytes for the client, bytes to come, status, bytes of the body, seconds to the first one.
+type Leaving<'py> = (i32, i32, Bound<'py, PyBytes>, u64, u16, u64, f64);
 /// State, seconds idle, bytes in and out, our address towards the server.
 type Shown = (&'static str, f64, u64, u64, Option<(String, u16)>);
 
@@ -54,7 +56,7 @@ impl HttpRelay {
         self.relay.next_timeout()
     }
 
-    #[pyo3(signature = (application, *, select_timeout, connect_timeout, answer_timeout, idle_timeout, buffer, pool, pool_timeout))]
+    #[pyo3(signature = (application, *, select_timeout, connect_timeout, answer_timeout, idle_timeout, buffer, pool, pool_timeout, splice_above=None))]
     #[allow(clippy::too_many_arguments)]
     fn configure(
         &mut self,
@@ -66,9 +68,18 @@ impl HttpRelay {
         buffer: usize,
         pool: usize,
         pool_timeout: f64,
+        splice_above: Option<u64>,
     ) {
-        let settings =
-            Settings { select_timeout, connect_timeout, answer_timeout, idle_timeout, buffer, pool, pool_timeout };
+        let settings = Settings {
+            select_timeout,
+            connect_timeout,
+            answer_timeout,
+            idle_timeout,
+            buffer,
+            pool,
+            pool_timeout,
+            splice_above,
+        };
         self.settings.insert(application, Rc::new(settings));
     }
 
@@ -94,8 +105,44 @@ impl HttpRelay {
         Ok(self.relay.adopt(fd, newcomer, settings.clone(), now)?)
     }
 
-    fn serve(&mut self, client: u64, server: u32, cookie: &str, now: f64) {
-        self.relay.serve(client, server, cookie, now);
+    #[pyo3(signature = (client, server, cookie, now, own=None))]
+    fn serve(&mut self, client: u64, server: u32, cookie: &str, now: f64, own: Option<i32>) -> PyResult<()> {
+        let own = own.map(braid_io::adopt_stream).transpose()?;
+        self.relay.serve(client, server, cookie, own, now);
+        Ok(())
+    }
+
+    #[pyo3(signature = (client, now, own=None))]
+    fn reconnect(&mut self, client: u64, now: f64, own: Option<i32>) -> PyResult<()> {
+        let own = own.map(braid_io::adopt_stream).transpose()?;
+        self.relay.reconnect(client, own, now);
+        Ok(())
+    }
+
+    fn own_server(&self, client: u64) -> Option<(u32, i32)> {
+        self.relay.own_server(client)
+    }
+
+    fn drop_server(&mut self, client: u64) {
+        self.relay.drop_server(client);
+    }
+
+    fn adopt_server(&mut self, client: u64, fd: i32, server: u32, now: f64) -> PyResult<()> {
+        Ok(self.relay.adopt_server(client, fd, server, now)?)
+    }
+
+    fn departing<'py>(&self, py: Python<'py>, client: u64) -> Option<Leaving<'py>> {
+        let found = self.relay.departing(client)?;
+        let to_client = PyBytes::new(py, &found.to_client);
+        Some((found.client, found.server, to_client, found.left, found.status, found.bytes, found.latency))
+    }
+
+    fn rest(&mut self, client: u64, resting: bool) {
+        self.relay.rest(client, resting);
+    }
+
+    fn depart(&mut self, client: u64) {
+        self.relay.depart(client);
     }
 
     fn refuse(&mut self, client: u64, reason: String, status: u16, now: f64) {
@@ -135,6 +182,8 @@ impl HttpRelay {
                 Event::Served { client, status, bytes, latency } => {
                     out.append(("served", client, status, bytes, latency))?;
                 }
+                Event::Again { client } => out.append(("again", client))?,
+                Event::Opaque { client } => out.append(("opaque", client))?,
                 Event::Connected { client, seconds } => out.append(("connected", client, seconds))?,
                 Event::Refused { client, reason } => out.append(("refused", client, reason.into_owned()))?,
                 Event::Ended { client, whole } => out.append(("ended", client, whole))?,

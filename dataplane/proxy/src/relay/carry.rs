@@ -97,7 +97,7 @@ impl Relay {
 
     pub(super) fn read_server(&mut self, slot: usize, index: usize, now: f64) {
         let (client, server) = (&mut self.clients[slot], &mut self.servers[index]);
-        if !server.socket.readable || client.exchange.outbox.len() >= QUEUE {
+        if client.resting || !server.socket.readable || client.exchange.outbox.len() >= QUEUE {
             return;
         }
         match server.socket.read(&mut self.scratch) {
@@ -105,6 +105,7 @@ impl Relay {
                 client.latency.get_or_insert(now - client.asked_at);
                 client.from_server += count as u64;
                 client.exchange.server_data(&self.scratch[..count]);
+                self.offer(slot, index);
             }
             Got::End => {
                 if let Some(failure) = client.exchange.server_end() {

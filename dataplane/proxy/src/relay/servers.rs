@@ -22,7 +22,8 @@ impl Relay {
         }
         let client = &mut self.clients[slot];
         let repeatable = client.exchange.request().is_some_and(RequestHead::is_idempotent);
-        let kept = if repeatable && client.newcomer.preface.is_empty() { self.pool.take(key) } else { None };
+        let shared = repeatable && client.newcomer.preface.is_empty() && client.own.is_none();
+        let kept = if shared { self.pool.take(key) } else { None };
         if let Some(server) = kept {
             client.server = Some(server);
             client.asked_at = now;
@@ -36,7 +37,10 @@ impl Relay {
         let client = &mut self.clients[slot];
         let entry = self.servers.vacant_entry();
         let token = Token(entry.key() * 2 + 1);
-        let made = TcpStream::connect(self.addresses[client.chosen as usize]).and_then(|mut stream| {
+        let own = client.own.take().map(TcpStream::from_std);
+        let is_own = own.is_some();
+        let made = own.map_or_else(|| TcpStream::connect(self.addresses[client.chosen as usize]), Ok);
+        let made = made.and_then(|mut stream| {
             let _ = stream.set_nodelay(true);
             self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
             Ok(stream)
@@ -51,6 +55,7 @@ impl Relay {
                     client: Some(slot),
                     connecting: true,
                     reused: false,
+                    own: is_own,
                     shut: false,
                     since: now,
                     preface: client.newcomer.preface.clone(),
@@ -65,6 +70,7 @@ impl Relay {
     pub(super) fn failed(&mut self, slot: usize, failure: Failure, reason: &str, now: f64) {
         let client = &mut self.clients[slot];
         let reused = client.server.is_some_and(|server| self.servers[server].reused);
+        let own = client.server.is_some_and(|server| self.servers[server].own);
         let asked = client.exchange.has_server();
         let verdict = client.exchange.server_failed(failure, reused);
         let id = client.id;
@@ -72,6 +78,7 @@ impl Relay {
             self.forget_server(server);
         }
         match verdict {
+            Verdict::Again if own => self.events.push(Event::Again { client: id }),
             Verdict::Again => self.connect(slot, now),
             Verdict::Another => {
                 self.events.push(Event::Failed { client: id, reason: reason.to_owned(), another: true })
@@ -98,7 +105,7 @@ impl Relay {
         server.reused = true;
         if server.socket.readable || !server.socket.writable {
             self.forget_server(index);
-        } else if client.newcomer.preface.is_empty() {
+        } else if client.newcomer.preface.is_empty() && !server.own {
             if self.pool.put(server.key, index, client.settings.pool) {
                 client.server = None;
                 server.client = None;

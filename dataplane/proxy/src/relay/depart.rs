@@ -1,0 +1,123 @@
+//! Connections that go on elsewhere in the middle of an answer, and come back for the next request.
+
+use super::{Event, Relay, Server};
+use crate::socket::Socket;
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+
+/// How often one answer is offered.
+const OFFERS: u32 = 4;
+/// And while it has at most so many to come: half of TCP's numbers lie ahead, half behind.
+const MOST: u64 = 1 << 30;
+
+/// Both ends of an answer under way.
+#[derive(Clone, Debug)]
+pub struct Departing {
+    pub client: RawFd,
+    pub server: RawFd,
+    /// Bytes that the client's socket did not take yet.
+    pub to_client: Vec<u8>,
+    /// Bytes that the server's socket has yet to give.
+    pub left: u64,
+    pub status: u16,
+    /// Of the whole body.
+    pub bytes: u64,
+    /// Seconds from the request to the first byte of the answer.
+    pub latency: f64,
+}
+
+impl Relay {
+    pub(super) fn offer(&mut self, slot: usize, index: usize) {
+        let client = &mut self.clients[slot];
+        let Some(above) = client.settings.splice_above.filter(|_| self.servers[index].own) else { return };
+        let long = client.exchange.opaque().is_some_and(|left| left > above && left <= MOST);
+        if long && client.offers < OFFERS {
+            client.offers += 1;
+            self.events.push(Event::Opaque { client: client.id });
+        }
+    }
+
+    /// What is under way of an answer that was offered; None when it is not as it was.
+    pub fn departing(&self, client: u64) -> Option<Departing> {
+        let client = self.clients.get(self.slot(client)?)?;
+        let server = self.servers.get(client.server?).filter(|server| server.own)?;
+        let left = client.exchange.opaque()?;
+        let (status, came) = client.exchange.answered();
+        Some(Departing {
+            client: client.socket.stream.as_raw_fd(),
+            server: server.socket.stream.as_raw_fd(),
+            to_client: client.exchange.outbox.clone(),
+            left,
+            status,
+            bytes: came + left,
+            latency: client.latency.unwrap_or(0.0),
+        })
+    }
+
+    /// Read nothing more from a client's server, or go on.
+    pub fn rest(&mut self, client: u64, resting: bool) {
+        let Some(slot) = self.slot(client) else { return };
+        self.clients[slot].resting = resting;
+        if !resting {
+            self.enqueue(slot);
+        }
+    }
+
+    /// Close a client's and its server's sockets. No event follows.
+    pub fn depart(&mut self, client: u64) {
+        let Some(slot) = self.slot(client) else { return };
+        if let Some(server) = self.clients[slot].server {
+            self.forget_server(server);
+        }
+        self.clients.remove(slot);
+    }
+
+    /// Give a client that was just adopted the connection to a server that it had.
+    pub fn adopt_server(&mut self, client: u64, fd: RawFd, server: u32, now: f64) -> io::Result<()> {
+        let Some(slot) = self.slot(client) else { return Ok(()) };
+        let mut stream = TcpStream::from_std(braid_io::adopt_stream(fd)?);
+        let entry = self.servers.vacant_entry();
+        let token = Token(entry.key() * 2 + 1);
+        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let client = &mut self.clients[slot];
+        client.server = Some(entry.key());
+        entry.insert(Server {
+            socket: Socket::new(stream),
+            key: (client.newcomer.application, server),
+            client: Some(slot),
+            connecting: false,
+            reused: true,
+            own: true,
+            shut: false,
+            since: now,
+            preface: Vec::new(),
+            pool_timeout: client.settings.pool_timeout,
+        });
+        Ok(())
+    }
+
+    /// The server that a client has a connection of its own to, and the socket of that.
+    pub fn own_server(&self, client: u64) -> Option<(u32, RawFd)> {
+        let server = self.servers.get(self.clients.get(self.slot(client)?)?.server?)?;
+        server.own.then(|| (server.key.1, server.socket.stream.as_raw_fd()))
+    }
+
+    /// Reset a client's connection to a server, if it has one.
+    pub fn drop_server(&mut self, client: u64) {
+        let server = self.slot(client).and_then(|slot| self.clients[slot].server);
+        if let Some(server) = server {
+            let _ = braid_io::reset_on_close(&self.servers[server].socket.stream);
+            self.forget_server(server);
+        }
+    }
+
+    /// Another connection to the server that was chosen, after `Event::Again`.
+    pub fn reconnect(&mut self, client: u64, own: Option<std::net::TcpStream>, now: f64) {
+        let Some(slot) = self.slot(client) else { return };
+        self.clients[slot].own = own;
+        self.connect(slot, now);
+        self.work(slot, now);
+    }
+}

@@ -1,0 +1,119 @@
+"""Long answers that go on in the data plane, and connections that come back for the next request, on loopback."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import asynccontextmanager
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from braid.tcp import repair
+from gateway.proxy.pool import ProxiedApplication
+from gateway.proxy.relay import Kept, Relay
+from tests.gateway.proxy_bench import CLIENT, LOOPBACK, application, exchange, http_servers, listen
+from tests.gateway.test_proxy_splicing import NUMBER, FakeCore, OnLoopback
+from topology.model import SocketAddress, Target
+from topology.proxy import HTTP, ProxySettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+pytestmark = pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")
+
+SETTINGS = ProxySettings(HTTP, splice_above=100_000)
+GET = b"GET / HTTP/1.1\r\nHost: shop.apps.example\r\n\r\n"
+BODY = Random(6).randbytes(700_000)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+
+
+class Expecting(FakeCore):
+    until: int | None = None
+
+    def splice(
+        self, connection: int, client: bytes, server: bytes, to_client: bytes, to_server: bytes, until: int | None
+    ) -> None:
+        self.until = until
+        super().splice(connection, client, server, to_client, to_server, None)
+
+
+@asynccontextmanager
+async def relayed(
+    nursery: trio.Nursery, made: ProxiedApplication, promoted: OnLoopback, server: Kept | None = None
+) -> AsyncIterator[tuple[Relay, trio.SocketStream, Callable[[], bool]]]:
+    """A client's connection to the relay, and whether it has ended in order there."""
+    relay, ended = Relay(), list[bool]()
+    nursery.start_soon(relay.run)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        ended.append(await relay.serve(stream, made, CLIENT, promoted, server))
+
+    client = await trio.open_tcp_stream("127.0.0.1", await listen(nursery, serve))
+    async with client:
+        yield relay, client, lambda: ended == [True]
+    promoted.close(promoted.frozen)
+
+
+async def test_the_rest_of_a_long_answer_is_known_to_the_byte(nursery: trio.Nursery) -> None:
+    async def server(stream: trio.SocketStream) -> None:
+        assert await stream.receive_some(1000)
+        await stream.send_all(HEAD + BODY[:300_000])
+        await trio.sleep(0.3)
+        await stream.send_all(BODY[300_000:])
+        await trio.sleep_forever()
+
+    target = Target(LOOPBACK, await listen(nursery, server), 1)
+    made = ProxiedApplication(application((target,), SETTINGS), SETTINGS, lambda _key: True, Random(1))
+    core = Expecting()
+    async with relayed(nursery, made, OnLoopback(core)) as (relay, client, ended):
+        await client.send_all(GET)
+        got = bytearray()
+        with trio.move_on_after(0.2):
+            while True:
+                got += await client.receive_some(65536)
+        assert core.calls[-2:] == ["hold", "splice"]
+        assert ended()
+        assert relay.connections == {}
+    # Of what is owed the frozen socket may have sent some when it was acknowledged: nobody kept packets from it here.
+    owed, received = core.owed()[0], bytes(got).partition(b"\r\n\r\n")[2]
+    assert core.until is not None
+    end = len(BODY) - core.until
+    assert owed == BODY[end - len(owed) : end]
+    assert end - len(owed) <= len(received) <= end
+    assert received == BODY[: len(received)]
+    assert made.counters.spliced == made.counters.requests == 1
+    assert made.spliced[NUMBER].server.target is target
+
+
+async def test_a_connection_that_comes_back_keeps_its_server_for_the_next_request(nursery: trio.Nursery) -> None:
+    one, other = await http_servers(nursery, "one", "other")
+    made = ProxiedApplication(application((one.target, other.target), SETTINGS), SETTINGS, lambda _key: True, Random(1))
+    had = socket.create_connection(("127.0.0.1", one.port))
+    kept = Kept(had, SocketAddress(LOOPBACK, one.port))
+    async with relayed(nursery, made, OnLoopback(FakeCore()), kept) as (_, client, _):
+        answers = [(await exchange(client, GET))[2] for _ in range(3)]
+    # By turns: the connection that it had serves the first request, and each other server gets a new one.
+    assert answers == [b"one / 0", b"other / 0", b"one / 0"]
+    assert (one.connections, other.connections) == (2, 1)
+    assert had.fileno() == -1
+
+
+async def test_a_kept_connection_that_was_closed_meanwhile_is_made_anew(nursery: trio.Nursery) -> None:
+    (one,) = await http_servers(nursery, "one")
+    made = ProxiedApplication(application((one.target,), SETTINGS), SETTINGS, lambda _key: True, Random(1))
+    near, far = socket.create_server(("127.0.0.1", 0)), socket.socket()
+    far.connect(near.getsockname())
+    accepted, _ = near.accept()
+    kept = Kept(far, SocketAddress(LOOPBACK, one.port))
+
+    async def close_when_asked() -> None:
+        await trio.to_thread.run_sync(accepted.recv, 1000)
+        accepted.close()
+
+    nursery.start_soon(close_when_asked)
+    async with relayed(nursery, made, OnLoopback(FakeCore()), kept) as (_, client, _):
+        assert (await exchange(client, GET))[2] == b"one / 0"
+    assert made.counters.servers[f"127.0.0.1:{one.port}"].failures == 0
+    near.close()
