@@ -5,17 +5,20 @@ A node copies what it shows of each neighbour and path each second.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import Field, fields
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from _typeshed import DataclassInstance
 
-Value = TypeVar("Value", bound="DataclassInstance")
+class Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Value = TypeVar("Value", bound=Dataclass)
 
 
 def renewed(value: Value, **changes: object) -> Value:
@@ -28,6 +31,6 @@ def renewed(value: Value, **changes: object) -> Value:
 
 
 @cache
-def _plan(kind: type[DataclassInstance]) -> tuple[dict[str, int], Callable[[Any], tuple[Any, ...]]]:
+def _plan(kind: type[Dataclass]) -> tuple[dict[str, int], Callable[[Any], tuple[Any, ...]]]:
     names = [field.name for field in fields(kind)]
     return {name: place for place, name in enumerate(names)}, attrgetter(*names)

@@ -19,6 +19,7 @@ import h2.exceptions
 import h2.settings
 import h11
 import trio
+from hyperframe.frame import GoAwayFrame
 
 from gateway.proxy.leg import CHUNK
 from gateway.proxy.pair import pair
@@ -36,6 +37,7 @@ WINDOW = 65_535
 """Bytes of a request's body that wait for its server."""
 CONNECTION_WINDOW = 1_048_576
 HEADERS = 65_536
+ANY_STREAM = 2**31 - 1
 _CONNECTION_FIELDS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError)
 
@@ -69,9 +71,14 @@ class Abuse(Exception):
 
 class Http2:
     def __init__(
-        self, tls: trio.SSLStream[trio.SocketStream], data: ClientData, proxied: ProxiedApplication, serve: Serve
+        self,
+        tls: trio.SSLStream[trio.SocketStream],
+        data: ClientData,
+        proxied: ProxiedApplication,
+        serve: Serve,
+        finishing: trio.Event,
     ) -> None:
-        self._tls, self._data, self._proxied, self._serve = tls, data, proxied, serve
+        self._tls, self._data, self._proxied, self._serve, self._finishing = tls, data, proxied, serve, finishing
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
         self._h2.local_settings = h2.settings.Settings(
             client=False,
@@ -83,6 +90,9 @@ class Http2:
             },
         )
         self._streams: dict[int, _Stream] = {}
+        self._none = trio.Event()
+        """Set while there is no stream."""
+        self._none.set()
         self._sending = trio.Lock()
         self._moved = trio.Event()
         self._resets = Budget(burst=2 * STREAMS, rate=20)
@@ -90,13 +100,15 @@ class Http2:
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
-        """Serve the client until it ends, is idle for too long, or does what it may not."""
+        """Serve the client until it ends, is idle for too long, does what it may not, or ``finishing`` is set and what
+        it has asked is answered."""
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW)
         try:
             async with trio.open_nursery() as self._nursery:
                 try:
                     await self._flush()
+                    self._nursery.start_soon(self._say_goodbye)
                     await self._read()
                 except h2.exceptions.ProtocolError as error:
                     headers = isinstance(error, h2.exceptions.DenialOfServiceError)
@@ -109,6 +121,20 @@ class Http2:
                 self._nursery.cancel_scope.cancel()
         except* _BROKEN:
             pass
+
+    async def _say_goodbye(self) -> None:
+        """Ask for no more requests (RFC 9113 6.8), serve those that are under way, and end."""
+        await self._finishing.wait()
+        async with self._sending:
+            # h2's own GOAWAY would end the streams that are open.
+            with suppress(*_BROKEN):
+                await self._tls.send_all(GoAwayFrame(last_stream_id=ANY_STREAM).serialize())
+        while self._streams:
+            await self._none.wait()
+        self._h2.close_connection()
+        with trio.move_on_after(1), suppress(*_BROKEN):
+            await self._flush()
+        self._nursery.cancel_scope.cancel()
 
     async def _read(self) -> None:
         while True:
@@ -167,6 +193,8 @@ class Http2:
         # As many as the client's window holds: each has a byte at least.
         send, receive = trio.open_memory_channel[bytes](WINDOW + 1)
         stream = self._streams[event.stream_id] = _Stream(event.stream_id, send)
+        if self._none.is_set():
+            self._none = trio.Event()
         self._nursery.start_soon(self._exchange, stream, receive, event.headers, event.stream_ended is not None)
 
     async def _exchange(
@@ -203,6 +231,8 @@ class Http2:
             self._h2.reset_stream(stream.number, h2.errors.ErrorCodes.INTERNAL_ERROR)
         with suppress(*_BROKEN):
             await self._flush()
+        if not self._streams:
+            self._none.set()
 
     async def _send_body(
         self,

@@ -73,6 +73,7 @@ class ProxyService:
         self._local = stack.Local()
         self._listeners: dict[SocketAddress, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
+        self._finishing = trio.Event()
         self._no_repair = no_repair
         self._intake: Intake | None = None
         """Of connections that the fast path accepts; None: listeners do."""
@@ -120,6 +121,7 @@ class ProxyService:
 
     def finish(self) -> bool:
         """Take no more connections, and end those between two requests. True while others are under way."""
+        self._finishing.set()
         for scope in self._listeners.values():
             scope.cancel()
         self._listeners.clear()
@@ -297,7 +299,7 @@ class ProxyService:
                 proxied.count("tls_no_certificate")
                 await _reset(stream)
             else:
-                await terminate(stream, context, data, proxied, partial(self._carry, proxied))
+                await terminate(stream, context, data, proxied, partial(self._carry, proxied), self._finishing)
         finally:
             proxied.open -= 1
 

@@ -29,9 +29,15 @@ FAREWELL = 2.0
 
 
 async def terminate(
-    stream: trio.SocketStream, context: ssl.SSLContext, data: ClientData, proxied: ProxiedApplication, serve: Serve
+    stream: trio.SocketStream,
+    context: ssl.SSLContext,
+    data: ClientData,
+    proxied: ProxiedApplication,
+    serve: Serve,
+    finishing: trio.Event,
 ) -> None:
-    """Serve a client that speaks TLS, to its end. Closes the stream; survives and counts whatever the client does."""
+    """Serve a client that speaks TLS, to its end; with HTTP/2 also no longer than to its last answer once ``finishing``
+    is set. Closes the stream; survives and counts whatever the client does."""
     tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
     names: list[str] = []
     asked.set(names)
@@ -47,7 +53,7 @@ async def terminate(
     data = replace(data, tls=True, sni=names[0] if names else "", alpn=protocol)
     try:
         if protocol == "h2":
-            await Http2(tls, data, proxied, serve).run()
+            await Http2(tls, data, proxied, serve, finishing).run()
         else:
             await _carry(tls, stream, data, serve)
     finally:

@@ -135,6 +135,7 @@ class Proxied:
     port: int
     connections: list[Connection | RelayedConnection]
     relay: Relay
+    finishing: trio.Event
 
     clients: list[trio.SocketStream] = field(default_factory=list)
 
@@ -143,6 +144,7 @@ class Proxied:
         return self.clients[-1]
 
     def finish(self) -> None:
+        self.finishing.set()
         self.relay.finish()
         for each in self.connections:
             if isinstance(each, Connection):
@@ -194,13 +196,14 @@ async def proxied(
             return
         context = certificates.context("shop")
         assert context is not None
-        await terminate(stream, context, data, made, carry)
+        await terminate(stream, context, data, made, carry, finishing)
 
+    finishing = trio.Event()
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, serve, listeners)
         nursery.start_soon(relay.run)
-        yielded = Proxied(made, int(listeners[0].socket.getsockname()[1]), connections, relay)
+        yielded = Proxied(made, int(listeners[0].socket.getsockname()[1]), connections, relay, finishing)
         try:
             yield yielded
         finally:

@@ -13,6 +13,7 @@ import h2.events
 import h2.settings
 import pytest
 import trio
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, SettingsFrame, WindowUpdateFrame
 
 from gateway.proxy.certificates import Certificates
 from gateway.proxy.http2 import STREAMS, Budget
@@ -257,6 +258,54 @@ async def test_no_more_streams_than_allowed(nursery: trio.Nursery, tmp_path: Pat
             client.ask("/")
         assert await end_of(client) is not None
         assert sum(running.refused.values()) >= 1
+
+
+async def frames_until(stream: trio.SSLStream[trio.SocketStream], last: type[Frame]) -> list[type[Frame]]:
+    """Kinds of what comes, without empty data, settings and windows."""
+    kinds: list[type[Frame]] = []
+    buffer = b""
+    with trio.fail_after(10):
+        while last not in kinds:
+            while len(buffer) < 9 or len(buffer) < 9 + int.from_bytes(buffer[:3], "big"):
+                buffer += await stream.receive_some(65536)
+            frame, size = Frame.parse_frame_header(memoryview(buffer)[:9])
+            buffer = buffer[9 + size :]
+            if not isinstance(frame, SettingsFrame | WindowUpdateFrame) and (size or not isinstance(frame, DataFrame)):
+                kinds.append(type(frame))
+    return kinds
+
+
+async def test_a_gateway_that_stops_asks_for_no_more_and_answers_the_rest(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    asked, go_on = trio.Event(), trio.Event()
+
+    async def slow(stream: trio.SocketStream) -> None:
+        await stream.receive_some(65536)
+        asked.set()
+        await go_on.wait()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+    target = Target(LOOPBACK, await listen(nursery, slow), 1)
+    async with shop(tmp_path, target) as (running, client):
+        client.ask("/")
+        await client.flush()
+        with trio.fail_after(10):
+            await asked.wait()
+        running.finish()
+        # h2 as a client takes nothing behind a GOAWAY.
+        assert await frames_until(client.stream, GoAwayFrame) == [GoAwayFrame]
+        go_on.set()
+        assert await frames_until(client.stream, GoAwayFrame) == [HeadersFrame, DataFrame, GoAwayFrame]
+
+
+async def test_a_gateway_that_stops_ends_a_connection_without_requests(nursery: trio.Nursery, tmp_path: Path) -> None:
+    (server,) = await http_servers(nursery, "a")
+    async with shop(tmp_path, server.target) as (running, client):
+        assert (await client.answer(client.ask("/"))).status == 200
+        running.finish()
+        assert await end_of(client) == 0
+        assert running.refused == {}
 
 
 def test_a_budget_comes_back_with_time() -> None:
