@@ -32,7 +32,7 @@ from braid.peers import PeerCertificates, own_problem, refusal, wanted
 from braid.plan import AppNumbers, PathPlanner, plan_neighbours, plan_shards, usable_by_number
 from braid.redundancy.application import Mode
 from braid.redundancy.node import Redundancy
-from braid.role import NodeHandle, Promotes, RoleRuntime, Situation
+from braid.role import Promotes, RoleRuntime, Situation
 from braid.session import Accept, Close, Command, Initiate, Log, Refuse, Relation, SessionManager
 from topology.policy import TargetLoss
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from braid.redundancy.node import Change
     from braid.status.paths import Chosen
     from braid.status.snapshot import Check
-    from topology.model import Node, SocketAddress, Topology
+    from topology.model import Node, Topology
 
 log = logs.get(__name__)
 
@@ -100,7 +100,7 @@ class ControlPlane:
         self._shared: dict[str, tuple[str, ...]] = {}
         self._watch = PathWatch()
         self._round_trips: dict[int, float] = {}
-        self._traffic: dict[str, int] = {}
+        self.traffic: dict[str, int] = {}
         self._desired: Desired | None = None
         self._looked = clock()
         self._names: dict[Relation, str] = {}
@@ -166,13 +166,13 @@ class ControlPlane:
     def look_at_paths(self) -> dict[str, Any] | None:
         """Returns the core's snapshot by which it judges; None when there is none."""
         now = self._looked = self._clock()
-        snapshot = self._ask(lambda: seam.read_snapshot(self.core, whole=False), None)
+        snapshot = self.ask(lambda: seam.read_snapshot(self.core, whole=False), None)
         if snapshot is not None and self.role.peers(self.topology, self.name):
             self._judge_paths(snapshot, now)
         return snapshot
 
     def _judge_paths(self, snapshot: dict[str, Any], now: float) -> None:
-        self._round_trips, self._traffic = round_trips(snapshot), snapshot.get("io", {})
+        self._round_trips, self.traffic = round_trips(snapshot), snapshot.get("io", {})
         broken = self._watch.observe(samples(snapshot), now)
         dearer = self._paths.look(self.topology, self.name, snapshot, self.reports(), now)
         if not broken and not dearer:
@@ -308,53 +308,13 @@ class ControlPlane:
         peers = {paths.peer for paths in self._path_sets()}
         return {peer: nodes for peer in peers if (nodes := self._watch.avoid(peer))}
 
-    def handle(self, ready: Callable[[], bool]) -> NodeHandle:
-        return NodeHandle(
-            situation=self.situation,
-            replan=self.replan,
-            send_control=self.send_control,
-            tell=self.tell,
-            send_to_peer=self.send_to_peer,
-            changed=lambda: self.changed,
-            reloaded=lambda: self.reloaded,
-            set_syn_keys=self.core.set_syn_keys,
-            set_owner=self.set_owner,
-            draining=lambda: self.draining,
-            ready=ready,
-            traffic=lambda: self._traffic,
-            connections=self.core,
-        )
-
-    def send_control(self, name: str, message: bytes) -> bool:
-        node = self.topology.nodes.get(name)
-        if node is None or not self.sessions.is_up(node.number, True):
-            return False
-        return self._ask(lambda: self.core.send_control(node.number, True, message), False)
-
-    def tell(self, name: str, message: bytes) -> None:
-        node = self.topology.nodes.get(name)
-        if node is not None and self.sessions.is_up(node.number, True):
-            self.core.tell([(int(node.number), message)])
-
-    def send_to_peer(self, name: str, message: bytes) -> bool:
-        node = self.topology.nodes.get(name)
-        if node is None or not self.sessions.is_up(node.number, False):
-            return False
-        return self.core.send_control(node.number, False, message, wait=False)
-
-    def set_owner(
-        self, client: SocketAddress, vip: SocketAddress, owner: str, by: int | None = None, wait: bool = True
-    ) -> bool:
-        ends = (str(client.host), client.port), (str(vip.host), vip.port)
-        return self._ask(lambda: self.core.set_owner(*ends, owner, by, wait), False)
-
     def _review_own_certificate(self) -> None:
         before, self.own_problem = self.own_problem, own_problem(self._credentials, self.topology, self._today())
         if self.own_problem not in (None, before):
             remedy = f"make new credentials and restart: braid pki issue {self.name}"
             log.error("own certificate is refused by peers", reason=self.own_problem, remedy=remedy)
 
-    def _ask(self, question: Callable[[], Answer], nothing: Answer) -> Answer:
+    def ask(self, question: Callable[[], Answer], nothing: Answer) -> Answer:
         """An answer of the data thread. That it gives none in time is the end of the node."""
         try:
             return question()
@@ -391,8 +351,7 @@ class ControlPlane:
     def _working(self, paths: PathSet) -> int:
         broken = self._watch.avoid(paths.peer)
         good = [path for path in (*paths.paths, *paths.spares) if broken.isdisjoint(path.route)]
-        working = sum(self.sessions.is_up(path.route[0], True) for path in good or paths.paths)
-        return min(working, len(paths.paths))
+        return min(sum(self.sessions.is_up(path.route[0], True) for path in good or paths.paths), len(paths.paths))
 
     def _receive_initiation(self, initiation: Initiation, now: float) -> None:
         trust = self._credentials.trust
@@ -431,12 +390,11 @@ class ControlPlane:
                     getattr(log, level)(event, peer=name, adjacent=relation.adjacent, **fields)
 
     def _initiate(self, relation: Relation) -> None:
-        name = self._names[relation]
+        name, own = self._names[relation], self._credentials.certificate
         certificate = self._certificates.initiate(relation, name, self._credentials.trust)
         if certificate is None:
             return
         try:
-            own = self._credentials.certificate
             self.core.initiate(relation.peer, relation.adjacent, certificate.static_key, own)
         except ValueError as error:
             log.warning("handshake cannot begin", peer=name, adjacent=relation.adjacent, problem=str(error))

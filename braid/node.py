@@ -22,6 +22,7 @@ from braid.addresses import Capture, release_capture
 from braid.control import ControlPlane
 from braid.core import CoreApi, open_core, pump_events
 from braid.credentials import CredentialError, load_credentials, node_directory
+from braid.handle import node_handle
 from braid.linux import LinuxError
 from braid.peers import own_problem
 from braid.plan import inner_mtu
@@ -154,7 +155,7 @@ async def run(
                 nursery.start_soon(control.watch_paths)
                 await reloader.capture_addresses()
                 view = View(control, loaded, rng, trio.current_time, time.time, lambda: sum(busy_seconds()))
-                handle = replace(control.handle(view.is_ready), topology_file=options.topology)
+                handle = replace(node_handle(control, view.is_ready), topology_file=options.topology)
                 await nursery.start(role.serve, handle)
                 nursery.start_soon(follow, view.record)
                 await nursery.start(_serve_status, view, node.status)

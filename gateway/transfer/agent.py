@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from braid.deadlines import Deadlines
 from braid.transfer import (
@@ -41,9 +40,7 @@ from braid.transfer import (
     TransferRefuse,
     TransferRequest,
 )
-
-if TYPE_CHECKING:
-    from braid.transfer import Numbers
+from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, Lost, Release, Resume, TakeBack
 
 ASK_FOR = 0.1
 """Seconds that a proxy is asked for. The client waits meanwhile."""
@@ -64,68 +61,6 @@ class State(Enum):
     RETAKING = "retaking"
     BACK = "back"
     ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """What was held goes to the origin."""
-
-    id: bytes
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class AskEdge:
-    """Have the edge send the client's packets there; None is back to us. ``Agent.receive_steered`` takes its answer."""
-
-    id: bytes
-    order: int
-    node: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """The edge sends the proxy what the client sends: the connection is no longer here. Its socket goes in silence,
-    what was held is late."""
-
-    id: bytes
-    peer: int
-
-
-@dataclass(frozen=True, slots=True)
-class EndServer:
-    """End the first connection at the server; its packets are suppressed."""
-
-    id: bytes
-    how: How
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class TakeBack:
-    """Build the connection again, frozen, from the record. ``Agent.taken_back`` says how that went."""
-
-    id: bytes
-    numbers: Numbers
-    record: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """The client's packets come here again: let the socket go."""
-
-    id: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The proxy accepted, and is silent since the connection was steered to it; or nobody can take it back."""
-
-    id: bytes
-    reason: str
-
-
-Command = Send | Release | AskEdge | GiveUp | EndServer | TakeBack | Resume | Lost
 
 
 @dataclass(slots=True)

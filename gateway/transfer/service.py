@@ -33,18 +33,8 @@ from braid.transfer import (
     word,
 )
 from braid.transfer_table import Candidate, chosen, matching
-from gateway.transfer.agent import (
-    ASK_FOR,
-    AskEdge,
-    Command,
-    EndServer,
-    GiveUp,
-    Lost,
-    Release,
-    Resume,
-    TakeBack,
-    TransferAgent,
-)
+from gateway.transfer.agent import ASK_FOR, TransferAgent
+from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, Lost, Release, Resume, TakeBack
 
 if TYPE_CHECKING:
     from collections.abc import Callable

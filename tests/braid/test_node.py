@@ -15,6 +15,7 @@ from braid import pki
 from braid.control import ControlPlane
 from braid.core import pump_events
 from braid.credentials import load_credentials
+from braid.handle import node_handle
 from braid.measured import Reports
 from braid.messages import EdgeReport, decode
 from braid.plan import inner_mtu
@@ -89,7 +90,7 @@ class Braid:
                     nursery.start_soon(pump_events, core, control.receive)
                     nursery.start_soon(control.run_timers)
                     if name.startswith("edge"):
-                        await nursery.start(control.role.serve, control.handle(lambda: ready(control)))
+                        await nursery.start(control.role.serve, node_handle(control, lambda: ready(control)))
             finally:
                 core.stop()
 

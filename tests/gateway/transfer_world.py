@@ -9,7 +9,7 @@ from braid.transfer import Numbers, Reason, Send, Steer, Steered, TransferMessag
 from content import agent as proxy_side
 from content.agent import ProxyAgent
 from edge.steering import Steering
-from gateway.transfer import agent as gateway_side
+from gateway.transfer import commands as gateway_side
 from gateway.transfer.agent import TransferAgent
 from topology.model import SocketAddress
 
