@@ -182,12 +182,12 @@ def _record(frozen: socket.socket) -> TcpRecord:
         if timestamp & _TIMESTAMP_UNIT:
             raise FreezeError("microseconds")
     window = _WINDOW.unpack(frozen.getsockopt(socket.IPPROTO_TCP, TCP_REPAIR_WINDOW, _WINDOW.size))
-    queued, unsent = unsettled(frozen.fileno()), _count(frozen.fileno(), _SIOCOUTQNSD)
-    _select(frozen, _SEND_QUEUE)
-    send_next, sending = _get(frozen, TCP_QUEUE_SEQ), _peek(frozen, queued)
     _select(frozen, _RECEIVE_QUEUE)
     receive_next, waiting = _get(frozen, TCP_QUEUE_SEQ), _peek(frozen, unread(frozen.fileno()))
-    _select(frozen, _NO_QUEUE)
+    # It stays selected: nothing of it is sent then, be it that a packet was acknowledged or has left the device.
+    _select(frozen, _SEND_QUEUE)
+    queued, unsent = unsettled(frozen.fileno()), _count(frozen.fileno(), _SIOCOUTQNSD)
+    send_next, sending = _get(frozen, TCP_QUEUE_SEQ), _peek(frozen, queued)
     return TcpRecord(
         SocketAddress(ip_address(local[0]), local[1]),
         SocketAddress(ip_address(remote[0]), remote[1]),

@@ -1,0 +1,108 @@
+"""What the fast path asks of the stack, and what it hears where that cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from random import Random
+
+import pytest
+import trio
+
+from braid.events import ConnectionEnded, ServiceRequest
+from braid.tcp.record import encode_record
+from gateway.proxy import intake, show
+from gateway.proxy.events import ServerData
+from gateway.proxy.intake import Arrival, Intake
+from gateway.proxy.pool import ProxiedApplication
+from gateway.proxy.service import ProxyService
+from tests.gateway.proxy_bench import CLIENT, LOOPBACK, application, http_servers
+from tests.gateway.test_proxy_service import Node
+from tests.gateway.test_proxy_splicing import RECORD, FakeCore
+from topology.model import SocketAddress, Target
+from topology.proxy import HTTP, ProxySettings
+
+REQUEST = ServiceRequest(7, encode_record(RECORD), None, 0.0)
+TARGET = Target(LOOPBACK, 80, 1)
+
+
+@dataclass
+class Core(FakeCore):
+    reset: list[int] = field(default_factory=list)
+
+    def reset_connection(self, connection: int) -> None:
+        self.reset.append(connection)
+
+
+class Desk:
+    """An intake with one application behind the VIP of ``RECORD``."""
+
+    def __init__(self, **settings: object) -> None:
+        made = ProxySettings(HTTP, **settings)  # type: ignore[arg-type]
+        self.application = ProxiedApplication(application((TARGET,), made), made, lambda _key: True, Random(1))
+        self.core = Core()
+        self.arrived: list[Arrival] = []
+        self.ended: list[int] = []
+        self.intake = Intake(self.core, self._find, self.arrived.append, self.ended.append)
+
+    def _find(self, vip: object) -> ProxiedApplication | None:
+        return self.application if vip == LOOPBACK else None
+
+    @property
+    def refused(self) -> dict[str, int]:
+        return dict(self.application.counters.refused)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        replace(REQUEST, client=b"no record"),
+        replace(REQUEST, client=encode_record(replace(RECORD, local=SocketAddress(ip_address("192.0.2.1"), 80)))),
+        replace(REQUEST, server=b"no record"),
+    ],
+)
+def test_what_is_for_nobody_is_reset(request_: ServiceRequest) -> None:
+    desk = Desk()
+    desk.intake.receive(request_)
+    assert (desk.core.reset, desk.arrived) == ([7], [])
+    assert desk.application.counters.connections == 0
+
+
+def test_limits_and_a_stop_refuse_and_a_socket_that_cannot_be_built_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(connections=1)
+    desk.application.open = 1
+    desk.intake.receive(REQUEST)
+    assert desk.refused == {"too_many_connections": 1}
+    desk.application.open = 0
+
+    def refuse(*_words: object) -> None:
+        raise OSError(99, "Cannot assign requested address")
+
+    monkeypatch.setattr(intake, "promote", refuse)
+    desk.intake.receive(REQUEST)
+    assert desk.refused == {"too_many_connections": 1, "build_eaddrnotavail": 1}
+    desk.intake.draining = True
+    desk.intake.receive(REQUEST)
+    assert desk.core.reset == [7, 7, 7]
+    assert desk.application.counters.promoted == 0
+
+
+def test_a_spliced_connection_counts_until_it_ends() -> None:
+    desk = Desk(connections=1)
+    desk.application.went(7, CLIENT, ServerData(TARGET, SocketAddress(LOOPBACK, 80), "round_robin"))
+    assert desk.application.full
+    desk.intake.receive(ConnectionEnded(7, "closed", 1, 1))
+    assert desk.ended == [7]
+
+
+@pytest.mark.parametrize(("no_repair", "by"), [("TCP_REPAIR: not permitted", "listener"), (None, "fast-path")])
+async def test_listeners_accept_where_no_sockets_can_be_built(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, no_repair: str | None, by: str
+) -> None:
+    (server,) = await http_servers(nursery, "one")
+    node, service = Node(monkeypatch), ProxyService(lambda _key: True, Random(1), no_repair)
+    node.use(server)
+    await nursery.start(service.run, replace(node.handle(), connections=Core()))
+    assert bool(node.ports) == (by == "listener")
+    (shop,) = show.proxies(service, trio.current_time())
+    assert shop.accepted_by == by
