@@ -4,8 +4,8 @@
 use crate::fast::{client, fast, segment, tcp, vip, APP, ISN, OPTIONS};
 use crate::parts::EDGE;
 use crate::Prepared;
-use braid_fastpath::{Ends, FastPath, Sender, Splice, Stranger, TcpRecord, Verdict};
-use braid_nat::{Application, Forward, Nat, Policy, Progress, Proto, Reverse};
+use braid_fastpath::{Ends, FastPath, Splice, Stranger, TcpRecord, Verdict};
+use braid_nat::{Application, Forward, Nat, Policy, Proto, Reverse};
 use braid_packet::{FlowId, Segment, Tcp, Time, VnetHdr};
 use std::any::Any;
 use std::hint::black_box;
@@ -83,7 +83,7 @@ impl Cycle {
     fn take(&mut self) {
         black_box(self.fast.take_requests());
         let held = self.fast.take(self.flow).unwrap();
-        self.nat.set_open(self.flow, true);
+        self.nat.set_open(self.flow, true, false);
         for mut held in held {
             let verdict = self.fast.receive_from_client(self.flow, &mut held.packet, false, self.now);
             assert_eq!(verdict, Verdict::Stack);
@@ -110,14 +110,8 @@ impl Cycle {
             to_server: Vec::new(),
             until: Some(ANSWER.len() as u32),
         };
-        let spliced = self.fast.splice(flow, &splice, &ends, now).unwrap();
-        let progress = |sender: &Sender| Progress {
-            end: sender.end,
-            acknowledged: sender.acknowledged,
-            limit: sender.limit,
-            scale: None,
-        };
-        self.nat.resume(flow, &progress(&spliced.client), &progress(&spliced.server));
+        assert!(self.fast.splice(flow, &splice, &ends, now).is_some());
+        self.nat.set_normal(flow, false);
         let sent = (self.server.receive_next, self.server.send_next);
         let times = (777 + (now.0 / Time::MILLISECOND) as u32, self.server.timestamp.unwrap());
         let mut answer = with_data(self.server.remote, self.server.local, sent, times, ANSWER);

@@ -163,6 +163,7 @@ pub fn idle_connections(count: usize) -> (Nat, FastPath) {
         if i % 50_000 == 0 {
             // What remembers when to ask servers again forgets those that have answered.
             assert!(fast.handle_timeout(Time(10 * Time::SECOND), |_| None).is_empty());
+            assert!(!fast.take_changed().is_empty());
         }
     }
     assert_eq!((nat.len(), fast.len()), (count, count));

@@ -1,6 +1,7 @@
 //! Spliced connections that are to be asked about again: the next request of a client, or the end of its server, is the control
 //! side's. It waits until all before it is said and acknowledged, and the other side hears nothing of it.
 
+use crate::client::note_end;
 use crate::cookie::Ends;
 use crate::hold::{Held, Kept, MOST_SEGMENTS};
 use crate::records::{mark, Session};
@@ -27,7 +28,7 @@ impl FastPath {
         let session = self.table.get_mut(flow)?;
         if !kept {
             if tcp.has(Tcp::FIN | Tcp::RST) {
-                session.proxy.marks |= mark::CLIENT_END;
+                note_end(session, mark::CLIENT_END, tcp, at_most(session.client.sender.end, span.sequence));
                 self.ending.push(flow);
             }
             self.ask_if_answered(flow, now);

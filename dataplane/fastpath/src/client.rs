@@ -66,6 +66,9 @@ impl FastPath {
             session
         };
         note(session, packet, &ip, &tcp);
+        if session.proxy.has(mark::RESET) && is_revived(session, mark::CLIENT_END, &tcp) {
+            self.changed.push((flow, true));
+        }
         let session = if session.proxy.state == State::Spliced {
             if let Some(verdict) = self.follow_client(flow, packet, &ip, &tcp, &span, kept, partial, now) {
                 return verdict;
@@ -73,6 +76,10 @@ impl FastPath {
             let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
             session
         } else {
+            if tcp.has(Tcp::FIN | Tcp::RST) {
+                note_end(session, mark::CLIENT_END, &tcp, at_most(session.client.sender.end, span.sequence));
+                self.ending.push(flow);
+            }
             session
         };
         match to_server(session, packet, &ip, &tcp, partial, &terms) {
@@ -204,6 +211,24 @@ impl FastPath {
         self.counters.refuse(reason);
         Verdict::Drop(reason)
     }
+}
+
+/// An end that goes through. A reset counts if its number is not before what its sender has sent.
+pub(crate) fn note_end(session: &mut Session, whose: u16, tcp: &Tcp, is_next: bool) {
+    if tcp.has(Tcp::FIN) {
+        session.proxy.marks |= whose;
+    } else if is_next {
+        session.proxy.marks |= whose | mark::RESET;
+    }
+}
+
+/// Whoever resets a connection sends no new data on it: that reset was forged or refused. Whether there was one.
+pub(crate) fn is_revived(session: &mut Session, whose: u16, tcp: &Tcp) -> bool {
+    let revived = session.proxy.has(whose) && tcp.payload > 0 && !tcp.has(Tcp::RST);
+    if revived {
+        session.proxy.marks &= !(whose | mark::RESET);
+    }
+    revived
 }
 
 /// What acknowledgements of our own, and timestamps that the server does not have, are made from.

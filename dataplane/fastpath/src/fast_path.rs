@@ -27,9 +27,9 @@ pub struct FastPath {
     pub(crate) requests: Vec<Request>,
     /// Connections whose hold is over without an answer.
     pub(crate) released: Vec<FlowId>,
-    /// Spliced connections that an end or reset went through; those of a stack that are over.
+    /// Connections that an end or reset went through; those that are open now, or that a stack has and are over.
     pub(crate) ending: Vec<FlowId>,
-    pub(crate) over: Vec<FlowId>,
+    pub(crate) changed: Vec<(FlowId, bool)>,
     /// The smallest segment size that servers of an application have asked for, so that clients are told it.
     pub(crate) server_mss: BTreeMap<u16, u16>,
     /// Inner MTU.
@@ -54,7 +54,7 @@ impl FastPath {
             requests: Vec::new(),
             released: Vec::new(),
             ending: Vec::new(),
-            over: Vec::new(),
+            changed: Vec::new(),
             server_mss: BTreeMap::new(),
             mtu,
             resets: RateLimit::new(10_000, 2000),

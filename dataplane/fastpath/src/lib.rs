@@ -35,7 +35,7 @@ pub use reason::{Counters, Reason};
 pub use record::TcpRecord;
 pub use records::{mark, ClientSession, ProxySession, State, OUR_SCALE, OUR_WINDOW};
 pub use service::Request;
-pub use splice::{Splice, Spliced};
+pub use splice::Splice;
 
 pub use verdict::{Admitted, Output, SessionInfo, Side, Stranger, Verdict};
 pub use window::Sender;

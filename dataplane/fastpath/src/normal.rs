@@ -55,7 +55,7 @@ impl FastPath {
             session.proxy.marks |= mark::CLIENT_END;
         }
         if resets || (tcp.has(Tcp::FIN) && session.proxy.has(mark::STACK_END)) {
-            self.over.push(flow);
+            self.changed.push((flow, false));
         }
         Verdict::Stack
     }
@@ -113,7 +113,7 @@ impl FastPath {
             session.proxy.marks |= mark::STACK_END;
         }
         if resets || (tcp.has(Tcp::FIN) && session.proxy.has(mark::CLIENT_END)) {
-            self.over.push(flow);
+            self.changed.push((flow, false));
         }
         true
     }
@@ -144,20 +144,26 @@ impl FastPath {
         std::mem::take(&mut self.released)
     }
 
-    /// Spliced connections that an end or a reset has gone through since the last call.
+    /// Connections that an end or a reset has gone through since the last call.
     pub fn take_ending(&mut self) -> Vec<FlowId> {
         std::mem::take(&mut self.ending)
     }
 
-    /// Connections of the stack that are over since the last call.
-    pub fn take_over(&mut self) -> Vec<FlowId> {
-        std::mem::take(&mut self.over)
+    /// Connections whose server has answered, and those of the stack that are over (false), since the last call.
+    pub fn take_changed(&mut self) -> Vec<(FlowId, bool)> {
+        std::mem::take(&mut self.changed)
     }
 
-    /// Whether any of what follows has something to say: `take_requests`, `take_released`, `take_ending`, `take_over`.
+    /// Of one that an end or a reset has gone through: whether that was the last, and then whether it was a reset.
+    pub fn is_over(&self, flow: FlowId) -> Option<bool> {
+        let proxy = &self.table.get(flow)?.proxy;
+        proxy.is_over().then_some(proxy.has(mark::RESET))
+    }
+
+    /// Whether any of what follows has something to say: `take_requests`, `take_released`, `take_ending`, `take_changed`.
     #[inline]
     pub fn has_news(&self) -> bool {
-        !(self.requests.is_empty() && self.released.is_empty() && self.ending.is_empty() && self.over.is_empty())
+        !(self.requests.is_empty() && self.released.is_empty() && self.ending.is_empty() && self.changed.is_empty())
     }
 
     /// Counts what was refused before it came here.
@@ -168,7 +174,7 @@ impl FastPath {
     /// The end of a spliced connection is told. False if it was before.
     pub fn mark_told(&mut self, flow: FlowId) -> bool {
         match self.table.get_mut(flow) {
-            Some(session) if !session.proxy.has(mark::TOLD) => {
+            Some(session) if session.proxy.has(mark::SERVED) && !session.proxy.has(mark::TOLD) => {
                 session.proxy.marks |= mark::TOLD;
                 true
             }

@@ -411,7 +411,7 @@ impl FastPath {
         self.owed.bytes()
     }
 
-    fn clear(&mut self, flow: FlowId, marks: u8) {
+    fn clear(&mut self, flow: FlowId, marks: u16) {
         if let Some(session) = self.table.get_mut(flow) {
             session.proxy.marks &= !marks;
         }

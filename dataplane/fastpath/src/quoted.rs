@@ -2,7 +2,8 @@
 //! believes only in errors about what it has under way (RFC 5927 4.1).
 
 use crate::verdict::Side;
-use crate::FastPath;
+use crate::window::at_most;
+use crate::{FastPath, Reason};
 use braid_packet::{checksum, FlowId, Ip, Transport};
 
 /// Of the ICMP header; its checksum's place.
@@ -13,21 +14,29 @@ const SEQUENCE: usize = 4;
 
 impl FastPath {
     /// An ICMP error about a packet that went to the side it comes from. Its addresses do not matter. `partial`: its checksum is
-    /// only that of the pseudo-header. Nothing happens to any other packet.
-    pub fn translate_error(&self, flow: FlowId, from: Side, packet: &mut [u8], partial: bool) {
-        let Some(session) = self.table.get(flow).filter(|session| session.is_open()) else { return };
-        let shift = match from {
+    /// only that of the pseudo-header. False, and counted, if it is about nothing that is under way.
+    pub fn translate_error(&mut self, flow: FlowId, from: Side, packet: &mut [u8], partial: bool) -> bool {
+        let moved = self.table.get(flow).and_then(|session| {
+            let (client, server) = (&session.client.sender, &session.proxy.sender);
             // What the server got has its numbers, what the client got the client's.
-            Side::Server => session.proxy.client_shift.wrapping_neg(),
-            Side::Client => session.proxy.shift,
-        };
-        if shift != 0 {
-            move_quoted(packet, shift, partial);
+            let (here, shift, under_way) = match from {
+                Side::Server => (0, session.proxy.client_shift.wrapping_neg(), (server.acknowledged, client.end)),
+                Side::Client => (session.proxy.shift, session.proxy.shift, (client.acknowledged, server.end)),
+            };
+            let fits = |number: u32| {
+                let number = number.wrapping_add(here);
+                session.is_open() && at_most(under_way.0, number) && at_most(number, under_way.1)
+            };
+            move_quoted(packet, shift, fits, partial)
+        });
+        if moved.is_none() {
+            self.counters.refuse(Reason::Quoted);
         }
+        moved.is_some()
     }
 }
 
-fn move_quoted(packet: &mut [u8], shift: u32, partial: bool) -> Option<()> {
+fn move_quoted(packet: &mut [u8], shift: u32, fits: impl Fn(u32) -> bool, partial: bool) -> Option<()> {
     let ip = Ip::parse(packet).ok()?;
     if !matches!(ip.transport, Transport::Icmp(icmp) if icmp.is_error()) || ip.is_fragment() {
         return None;
@@ -35,6 +44,9 @@ fn move_quoted(packet: &mut [u8], shift: u32, partial: bool) -> Option<()> {
     let body = packet.get_mut(ip.header_len..ip.total_len)?;
     let quoted = Ip::parse_quoted(body.get(HEADER..)?).ok()?;
     let Transport::Tcp(tcp) = quoted.transport else { return None };
+    if !fits(tcp.sequence) {
+        return None;
+    }
     let at = HEADER + quoted.header_len + SEQUENCE;
     let moved = tcp.sequence.wrapping_add(shift).to_be_bytes();
     body.get_mut(at..at + 4)?.copy_from_slice(&moved);

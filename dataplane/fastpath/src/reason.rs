@@ -35,6 +35,8 @@ pub enum Reason {
     ClientReset,
     /// From the server before it agreed to the connection.
     ServerStray,
+    /// An ICMP error that quotes nothing that is under way.
+    Quoted,
     /// The control side never took the connection: the client got a reset.
     NormalSilent,
     /// It refused the connection: the client got a reset.
@@ -52,7 +54,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::NoKey,
         Reason::CookieForged,
         Reason::CookieEarly,
@@ -70,6 +72,7 @@ impl Reason {
         Reason::ServerSilent,
         Reason::ClientReset,
         Reason::ServerStray,
+        Reason::Quoted,
         Reason::NormalSilent,
         Reason::NormalRefused,
         Reason::NormalGuarded,
@@ -98,6 +101,7 @@ impl Reason {
             Reason::ServerSilent => "fast_server_silent",
             Reason::ClientReset => "fast_client_reset",
             Reason::ServerStray => "fast_server_stray",
+            Reason::Quoted => "fast_quoted",
             Reason::NormalSilent => "normal_silent",
             Reason::NormalRefused => "normal_refused",
             Reason::NormalGuarded => "normal_guarded",

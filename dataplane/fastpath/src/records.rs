@@ -61,20 +61,22 @@ pub enum State {
 /// What is to be remembered of a connection: bits of `ProxySession::marks`.
 pub mod mark {
     /// What a client sends behind the last byte of all before is a service request.
-    pub const AGAIN: u8 = 1;
+    pub const AGAIN: u16 = 1;
     /// It was spliced: the numbers of both sides are known.
-    pub const SERVED: u8 = 2;
+    pub const SERVED: u16 = 2;
     /// A FIN or RST of the client, of the stack towards it, and on the server's side; with `AGAIN` one that waits.
-    pub const CLIENT_END: u8 = 4;
-    pub const STACK_END: u8 = 8;
-    pub const SERVER_END: u8 = 16;
-    pub const ENDS: u8 = CLIENT_END | STACK_END | SERVER_END;
+    pub const CLIENT_END: u16 = 4;
+    pub const STACK_END: u16 = 8;
+    pub const SERVER_END: u16 = 16;
+    pub const ENDS: u16 = CLIENT_END | STACK_END | SERVER_END;
     /// Bytes that were acknowledged to the other side are still owed to this one.
-    pub const OWES_CLIENT: u8 = 32;
-    pub const OWES_SERVER: u8 = 64;
-    pub const OWES: u8 = OWES_CLIENT | OWES_SERVER;
+    pub const OWES_CLIENT: u16 = 32;
+    pub const OWES_SERVER: u16 = 64;
+    pub const OWES: u16 = OWES_CLIENT | OWES_SERVER;
+    /// One side has reset the other.
+    pub const RESET: u16 = 256;
     /// Its end was told.
-    pub const TOLD: u8 = 128;
+    pub const TOLD: u16 = 128;
 }
 
 /// Proxy session record #1: the server's side, and what lies between the two.
@@ -98,7 +100,7 @@ pub struct ProxySession {
     pub scale: Option<u8>,
     /// Window scale that the server was told; zero without.
     pub told: u8,
-    pub marks: u8,
+    pub marks: u16,
     /// Tells timers of earlier states.
     pub turn: u16,
     /// What both sides have.
@@ -142,7 +144,13 @@ impl ProxySession {
         }
     }
 
-    pub(crate) fn has(&self, marks: u8) -> bool {
+    /// Both sides have ended, or one has reset the other.
+    pub(crate) fn is_over(&self) -> bool {
+        let both = mark::CLIENT_END | mark::SERVER_END;
+        self.has(mark::RESET) || self.marks & both == both
+    }
+
+    pub(crate) fn has(&self, marks: u16) -> bool {
         self.marks & marks != 0
     }
 }

@@ -1,6 +1,7 @@
 //! Packets of servers, which the NAT has already given the client's addresses.
 
 use crate::again::{is_servers_own_end, only_known};
+use crate::client::{is_revived, note_end};
 use crate::cookie::Ends;
 use crate::fast_path::{options, parse};
 use crate::normal::note_server;
@@ -8,7 +9,7 @@ use crate::options::{timestamps_option, Offer};
 use crate::records::{clock, mark, Session, State, OUR_WINDOW};
 use crate::translate::{to_client, to_server, Terms};
 use crate::verdict::{Output, Side, Verdict};
-use crate::window::{admit, later, Sender, Span};
+use crate::window::{admit, at_most, later, Sender, Span};
 use crate::{FastPath, Reason};
 use braid_packet::{tcp_checksum_is_good, tcp_reset, FlowId, Ip, Segment, Tcp, Time, VnetHdr};
 use std::net::SocketAddr;
@@ -70,10 +71,13 @@ impl FastPath {
             if kept {
                 return self.keep_end(flow, vnet, packet, &ip, &tcp, &span, now);
             }
-            if tcp.has(Tcp::FIN | Tcp::RST) {
-                session.proxy.marks |= mark::SERVER_END;
-                self.ending.push(flow);
-            }
+        }
+        if session.proxy.has(mark::RESET) && is_revived(session, mark::SERVER_END, &tcp) {
+            self.changed.push((flow, true));
+        }
+        if tcp.has(Tcp::FIN | Tcp::RST) {
+            note_end(session, mark::SERVER_END, &tcp, at_most(session.proxy.sender.end, tcp.sequence));
+            self.ending.push(flow);
         }
         if let Err(reason) = to_client(session, packet, &ip, &tcp, vnet.needs_csum, &terms) {
             return self.reject(reason);
@@ -116,6 +120,7 @@ impl FastPath {
             self.server_mss.insert(app, session.proxy.mss);
         }
         self.counters.established += 1;
+        self.changed.push((flow, true));
         self.acknowledge(&session, &ends(ip, tcp));
         if held {
             self.release(flow);

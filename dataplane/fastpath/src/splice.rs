@@ -29,17 +29,6 @@ pub struct Splice {
     pub until: Option<u32>,
 }
 
-/// What is known of both sides of a spliced connection, in the server's numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spliced {
-    pub client: Sender,
-    pub server: Sender,
-    /// Window scales that the server was told, and told.
-    pub scales: Option<(u8, u8)>,
-    /// What came meanwhile, to be received again.
-    pub held: Vec<Held>,
-}
-
 impl Splice {
     fn owed_to_client(&self) -> Vec<u8> {
         [&self.client.unacknowledged[..], &self.client.unsent, &self.to_client, &self.server.unread].concat()
@@ -71,8 +60,9 @@ impl Splice {
 }
 
 impl FastPath {
-    /// For a connection that is held. Look at `take_outputs`. None if it is not held.
-    pub fn splice(&mut self, flow: FlowId, splice: &Splice, ends: &Ends, now: Time) -> Option<Spliced> {
+    /// For a connection that is held. Returns what came meanwhile, to be received again, after `take_outputs`. None if it is not
+    /// held.
+    pub fn splice(&mut self, flow: FlowId, splice: &Splice, ends: &Ends, now: Time) -> Option<Vec<Held>> {
         let Some(session) = self.table.get_mut(flow).filter(|session| session.proxy.state == State::Held) else {
             self.counters.refuse(Reason::NormalNotHeld);
             return None;
@@ -135,11 +125,6 @@ impl FastPath {
             self.owed.add(flow, to, debt);
             self.pay(&session, to, ends, now);
         }
-        Some(Spliced {
-            client: session.client.sender,
-            server: session.proxy.sender,
-            scales: server.scales.map(|(theirs, ours)| (ours, theirs)),
-            held: self.hold.take(flow),
-        })
+        Some(self.hold.take(flow))
     }
 }

@@ -117,3 +117,32 @@ fn a_lost_acknowledgement_is_given_again() {
     let other = from_server(Tcp::SYN | Tcp::ACK, SERVER_ISN + 9, CLIENT_ISN.wrapping_add(1), &[]);
     assert_eq!(to_client(&mut fast, other), Verdict::Drop(Reason::StraySyn));
 }
+
+#[test]
+fn a_reset_ends_a_connection_unless_its_sender_goes_on() {
+    let mut fast = fast_path(1404);
+    let cookie = open(&mut fast);
+    assert_eq!(fast.take_changed(), [(FLOW, true)]);
+    let next = CLIENT_ISN.wrapping_add(1);
+    for (from_server, ahead) in [(false, 0), (false, 100), (true, 0), (true, 100)] {
+        let reset = match from_server {
+            true => to_client(&mut fast, of_server(Tcp::RST, ahead, &[])),
+            false => to_server(&mut fast, from_client(Tcp::RST, next.wrapping_add(ahead), 0, &[])),
+        };
+        assert_eq!((reset, fast.take_ending(), fast.is_over(FLOW)), (Verdict::Pass, vec![FLOW], Some(true)));
+        let more = match from_server {
+            true => to_client(&mut fast, of_server(Tcp::ACK, 0, b"x")),
+            false => to_server(&mut fast, from_client(Tcp::ACK, next, cookie.wrapping_add(1), b"x")),
+        };
+        assert_eq!((more, fast.take_changed(), fast.is_over(FLOW)), (Verdict::Pass, vec![(FLOW, true)], None));
+    }
+    assert_eq!(to_client(&mut fast, of_server(Tcp::ACK | Tcp::FIN, 1, &[])), Verdict::Pass);
+    assert_eq!(fast.is_over(FLOW), None);
+    let last = from_client(Tcp::ACK | Tcp::FIN, next.wrapping_add(1), cookie.wrapping_add(3), &[]);
+    assert_eq!((to_server(&mut fast, last), fast.is_over(FLOW)), (Verdict::Pass, Some(false)));
+}
+
+/// A packet of the server of an open connection, so many bytes behind its first one.
+fn of_server(flags: u8, ahead: u32, body: &[u8]) -> Vec<u8> {
+    from_server(flags, SERVER_ISN + 1 + ahead, CLIENT_ISN.wrapping_add(2), body)
+}

@@ -140,7 +140,7 @@ fn the_stack_cannot_reset_what_it_does_not_have() {
     assert!(fast.receive_from_stack(FLOW, Side::Client, &data), "what it had sent before");
     fast.take(FLOW).unwrap();
     assert!(fast.receive_from_stack(FLOW, Side::Client, &reset), "its own");
-    assert_eq!(fast.take_over(), [FLOW]);
+    assert_eq!(fast.take_changed(), [(FLOW, false)]);
     assert_eq!(fast.counters().refused(Reason::NormalGuarded), 1);
 }
 

@@ -1,6 +1,6 @@
 use crate::address::Wide;
 use crate::key::Key;
-use crate::tracking::Track;
+use crate::tracking::{State, Track};
 use crate::Timeouts;
 use braid_packet::ip::{ICMPV4, ICMPV6, TCP, UDP};
 use braid_packet::Time;
@@ -55,6 +55,9 @@ impl Kind {
     const V6: u8 = 1;
     const FAST: u8 = 2;
     const NORMAL: u8 = 4;
+    /// Of the fast path: it is over, and by a reset.
+    const OVER: u8 = 8;
+    const RESET: u8 = 16;
 
     fn of(service: Service) -> u8 {
         match service {
@@ -92,7 +95,7 @@ pub(crate) struct Flow {
     pub(crate) settled: bool,
 }
 
-/// What few packets need: those of TCP, and one of very many others.
+/// What few packets need: those of TCP that the fast path does not follow, and one of very many others.
 #[derive(Debug, Default)]
 pub(crate) struct Details {
     pub(crate) track: Track,
@@ -148,7 +151,18 @@ impl Flow {
     /// For one of the fast path.
     pub(crate) fn set_normal(&mut self, normal: bool) {
         let way = if normal { Service::Normal } else { Service::Fast };
-        self.kind = Kind(self.kind.0 & Kind::V6 | Kind::of(way));
+        self.kind = Kind(self.kind.0 & !(Kind::FAST | Kind::NORMAL) | Kind::of(way));
+    }
+
+    /// What the fast path says of its connection.
+    pub(crate) fn set_open(&mut self, open: bool, reset: bool) {
+        self.settled = open;
+        let ends = if open { 0 } else { Kind::OVER } | if reset { Kind::RESET } else { 0 };
+        self.kind = Kind(self.kind.0 & !(Kind::OVER | Kind::RESET) | ends);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.kind.has(Kind::OVER)
     }
 
     /// Another target and source. IPv6 addresses are where `elsewhere` says.
@@ -207,17 +221,21 @@ impl Flow {
         (packets_full || bytes_full).then_some(Carry { side, packets: packets_full, bytes: bytes_full })
     }
 
-    pub(crate) fn traffic(&self, details: &Details, side: Side) -> Traffic {
+    pub(crate) fn traffic(&self, details: Option<&Details>, side: Side) -> Traffic {
         let side = side as usize;
+        let (packets, bytes) = details.map_or((0, 0), |details| (details.packets[side], details.bytes[side]));
         Traffic {
-            packets: u64::from(details.packets[side]) << 32 | u64::from(self.packets[side]),
-            bytes: u64::from(details.bytes[side]) << 32 | u64::from(self.bytes[side]),
+            packets: u64::from(packets) << 32 | u64::from(self.packets[side]),
+            bytes: u64::from(bytes) << 32 | u64::from(self.bytes[side]),
         }
     }
 
-    pub(crate) fn state(&self, details: &Details) -> &'static str {
+    pub(crate) fn state(&self, details: Option<&Details>) -> &'static str {
         match (self.protocol, self.settled) {
-            (TCP, _) => details.track.state().as_str(),
+            (TCP, _) if self.kind.has(Kind::RESET) => State::Reset.as_str(),
+            (TCP, _) if self.kind.has(Kind::OVER) => State::Closed.as_str(),
+            (TCP, true) if self.is_fast() => State::Established.as_str(),
+            (TCP, _) => details.map_or(State::SynSent, |details| details.track.state()).as_str(),
             (_, true) => "replied",
             (_, false) => "unreplied",
         }
@@ -248,7 +266,7 @@ mod tests {
     #[test]
     fn a_flow_costs_at_most_128_bytes() {
         // The two indexes: a line of 64 bytes for 9 flows each.
-        let (flow, details) = (Slab::<Flow>::EACH, Slab::<Details>::EACH);
+        let (flow, details) = (Slab::<Flow>::EACH, size_of::<Details>());
         assert_eq!(flow, 64);
         assert!(flow + details + 2 * 64 / 9 <= 128, "{flow} + {details} + indexes");
     }
@@ -267,7 +285,7 @@ mod tests {
                     details.carry(carry);
                 }
                 let packets = u64::from(u32::MAX) - 2 + n;
-                assert_eq!(flow.traffic(&details, side), Traffic { packets, bytes: n * u64::from(bytes) });
+                assert_eq!(flow.traffic(Some(&details), side), Traffic { packets, bytes: n * u64::from(bytes) });
             }
         }
     }

@@ -89,7 +89,7 @@ impl Nat {
 
     fn describe(&self, index: u32, serial: u32, now: Time) -> Option<FlowInfo> {
         let flow = self.table.get(index).filter(|flow| flow.serial == serial)?;
-        let details = self.table.details(index)?;
+        let details = self.table.details(index);
         let (forward, reverse) = (self.table.key(flow, Side::Client)?, self.table.key(flow, Side::Server)?);
         let (from_client, from_server) = (flow.traffic(details, Side::Client), flow.traffic(details, Side::Server));
         Some(FlowInfo {

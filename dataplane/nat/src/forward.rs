@@ -85,7 +85,7 @@ impl Nat {
         let fast = flow.is_fast().then_some(FlowId { index, serial: flow.serial });
         let syn_only = matches!(ip.transport, Transport::Tcp(tcp)
             if tcp.has(Tcp::SYN) && !tcp.has(Tcp::ACK | Tcp::RST | Tcp::FIN));
-        if syn_only && self.table.details(index).is_some_and(|details| details.track.is_over()) {
+        if syn_only && self.is_over_at(index) {
             self.end(index);
             return self.open(key, ip, from_edge, false, now);
         }

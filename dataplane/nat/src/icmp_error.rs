@@ -122,6 +122,8 @@ impl Nat {
 
     fn is_in_flight(&self, index: u32, sender: Side, quoted: &Ip) -> bool {
         match quoted.transport {
+            // Who follows its connections judges that.
+            Transport::Tcp(_) if self.fast(index).is_some() => true,
             Transport::Tcp(tcp) => {
                 self.table.details(index).is_some_and(|details| details.track.is_in_flight(sender, tcp.sequence))
             }

@@ -4,7 +4,6 @@
 use crate::address::{narrow, widen};
 use crate::flow::Side;
 use crate::key::Key;
-use crate::tracking::{Progress, Track};
 use crate::Nat;
 use braid_packet::ip::TCP;
 use braid_packet::{FlowId, Ip, Time, Transport};
@@ -82,38 +81,19 @@ impl Nat {
         }
     }
 
-    /// What the stack's connection has become. An open one may be idle for as long as others that are established; one that
-    /// is over is found by late packets for a while, and a SYN may begin another one.
-    pub fn set_open(&mut self, flow: FlowId, open: bool) {
-        if !self.is_live(flow) {
-            return;
-        }
-        if let Some(known) = self.table.get_mut(flow.index) {
-            known.settled = open;
-        }
-        if let Some(details) = self.table.details_mut(flow.index) {
-            details.track.set_open(open);
+    /// What the fast path, or the stack, says of a connection. An open one may be idle for as long as others that are established;
+    /// one that is over is found by late packets for a while, and a SYN may begin another one.
+    pub fn set_open(&mut self, flow: FlowId, open: bool, reset: bool) {
+        if let Some(known) =
+            self.table.get_mut(flow.index).filter(|known| known.serial == flow.serial && known.is_fast())
+        {
+            known.set_open(open, reset);
         }
     }
 
-    /// Translates from now on, as if both sides had been seen from the beginning.
-    pub fn resume(&mut self, flow: FlowId, client: &Progress, server: &Progress) {
-        if !self.is_live(flow) {
-            return;
-        }
-        self.set_normal(flow, false);
-        if let Some(details) = self.table.details_mut(flow.index) {
-            details.track = Track::resumed(client, server);
-        }
-    }
-
-    /// Whether both sides have ended, or one has reset the other.
-    pub fn is_over(&self, flow: FlowId) -> bool {
-        self.is_live(flow) && self.table.details(flow.index).is_some_and(|details| details.track.is_over())
-    }
-
-    pub fn was_reset(&self, flow: FlowId) -> bool {
-        self.is_live(flow) && self.table.details(flow.index).is_some_and(|details| details.track.is_reset())
+    pub(crate) fn is_over_at(&self, index: u32) -> bool {
+        let tracked = || self.table.details(index).is_some_and(|details| details.track.is_over());
+        self.table.get(index).is_some_and(|flow| if flow.is_fast() { flow.is_over() } else { tracked() })
     }
 
     /// The application that a flow is of.
@@ -124,11 +104,8 @@ impl Nat {
     /// Bytes of IP packets from and to the client.
     pub fn bytes(&self, flow: FlowId) -> (u64, u64) {
         let known = self.table.get(flow.index).filter(|known| known.serial == flow.serial);
-        match known.zip(self.table.details(flow.index)) {
-            Some((known, details)) => {
-                (known.traffic(details, Side::Client).bytes, known.traffic(details, Side::Server).bytes)
-            }
-            None => (0, 0),
-        }
+        let details = self.table.details(flow.index);
+        let bytes = |side| known.map_or(0, |known| known.traffic(details, side).bytes);
+        (bytes(Side::Client), bytes(Side::Server))
     }
 }

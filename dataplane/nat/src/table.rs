@@ -1,7 +1,8 @@
 use crate::address::{as_v4, widen_v4, Wide};
-use crate::flow::{Details, Flow, Opening, Side};
+use crate::flow::{Details, Flow, Opening, Service, Side};
 use crate::index::Index;
 use crate::key::{Key, Keyed};
+use crate::pages::Pages;
 use crate::shares::Shares;
 use braid_packet::{Ip, Slab, Tcp, Time, Transport};
 use foldhash::fast::FixedState;
@@ -13,8 +14,8 @@ pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
 /// All flows, found from either side. Both keys are unique.
 pub(crate) struct Table {
     flows: Slab<Flow>,
-    /// Under the same numbers.
-    details: Slab<Details>,
+    /// Under the same numbers, of those that need them.
+    details: Pages<Details>,
     /// Of IPv6 flows.
     addresses: Slab<[Wide; 4]>,
     by_forward: Index,
@@ -31,7 +32,7 @@ impl Table {
         let most = most.min(u32::MAX as usize / 2);
         Table {
             flows: Slab::new(),
-            details: Slab::new(),
+            details: Pages::new(most),
             addresses: Slab::new(),
             by_forward: Index::new(most),
             by_reverse: Index::new(most),
@@ -131,7 +132,7 @@ impl Table {
         self.details.get(index)
     }
 
-    /// Takes a packet into the flow's TCP state, its counters and its clock.
+    /// Takes a packet into the flow's TCP state, which the fast path has of its own, its counters and its clock.
     pub(crate) fn observe(&mut self, index: u32, packet: &[u8], ip: &Ip, from: Side, now: Time) {
         if let Transport::Tcp(tcp) = ip.transport {
             let start = ip.header_len + 20;
@@ -139,7 +140,8 @@ impl Table {
                 true => packet.get(start..ip.header_len + tcp.header_len).unwrap_or(&[]),
                 false => &[],
             };
-            if let (Some(flow), Some(details)) = (self.flows.get_mut(index), self.details.get_mut(index)) {
+            let flow = self.flows.get_mut(index).filter(|flow| !flow.is_fast());
+            if let (Some(flow), Some(details)) = (flow, self.details.get_mut(index)) {
                 details.track.observe(from, &tcp, options);
                 flow.settled = details.track.is_established();
             }
@@ -149,8 +151,10 @@ impl Table {
 
     pub(crate) fn count(&mut self, index: u32, from: Side, bytes: usize, now: Time) {
         let carry = self.flows.get_mut(index).and_then(|flow| flow.count(from, bytes, now));
-        if let (Some(carry), Some(details)) = (carry, self.details.get_mut(index)) {
-            details.carry(carry);
+        if let Some(carry) = carry {
+            if let Some(details) = self.details.make(index) {
+                details.carry(carry);
+            }
         }
     }
 
@@ -161,7 +165,11 @@ impl Table {
         *self.by_app.entry(opening.app).or_insert(0) += 1;
         let addresses = &mut self.addresses;
         let index = self.flows.insert(Flow::new(opening, |wide| addresses.insert(wide)));
-        self.details.insert(Details::default());
+        // A flow of the fast path makes none, but its place may have had one.
+        let is_fast = opening.way != Service::Nat;
+        if let Some(details) = if is_fast { self.details.get_mut(index) } else { self.details.make(index) } {
+            *details = Details::default();
+        }
         self.by_forward.insert(forward, index);
         if !opening.reverse.is_nothing() {
             self.by_reverse.insert(self.keyed.hash(&opening.reverse), index);
@@ -184,10 +192,6 @@ impl Table {
         self.by_reverse.insert(self.keyed.hash(reverse), index);
     }
 
-    pub(crate) fn details_mut(&mut self, index: u32) -> Option<&mut Details> {
-        self.details.get_mut(index)
-    }
-
     /// False if there is none.
     pub(crate) fn remove(&mut self, index: u32) -> bool {
         let Some(flow) = self.flows.get(index) else { return false };
@@ -203,7 +207,6 @@ impl Table {
         if let Some(wide) = self.flows.remove(index).and_then(|flow| flow.elsewhere()) {
             self.addresses.remove(wide);
         }
-        self.details.remove(index);
         if let Some(flows) = self.by_app.get_mut(&app) {
             *flows -= 1;
             if *flows == 0 {

@@ -57,19 +57,6 @@ impl Sender {
     }
 }
 
-/// How far one side of a connection is, in the numbers of the server's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Behind the last byte that it sent.
-    pub end: u32,
-    /// The highest number of its peer's that it acknowledged.
-    pub acknowledged: u32,
-    /// Behind the last byte that its peer allows it to send.
-    pub limit: u32,
-    /// Of the windows that it tells.
-    pub scale: Option<u8>,
-}
-
 /// TCP connection state as a middlebox sees it (RFC 5382, RFC 5961): what may end a flow, and what only says so.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Track {
@@ -109,23 +96,6 @@ impl Default for Track {
 }
 
 impl Track {
-    /// As if it had been seen from its beginning: both sides are so far.
-    pub(crate) fn resumed(client: &Progress, server: &Progress) -> Track {
-        let sender = |progress: &Progress| Sender {
-            end: progress.end,
-            ack: progress.acknowledged,
-            limit: progress.limit,
-            scale: progress.scale.unwrap_or(NO_SCALE),
-            marks: Sender::SEEN | Sender::ACKED,
-        };
-        Track { client: sender(client), server: sender(server), state: State::Established, ..Track::default() }
-    }
-
-    /// Whoever has the connection says that it is there, or over.
-    pub(crate) fn set_open(&mut self, open: bool) {
-        self.state = if open { State::Established } else { State::Closed };
-    }
-
     pub(crate) fn state(&self) -> State {
         self.state
     }
@@ -137,10 +107,6 @@ impl Track {
     /// A new SYN may take over the same addresses and ports.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.state, State::Closed | State::Reset)
-    }
-
-    pub(crate) fn is_reset(&self) -> bool {
-        self.state == State::Reset
     }
 
     fn sides(&self, from: Side) -> (&Sender, &Sender) {

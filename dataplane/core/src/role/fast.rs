@@ -68,7 +68,9 @@ impl Gateway {
         now: Time,
     ) -> Inward<'_> {
         if let Some(flow) = self.translated_error(packet) {
-            self.fast.translate_error(flow, Side::Client, packet, partial);
+            if !self.fast.translate_error(flow, Side::Client, packet, partial) {
+                return Inward::Nothing;
+            }
         }
         match self.nat.forward(packet, partial, from_edge, now) {
             Forward::Pass => Inward::Pass,
@@ -162,8 +164,10 @@ impl Gateway {
         };
         let Some(flow) = fast else { return Outward::Pass { edge, set } };
         if Gateway::is_icmp(packet) {
-            self.fast.translate_error(flow, Side::Server, packet, vnet.needs_csum);
-            return Outward::Pass { edge, set };
+            return match self.fast.translate_error(flow, Side::Server, packet, vnet.needs_csum) {
+                true => Outward::Pass { edge, set },
+                false => Outward::Nothing,
+            };
         }
         let verdict = self.fast.receive_from_server(flow, vnet, packet, app, now);
         match verdict {

@@ -5,8 +5,7 @@ use crate::event::{Event, ServiceRequest};
 use crate::role::fast::{Inward, Outward, ToClient, ToServer};
 use crate::role::gateway::Gateway;
 use crate::role::proxied::Owner;
-use braid_fastpath::{Ends, Held, Reason, Sender, Side, Splice, Verdict};
-use braid_nat::Progress;
+use braid_fastpath::{Ends, Held, Reason, Side, Splice, Verdict};
 use braid_packet::ip::TCP;
 use braid_packet::{FlowId, Ip, Time, VnetHdr};
 use std::net::SocketAddr;
@@ -110,12 +109,14 @@ impl Gateway {
                 held_at: request.held_at,
             })));
         }
-        for flow in self.fast.take_over() {
-            self.nat.set_open(flow, false);
+        for (flow, open) in self.fast.take_changed() {
+            self.nat.set_open(flow, open, false);
         }
         for flow in self.fast.take_ending() {
-            if self.nat.is_over(flow) && self.fast.mark_told(flow) {
-                self.tell_end(flow, if self.nat.was_reset(flow) { "reset" } else { "closed" });
+            let Some(reset) = self.fast.is_over(flow) else { continue };
+            self.nat.set_open(flow, false, reset);
+            if self.fast.mark_told(flow) {
+                self.tell_end(flow, if reset { "reset" } else { "closed" });
             }
         }
         for flow in self.fast.take_released() {
@@ -158,7 +159,7 @@ impl Gateway {
     fn give_to_stack(&mut self, flow: FlowId, now: Time) -> bool {
         let Some(held) = self.fast.take(flow) else { return false };
         self.nat.set_normal(flow, true);
-        self.nat.set_open(flow, true);
+        self.nat.set_open(flow, true, false);
         self.receive_held(flow, held, now);
         true
     }
@@ -200,21 +201,14 @@ impl Gateway {
     /// Takes a held connection back from the stack.
     pub(crate) fn splice(&mut self, connection: u64, splice: &Splice, now: Time) {
         let flow = flow_of(connection);
-        let spliced = self.ends(flow).and_then(|ends| self.fast.splice(flow, splice, &ends, now));
-        let Some(spliced) = spliced else {
+        let held = self.ends(flow).and_then(|ends| self.fast.splice(flow, splice, &ends, now));
+        let Some(held) = held else {
             self.tell_end(flow, "gone");
             return;
         };
-        let progress = |sender: &Sender, scale: Option<u8>| Progress {
-            end: sender.end,
-            acknowledged: sender.acknowledged,
-            limit: sender.limit,
-            scale,
-        };
-        let (told, theirs) = spliced.scales.map_or((None, None), |(told, theirs)| (Some(told), Some(theirs)));
-        self.nat.resume(flow, &progress(&spliced.client, told), &progress(&spliced.server, theirs));
+        self.nat.set_normal(flow, false);
         self.route(now);
-        self.receive_held(flow, spliced.held, now);
+        self.receive_held(flow, held, now);
     }
 
     fn receive_held(&mut self, flow: FlowId, held: Vec<Held>, now: Time) {

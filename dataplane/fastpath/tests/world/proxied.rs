@@ -241,11 +241,11 @@ impl Proxied {
             self.receive_held(held);
             return;
         }
-        let spliced = self.fast.splice(FLOW, &splice, &self.ends(), self.now).unwrap();
+        let held = self.fast.splice(FLOW, &splice, &self.ends(), self.now).unwrap();
         self.normal = false;
         self.spliced += 1;
         self.drain();
-        self.receive_held(spliced.held);
+        self.receive_held(held);
     }
 
     /// Bytes of the server that its socket has had, in all.

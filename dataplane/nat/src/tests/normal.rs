@@ -2,7 +2,7 @@
 
 use super::bytes::{address, ends, tcp, Segment};
 use super::world::{client, nat_with, policy, server, vip, EDGE, START};
-use crate::{Forward, Nat, Progress, Reverse};
+use crate::{Forward, Nat, Reverse};
 use braid_packet::{FlowId, Ip, Tcp, Time};
 use std::net::SocketAddr;
 
@@ -78,36 +78,34 @@ fn packets_of_the_stack_find_their_flow_from_either_side() {
 }
 
 #[test]
-fn the_stack_says_how_long_it_may_be_idle_and_when_it_is_over() {
+fn the_fast_path_says_how_long_it_may_be_idle_and_when_it_is_over() {
     let mut nat = proxied();
     let flow = open(&mut nat, false);
-    nat.set_open(flow, true);
+    nat.set_open(flow, true, false);
+    assert_eq!(nat.flows(1, START)[0].state, "established");
     let hour = START.after(3600 * Time::SECOND);
     nat.expire(hour, 100);
     assert!(nat.is_live(flow));
     nat.count_normal(flow, true, 100, hour);
     assert_eq!(nat.bytes(flow), (100, 0));
-    nat.set_open(flow, false);
-    assert!(nat.is_over(flow) && !nat.was_reset(flow));
+    nat.set_open(flow, false, true);
+    assert_eq!(nat.flows(1, hour)[0].state, "reset");
     let mut syn = segment(client(false, 4000), vip(false, 80), Tcp::SYN);
     assert_eq!(nat.forward(&mut syn, false, EDGE, hour), Forward::Stranger(0), "another one may begin");
     assert!(!nat.is_live(flow));
 }
 
 #[test]
-fn a_spliced_flow_is_translated_and_its_ends_are_seen() {
+fn a_spliced_flow_is_translated() {
     let mut nat = proxied();
     let flow = open(&mut nat, false);
     let snat = nat.lease(flow, server(false, 80), START).unwrap();
-    let progress = |end, acknowledged| Progress { end, acknowledged, limit: end + 1000, scale: None };
-    nat.resume(flow, &progress(9, 9), &progress(9, 9));
-    let mut packet = segment(client(false, 4000), vip(false, 80), Tcp::ACK | Tcp::FIN);
+    nat.set_normal(flow, false);
+    let mut packet = segment(client(false, 4000), vip(false, 80), Tcp::ACK);
     assert!(nat.pass(flow, &mut packet, false, START));
     assert_eq!(ends(&packet), (snat, server(false, 80)));
-    assert!(!nat.is_over(flow));
-    let mut packet = segment(server(false, 80), snat, Tcp::ACK | Tcp::FIN);
+    let mut packet = segment(server(false, 80), snat, Tcp::ACK);
     let verdict = nat.reverse(&mut packet, false, START);
     assert!(matches!(verdict, Reverse::Pass { fast: Some(found), .. } if found == flow), "{verdict:?}");
     assert_eq!(ends(&packet), (vip(false, 80), client(false, 4000)));
-    assert!(nat.is_over(flow));
 }
