@@ -174,7 +174,22 @@ def ready(lab: RunningLab) -> None:
         return all(peer in up for peer in peers)
 
     wait(reached)
-    words = ["curl", "-sS", "--fail", "-o", "/dev/null", "--connect-to", f"::{ADDRESS}:80", f"http://{HOST}{MOVED}"]
+    # The proxy's way to the origin may be a moment later.
+    words = [
+        "curl",
+        "-sS",
+        "--fail",
+        "--retry",
+        "10",
+        "--retry-all-errors",
+        "--retry-delay",
+        "1",
+        "-o",
+        "/dev/null",
+        "--connect-to",
+        f"::{ADDRESS}:80",
+        f"http://{HOST}{MOVED}",
+    ]
     lab.exec("client", words)
     wait(lambda: lab.status(NODE)["content"]["answers"] >= 1)
 
