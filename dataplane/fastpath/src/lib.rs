@@ -6,6 +6,7 @@
 mod again;
 mod client;
 pub mod cookie;
+mod debt;
 mod fast_path;
 mod grow;
 mod hold;

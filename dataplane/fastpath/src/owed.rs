@@ -4,6 +4,7 @@
 //! Numbers are those of the side that they are owed to.
 
 use crate::cookie::Ends;
+use crate::debt::Debt;
 use crate::options::{timestamps_option, TIMESTAMPS_ROOM};
 use crate::records::{clock, mark, Session, OUR_SCALE};
 use crate::translate::Terms;
@@ -14,121 +15,9 @@ use braid_packet::{FlowId, Ip, Segment, Tcp, Time};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-const FIRST_PAUSE: u64 = 300 * Time::MILLISECOND;
-const LONGEST_PAUSE: u64 = 10 * Time::SECOND;
-/// Times that nothing is acknowledged until the connection is given up, half a minute after the first.
-const MOST_TRIES: u8 = 8;
-/// Segments that are sent before anything is acknowledged (RFC 6928).
-const FIRST_SEGMENTS: usize = 10;
-const DUPLICATES: u8 = 3;
 /// Least that a segment of ours carries, whatever a peer asked for, with its timestamps.
 const LEAST_SIZE: usize = 88;
 const PSH: u8 = 8;
-
-/// What is owed to one side of one connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Debt {
-    bytes: Vec<u8>,
-    /// Of the first byte.
-    first: u32,
-    /// So many are acknowledged; sent; and may be sent for now.
-    done: usize,
-    sent: usize,
-    allowed: usize,
-    /// Behind the last byte that the receiver has room for.
-    edge: u32,
-    size: usize,
-    again: bool,
-    probe: bool,
-    pause: u64,
-    due: Time,
-    tries: u8,
-    duplicates: u8,
-}
-
-impl Debt {
-    /// `sent` of the bytes are under way. `size` of a segment.
-    pub(crate) fn new(first: u32, bytes: Vec<u8>, sent: usize, window: u32, size: usize, now: Time) -> Debt {
-        let size = size.max(1);
-        Debt {
-            first,
-            done: 0,
-            sent,
-            allowed: sent + FIRST_SEGMENTS * size,
-            edge: first.wrapping_add(window),
-            size,
-            again: false,
-            probe: false,
-            pause: FIRST_PAUSE,
-            due: now.after(FIRST_PAUSE),
-            tries: 0,
-            duplicates: 0,
-            bytes,
-        }
-    }
-
-    pub(crate) fn end(&self) -> u32 {
-        self.first.wrapping_add(self.bytes.len() as u32)
-    }
-
-    fn is_paid(&self) -> bool {
-        self.done >= self.bytes.len()
-    }
-
-    fn at(&self, offset: usize) -> u32 {
-        self.first.wrapping_add(offset as u32)
-    }
-
-    /// `plain`: nothing but an acknowledgement.
-    fn acknowledge(&mut self, number: u32, window: u32, plain: bool, now: Time) {
-        if !at_most(self.first, number) {
-            return;
-        }
-        let done = (number.wrapping_sub(self.first) as usize).min(self.bytes.len());
-        if done > self.done {
-            // Slow start: as many more as were acknowledged.
-            self.allowed += 2 * (done - self.done);
-            self.done = done;
-            self.sent = self.sent.max(done);
-            (self.tries, self.duplicates, self.pause) = (0, 0, FIRST_PAUSE);
-            self.due = now.after(self.pause);
-        } else if plain && self.sent > self.done && done == self.done {
-            self.duplicates = self.duplicates.saturating_add(1);
-            self.again |= self.duplicates == DUPLICATES;
-        }
-        self.edge = later(self.edge, number.wrapping_add(window));
-    }
-
-    /// Nothing has come for a while. False if it is given up.
-    fn handle_timeout(&mut self, now: Time) -> bool {
-        self.tries += 1;
-        if self.tries > MOST_TRIES {
-            return false;
-        }
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        self.due = now.after(self.pause);
-        self.sent = self.done;
-        self.allowed = self.done + FIRST_SEGMENTS * self.size;
-        self.probe = true;
-        true
-    }
-
-    /// The next piece to send: where it begins and ends.
-    fn next(&mut self) -> Option<(usize, usize)> {
-        let whole = self.bytes.len();
-        if std::mem::take(&mut self.again) {
-            return Some((self.done, (self.done + self.size).min(whole)));
-        }
-        let from = self.sent;
-        let room = self.edge.wrapping_sub(self.at(from)) as i32;
-        // A closed window is probed with one byte.
-        let room = if self.probe { room.max(1) } else { room }.max(0) as usize;
-        let to = (from + self.size).min(whole).min(self.allowed.max(self.done + 1)).min(from + room);
-        self.probe = false;
-        self.sent = self.sent.max(to);
-        (to > from).then_some((from, to))
-    }
-}
 
 type Key = (u32, u32, bool);
 
@@ -144,7 +33,7 @@ pub(crate) struct Owed {
 
 impl Owed {
     pub(crate) fn add(&mut self, flow: FlowId, to: Side, debt: Debt) {
-        self.due.push(Reverse((debt.due, key(flow, to))));
+        self.due.push(Reverse((debt.due(), key(flow, to))));
         self.debts.insert(key(flow, to), debt);
     }
 
@@ -160,7 +49,7 @@ impl Owed {
 
     /// Of all connections.
     pub(crate) fn bytes(&self) -> usize {
-        self.debts.values().map(|debt| debt.bytes.len() - debt.done).sum()
+        self.debts.values().map(Debt::open).sum()
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
@@ -285,15 +174,14 @@ impl FastPath {
         let header = self.header(session, to, ends, now);
         let Some(debt) = self.owed.debts.get_mut(&key(flow, to)) else { return };
         while let Some((from, until)) = debt.next() {
-            let last = until == debt.bytes.len();
             let segment = Segment {
                 sequence: debt.at(from),
-                flags: Tcp::ACK | if last { PSH } else { 0 },
+                flags: Tcp::ACK | if debt.is_whole(until) { PSH } else { 0 },
                 options: header.options(),
                 ..header.segment
             };
             let mut packet = Vec::new();
-            if debt.bytes.get(from..until).and_then(|bytes| segment.write_with(bytes, &mut packet)).is_some() {
+            if debt.bytes(from, until).and_then(|bytes| segment.write_with(bytes, &mut packet)).is_some() {
                 self.outputs.push(Output { flow, to, packet, partial: false });
             }
         }
@@ -384,12 +272,12 @@ impl FastPath {
             let Some(debt) = self.owed.debts.get_mut(&due) else { continue };
             let (index, serial, to_client) = due;
             let flow = FlowId { index, serial };
-            if debt.due > now {
-                self.owed.due.push(Reverse((debt.due, due)));
+            if debt.due() > now {
+                self.owed.due.push(Reverse((debt.due(), due)));
                 continue;
             }
             let lives = debt.handle_timeout(now);
-            let again = debt.due;
+            let again = debt.due();
             let (Some(ends), Some(&session)) = (ends(flow), self.table.get(flow)) else {
                 self.forget(flow);
                 self.owed.forget(flow);

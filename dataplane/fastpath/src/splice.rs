@@ -2,8 +2,8 @@
 //! put into the other's terms from now on, and what neither socket could finish is owed.
 
 use crate::cookie::Ends;
+use crate::debt::Debt;
 use crate::hold::Held;
-use crate::owed::Debt;
 use crate::record::TcpRecord;
 use crate::records::{clock, mark, State, OUR_SCALE};
 use crate::verdict::Side;

@@ -1,11 +1,13 @@
 //! A small TCP: sliding window, cumulative and selective acknowledgements, timestamps with PAWS, retransmission by timeout.
 //! It asserts all that it may expect of a network that only loses, doubles and reorders.
 
-use super::bytes::{finish, read};
+mod record;
+mod write;
+
+use super::bytes::read;
 use super::parse;
 use super::setting::Setting;
-use braid_fastpath::record::{TcpRecord, Window};
-use braid_packet::{tcp_checksum_is_good, Gso, Tcp, Time, VnetHdr};
+use braid_packet::{tcp_checksum_is_good, Tcp, Time, VnetHdr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -104,71 +106,6 @@ impl End {
         }
     }
 
-    /// A socket that is made from a record whose queues are empty, or whose bytes are `unread`.
-    pub fn built(record: &TcpRecord, setting: Setting, overlay_mtu: u16, now: Time) -> End {
-        let isn = record.send_next.wrapping_sub(1);
-        let mut end = End::new(record.local, record.remote, setting, overlay_mtu, isn, 0);
-        end.data.clear();
-        end.state = State::Established;
-        (end.una, end.next, end.most_sent, end.got) = (1, 1, 1, 1);
-        end.peer_isn = record.receive_next.wrapping_sub(1);
-        end.setting.scale = record.scales.map(|(_, own)| own);
-        end.peer_scale = record.scales.map(|(peer, _)| peer);
-        end.peer_mss = usize::from(record.mss);
-        end.peer_edge = 1 + u64::from(record.window.send);
-        end.own_edge = 1 + u64::from(record.window.receive);
-        end.timestamps = record.timestamp.is_some();
-        end.clock = record.timestamp.map(|value| (value, now));
-        end.last_told = record.timestamp.unwrap_or(0);
-        end.sack = record.sack;
-        end.more = true;
-        end.handed = true;
-        end
-    }
-
-    /// What the socket is frozen to, of which `read` bytes were taken.
-    pub fn freeze(&mut self, read: usize, now: Time) -> TcpRecord {
-        let number = |position: u64| self.isn.wrapping_add(position as u32);
-        let sent = (self.most_sent.max(self.una) as usize).saturating_sub(1);
-        let (una, len) = (self.una as usize - 1, self.data.len());
-        let window = Window {
-            update: self.peer_isn.wrapping_add(self.got as u32),
-            send: (self.peer_edge - self.una) as u32,
-            most: self.setting.window.max((self.peer_edge - self.una) as u32),
-            receive: (self.own_edge - self.got) as u32,
-            edge_from: self.peer_isn.wrapping_add(self.got as u32),
-        };
-        TcpRecord {
-            local: self.own,
-            remote: self.peer,
-            send_next: number(len as u64 + 1),
-            receive_next: self.peer_isn.wrapping_add(self.got as u32),
-            mss: self.peer_mss as u16,
-            scales: self.setting.scale.and(self.peer_scale).map(|peer| (peer, self.setting.scale.unwrap())),
-            sack: self.sack,
-            timestamp: self.timestamps.then(|| self.value(now)),
-            window,
-            unread: self.received[read..].to_vec(),
-            unacknowledged: self.data[una..sent.min(len)].to_vec(),
-            unsent: self.data[sent.min(len)..].to_vec(),
-        }
-    }
-
-    /// A socket that has nothing to say yet.
-    pub fn take_data(&mut self) {
-        self.data.clear();
-    }
-
-    /// How many of this end's bytes a socket has not had.
-    pub fn bytes_behind(&self, socket: &End) -> usize {
-        let next = self.isn.wrapping_add(1 + self.data.len() as u32);
-        next.wrapping_sub(socket.peer_isn.wrapping_add(socket.got as u32)) as usize
-    }
-
-    pub fn write_more(&mut self, bytes: &[u8]) {
-        self.data.extend_from_slice(bytes);
-    }
-
     /// Bytes of the peer are all here, and its end.
     pub fn has_all(&self) -> bool {
         self.fin_at.is_some_and(|at| self.got > at)
@@ -248,93 +185,6 @@ impl End {
     fn room(&self) -> usize {
         let path = usize::from(self.setting.mtu) - if self.setting.v6 { 60 } else { 40 };
         self.peer_mss.min(path) - if self.timestamps { 12 } else { 0 }
-    }
-
-    fn value(&mut self, now: Time) -> u32 {
-        let value = match self.clock {
-            Some((base, from)) => base.wrapping_add((now.since(from) / Time::MILLISECOND) as u32),
-            None => (now.0 / Time::MILLISECOND) as u32 ^ self.isn.rotate_left(16) & 0xfff0_0000,
-        };
-        self.told.insert(value);
-        self.last_told = value;
-        value
-    }
-
-    fn syn(&mut self, now: Time) -> (VnetHdr, Vec<u8>) {
-        let answers = self.state == State::SynReceived;
-        let mss = self.setting.mtu - if self.setting.v6 { 60 } else { 40 };
-        let mut options = vec![2, 4, (mss >> 8) as u8, mss as u8];
-        if let Some(scale) = self.setting.scale.filter(|_| !answers || self.peer_scale.is_some()) {
-            options.extend_from_slice(&[1, 3, 3, scale]);
-        }
-        if if answers { self.sack } else { self.setting.sack } {
-            options.extend_from_slice(&[1, 1, 4, 2]);
-        }
-        if if answers { self.timestamps } else { self.setting.timestamps } {
-            let (value, recent) = (self.value(now), self.recent);
-            options.extend_from_slice(&[1, 1, 8, 10]);
-            options.extend_from_slice(&value.to_be_bytes());
-            options.extend_from_slice(&recent.to_be_bytes());
-        }
-        let flags = Tcp::SYN | if answers { Tcp::ACK } else { 0 };
-        let window = self.setting.window.min(65_535) as u16;
-        self.own_edge = self.own_edge.max(self.got + u64::from(window));
-        (VnetHdr::default(), self.write(flags, 0, window, &options, &[], false))
-    }
-
-    fn segment(&mut self, flags: u8, position: u64, body: &[u8], size: usize, now: Time) -> (VnetHdr, Vec<u8>) {
-        let mut options = Vec::new();
-        if self.timestamps {
-            let (value, recent) = (self.value(now), self.recent);
-            options.extend_from_slice(&[1, 1, 8, 10]);
-            options.extend_from_slice(&value.to_be_bytes());
-            options.extend_from_slice(&recent.to_be_bytes());
-        }
-        if self.sack && body.is_empty() {
-            if let Some((&at, piece)) = self.pieces.first_key_value() {
-                let end = at + piece.len() as u64;
-                let behind = end + u64::from(self.fin_at == Some(end)); // A FIN has a number too.
-                options.extend_from_slice(&[1, 1, 5, 10]);
-                for edge in [at, behind] {
-                    options.extend_from_slice(&self.peer_isn.wrapping_add(edge as u32).to_be_bytes());
-                }
-            }
-        }
-        let scale = self.setting.scale.and(self.peer_scale).and(self.setting.scale).unwrap_or(0);
-        // An end with a smaller window would not choose this scale: the peer could only probe, byte by byte.
-        let window = (self.setting.window >> scale).clamp(1, 65_535);
-        self.own_edge = self.own_edge.max(self.got + u64::from(window << scale));
-        let bulk = body.len() > size;
-        let packet = self.write(flags, position, window as u16, &options, body, bulk);
-        let start = if self.setting.v6 { 40 } else { 20 };
-        let vnet = VnetHdr {
-            needs_csum: true,
-            gso: if self.setting.v6 { Gso::TcpV6 } else { Gso::TcpV4 },
-            hdr_len: (start + 20 + options.len()) as u16,
-            gso_size: size as u16,
-            csum_start: start as u16,
-            csum_offset: 16,
-            ecn: false,
-        };
-        (if bulk { vnet } else { VnetHdr::default() }, packet)
-    }
-
-    fn write(&self, flags: u8, position: u64, window: u16, options: &[u8], body: &[u8], partial: bool) -> Vec<u8> {
-        let acknowledgement = if flags & Tcp::ACK != 0 { self.peer_isn.wrapping_add(self.got as u32) } else { 0 };
-        let mut out = Vec::new();
-        let segment = braid_packet::Segment {
-            from: self.own,
-            to: self.peer,
-            sequence: self.isn.wrapping_add(position as u32),
-            acknowledgement,
-            flags,
-            window,
-            options,
-        };
-        segment.write(&mut out).unwrap();
-        out.extend_from_slice(body);
-        finish(&mut out, partial);
-        out
     }
 
     pub fn receive(&mut self, packet: &[u8], now: Time) {

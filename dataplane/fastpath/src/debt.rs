@@ -1,0 +1,135 @@
+//! Bytes that one side of a spliced connection is owed, and when they are sent: slow start, a timer, three duplicates of an
+//! acknowledgement, probes of a closed window. Knows nothing of packets.
+
+use crate::window::{at_most, later};
+use braid_packet::Time;
+
+const FIRST_PAUSE: u64 = 300 * Time::MILLISECOND;
+const LONGEST_PAUSE: u64 = 10 * Time::SECOND;
+/// Times that nothing is acknowledged until the connection is given up, half a minute after the first.
+const MOST_TRIES: u8 = 8;
+/// Segments that are sent before anything is acknowledged (RFC 6928).
+const FIRST_SEGMENTS: usize = 10;
+const DUPLICATES: u8 = 3;
+/// What is owed to one side of one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Debt {
+    bytes: Vec<u8>,
+    /// Of the first byte.
+    first: u32,
+    /// So many are acknowledged; sent; and may be sent for now.
+    done: usize,
+    sent: usize,
+    allowed: usize,
+    /// Behind the last byte that the receiver has room for.
+    edge: u32,
+    size: usize,
+    again: bool,
+    probe: bool,
+    pause: u64,
+    due: Time,
+    tries: u8,
+    duplicates: u8,
+}
+
+impl Debt {
+    /// `sent` of the bytes are under way. `size` of a segment.
+    pub(crate) fn new(first: u32, bytes: Vec<u8>, sent: usize, window: u32, size: usize, now: Time) -> Debt {
+        let size = size.max(1);
+        Debt {
+            first,
+            done: 0,
+            sent,
+            allowed: sent + FIRST_SEGMENTS * size,
+            edge: first.wrapping_add(window),
+            size,
+            again: false,
+            probe: false,
+            pause: FIRST_PAUSE,
+            due: now.after(FIRST_PAUSE),
+            tries: 0,
+            duplicates: 0,
+            bytes,
+        }
+    }
+
+    pub(crate) fn end(&self) -> u32 {
+        self.first.wrapping_add(self.bytes.len() as u32)
+    }
+
+    pub(crate) fn due(&self) -> Time {
+        self.due
+    }
+
+    /// Bytes that are not acknowledged.
+    pub(crate) fn open(&self) -> usize {
+        self.bytes.len() - self.done
+    }
+
+    pub(crate) fn bytes(&self, from: usize, to: usize) -> Option<&[u8]> {
+        self.bytes.get(from..to)
+    }
+
+    /// Whether nothing is behind `to`.
+    pub(crate) fn is_whole(&self, to: usize) -> bool {
+        to == self.bytes.len()
+    }
+
+    pub(crate) fn is_paid(&self) -> bool {
+        self.done >= self.bytes.len()
+    }
+
+    pub(crate) fn at(&self, offset: usize) -> u32 {
+        self.first.wrapping_add(offset as u32)
+    }
+
+    /// `plain`: nothing but an acknowledgement.
+    pub(crate) fn acknowledge(&mut self, number: u32, window: u32, plain: bool, now: Time) {
+        if !at_most(self.first, number) {
+            return;
+        }
+        let done = (number.wrapping_sub(self.first) as usize).min(self.bytes.len());
+        if done > self.done {
+            // Slow start: as many more as were acknowledged.
+            self.allowed += 2 * (done - self.done);
+            self.done = done;
+            self.sent = self.sent.max(done);
+            (self.tries, self.duplicates, self.pause) = (0, 0, FIRST_PAUSE);
+            self.due = now.after(self.pause);
+        } else if plain && self.sent > self.done && done == self.done {
+            self.duplicates = self.duplicates.saturating_add(1);
+            self.again |= self.duplicates == DUPLICATES;
+        }
+        self.edge = later(self.edge, number.wrapping_add(window));
+    }
+
+    /// Nothing has come for a while. False if it is given up.
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> bool {
+        self.tries += 1;
+        if self.tries > MOST_TRIES {
+            return false;
+        }
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.due = now.after(self.pause);
+        self.sent = self.done;
+        self.allowed = self.done + FIRST_SEGMENTS * self.size;
+        self.probe = true;
+        true
+    }
+
+    /// The next piece to send: where it begins and ends.
+    pub(crate) fn next(&mut self) -> Option<(usize, usize)> {
+        let whole = self.bytes.len();
+        if std::mem::take(&mut self.again) {
+            return Some((self.done, (self.done + self.size).min(whole)));
+        }
+        let from = self.sent;
+        let room = self.edge.wrapping_sub(self.at(from)) as i32;
+        // A closed window is probed with one byte.
+        let room = if self.probe { room.max(1) } else { room }.max(0) as usize;
+        let to = (from + self.size).min(whole).min(self.allowed.max(self.done + 1)).min(from + room);
+        self.probe = false;
+        self.sent = self.sent.max(to);
+        (to > from).then_some((from, to))
+    }
+}
