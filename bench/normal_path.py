@@ -52,7 +52,7 @@ def document() -> dict[str, Any]:
     for name, kind, ports, more in (
         ("web", "http", ["tcp/80"], {}),
         ("long", "http", ["tcp/80"], {"splice_above": 65_536}),
-        ("plain", "tcp", ["tcp/80", "tcp/7000"], {}),
+        ("plain", "tcp", ["tcp/80", "tcp/7000-7001"], {}),
     ):
         given["applications"][name] = {
             **deepcopy(application),
