@@ -181,7 +181,8 @@ class TransferService:
         if reason is not None:
             return self.agent.refuse(request.id, reason, now)
         try:
-            built = build(record)
+            # The gateway's frozen socket may have acknowledged since, by a clock that went on: ours must be ahead.
+            built = build(record.after(request.deadline))
         except OSError as error:
             log.warning("socket cannot be built", problem=error.strerror or str(error), client=str(record.remote))
             return self.agent.refuse(request.id, Reason.SOCKET, now)

@@ -33,7 +33,7 @@ from braid.transfer import (
     word,
 )
 from braid.transfer_table import Candidate, chosen, matching
-from gateway.transfer.agent import ASK_FOR, TransferAgent
+from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, Lost, Release, Resume, TakeBack
 
 if TYPE_CHECKING:
@@ -327,7 +327,8 @@ class TransferService:
             return self.agent.taken_back(moving.id, False, now)
         self._own(moving, "held", wait=True)
         try:
-            moving.socket = build(record)
+            # The proxy's frozen socket may have acknowledged while this was on its way.
+            moving.socket = build(record.after(round(COMMIT_FOR * 1000)))
         except OSError as error:
             log.warning("transferred connection cannot be taken back", problem=error.strerror or str(error))
             self._own(moving, "away")
