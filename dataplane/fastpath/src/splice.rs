@@ -75,13 +75,14 @@ impl FastPath {
         let client_shift = next.wrapping_sub(client.receive_next);
         let shift = server.receive_next.wrapping_sub(to_client.wrapping_add(owed_to_client.len() as u32));
         let told = |record: &TcpRecord| record.window.edge_from.wrapping_add(record.window.receive);
+        // What a side sends again may be as old as the window that the stack gave it, though the other side's is smaller.
         session.client.sender = Sender {
             end: next,
             limit: later(
                 later(next, told(client).wrapping_add(client_shift)),
                 to_server.wrapping_add(server.window.send),
             ),
-            window: client.window.most.max(1),
+            window: client.window.most.max(server.window.receive).max(1),
             acknowledged: to_client.wrapping_add(shift),
         };
         let proxy = &mut session.proxy;
@@ -91,7 +92,7 @@ impl FastPath {
                 later(server.receive_next, told(server)),
                 to_client.wrapping_add(client.window.send).wrapping_add(shift),
             ),
-            window: server.window.most.max(1),
+            window: server.window.most.max(client.window.receive).max(1),
             acknowledged: to_server,
         };
         (proxy.shift, proxy.client_shift) = (shift, client_shift);
