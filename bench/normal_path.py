@@ -5,7 +5,8 @@ kind http, from the packet at the fast path until it can be read. ``cycles``: co
 after the other, each promoted for its first request and spliced with the first byte of the answer, so that the second
 request and its answer are translated; how many of them a core makes; a witness looks for control packets. ``again``:
 the same of a proxy of kind http whose long answers are spliced, so that the second request is promoted again; a quarter
-as many connections.
+as many connections. ``kept``: long answers alone, a hundred on each connection, so that nothing counts but the cycles
+themselves: a request in the stack, its answer in the data plane.
 ``bulk``: one flow that was spliced, beside mode ``nat`` and HAProxy as in ``bench.fast_path``. Results go to
 ``bench/normal_path.json``.
 """
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).with_name("normal_path.json")
 NAME = "bench-normal"
-PARTS = ("promotion", "cycles", "again", "bulk")
+PARTS = ("promotion", "cycles", "again", "kept", "bulk")
 PATHS = ("/object/1000", "/object/2000")
 LONG = ("/object/400kB", "/object/1000")
+KEPT = ("/object/400kB",) * 100
 
 
 def document() -> dict[str, Any]:
@@ -163,6 +165,8 @@ def main(arguments: Sequence[str]) -> int:
                 results[part] = cycles(lab, "plain", options.connections, PATHS)
             elif part == "again":
                 results[part] = cycles(lab, "long", options.connections // 4, LONG)
+            elif part == "kept":
+                results[part] = cycles(lab, "long", max(options.connections // 400, 1), KEPT)
             else:
                 results[part] = bulk(lab, haproxy, options.rounds)
             print(part, json.dumps(results[part], indent=2), flush=True)

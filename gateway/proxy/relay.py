@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from braid.http import without_port
+from braid.tcp.repair import unread
 from dataplane._native import HttpRelay
-from gateway.normalpath.promotion import SETTLE, SETTLE_LOOK, TOO_MUCH
+from gateway.normalpath.promotion import MOST_RESIDUE, SETTLE, SETTLE_LOOK, TOO_MUCH
 from gateway.proxy.events import Request, Served
 from gateway.proxy.leg import keep_short
 from gateway.proxy.message import IDEMPOTENT
@@ -88,9 +89,9 @@ class Relay:
             if more:
                 await trio.lowlevel.checkpoint()
                 continue
-            due = self._native.next_timeout()
-            if self._resting:
-                due = min(due, self._look_again(now))
+            look = self._look_again(now) if self._resting else inf
+            # After that: whoever is not to rest any longer waits for a turn.
+            due = min(look, self._native.next_timeout())
             with trio.CancelScope(deadline=due) as self._waiting:
                 await trio.lowlevel.wait_readable(self._native.fd())
             self._waiting = None
@@ -289,6 +290,11 @@ class Relay:
         depart = partial(self._native.depart, connection.number)
         reason = promoted.give_back(client, server, to_client, b"", depart, left)
         if reason == TOO_MUCH:
+            if unread(server) > MOST_RESIDUE // 2:
+                # That becomes less by being read. The rest of the answer is offered again.
+                if self._resting.pop(connection.number, None) is not None:
+                    self._native.rest(connection.number, False)
+                return
             if connection.number not in self._resting:
                 self._resting[connection.number] = now + SETTLE
                 self._native.rest(connection.number, True)

@@ -100,6 +100,30 @@ async def test_a_connection_that_comes_back_keeps_its_server_for_the_next_reques
     assert had.fileno() == -1
 
 
+async def test_more_than_can_go_along_is_read_and_nobody_waits_for_it(nursery: trio.Nursery) -> None:
+    """A connection that was spliced has told its server of a large window."""
+    (one,) = await http_servers(nursery, "one")
+    made = ProxiedApplication(application((one.target,), SETTINGS), SETTINGS, lambda _key: True, Random(1))
+    near, far = socket.create_server(("127.0.0.1", 0)), socket.socket()
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 * len(BODY))
+    far.connect(near.getsockname())
+    accepted, _ = near.accept()
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(BODY))
+
+    def answer() -> None:
+        accepted.recv(1000)
+        accepted.sendall(HEAD + BODY)
+
+    nursery.start_soon(trio.to_thread.run_sync, answer)
+    kept = Kept(far, SocketAddress(LOOPBACK, one.port))
+    async with relayed(nursery, made, OnLoopback(FakeCore(holds=False)), kept) as (_, client, _):
+        with trio.fail_after(5):
+            assert (await exchange(client, GET))[2] == BODY
+    assert made.counters.stayed["too_much_queued"] == 0
+    accepted.close()
+    near.close()
+
+
 async def test_a_kept_connection_that_was_closed_meanwhile_is_made_anew(nursery: trio.Nursery) -> None:
     (one,) = await http_servers(nursery, "one")
     made = ProxiedApplication(application((one.target,), SETTINGS), SETTINGS, lambda _key: True, Random(1))

@@ -206,9 +206,13 @@ impl Relay {
         self.poll.as_raw_fd()
     }
 
-    /// When `turn` is due though the descriptor is not readable.
+    /// When `turn` is due though the descriptor is not readable; at once if something waits for it.
     pub fn next_timeout(&self) -> f64 {
-        self.earliest
+        if self.queue.is_empty() {
+            self.earliest
+        } else {
+            f64::NEG_INFINITY
+        }
     }
 
     /// The number of a server's address, for `serve`.

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
 /// How often one answer is offered.
-const OFFERS: u32 = 4;
+const OFFERS: u32 = 16;
 /// And while it has at most so many to come: half of TCP's numbers lie ahead, half behind.
 const MOST: u64 = 1 << 30;
 
