@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MOST = 3
+MOST = 5
 MARK = "pytest.mark.netns"
 FAILED = Path(".pytest_cache/v/cache/lastfailed")
 
