@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -324,10 +326,12 @@ def test_watch_shows_again_until_interrupted() -> None:
             stdout=subprocess.PIPE,
             text=True,
             cwd=REPOSITORY,
+            # A shell has what it runs in the background ignore SIGINT, and children inherit that.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         assert child.stdout is not None
         lines = [json.loads(child.stdout.readline()) for _ in range(3)]
-        child.send_signal(2)
+        child.send_signal(signal.SIGINT)
         child.communicate(timeout=20)
     assert all(line["nodes"]["edge-a"]["name"] == "edge-a" for line in lines)
     assert child.returncode == 0
