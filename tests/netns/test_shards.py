@@ -33,9 +33,8 @@ def sharded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def drops(lab: RunningLab) -> dict[str, int]:
-    """What would be a packet of these tests, lost in a node. Copies that are too old are none: those are second ones,
-    until the window has grown to what 24 flows on two processors need; the tests compare what arrives."""
-    lossy = ("handover_full", "wrong_shard", "fragments_full", "no_session", "tun_write_full", "nat_no_flow")
+    """What would be a packet of these tests, lost in a node."""
+    lossy = ("handover_full", "wrong_shard", "fragments_full", "no_session", "tun_write_full", "nat_no_flow", "too_old")
     return {reason: count for reason in lossy if (count := traffic.total_drops(lab, reason))}
 
 
