@@ -33,13 +33,19 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
 from braid.errors import BadPacket
 from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, BAD_VERSION, MAX_MESSAGE, SHORT
 from topology.model import SocketAddress
 
+if TYPE_CHECKING:
+    from braid.tcp.record import TcpRecord
+
 VERSION = 1
 ID = 16
+MODULUS = 1 << 32
+"""Of sequence numbers."""
 MOST_CONTENT = 1024
 REQUEST, ACCEPT, REFUSE, COMMIT, TERMINATE, TERMINATED, ABORT, RETURN, RETURNED, STEER, STEERED = range(16, 27)
 
@@ -96,6 +102,14 @@ class Numbers:
 
     send_next: int
     receive_next: int
+
+
+def numbers_of(record: TcpRecord) -> Numbers:
+    """Of a frozen socket: what its peer has not acknowledged, and what was not read, lies behind them."""
+    return Numbers(
+        (record.send_next - len(record.unacknowledged) - len(record.unsent)) % MODULUS,
+        (record.receive_next - len(record.unread)) % MODULUS,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from braid.status.flow import FlowStatus
 from braid.status.transfers import TransferStatus, transfer_status
 from braid.tcp.record import decode_record, encode_record
 from braid.tcp.repair import FreezeError, build, dissolve, freeze, start
-from braid.transfer import Numbers, Reason, Send, TransferRequest, decode, encode, fits, is_transfer
+from braid.transfer import Reason, Send, TransferRequest, decode, encode, fits, is_transfer, numbers_of
 from braid.transfer_table import Candidate, matching
 from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start, State
 from content.connection import ClientConnection, read_request
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from topology.model import IPAddress, SocketAddress, Topology
 
 log = logs.get(__name__)
-
-_MODULUS = 1 << 32
 
 
 @dataclass(eq=False, slots=True)
@@ -198,7 +196,7 @@ class TransferService:
             dissolve(built)
             return self.agent.refuse(request.id, Reason.BUSY, now)
         self.taken[request.id] = taken
-        return self.agent.accept(request.id, _numbers(record), now)
+        return self.agent.accept(request.id, numbers_of(record), now)
 
     def _refusal(self, peer: int, request: TransferRequest, record: TcpRecord) -> Reason | None:
         """Why this connection is not taken over."""
@@ -208,7 +206,7 @@ class TransferService:
         edge, name = self._vips().get(record.local.host, ("", ""))
         if gateway is None or not name or gateway.region not in topology.applications[name].gateways:
             return Reason.NOT_DELEGATED
-        if _numbers(record) != request.numbers:
+        if numbers_of(record) != request.numbers:
             return Reason.MISMATCH
         if self._draining():
             return Reason.DRAINING
@@ -301,7 +299,7 @@ class TransferService:
             self._own(taken, "here")
             return False
         taken.decided = trio.Event()
-        self._carry_out(self.agent.give_back(taken.id, _numbers(record), data, trio.current_time()))
+        self._carry_out(self.agent.give_back(taken.id, numbers_of(record), data, trio.current_time()))
         self._wake.set()
         await taken.decided.wait()
         return taken.gone
@@ -333,13 +331,6 @@ def _flow(taken: Taken, state: State | None, now: float) -> FlowStatus:
         bytes_out=taken.bytes_out,
         mode="transferred",
         why=f"{taken.served} requests from the store, by {taken.gateway}",
-    )
-
-
-def _numbers(record: TcpRecord) -> Numbers:
-    return Numbers(
-        (record.send_next - len(record.unacknowledged) - len(record.unsent)) % _MODULUS,
-        (record.receive_next - len(record.unread)) % _MODULUS,
     )
 
 

@@ -20,6 +20,7 @@ from braid.errors import BadPacket
 from braid.tcp.record import decode_record, encode_record
 from braid.tcp.repair import FreezeError, build, dissolve, freeze, start
 from braid.transfer import (
+    MODULUS,
     Numbers,
     Reason,
     Send,
@@ -30,6 +31,7 @@ from braid.transfer import (
     encode,
     fits,
     is_transfer,
+    numbers_of,
     word,
 )
 from braid.transfer_table import Candidate, chosen, matching
@@ -60,7 +62,6 @@ _LINGER = struct.pack("ii", 1, 0)
 _BYTES = struct.Struct("=2Q")
 _BYTES_AT = 120
 """Bytes acknowledged and received, in the kernel's ``struct tcp_info`` (linux/tcp.h)."""
-_MODULUS = 1 << 32
 
 
 @dataclass(eq=False, slots=True)
@@ -103,7 +104,7 @@ class TransferService:
         wall: Callable[[], float],
     ) -> None:
         # Edges remember for seconds what an earlier process said; none says a thousand things in a second.
-        self.agent = TransferAgent(int(wall() * 1000) % _MODULUS)
+        self.agent = TransferAgent(int(wall() * 1000) % MODULUS)
         self.moving: dict[bytes, Moving] = {}
         """Newest last."""
         self.seconds = 0.0
@@ -236,7 +237,7 @@ class TransferService:
             frozen.close()
             return "too_large" if record.quiet else "not_quiescent"
         moving.socket = frozen
-        numbers = Numbers(record.send_next, (record.receive_next - len(head)) % _MODULUS)
+        numbers = Numbers(record.send_next, (record.receive_next - len(head)) % MODULUS)
         request = TransferRequest(moving.id, DEADLINE, numbers, isns, content, whole)
         self.moving[moving.id] = moving
         proxy = self._node.situation().topology.nodes[moving.proxy]
@@ -318,11 +319,7 @@ class TransferService:
         except BadPacket:
             self.agent.count("bad")
             return self.agent.taken_back(moving.id, False, now)
-        told = Numbers(
-            (record.send_next - len(record.unacknowledged) - len(record.unsent)) % _MODULUS,
-            (record.receive_next - len(record.unread)) % _MODULUS,
-        )
-        if (record.local, record.remote, numbers) != (moving.vip, moving.client, told):
+        if (record.local, record.remote, numbers) != (moving.vip, moving.client, numbers_of(record)):
             self.agent.count("returned_wrong")
             return self.agent.taken_back(moving.id, False, now)
         self._own(moving, "held", wait=True)
@@ -368,7 +365,7 @@ def _initial(frozen: socket.socket, record: TcpRecord) -> tuple[int, int]:
     """The numbers from which this socket's bytes counted: those of the connection's beginning, unless it came back."""
     size = _BYTES_AT + _BYTES.size
     acknowledged, received = _BYTES.unpack_from(frozen.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size), _BYTES_AT)
-    return (record.receive_next - received - 1) % _MODULUS, (record.send_next - acknowledged - 1) % _MODULUS
+    return (record.receive_next - received - 1) % MODULUS, (record.send_next - acknowledged - 1) % MODULUS
 
 
 def _reset(opened: socket.socket) -> None:
