@@ -176,18 +176,23 @@ def _record(frozen: socket.socket) -> TcpRecord:
     if state != _ESTABLISHED:
         raise FreezeError("half_closed")
     local, remote = frozen.getsockname(), frozen.getpeername()
-    timestamp = None
-    if options & _INFO_TIMESTAMPS:
-        timestamp = _get(frozen, TCP_TIMESTAMP)
-        if timestamp & _TIMESTAMP_UNIT:
-            raise FreezeError("microseconds")
     window = _WINDOW.unpack(frozen.getsockopt(socket.IPPROTO_TCP, TCP_REPAIR_WINDOW, _WINDOW.size))
     _select(frozen, _RECEIVE_QUEUE)
     receive_next, waiting = _get(frozen, TCP_QUEUE_SEQ), _peek(frozen, unread(frozen.fileno()))
-    # It stays selected: nothing of it is sent then, be it that a packet was acknowledged or has left the device.
+    # With that queue selected the kernel counts bytes as sent when it would send them (its pacing timer, a packet that
+    # left the device), and sends none. So they are counted before; what goes out in between is taken for unsent, and
+    # goes out twice.
+    unsent = _count(frozen.fileno(), _SIOCOUTQNSD)
     _select(frozen, _SEND_QUEUE)
-    queued, unsent = unsettled(frozen.fileno()), _count(frozen.fileno(), _SIOCOUTQNSD)
+    queued = unsettled(frozen.fileno())
+    unsent = min(unsent, queued)
     send_next, sending = _get(frozen, TCP_QUEUE_SEQ), _peek(frozen, queued)
+    timestamp = None
+    if options & _INFO_TIMESTAMPS:
+        # Not below that of any packet.
+        timestamp = _get(frozen, TCP_TIMESTAMP)
+        if timestamp & _TIMESTAMP_UNIT:
+            raise FreezeError("microseconds")
     return TcpRecord(
         SocketAddress(ip_address(local[0]), local[1]),
         SocketAddress(ip_address(remote[0]), remote[1]),
