@@ -28,7 +28,8 @@ from topology.model import (
 )
 from topology.numbers import node_number
 from topology.policy import POLICY_KEYS, FixedCopies, Policy, read_policy
-from topology.proxy import HTTP, HTTP_1_1, HTTP_2, Certificate, ClientAddress, ProxySettings, Rule, Tls
+from topology.proxy import HTTP, ClientAddress, ProxySettings, Rule
+from topology.tls import HTTP_1_1, HTTP_2, Certificate, Tls
 from topology.transfer import KILOBYTE, TransferRow
 from topology.values import STATUS_PORT, socket_address
 from topology.zonefile import parse_record

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from topology.model import CheckKind, ClientSubnetUse, CookiePlace, Fallback, ServiceMode
-from topology.proxy import ServerPolicy, TlsVersion
+from topology.proxy import ServerPolicy
+from topology.tls import TlsVersion
 from topology.transfer import METHODS, ProxyPolicy
 from topology.values import (
     MIN_MTU,

@@ -25,7 +25,8 @@ from topology.model import (
     ServiceMode,
     SocketAddress,
 )
-from topology.proxy import ClientAddress, ServerPolicy, TlsVersion
+from topology.proxy import ClientAddress, ServerPolicy
+from topology.tls import TlsVersion
 from topology.transfer import ProxyPolicy
 
 UDP_PORT = 7400

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from braid import log as logs
+from braid.streams import reset_on_close
 from gateway.normalpath.promotion import MOST_RESIDUE, SETTLE, SETTLE_LOOK, TOO_MUCH, under_way
 from gateway.proxy.events import (
     Abort,
@@ -29,7 +30,7 @@ from gateway.proxy.events import (
     ServerPackets,
 )
 from gateway.proxy.gateway import Blame, Connect, Count, Reset, SendServer, ServiceGateway
-from gateway.proxy.leg import Leg, keep_short, reset_on_close
+from gateway.proxy.leg import Leg, keep_short
 from gateway.proxy.preface import preface
 from gateway.proxy.record import write_access
 

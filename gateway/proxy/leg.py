@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from braid.streams import CHUNK
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 QUEUE = 262_144
 """Bytes that wait for a slow reader; the other side is not read while there are as many."""
-CHUNK = 65_536
 _SMALL, _LARGE = 65_536, 2_097_152
 """Bytes of payload and the kernel's own for them: as buffers are at first, and what they would grow to."""
 _SO_RCVBUFFORCE = 33
-_LINGER = struct.pack("ii", 1, 0)
 _BYTES_ACKED = struct.Struct("=Q")
 _BYTES_ACKED_AT = 120
 """In the kernel's ``struct tcp_info`` (linux/tcp.h)."""
@@ -119,8 +119,3 @@ def keep_short(descriptor: int, *, short: bool) -> None:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
         else:
             opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _LARGE)
-
-
-def reset_on_close(stream: trio.SocketStream) -> None:
-    """RST instead of FIN when it is closed."""
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -14,26 +13,28 @@ import trio
 from braid import log as logs
 from braid.linux import LinuxError
 from braid.process import allow_descriptors
+from braid.streams import reset_on_close
+from braid.tls.certificates import Certificates
+from braid.tls.terminate import Limits, terminate
 from gateway.nat import accepted, served
 from gateway.proxy import stack
-from gateway.proxy.certificates import Certificates
 from gateway.proxy.connection import Connection
 from gateway.proxy.events import ClientData
 from gateway.proxy.intake import Intake
-from gateway.proxy.leg import reset_on_close
 from gateway.proxy.pool import PlugInError, ProxiedApplication
 from gateway.proxy.relay import Relay
-from gateway.proxy.terminate import terminate
 from gateway.transfer.service import TransferService
 from topology.model import ServiceMode, SocketAddress
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from ipaddress import IPv4Address, IPv6Address
     from random import Random
 
     from braid.events import ConnectionEnded, ServiceRequest
     from braid.role import NodeHandle, Situation
+    from braid.tls.terminate import Agreed
     from gateway.normalpath.promotion import Promoted
     from gateway.proxy.intake import Arrival
     from gateway.proxy.relay import Kept
@@ -180,7 +181,7 @@ class ProxyService:
 
     async def _read_certificates(self, node: NodeHandle) -> None:
         wanted = {
-            name: proxied.settings.tls
+            _certificates(name): proxied.settings.tls
             for name, proxied in self.applications.items()
             if proxied.settings.tls is not None
         }
@@ -295,13 +296,22 @@ class ProxyService:
         try:
             if proxied.settings.tls is None:
                 await self._carry(proxied, stream, data, promoted, server)
-            elif (context := self.certificates.context(proxied.name)) is None:
+            elif (context := self.certificates.context(_certificates(proxied.name))) is None:
                 proxied.count("tls_no_certificate")
                 await _reset(stream)
             else:
-                await terminate(stream, context, data, proxied, partial(self._carry, proxied), self._finishing)
+                await self._terminate(proxied, stream, context, data)
         finally:
             proxied.open -= 1
+
+    async def _terminate(
+        self, proxied: ProxiedApplication, stream: trio.SocketStream, context: ssl.SSLContext, data: ClientData
+    ) -> None:
+        async def serve(far: trio.SocketStream, agreed: Agreed) -> bool:
+            return await self._carry(proxied, far, replace(data, tls=True, sni=agreed.sni, alpn=agreed.alpn))
+
+        limits = Limits(proxied.settings.select_timeout, proxied.settings.idle_timeout)
+        await terminate(stream, context, serve, proxied.count, limits, self._finishing)
 
     def _take_back(self, stream: trio.SocketStream, application: str, _node: NodeHandle) -> None:
         """A connection that a content proxy had is here again."""
@@ -349,6 +359,11 @@ class ProxyService:
     def _client_data(self, client: SocketAddress, vip: SocketAddress, proxied: ProxiedApplication) -> ClientData:
         place = self._places.get(vip.host)
         return ClientData(client, vip, place.edge if place else "", place.region if place else "", proxied.name)
+
+
+def _certificates(application: str) -> str:
+    """The key of the topology file that names them."""
+    return f"applications.{application}.proxy.tls"
 
 
 async def _reset(stream: trio.SocketStream) -> None:

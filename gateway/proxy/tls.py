@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from braid.errors import BadPacket
+from braid.tls.hello import MAX_HELLO, decode_client_hello
 from gateway.proxy.events import Refuse, Request
-from gateway.proxy.hello import MAX_HELLO, decode_client_hello
 from gateway.proxy.tcp import TcpProxy
 
 if TYPE_CHECKING:

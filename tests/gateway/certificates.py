@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from topology.proxy import Certificate
+from topology.tls import Certificate
 
 if TYPE_CHECKING:
     from pathlib import Path

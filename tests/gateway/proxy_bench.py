@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -12,22 +12,25 @@ from typing import TYPE_CHECKING, Any
 import h11
 import trio
 
+from braid.tls.terminate import Limits, terminate
 from gateway.proxy.connection import Connection
 from gateway.proxy.events import ClientData, ServerData
 from gateway.proxy.pool import ProxiedApplication
 from gateway.proxy.relay import Relay, RelayedConnection
-from gateway.proxy.terminate import terminate
 from topology.model import Application, CheckKind, HealthCheck, PortRange, Protocol, ServiceMode, SocketAddress, Target
 from topology.policy import FixedCopies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from gateway.proxy.certificates import Certificates
+    from braid.tls.certificates import Certificates
+    from braid.tls.terminate import Agreed
     from topology.proxy import ProxySettings
 
 RELAY = True
 """Whether Rust carries the connections that it can carry; else Python does, as it does for plug-ins."""
+TLS = "applications.shop.proxy.tls"
+"""Where its certificates are named."""
 LOOPBACK = ip_address("127.0.0.1")
 CLIENT = ClientData(
     SocketAddress(ip_address("198.51.100.7"), 40000), SocketAddress(LOOPBACK, 80), "edge-fra-1", "edge-fra", "shop"
@@ -194,9 +197,14 @@ async def proxied(
         if certificates is None:
             await carry(stream, data)
             return
-        context = certificates.context("shop")
+        context = certificates.context(TLS)
         assert context is not None
-        await terminate(stream, context, data, made, carry, finishing)
+
+        async def clear(far: trio.SocketStream, agreed: Agreed) -> bool:
+            return await carry(far, replace(data, tls=True, sni=agreed.sni, alpn=agreed.alpn))
+
+        limits = Limits(settings.select_timeout, settings.idle_timeout)
+        await terminate(stream, context, clear, made.count, limits, finishing)
 
     finishing = trio.Event()
     async with trio.open_nursery() as nursery:

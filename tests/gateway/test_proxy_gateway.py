@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from braid.errors import BadPacket
 from braid.plan import AppNumbers
+from braid.tls.hello import ClientHello, decode_client_hello
 from gateway.nat import accepted, gateway_policy
 from gateway.proxy import stack
 from gateway.proxy.buffer import BufferFull, ClientTransmitBuffer
@@ -33,15 +34,15 @@ from gateway.proxy.events import (
     ServerPackets,
 )
 from gateway.proxy.gateway import Blame, Connect, Count, Phase, Reset, SendServer, ServiceGateway
-from gateway.proxy.hello import ClientHello, decode_client_hello
 from gateway.proxy.http import HttpProxy
 from gateway.proxy.tcp import TcpProxy
 from gateway.proxy.tls import TlsProxy
 from tests.gateway.hellos import client_hello
 from tests.gateway.proxy_bench import CLIENT
 from topology.model import SocketAddress, Target
-from topology.proxy import HTTP, TCP, TLS_SNI, Certificate, ProxySettings, Tls
+from topology.proxy import HTTP, TCP, TLS_SNI, ProxySettings
 from topology.source import parse
+from topology.tls import Certificate, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Sequence

@@ -15,13 +15,14 @@ import pytest
 import trio
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, SettingsFrame, WindowUpdateFrame
 
-from gateway.proxy.certificates import Certificates
-from gateway.proxy.http2 import STREAMS, Budget
+from braid.tls.certificates import Certificates
+from braid.tls.http2 import STREAMS, Budget
 from tests.gateway import proxy_bench
 from tests.gateway.certificates import write_certificate
-from tests.gateway.proxy_bench import LOOPBACK, HttpServer, http_servers, listen, proxied
+from tests.gateway.proxy_bench import LOOPBACK, TLS, HttpServer, http_servers, listen, proxied
 from topology.model import Target
-from topology.proxy import HTTP, ProxySettings, Rule, Tls
+from topology.proxy import HTTP, ProxySettings, Rule
+from topology.tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -103,7 +104,7 @@ async def shop(
 ) -> AsyncIterator[tuple[Proxied, Client]]:
     tls = Tls((write_certificate(tmp_path, "one", "one.example"),), alpn=("h2", "http/1.1"))
     certificates = Certificates()
-    certificates.look({"shop": tls}, tmp_path)
+    certificates.look({TLS: tls}, tmp_path)
     made = ProxySettings(HTTP, rules=rules, tls=tls, **settings)  # type: ignore[arg-type]
     async with proxied(made, *targets, certificates=certificates) as running:
         context = ssl.create_default_context()

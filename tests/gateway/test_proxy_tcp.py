@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import trio
 
-from gateway.proxy.hello import decode_client_hello
+from braid.tls.hello import decode_client_hello
 from tests.gateway.hellos import client_hello
 from tests.gateway.proxy_bench import CLIENT, LOOPBACK, free_port, listen, proxied, read_all
 from topology.model import Target

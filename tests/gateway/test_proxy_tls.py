@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from gateway.proxy.certificates import Certificates
+from braid.tls.certificates import Certificates
 from tests.gateway import proxy_bench
 from tests.gateway.certificates import write_certificate
-from tests.gateway.proxy_bench import LOOPBACK, exchange, http_servers, listen, proxied, read_all
+from tests.gateway.proxy_bench import LOOPBACK, TLS, exchange, http_servers, listen, proxied, read_all
 from topology.model import Target
-from topology.proxy import HTTP, TCP, ClientAddress, ProxySettings, Rule, Tls, TlsVersion
+from topology.proxy import HTTP, TCP, ClientAddress, ProxySettings, Rule
+from topology.tls import Tls, TlsVersion
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ ALPN = ("h2", "http/1.1")
 
 def certificates(tls: Tls, directory: Path) -> Certificates:
     read = Certificates()
-    read.look({"shop": tls}, directory)
+    read.look({TLS: tls}, directory)
     return read
 
 
@@ -98,11 +99,11 @@ async def test_certificates_are_chosen_by_name_and_read_again(tmp_path: Path) ->
                 assert await client.receive_some(100) == b"\x00 bytes"
             write_certificate(tmp_path, "one", "one.example")
             os.utime(tmp_path / "one.pem", ns=(1, 1))
-            read.look({"shop": tls}, tmp_path)
+            read.look({TLS: tls}, tmp_path)
             assert shown_names(await connect(shop)).hex() != files["one"]
             good = shown_names(await connect(shop))
             (tmp_path / "one.pem").write_text("no certificate")
-            read.look({"shop": tls}, tmp_path)
+            read.look({TLS: tls}, tmp_path)
             assert read.problems == {
                 "applications.shop.proxy.tls.certificates[0]": "one.pem: no certificate in PEM; give the chain, the "
                 "server's own first"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from topology.build import named
 from topology.model import Protocol, Role, ServiceMode, Target
-from topology.proxy import HTTP, HTTP_2, KINDS, TCP, TLS_SNI, ClientAddress
+from topology.proxy import HTTP, KINDS, TCP, TLS_SNI, ClientAddress
+from topology.tls import HTTP_2
 
 if TYPE_CHECKING:
     from topology.problem import Key

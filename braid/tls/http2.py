@@ -1,6 +1,6 @@
-"""HTTP/2 of one client (RFC 9113), by h2: each stream becomes an HTTP/1.1 connection to the application's proxy.
+"""HTTP/2 of one client (RFC 9113), by h2: each stream becomes an HTTP/1.1 connection to whoever serves those.
 
-So rules, policies and server connections are those of all requests. What a client may have under way is bounded by the
+So whoever does needs not know of it. What a client may have under way is bounded by the
 windows that it is given; what it may do for nothing, by ``Budget``.
 """
 
@@ -21,15 +21,10 @@ import h11
 import trio
 from hyperframe.frame import GoAwayFrame
 
-from gateway.proxy.leg import CHUNK
-from gateway.proxy.pair import pair
+from braid.streams import CHUNK, pair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gateway.proxy.events import ClientData
-    from gateway.proxy.pool import ProxiedApplication
-    from gateway.proxy.terminate import Serve
+    from collections.abc import Awaitable, Callable, Iterable
 
 STREAMS = 100
 """Requests under way at one time."""
@@ -70,15 +65,18 @@ class Abuse(Exception):
 
 
 class Http2:
+    """``serve`` carries HTTP/1.1 on a stream and closes it; ``count`` hears why a client was refused."""
+
     def __init__(
         self,
         tls: trio.SSLStream[trio.SocketStream],
-        data: ClientData,
-        proxied: ProxiedApplication,
-        serve: Serve,
+        serve: Callable[[trio.SocketStream], Awaitable[bool]],
+        count: Callable[[str], None],
+        idle_timeout: float,
         finishing: trio.Event,
     ) -> None:
-        self._tls, self._data, self._proxied, self._serve, self._finishing = tls, data, proxied, serve, finishing
+        self._tls, self._serve, self._count, self._finishing = tls, serve, count, finishing
+        self._idle_timeout = idle_timeout
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
         self._h2.local_settings = h2.settings.Settings(
             client=False,
@@ -112,9 +110,9 @@ class Http2:
                     await self._read()
                 except h2.exceptions.ProtocolError as error:
                     headers = isinstance(error, h2.exceptions.DenialOfServiceError)
-                    self._proxied.count("http2_headers" if headers else "http2_malformed")
+                    self._count("http2_headers" if headers else "http2_malformed")
                 except Abuse as error:
-                    self._proxied.count(str(error))
+                    self._count(str(error))
                     self._h2.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
                 with trio.move_on_after(1):
                     await self._flush()
@@ -138,11 +136,11 @@ class Http2:
 
     async def _read(self) -> None:
         while True:
-            with trio.move_on_after(self._proxied.settings.idle_timeout) as idle:
+            with trio.move_on_after(self._idle_timeout) as idle:
                 received = await self._tls.receive_some(CHUNK)
             if idle.cancelled_caught:
                 if not self._streams:
-                    self._proxied.count("idle_timeout")
+                    self._count("idle_timeout")
                     self._h2.close_connection()
                     return
                 continue
@@ -205,14 +203,14 @@ class Http2:
         try:
             with stream.scope:
                 async with near, trio.open_nursery() as nursery:
-                    nursery.start_soon(self._serve, far, self._data)
+                    nursery.start_soon(self._serve, far)
                     parser = h11.Connection(h11.CLIENT)
                     await near.send_all(parser.send(_request(headers, bodiless)) or b"")
                     nursery.start_soon(self._send_body, stream, body, near, parser)
                     await self._answer(stream, near, parser)
                     nursery.cancel_scope.cancel()
         except* (h11.ProtocolError, h2.exceptions.ProtocolError, *_BROKEN):
-            self._proxied.count("http2_stream")
+            self._count("http2_stream")
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await self._end(stream, body)

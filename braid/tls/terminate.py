@@ -1,74 +1,94 @@
-"""TLS that ends in the gateway: what is decrypted goes on, as a connection of its own, to the application's proxy."""
+"""TLS that ends here: what is decrypted goes on, as a connection of its own, to whoever serves it in clear text."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
-from gateway.proxy.certificates import asked
-from gateway.proxy.http2 import Http2
-from gateway.proxy.leg import CHUNK, reset_on_close
-from gateway.proxy.pair import pair
+from braid.streams import CHUNK, pair, reset_on_close
+from braid.tls.certificates import asked
+from braid.tls.http2 import Http2
+from topology.tls import HTTP_2
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.proxy.events import ClientData
-    from gateway.proxy.pool import ProxiedApplication
-
-    Serve = Callable[[trio.SocketStream, ClientData], Awaitable[bool]]
+    Serve = Callable[[trio.SocketStream, "Agreed"], Awaitable[bool]]
     """Serves a client on a stream, and closes it; whether it ended in order, not cut off."""
 
 FAREWELL = 2.0
 """Seconds for the last bytes to a client, and for its close."""
 
 
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """By a handshake."""
+
+    sni: str
+    """The name that was asked for, lower case; empty without one."""
+    alpn: str
+    """The protocol; empty without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    handshake: float
+    """Seconds."""
+    idle: float
+    """Seconds that a client of HTTP/2 may be without a request."""
+
+
 async def terminate(
     stream: trio.SocketStream,
     context: ssl.SSLContext,
-    data: ClientData,
-    proxied: ProxiedApplication,
     serve: Serve,
+    count: Callable[[str], None],
+    limits: Limits,
     finishing: trio.Event,
 ) -> None:
     """Serve a client that speaks TLS, to its end; with HTTP/2 also no longer than to its last answer once ``finishing``
-    is set. Closes the stream; survives and counts whatever the client does."""
+    is set. Closes the stream; survives whatever the client does, and ``count`` hears why it was refused."""
     tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
     names: list[str] = []
     asked.set(names)
     try:
-        with trio.fail_after(proxied.settings.select_timeout):
+        with trio.fail_after(limits.handshake):
             await tls.do_handshake()
     except (trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError, ssl.CertificateError):
-        proxied.count("tls_handshake")
+        count("tls_handshake")
         reset_on_close(stream)
         await trio.aclose_forcefully(stream)
         return
-    protocol = tls.selected_alpn_protocol() or ""
-    data = replace(data, tls=True, sni=names[0] if names else "", alpn=protocol)
+    agreed = Agreed(names[0] if names else "", tls.selected_alpn_protocol() or "")
+
+    def clear(far: trio.SocketStream) -> Awaitable[bool]:
+        return serve(far, agreed)
+
     try:
-        if protocol == "h2":
-            await Http2(tls, data, proxied, serve, finishing).run()
+        if agreed.alpn == HTTP_2:
+            await Http2(tls, clear, count, limits.idle, finishing).run()
         else:
-            await _carry(tls, stream, data, serve)
+            await _carry(tls, stream, clear)
     finally:
         await trio.aclose_forcefully(stream)
 
 
 async def _carry(
-    tls: trio.SSLStream[trio.SocketStream], stream: trio.SocketStream, data: ClientData, serve: Serve
+    tls: trio.SSLStream[trio.SocketStream],
+    stream: trio.SocketStream,
+    serve: Callable[[trio.SocketStream], Awaitable[bool]],
 ) -> None:
     near, far = pair()
     in_order = False
 
     async def serving() -> None:
         nonlocal in_order
-        in_order = await serve(far, data)
+        in_order = await serve(far)
 
     async def upwards() -> None:
         try:

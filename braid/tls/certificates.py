@@ -1,10 +1,10 @@
-"""Certificates of applications whose TLS ends in the gateway: read from files, chosen by server name, read again."""
+"""Certificates of TLS that ends in this node: read from files, chosen by server name, read again."""
 
 from __future__ import annotations
 
 import ssl
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from topology.proxy import Tls
+    from topology.tls import Tls
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 asked: ContextVar[list[str]] = ContextVar("asked")
@@ -28,6 +28,8 @@ class Loaded:
     """For handshakes; None when no certificate is good."""
     problems: Mapping[str, str] = field(default_factory=dict)
     """Of the topology's keys below ``tls``, with a remedy."""
+    contexts: Mapping[str, ssl.SSLContext] = field(default_factory=dict)
+    """By name, which may begin with ``*.``."""
 
 
 @dataclass(slots=True)
@@ -39,40 +41,45 @@ class _Held:
 
 
 class Certificates:
-    """Of all applications. A bad file changes nothing: what was good stays in use."""
+    """By the keys of the topology file that hold them. A bad file changes nothing: what was good stays in use."""
 
     def __init__(self) -> None:
         self._held: dict[str, _Held] = {}
 
-    def context(self, application: str) -> ssl.SSLContext | None:
-        held = self._held.get(application)
+    def context(self, key: str) -> ssl.SSLContext | None:
+        held = self._held.get(key)
         return held.loaded.context if held else None
+
+    def covers(self, key: str, name: str) -> bool:
+        """Whether one of them is for this name."""
+        held = self._held.get(key)
+        return held is not None and named(held.loaded.contexts, name) is not None
 
     @property
     def problems(self) -> dict[str, str]:
         """By key of the topology file, with a remedy."""
         return {
-            f"applications.{name}.proxy.tls.{key}": problem
-            for name, held in self._held.items()
+            f"{place}.{key}": problem
+            for place, held in self._held.items()
             for key, problem in held.loaded.problems.items()
         }
 
     def look(self, wanted: Mapping[str, Tls], directory: Path) -> None:
         """Go over to these, and read again what has changed. Blocks for as long as reading files takes."""
-        for name in self._held.keys() - wanted.keys():
-            del self._held[name]
-        for name, tls in wanted.items():
-            held, files = self._held.get(name), signature(tls, directory)
+        for key in self._held.keys() - wanted.keys():
+            del self._held[key]
+        for key, tls in wanted.items():
+            held, files = self._held.get(key), signature(tls, directory)
             if held is not None and (held.tls, held.directory, held.files) == (tls, directory, files):
                 continue
             loaded = load(tls, directory)
             if held is not None and loaded.problems and held.loaded.context is not None:
-                loaded = Loaded(held.loaded.context, loaded.problems)
-            self._held[name] = _Held(tls, directory, files, loaded)
+                loaded = replace(held.loaded, problems=loaded.problems)
+            self._held[key] = _Held(tls, directory, files, loaded)
 
 
 def load(tls: Tls, directory: Path) -> Loaded:
-    """All certificates of an application. Those that are good serve, whatever is wrong with the others."""
+    """All certificates. Those that are good serve, whatever is wrong with the others."""
     contexts: dict[str, ssl.SSLContext] = {}
     problems: dict[str, str] = {}
     first: ssl.SSLContext | None = None
@@ -96,7 +103,7 @@ def load(tls: Tls, directory: Path) -> Loaded:
                 contexts.setdefault(name, context)
     if first is not None:
         first.sni_callback = _chooser(contexts, first)
-    return Loaded(first, problems)
+    return Loaded(first, problems, contexts)
 
 
 def signature(tls: Tls, directory: Path) -> Signature:
@@ -110,6 +117,11 @@ def signature(tls: Tls, directory: Path) -> Signature:
         else:
             found.append((status.st_mtime_ns, status.st_ino))
     return tuple(found)
+
+
+def named(contexts: Mapping[str, ssl.SSLContext], name: str) -> ssl.SSLContext | None:
+    """The one with a certificate for a name."""
+    return contexts.get(name) or contexts.get(f"*.{name.partition('.')[2]}")
 
 
 def _context(tls: Tls, certificate: Path, key: Path) -> ssl.SSLContext:
@@ -140,7 +152,7 @@ def _chooser(contexts: Mapping[str, ssl.SSLContext], first: ssl.SSLContext) -> C
     def choose(handshake: ssl.SSLObject, name: str | None, _first: ssl.SSLContext) -> None:
         word = (name or "").lower().removesuffix(".")
         asked.get().append(word)
-        handshake.context = contexts.get(word) or contexts.get(f"*.{word.partition('.')[2]}") or first
+        handshake.context = named(contexts, word) or first
 
     return choose
 
