@@ -69,12 +69,12 @@ def onward(headers: Iterable[tuple[bytes, bytes]], *, upgrade: bool = False) -> 
     return kept
 
 
-def forwarded(headers: Headers, client: IPAddress) -> Headers:
+def forwarded(headers: Headers, client: IPAddress, *, https: bool = False) -> Headers:
     """With the client's address added behind those that proxies before us wrote (RFC 7239 and the older form)."""
     before = [value for name, value in headers if name == b"x-forwarded-for"]
     told = [value for name, value in headers if name == b"forwarded"]
     element = f'for="[{client}]"' if client.version == 6 else f"for={client}"
     kept = [each for each in headers if each[0] not in (b"x-forwarded-for", b"forwarded")]
     kept.append((b"x-forwarded-for", b", ".join([*before, str(client).encode()])))
-    kept.append((b"forwarded", b", ".join([*told, f"{element};proto=http".encode()])))
+    kept.append((b"forwarded", b", ".join([*told, f"{element};proto={'https' if https else 'http'}".encode()])))
     return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from braid import log as logs
@@ -31,13 +32,14 @@ from content.policy import (
 from content.ranges import starts_within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable
 
     import trio
 
     from content.origin import Origin
+    from content.sites import Site
     from content.store import Store
-    from topology.model import IPAddress, SocketAddress
+    from topology.model import IPAddress
 
 log = logs.get(__name__)
 
@@ -67,7 +69,7 @@ class Cache:
         """Requests by what became of them: ``hit``, ``miss``, ``validated``, ``stale``, ``passed``, ``failed``. And
         ``collapsed``, those of them that waited for another's answer; ``client_bytes``; events."""
         self.flights = Flights()
-        self._name = name
+        self.name = name
         self._origin = origin
         self._nursery = nursery
         self._wall = wall
@@ -75,48 +77,48 @@ class Cache:
     async def answer(
         self,
         request: Request,
-        addresses: Sequence[SocketAddress],
+        site: Site,
         client: IPAddress | None,
         body: AsyncGenerator[bytes, None] | None = None,
     ) -> Answer:
         """Never raises for what an origin does. The answer's body has to be closed."""
-        if self._name.lower().encode() in _pseudonyms(request):
+        if self.name.lower().encode() in _pseudonyms(request):
             return self.own(508, "fwd=bypass; detail=loop")
         inward = self._inward(request, client)
         if body is not None or not looked_up(request):
-            return await self._pass(inward, addresses, body, "method" if not looked_up(request) else "bypass")
+            return await self._pass(inward, site, body, "method" if not looked_up(request) else "bypass")
         entry, use = self._find(inward)
         if entry is not None and use is not Use.VALIDATE:
             found = await self._stored(entry, "hit")
             if found is not None:
                 if use is Use.STALE:
-                    self._refresh(inward, entry, addresses)
+                    self._refresh(inward, entry, site)
                 return self._count("hit" if use is Use.FRESH else "stale", found)
             entry = None
         if "only-if-cached" in Directives(request.headers):
             return self.own(504, "fwd=miss; detail=only-if-cached")
         wanted = request.method == b"GET" and starts_within(request, NEAR)
         if entry is None and not wanted:
-            return await self._pass(inward, addresses, None, "miss")
-        return await self._fetch(inward, entry, addresses)
+            return await self._pass(inward, site, None, "miss")
+        return await self._fetch(inward, entry, site)
 
     def ready(self, request: Request) -> int | None:
         """Bytes of the stored body by which a request can be answered now without asking anybody; None: it cannot."""
-        if self._name.lower().encode() in _pseudonyms(request) or not looked_up(request):
+        if self.name.lower().encode() in _pseudonyms(request) or not looked_up(request):
             return None
         entry, use = self._find(self._inward(request, None))
         return None if entry is None or use is Use.VALIDATE else entry.length
 
-    def warm(self, request: Request, addresses: Sequence[SocketAddress]) -> None:
+    def warm(self, request: Request, site: Site) -> None:
         """Have an answer that is not stored fetched meanwhile, for those that ask next."""
-        if self._name.lower().encode() in _pseudonyms(request) or not collapsible(request):
+        if self.name.lower().encode() in _pseudonyms(request) or not collapsible(request):
             return
         flights = self.flights
         if request.method != b"GET" or flights.of(request.key) or flights.is_alone(request.key, self._wall()):
             return
 
         async def fetch() -> None:
-            answer = await self._fetch(self._inward(request, None), None, addresses)
+            answer = await self._fetch(self._inward(request, None), None, site)
             answer.body.close()
 
         self._nursery.start_soon(fetch)
@@ -126,9 +128,9 @@ class Cache:
         """Of bodies that came from origins."""
         return self._origin.received
 
-    async def fetch(self, request: Request, addresses: Sequence[SocketAddress]) -> Answer:
+    async def fetch(self, request: Request, site: Site) -> Answer:
         """Have it stored anew, whatever is there."""
-        return await self._fetch(self._inward(request, None), None, addresses)
+        return await self._fetch(self._inward(request, None), None, site)
 
     def _find(self, request: Request) -> tuple[Entry | None, Use]:
         for entry in self.store.index.find(request.key):
@@ -146,7 +148,7 @@ class Cache:
         left = round(lifetime(entry.head) - age)
         return Answer(entry.head, Stored(descriptor, entry.length), f"{status}; ttl={left}", age)
 
-    async def _fetch(self, request: Request, entry: Entry | None, addresses: Sequence[SocketAddress]) -> Answer:
+    async def _fetch(self, request: Request, entry: Entry | None, site: Site) -> Answer:
         while collapsible(request) and (flight := self.flights.of(request.key)) is not None:
             await flight.decided.wait()
             if flight.error is not None:
@@ -157,8 +159,8 @@ class Cache:
                 return shared
             if flight.head is not None:
                 # It was for that client alone: waiting for another one would only make a queue.
-                return await self._lead(request, entry, addresses, None)
-        return await self._lead(request, entry, addresses, self.flights.begin(request, self._wall()))
+                return await self._lead(request, entry, site, None)
+        return await self._lead(request, entry, site, self.flights.begin(request, self._wall()))
 
     async def _share(self, request: Request, flight: Flight) -> Answer | None:
         if flight.head is None or not selected(request, flight.selecting):
@@ -174,14 +176,12 @@ class Cache:
             return None
         return self._count("hit", Answer(flight.head, body, "fwd=miss; collapsed"))
 
-    async def _lead(
-        self, request: Request, entry: Entry | None, addresses: Sequence[SocketAddress], flight: Flight | None
-    ) -> Answer:
+    async def _lead(self, request: Request, entry: Entry | None, site: Site, flight: Flight | None) -> Answer:
         """Ask the origin; others may wait for the ``flight``. It ends here, or where the body has come."""
         goes_on = False
         try:
             requested = self._wall()
-            exchange = await self._ask(conditional(request, entry.head if entry else None), addresses)
+            exchange = await self._ask(conditional(request, entry.head if entry else None), site)
             times = Times(requested, self._wall())
             head = exchange.head
             if entry is not None and head.status == 304:
@@ -192,7 +192,7 @@ class Cache:
                 found = await self._stored(newer, "hit; fwd=stale; fwd-status=304")
                 if found is not None:
                     return self._count("validated", found)
-                return await self._lead(request, None, addresses, None)
+                return await self._lead(request, None, site, None)
             if head.status in ERRORS and (old := await self._on_error(request, entry)) is not None:
                 exchange.close()
                 if flight is not None:
@@ -259,11 +259,11 @@ class Cache:
                 self.store.abandon(entry.id)
             exchange.close()
 
-    def _refresh(self, request: Request, entry: Entry, addresses: Sequence[SocketAddress]) -> None:
+    def _refresh(self, request: Request, entry: Entry, site: Site) -> None:
         """Meanwhile, for those that come next."""
 
         async def refresh() -> None:
-            answer = await self._fetch(request, entry, addresses)
+            answer = await self._fetch(request, entry, site)
             answer.body.close()
 
         if self.flights.of(request.key) is None:
@@ -275,22 +275,18 @@ class Cache:
         found = await self._stored(entry, "hit; fwd=stale; detail=origin-error")
         return None if found is None else self._count("stale", found)
 
-    async def _pass(
-        self, request: Request, addresses: Sequence[SocketAddress], body: AsyncGenerator[bytes, None] | None, why: str
-    ) -> Answer:
+    async def _pass(self, request: Request, site: Site, body: AsyncGenerator[bytes, None] | None, why: str) -> Answer:
         try:
-            exchange = await self._ask(request, addresses, body)
+            exchange = await self._ask(request, site, body)
         except OriginError as error:
             return self._failed(error)
         gone = [entry for key in invalidated(request, exchange.head) for entry in self.store.index.find(key)]
         await self.store.purge(gone)
         return self._count("passed", Answer(exchange.head, Passing(exchange), f"fwd={why}"))
 
-    async def _ask(
-        self, request: Request, addresses: Sequence[SocketAddress], body: AsyncGenerator[bytes, None] | None = None
-    ) -> Exchange:
+    async def _ask(self, request: Request, site: Site, body: AsyncGenerator[bytes, None] | None = None) -> Exchange:
         self.counts["origin_requests"] += 1
-        exchange = await self._origin.ask(addresses, request, body)
+        exchange = await self._origin.ask(site, request, body)
         headers = tuple(onward(exchange.head.headers))
         if field(headers, b"date") is None:
             headers += ((b"date", write_date(self._wall())),)
@@ -300,9 +296,9 @@ class Cache:
     def _inward(self, request: Request, client: IPAddress | None) -> Request:
         """As the origin gets it."""
         headers = onward(request.headers)
-        headers.append((b"via", f"1.1 {self._name}".encode()))
-        headers = headers if client is None else forwarded(headers, client)
-        return Request(request.method, request.host, request.port, request.target, without(tuple(headers), b"host"))
+        headers.append((b"via", f"1.1 {self.name}".encode()))
+        headers = headers if client is None else forwarded(headers, client, https=request.https)
+        return replace(request, headers=without(tuple(headers), b"host"))
 
     def _reason(self, request: Request, head: Head) -> str:
         length = body_length(head.headers)

@@ -51,9 +51,10 @@ class Counted:
 
 
 class ClientConnection:
-    """``serve`` returns when the connection has come to its end; the stream is its opener's to close. ``find`` gives
-    the site of a host and port (None: not written) that is served. ``elsewhere`` is asked before each request is
-    answered, with its bytes: True if somebody else has the connection now. ``sent`` hears of bytes that were sent."""
+    """``serve`` returns when the connection has come to its end: whether in order, not cut off. The stream is its
+    opener's to close. ``find`` gives the site of a host and port (None: not written) that is served. ``elsewhere`` is
+    asked before each request is answered, with its bytes: True if somebody else has the connection now. ``sent`` hears
+    of bytes that were sent."""
 
     def __init__(
         self,
@@ -80,21 +81,22 @@ class ClientConnection:
         """Since the request before."""
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
 
-    async def serve(self) -> None:
+    async def serve(self) -> bool:
         try:
             while (asked := await self._next_request()) is not None:
                 self.busy = True
                 if self._elsewhere is not None and await self._elsewhere(self._read(asked)[0], bytes(self._came)):
-                    return
+                    return True
                 await self._respond(asked)
                 self.busy = False
                 if not (self._h11.our_state is self._h11.their_state is h11.DONE) or self._draining():
-                    return
+                    return True
                 self._h11.start_next_cycle()
         except Gone:
-            return
+            return False
         except h11.RemoteProtocolError as error:
             await self._refuse(error.error_status_hint)
+        return True
 
     async def _next_request(self) -> h11.Request | None:
         limit = IDLE_TIMEOUT
@@ -121,7 +123,7 @@ class ClientConnection:
             await self._send(asked, self._cache.own(421, "fwd=bypass; detail=host"), None)
             return
         body = self._body() if _has_body(asked) else None
-        answer = await self._cache.answer(request, site.addresses, self._client, body)
+        answer = await self._cache.answer(request, site, self._client, body)
         try:
             await self._send(asked, answer, request)
         finally:
@@ -264,7 +266,8 @@ def _read(asked: h11.Request, find: Callable[[str, int | None], Site | None]) ->
     if site is None or not (target.startswith(b"/") or target == b"*"):
         return None, None
     # A fragment is none of the server's business, and would make another key.
-    return Request(asked.method, host, site.port, target.partition(b"#")[0], tuple(asked.headers)), site
+    headers = tuple(asked.headers)
+    return Request(asked.method, host, site.port, target.partition(b"#")[0], headers, site.https), site
 
 
 def read_request(data: bytes, find: Callable[[str, int | None], Site | None]) -> Request | None:

@@ -19,11 +19,22 @@ class Request:
     target: bytes
     """Path and query; begins with ``/`` (or is ``*``)."""
     headers: Headers = ()
+    https: bool = False
+    """Whether the client asked by https; the port is of that."""
+
+    @property
+    def authority(self) -> str:
+        """Host, and port where it is not the scheme's own."""
+        return self.host if self.port == (443 if self.https else 80) else f"{self.host}:{self.port}"
 
     @property
     def key(self) -> str:
         """What stored answers are found by (RFC 9111 2); ``Vary`` chooses among them."""
-        return make_key(self.host, self.port, self.target)
+        return self.sibling(self.target)
+
+    def sibling(self, target: bytes) -> str:
+        """The key of something else at the same origin."""
+        return f"{'https' if self.https else 'http'}://{self.authority}{target.decode('latin-1')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +44,6 @@ class Head:
     status: int
     headers: Headers = ()
     reason: bytes = b""
-
-
-def make_key(host: str, port: int, target: bytes) -> str:
-    authority = host if port == 80 else f"{host}:{port}"
-    return f"http://{authority}{target.decode('latin-1')}"
 
 
 def field(headers: Headers, name: bytes) -> bytes | None:

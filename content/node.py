@@ -50,8 +50,9 @@ class Content:
         return replace(desired, gateway=content_policy(topology, node))
 
     def checks(self, situation: Situation) -> tuple[Check, ...]:
-        listening = self._service.listening
-        content = Check("content", listening, "" if listening else "the store is being read")
+        listening, problems = self._service.listening, self._service.problems
+        words = "; ".join(f"{what}: {why}" for what, why in problems.items())
+        content = Check("content", listening and not problems, words if listening else "the store is being read")
         return content, neighbour_check(situation, (Role.EDGE,))
 
     def receive_control(self, control: Control, now: float) -> None:

@@ -37,13 +37,12 @@ from content.origin import CHUNK, OriginError
 from topology.content import OPERATOR_SOCKET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from starlette.requests import Request as WebRequest
 
     from content.cache import Cache
-    from content.sites import Site
+    from content.sites import Find, Site
 
 STORED = "x-store-"
 """Headers of a PUT that become headers of the answer."""
@@ -53,7 +52,7 @@ MOST_LISTED = 10_000
 async def serve_operator(
     directory: Path,
     cache: Cache,
-    find: Callable[[str, int | None], Site | None],
+    find: Find,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -82,7 +81,7 @@ async def serve_operator(
 
 
 class _Operator:
-    def __init__(self, cache: Cache, find: Callable[[str, int | None], Site | None]) -> None:
+    def __init__(self, cache: Cache, find: Find) -> None:
         self._cache = cache
         self._find = find
 
@@ -124,7 +123,7 @@ class _Operator:
 
     async def _fetch(self, asked: WebRequest) -> JSONResponse:
         request, site = self._request(asked.query_params.get("url", ""))
-        answer = await self._cache.fetch(request, site.addresses)
+        answer = await self._cache.fetch(request, site)
         count = 0
         try:
             while data := await answer.body.read(CHUNK):
@@ -172,10 +171,11 @@ class _Operator:
             target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}".encode("ascii")
         except ValueError:
             raise HTTPException(400, f"{url!r} is no URL; write it as http://shop.apps.example/video.mp4") from None
-        site = self._find(host, port)
-        if parts.scheme != "http" or site is None:
-            raise HTTPException(400, f"{url!r} is of no application that this node serves by http")
-        return Request(b"GET", host, site.port, target), site
+        https = parts.scheme == "https"
+        site = self._find(host, port, https=https)
+        if parts.scheme not in ("http", "https") or site is None:
+            raise HTTPException(400, f"{url!r} is of no application that this node serves by http or https")
+        return Request(b"GET", host, site.port, target, https=https), site
 
 
 async def _refuse(_asked: WebRequest, error: Exception) -> JSONResponse:

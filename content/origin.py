@@ -1,10 +1,11 @@
-"""Requests to the origin of an application: through the overlay, by the VIPs that edges have for it."""
+"""Requests to the origin of an application, in clear text or by TLS: through the overlay, by VIPs of edges."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
+import ssl
 from collections import deque
 from contextlib import aclosing, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -15,10 +16,14 @@ import trio
 from content.message import Head, field
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
     from content.message import Request
+    from content.sites import Site
     from topology.model import SocketAddress
+
+    Key = tuple[tuple[SocketAddress, ...], str]
+    """Addresses, and the name where the origin is asked by TLS."""
 
 CONNECT_TIMEOUT = 2.0
 ANSWER_TIMEOUT = 30.0
@@ -36,7 +41,8 @@ _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtoco
 
 class OriginError(Exception):
     """The origin cannot be reached, does not answer in time or not in HTTP. ``status`` is what the client gets;
-    ``reason`` is one of ``connect``, ``silent``, ``stalled``, ``broken``, ``busy`` and, of its own word, ``error``."""
+    ``reason`` is one of ``connect``, ``tls``, ``silent``, ``stalled``, ``broken``, ``busy`` and, of its own word,
+    ``error``."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -47,14 +53,15 @@ class OriginError(Exception):
 class Connection:
     """One to an origin; ``h11`` says in which state it is."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         self.stream = stream
         self.h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self.used = False
         self.since = 0.0
 
     def close(self) -> None:
-        self.stream.socket.close()
+        plain = self.stream.transport_stream if isinstance(self.stream, trio.SSLStream) else self.stream
+        plain.socket.close()
 
     async def send(self, event: h11.Event) -> None:
         data = self.h11.send(event)
@@ -63,14 +70,14 @@ class Connection:
 
     async def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         while (event := self.h11.next_event()) is h11.NEED_DATA:
-            self.h11.receive_data(await self.stream.receive_some(CHUNK))
+            self.h11.receive_data(bytes(await self.stream.receive_some(CHUNK)))
         return event
 
 
 class Exchange:
     """An answer that has begun."""
 
-    def __init__(self, origin: Origin, key: tuple[SocketAddress, ...], connection: Connection, head: Head) -> None:
+    def __init__(self, origin: Origin, key: Key, connection: Connection, head: Head) -> None:
         self.head = head
         self._origin = origin
         self._key = key
@@ -96,22 +103,22 @@ class Exchange:
 
 
 class Origin:
-    """Connections to all origins. ``close`` ends the kept ones."""
+    """Connections to all origins. ``close`` ends the kept ones. ``trust`` gives what origins' certificates are checked
+    with; None where that cannot be had."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Callable[[], ssl.SSLContext | None] = lambda: None) -> None:
         self.received = 0
         """Bytes of bodies."""
-        self._idle: dict[tuple[SocketAddress, ...], deque[Connection]] = {}
+        self._trust = trust
+        self._idle: dict[Key, deque[Connection]] = {}
         self._open = trio.CapacityLimiter(MOST_OPEN)
 
-    async def ask(
-        self, addresses: Sequence[SocketAddress], request: Request, body: AsyncGenerator[bytes, None] | None = None
-    ) -> Exchange:
+    async def ask(self, site: Site, request: Request, body: AsyncGenerator[bytes, None] | None = None) -> Exchange:
         """Sends a request, to the first address that accepts, and waits for the head of the answer. ``OriginError``.
 
         A request without a body is sent once more where a kept connection turns out to be closed.
         """
-        key = tuple(addresses)
+        key = site.addresses, request.host if site.tls else ""
         while True:
             connection = await self._connection(key)
             with trio.move_on_after(CONNECT_TIMEOUT) as waited:
@@ -139,8 +146,7 @@ class Origin:
     async def _exchange(
         self, connection: Connection, request: Request, body: AsyncGenerator[bytes, None] | None
     ) -> Head:
-        port = "" if request.port == 80 else f":{request.port}"
-        headers = [(b"host", f"{request.host}{port}".encode()), *request.headers]
+        headers = [(b"host", request.authority.encode()), *request.headers]
         with trio.fail_after(ANSWER_TIMEOUT):
             await connection.send(h11.Request(method=request.method, target=request.target, headers=headers))
         if body is not None:
@@ -157,19 +163,38 @@ class Origin:
                 if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
                     raise h11.RemoteProtocolError("no answer")
 
-    async def _connection(self, key: tuple[SocketAddress, ...]) -> Connection:
+    async def _connection(self, key: Key) -> Connection:
         idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
             if trio.current_time() - connection.since < IDLE:
                 return connection
             connection.close()
-        for address in key:
+        addresses, name = key
+        for address in addresses:
             with suppress(OSError):
-                return Connection(await _connect(address))
+                stream = await _connect(address)
+                return Connection(await self._by_tls(stream, name) if name else stream)
         raise OriginError(502, "connect")
 
-    def give_back(self, key: tuple[SocketAddress, ...], connection: Connection) -> None:
+    async def _by_tls(self, stream: trio.SocketStream, name: str) -> trio.SSLStream[trio.SocketStream]:
+        """Its end has to be said in TLS: a body that ends with its connection could be cut off otherwise."""
+        context = self._trust()
+        try:
+            if context is None:
+                raise OriginError(502, "tls")
+            tls = trio.SSLStream(stream, context, server_hostname=name)
+            with trio.fail_after(CONNECT_TIMEOUT):
+                await tls.do_handshake()
+        except (trio.TooSlowError, trio.BrokenResourceError, ssl.SSLError):
+            stream.socket.close()
+            raise OriginError(502, "tls") from None
+        except BaseException:
+            stream.socket.close()
+            raise
+        return tls
+
+    def give_back(self, key: Key, connection: Connection) -> None:
         state = connection.h11
         if state.their_state is h11.SEND_BODY:
             # Of a body of known length the end need not have been asked for.
@@ -197,8 +222,8 @@ class Origin:
 
 
 @contextmanager
-def origin() -> Iterator[Origin]:
-    made = Origin()
+def origin(trust: Callable[[], ssl.SSLContext | None]) -> Iterator[Origin]:
+    made = Origin(trust)
     try:
         yield made
     finally:

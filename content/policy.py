@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from content.directives import Directives
 from content.freshness import HEURISTIC_STATUSES, Times, current_age, explicit_lifetime, lifetime
-from content.message import Head, Headers, Request, field, make_key, members, without
+from content.message import Head, Headers, Request, field, members, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -122,7 +123,7 @@ def conditional(request: Request, stored: Head | None) -> Request:
         for condition, validator in ((b"if-none-match", b"etag"), (b"if-modified-since", b"last-modified")):
             value = field(stored.headers, validator)
             headers += ((condition, value),) if value else ()
-    return Request(b"GET", request.host, request.port, request.target, headers)
+    return replace(request, method=b"GET", headers=headers)
 
 
 def freshened(stored: Head, confirmed: Head) -> Head:
@@ -142,15 +143,16 @@ def invalidated(request: Request, head: Head) -> frozenset[str]:
     for name in (b"location", b"content-location"):
         target = _same_origin(request, field(head.headers, name) or b"")
         if target:
-            keys.add(make_key(request.host, request.port, target))
+            keys.add(request.sibling(target))
     return frozenset(keys)
 
 
 def _same_origin(request: Request, reference: bytes) -> bytes:
     """Path and query of a reference to the same origin, else nothing."""
     reference = reference.partition(b"#")[0]
-    own = f"http://{request.host}".encode()
-    for origin in (own + f":{request.port}".encode(), own if request.port == 80 else b""):
+    scheme, usual = ("https", 443) if request.https else ("http", 80)
+    own = f"{scheme}://{request.host}".encode()
+    for origin in (own + f":{request.port}".encode(), own if request.port == usual else b""):
         if origin and reference.lower().startswith(origin) and reference[len(origin) :][:1] in (b"/", b""):
             return reference[len(origin) :] or b"/"
     return reference if reference.startswith(b"/") and not reference.startswith(b"//") else b""

@@ -6,9 +6,10 @@ import fcntl
 import os
 import socket
 import time
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
@@ -18,8 +19,11 @@ from braid.linux import LinuxError
 from braid.process import allow_descriptors
 from braid.role import StartError
 from braid.status.content import ContentStatus
+from braid.streams import reset_on_close
+from braid.tls.terminate import Limits, terminate
 from content.cache import Cache
-from content.connection import ClientConnection
+from content.connection import HEAD_TIMEOUT, IDLE_TIMEOUT, ClientConnection
+from content.keys import Keys
 from content.local import apply, clear
 from content.operator import serve_operator
 from content.origin import origin
@@ -30,17 +34,22 @@ from content.transfer import TransferService
 from topology.transfer import takes_transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from braid.role import NodeHandle
+    from braid.tls.terminate import Agreed
     from content.sites import Site
     from topology.content import ContentSettings
     from topology.model import IPAddress
+
+    Serve = Callable[[trio.SocketStream, IPAddress], Awaitable[None]]
 
 log = logs.get(__name__)
 
 RETRY = 0.1
 """Seconds until a listener tries again that could not accept, for want of descriptors."""
+POLL = 1.0
+"""Seconds between looks at certificates."""
 
 
 class ContentService:
@@ -54,6 +63,8 @@ class ContentService:
         self._connections: dict[ClientConnection, trio.CancelScope] = {}
         self._accepting: list[trio.CancelScope] = []
         self._draining = False
+        self._finishing = trio.Event()
+        self.keys: Keys | None = None
         self._refused = 0
         self.transfers: TransferService | None = None
         self._local = Local()
@@ -66,6 +77,8 @@ class ContentService:
         situation = node.situation()
         self._settings = settings = _settings(node)
         self._sites = Sites(situation.topology, situation.node)
+        self.keys = keys = Keys(situation.node)
+        await self._read_keys(node, keys)
         allow_descriptors()
         directory = Path(settings.directory)
         lock = _lock(directory)
@@ -73,13 +86,15 @@ class ContentService:
         listeners: list[socket.socket] = []
         try:
             listeners += [await bind(address, socket.SOCK_STREAM, "content.listen") for address in settings.listen]
+            by_tls = [await bind(address, socket.SOCK_STREAM, "content.tls.listen") for address in settings.tls_listen]
+            listeners += by_tls
             store = Store(directory, settings.size)
             try:
                 await store.load()
             except OSError as error:
                 raise StartError(_explain(directory, error)) from error
             log.info("content read", answers=len(store.index), bytes=store.index.bytes, damaged=store.counts["damaged"])
-            with origin() as asks:
+            with origin(lambda: keys.origin) as asks:
                 async with trio.open_nursery() as nursery:
                     cache = Cache(situation.node, store, asks, nursery, settings.largest, self._wall)
                     self.cache = cache
@@ -91,10 +106,11 @@ class ContentService:
                             cache, self.find, self._wall, self._has_room, lambda: self._draining
                         )
                         await nursery.start(self.transfers.run, node)
+                    nursery.start_soon(self._follow_keys, node, keys)
                     for listener in listeners:
-                        nursery.start_soon(
-                            self._accept, trio.socket.from_stdlib_socket(listener), situation.node, nursery
-                        )
+                        serve = self._serve_tls if listener in by_tls else self._serve
+                        accepting = trio.socket.from_stdlib_socket(listener)
+                        nursery.start_soon(self._accept, accepting, serve, nursery)
                     self.listening = True
                     task_status.started()
                     while True:
@@ -110,12 +126,18 @@ class ContentService:
                 listener.close()
             os.close(lock)
 
-    def find(self, host: str, port: int | None) -> Site | None:
-        return None if self._sites is None else self._sites.find(host, port)
+    def find(self, host: str, port: int | None, *, https: bool = False) -> Site | None:
+        return None if self._sites is None else self._sites.find(host, port, https=https)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is wrong with files that TLS needs: key of the topology file, and a remedy."""
+        return {} if self.keys is None else self.keys.problems
 
     def finish(self) -> bool:
         """Take no more connections, and end those between two requests. True while others are under way."""
         self._draining = True
+        self._finishing.set()
         for accepting in self._accepting:
             accepting.cancel()
         for connection, scope in self._connections.items():
@@ -166,7 +188,20 @@ class ContentService:
         self._sites = Sites(situation.topology, situation.node)
         cache.largest, cache.store.index.limit = settings.largest, settings.size
 
-    async def _accept(self, listener: trio.socket.SocketType, name: str, nursery: trio.Nursery) -> None:
+    async def _follow_keys(self, node: NodeHandle, keys: Keys) -> NoReturn:
+        while True:
+            await trio.sleep(POLL)
+            await self._read_keys(node, keys)
+
+    async def _read_keys(self, node: NodeHandle, keys: Keys) -> None:
+        before, settings = keys.problems, _settings(node)
+        directory = node.topology_file.parent if node.topology_file else Path()
+        await trio.to_thread.run_sync(keys.look, settings, directory)
+        for what, problem in keys.problems.items():
+            if before.get(what) != problem:
+                log.error("file refused, the last good one stays in use", what=what, problem=problem)
+
+    async def _accept(self, listener: trio.socket.SocketType, serve: Serve, nursery: trio.Nursery) -> None:
         self._accepting.append(trio.CancelScope())
         with self._accepting[-1], listener:
             while True:
@@ -177,22 +212,57 @@ class ContentService:
                     await trio.sleep(RETRY)
                     continue
                 client = ip_address(peer[0].partition("%")[0])
-                nursery.start_soon(self._serve, trio.SocketStream(accepted), client, name)
+                nursery.start_soon(serve, trio.SocketStream(accepted), client)
 
-    async def _serve(self, stream: trio.SocketStream, client: IPAddress, name: str) -> None:
+    async def _serve(self, stream: trio.SocketStream, client: IPAddress) -> None:
+        if self._has_room():
+            await self._answer(stream, client, self.find)
+        else:
+            self._refused += 1
+            await stream.aclose()
+
+    async def _serve_tls(self, stream: trio.SocketStream, client: IPAddress) -> None:
+        if self._has_room():
+            await self.serve_tls(stream, client)
+        else:
+            self._refused += 1
+            await stream.aclose()
+
+    async def serve_tls(self, stream: trio.SocketStream, client: IPAddress) -> None:
+        """A client whose TLS ends here, to its end. Closes the stream."""
         assert self.cache is not None
-        assert self._settings is not None
+        context = None if self.keys is None else self.keys.context
+        if context is None:
+            self.cache.counts["tls_no_certificate"] += 1
+            reset_on_close(stream)
+            await stream.aclose()
+            return
+        counts, find = self.cache.counts, partial(self.find, https=True)
+
+        async def clear(far: trio.SocketStream, _agreed: Agreed) -> bool:
+            return await self._answer(far, client, find)
+
+        def count(reason: str) -> None:
+            counts[reason] += 1
+
+        await terminate(stream, context, clear, count, Limits(HEAD_TIMEOUT, IDLE_TIMEOUT), self._finishing)
+
+    async def _answer(
+        self, stream: trio.SocketStream, client: IPAddress, find: Callable[[str, int | None], Site | None]
+    ) -> bool:
+        """Serve what is in clear text, and close the stream; whether it ended in order."""
+        assert self.cache is not None
         async with stream:
-            if not self._has_room():
-                self._refused += 1
-                return
-            connection = ClientConnection(stream, client, self.cache, self.find, name, lambda: self._draining)
+            connection = ClientConnection(
+                stream, client, self.cache, find, self.cache.name, lambda: self._draining
+            )  # fmt: skip
             with trio.CancelScope() as scope:
                 self._connections[connection] = scope
                 try:
-                    await connection.serve()
+                    return await connection.serve()
                 finally:
                     del self._connections[connection]
+            return not connection.busy
 
 
 def _settings(node: NodeHandle) -> ContentSettings:

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from topology.model import Protocol, SocketAddress
+from topology import model
+from topology.model import SocketAddress
+from topology.proxy import HTTP, TLS_SNI
 from topology.vips import vip_for
 
 if TYPE_CHECKING:
     from topology.model import Application, Topology
 
-HTTP_PORT = 80
+HTTP_PORT, HTTPS_PORT = 80, 443
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
     port: int
+    """Of the URL."""
     addresses: tuple[SocketAddress, ...]
-    """VIPs of the application, the preferred one first."""
+    """VIPs of the application, the preferred one first, and the port where the origin is asked."""
+    https: bool = False
+    """The scheme of the URL."""
+    tls: bool = False
+    """Whether the origin is asked by TLS."""
+
+
+class Find(Protocol):
+    """The site of a host and port (None: not written) that is served, else None."""
+
+    def __call__(self, host: str, port: int | None, *, https: bool = False) -> Site | None: ...
 
 
 class Sites:
@@ -33,17 +46,36 @@ class Sites:
             self._edges = tuple(edge.name for region in settings.edges for edge in topology.nodes_of(region))
             applications = (topology.applications[name] for name in settings.applications)
             self._applications = {hostname: each for each in applications for hostname in each.hostnames}
-        self._found: dict[tuple[str, int | None], Site | None] = {}
+        self._found: dict[tuple[str, int | None, bool], Site | None] = {}
 
-    def find(self, host: str, port: int | None) -> Site | None:
-        """Without a port it is 80, or the application's first one where it has no 80."""
+    def find(self, host: str, port: int | None, *, https: bool = False) -> Site | None:
+        """Without a port it is the scheme's own, or the application's first one where it has not that."""
         application = self._applications.get(host)
         if application is None:
             return None
-        if (host, port) not in self._found:
-            number = _port(application, port)
-            self._found[host, port] = None if number is None else Site(number, self._addresses(application, number))
-        return self._found[host, port]
+        key = host, port, https
+        if key not in self._found:
+            self._found[key] = self._secure(application, port) if https else self._plain(application, port)
+        return self._found[key]
+
+    def _plain(self, application: Application, written: int | None) -> Site | None:
+        number = None if _speaks_tls(application) else _port(application, written, HTTP_PORT)
+        return None if number is None else Site(number, self._addresses(application, number))
+
+    def _secure(self, application: Application, written: int | None) -> Site | None:
+        """What came by TLS goes to the origin by TLS, unless it is known, or the ports say, that it speaks none: then
+        TLS ends here for it."""
+        usual = written in (None, HTTPS_PORT)
+        if _speaks_tls(application) or (not _speaks_http(application) and _has(application, written or HTTPS_PORT)):
+            number = _port(application, written, HTTPS_PORT)
+            tls = True
+        else:
+            number = _port(application, None if usual else written, HTTP_PORT)
+            tls = False
+        if number is None:
+            return None
+        port = HTTPS_PORT if usual and not tls else number
+        return Site(port, self._addresses(application, number), https=True, tls=tls)
 
     def _addresses(self, application: Application, port: int) -> tuple[SocketAddress, ...]:
         return tuple(
@@ -53,9 +85,29 @@ class Sites:
         )
 
 
-def _port(application: Application, written: int | None) -> int | None:
-    ranges = [ports for ports in application.ports if ports.protocol in (Protocol.TCP, Protocol.ANY)]
-    if written is None:
-        has = any(ports.low <= HTTP_PORT <= ports.high for ports in ranges)
-        return HTTP_PORT if has else ranges[0].low
-    return written if any(ports.low <= written <= ports.high for ports in ranges) else None
+def _speaks_tls(application: Application) -> bool:
+    """Whether its gateway lets nothing else in."""
+    proxy = application.proxy
+    return proxy is not None and (proxy.kind == TLS_SNI or proxy.tls is not None)
+
+
+def _speaks_http(application: Application) -> bool:
+    """Whether its gateway reads requests in clear text."""
+    proxy = application.proxy
+    return proxy is not None and proxy.kind == HTTP and proxy.tls is None
+
+
+def _port(application: Application, written: int | None, usual: int) -> int | None:
+    if written is not None:
+        return written if _has(application, written) else None
+    if _has(application, usual):
+        return usual
+    return next(ports.low for ports in application.ports if ports.protocol in (model.Protocol.TCP, model.Protocol.ANY))
+
+
+def _has(application: Application, number: int) -> bool:
+    return any(
+        ports.low <= number <= ports.high
+        for ports in application.ports
+        if ports.protocol in (model.Protocol.TCP, model.Protocol.ANY)
+    )

@@ -236,7 +236,7 @@ class TransferService:
         if length is None:
             site = self._find(asked.host, asked.port)
             if site is not None:
-                self._cache.warm(asked, site.addresses)
+                self._cache.warm(asked, site)
             return False
         return length >= row.least
 

@@ -157,6 +157,9 @@ def _content(shape: ContentShape, document: Document) -> ContentSettings:
         size=shape.size_mb * MEGABYTE,
         largest=shape.largest_mb * MEGABYTE,
         connections=shape.connections,
+        tls=None if shape.tls is None else _tls(shape.tls, HTTP),
+        tls_listen=() if shape.tls is None else shape.tls.listen,
+        origin_ca=shape.origin_ca,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from topology.model import SocketAddress
+    from topology.tls import Tls
 
 MEGABYTE = 1_000_000
 OPERATOR_SOCKET = "operator.sock"
@@ -28,3 +29,8 @@ class ContentSettings:
     """Bytes of one answer; larger ones are passed on and not kept."""
     connections: int
     """Of clients at one time; those beyond are closed."""
+    tls: Tls | None = None
+    """TLS of clients ends here, on ``tls_listen`` and on connections that are transferred."""
+    tls_listen: tuple[SocketAddress, ...] = ()
+    origin_ca: str = ""
+    """File with the authorities of origins' certificates; empty: those of the system."""

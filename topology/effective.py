@@ -148,7 +148,8 @@ def _proxies(topology: Topology) -> Iterator[Row]:
 def _content(topology: Topology) -> Iterator[Row]:
     for node in topology.nodes.values():
         if (content := node.content) is not None:
-            listen = " ".join(str(address) for address in content.listen)
+            tls = (f"{address} (TLS)" for address in content.tls_listen)
+            listen = " ".join((*(str(address) for address in content.listen), *tls))
             size = content.size // MEGABYTE
             yield node.name, listen, " ".join(content.applications), " ".join(content.edges), size
 

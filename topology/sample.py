@@ -93,6 +93,10 @@ nodes:
       size_mb: 1000           # of disk, for all answers
       largest_mb: 100         # larger ones are passed on and not kept
       connections: 1000       # of clients at one time
+      # tls:                  # TLS of clients ends here; files beside this one, read again when they change
+      #   listen: ["203.0.113.80:443"]
+      #   certificates: [{certificate: shop.pem, key: shop.key}]
+      # origin_ca: ca.pem     # that origins' certificates are checked with; without this key those of the system
 
 # Which regions' nodes are neighbours, and what crossing costs (milliseconds by convention). Without this key every edge
 # and gateway region reaches every intermediate region at cost 1. Intermediate regions may be chained, up to four.

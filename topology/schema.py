@@ -20,6 +20,7 @@ from topology.values import (
     CheckName,
     ClientAddressName,
     ContentAddress,
+    ContentTlsAddress,
     CookiePlaceName,
     Cost,
     Directory,
@@ -94,6 +95,21 @@ class RegionShape(Shape):
     cookie_secret: Secret | None = None
 
 
+class CertificateShape(Shape):
+    certificate: Label = Field(min_length=1)
+    key: Label = Field(min_length=1)
+
+
+class TlsShape(Shape):
+    certificates: tuple[CertificateShape, ...] = Field(min_length=1, max_length=1000)
+    minimum: TlsVersionName = TlsVersion.TLS_1_2
+    alpn: tuple[Label, ...] | None = None
+
+
+class ContentTlsShape(TlsShape):
+    listen: tuple[ContentTlsAddress, ...] = Field(default=(), max_length=16)
+
+
 class ContentShape(Shape):
     listen: tuple[ContentAddress, ...] = Field(min_length=1, max_length=16)
     directory: Directory
@@ -102,6 +118,8 @@ class ContentShape(Shape):
     size_mb: int = Field(default=1000, ge=10, le=1_000_000_000)
     largest_mb: int = Field(default=100, ge=1, le=100_000_000)
     connections: int = Field(default=1000, ge=1, le=1_000_000)
+    tls: ContentTlsShape | None = None
+    origin_ca: Label = ""
 
 
 class NodeShape(Shape):
@@ -156,17 +174,6 @@ class RuleShape(Shape):
     alpn: tuple[Label, ...] = ()
     clients: tuple[Prefix, ...] = ()
     regions: tuple[Name, ...] = ()
-
-
-class CertificateShape(Shape):
-    certificate: Label = Field(min_length=1)
-    key: Label = Field(min_length=1)
-
-
-class TlsShape(Shape):
-    certificates: tuple[CertificateShape, ...] = Field(min_length=1, max_length=1000)
-    minimum: TlsVersionName = TlsVersion.TLS_1_2
-    alpn: tuple[Label, ...] | None = None
 
 
 class ProxyShape(Shape):

@@ -33,6 +33,7 @@ UDP_PORT = 7400
 STATUS_PORT = 7480
 DNS_PORT = 53
 CONTENT_PORT = 80
+CONTENT_TLS_PORT = 443
 POWERDNS_PORT = 8053
 MIN_MTU = 1376
 """1280 bytes, IPv6's least MTU, inside a datagram with 96 bytes of our headers."""
@@ -219,6 +220,7 @@ Prefix = Annotated[IPNetwork, PlainValidator(_prefix)]
 StatusAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, STATUS_PORT))]
 DnsAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, DNS_PORT))]
 ContentAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, CONTENT_PORT))]
+ContentTlsAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, CONTENT_TLS_PORT))]
 PowerDnsAddress = Annotated[SocketAddress, PlainValidator(lambda value: _socket(value, POWERDNS_PORT))]
 Ports = Annotated[PortRange, PlainValidator(_ports)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -16,6 +16,9 @@ from braid.errors import BadPacket
 
 MAX_HELLO = 16_384
 """Bytes of a ClientHello; post-quantum key shares take about 2,000."""
+PULL = "braid-pull"
+"""Protocol that a content proxy names to an origin, beside the one that it speaks: its connection is not to be
+transferred, as what it lacks would lead back to it."""
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _ALPN = 22, 1, 0, 16
 _NAME = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?")
 

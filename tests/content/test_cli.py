@@ -74,7 +74,7 @@ async def test_push_from_the_origin(proxy: Proxied, monkeypatch: pytest.MonkeyPa
     ("arguments", "code", "says"),
     [
         (("purge", "c-1", "http://other.example/"), 1, "no application that this node serves"),
-        (("purge", "c-1", "https://shop.apps.example/"), 1, "by http"),
+        (("purge", "c-1", "ftp://shop.apps.example/"), 1, "by http or https"),
         (("purge", "c-1", "http://[x/"), 1, "no URL"),
         (("list", "e-1"), 2, "e-1 is no content proxy; name one of: c-1"),
     ],

@@ -17,6 +17,7 @@ from topology.model import SocketAddress
 from topology.source import parse
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from topology.model import Topology
 
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 LOOPBACK = ip_address("127.0.0.1")
 HOST = "shop.apps.example"
 
@@ -49,7 +51,10 @@ class Asked:
 
 
 class Origin:
-    def __init__(self) -> None:
+    """``tls``: it speaks that."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.asked: list[Asked] = []
         self.reply: Callable[[Asked], Reply | Awaitable[Reply]] = lambda _asked: Reply()
         self.connections = 0
@@ -70,19 +75,20 @@ class Origin:
         self.connections += 1
         self._streams.append(stream)
         parser = h11.Connection(h11.SERVER)
+        carried = stream if self._tls is None else trio.SSLStream(stream, self._tls, server_side=True)
         try:
-            async with stream:
-                while await self._one(stream, parser):
+            async with carried:
+                while await self._one(carried, parser):
                     parser.start_next_cycle()
         except (trio.BrokenResourceError, h11.RemoteProtocolError):
             return
 
-    async def _one(self, stream: trio.SocketStream, parser: h11.Connection) -> bool:
+    async def _one(self, stream: Stream, parser: h11.Connection) -> bool:
         request, body = None, b""
         while not isinstance(event := parser.next_event(), h11.EndOfMessage):
             match event:
                 case h11.NEED_DATA:
-                    parser.receive_data(await stream.receive_some(65536))
+                    parser.receive_data(bytes(await stream.receive_some(65536)))
                 case h11.Request():
                     request = event
                 case h11.Data(data=data):
@@ -157,7 +163,7 @@ class Proxied:
 
 
 class Client:
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.parser = h11.Connection(h11.CLIENT)
 
@@ -175,7 +181,7 @@ class Client:
         while not isinstance(event := self.parser.next_event(), h11.EndOfMessage):
             match event:
                 case h11.NEED_DATA:
-                    self.parser.receive_data(await self.stream.receive_some(65536))
+                    self.parser.receive_data(bytes(await self.stream.receive_some(65536)))
                 case h11.Response():
                     response = event
                 case h11.Data(data=data):
@@ -187,13 +193,14 @@ class Client:
         return Answered(response.status_code, names, received)
 
 
-def topology_of(directory: Path, port: int, **settings: object) -> Topology:
+def topology_of(directory: Path, port: int, *changes: tuple[str, str], **settings: object) -> Topology:
     content = {"listen": f'["127.0.0.1:{port}"]', "directory": directory, "applications": "[shop]", **settings}
     written = ", ".join(f"{name}: {value}" for name, value in content.items())
     return parse(
         changed(
             ("  d: {role: dns}\n", "  d: {role: dns}\n  c: {role: content}\n"),
             ("links:", f"  c-1: {{region: c, underlay: [192.0.2.6], content: {{{written}}}}}\nlinks:"),
+            *changes,
         ),
         "test",
     )
@@ -222,15 +229,22 @@ def handle(topology: Callable[[], Topology], reloaded: Callable[[], trio.Event] 
 
 
 async def proxied(
-    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, directory: Path, *, largest: int | None = None
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    directory: Path,
+    *,
+    largest: int | None = None,
+    origin: Origin | None = None,
+    changes: tuple[tuple[str, str], ...] = (),
+    **settings: object,
 ) -> Proxied:
-    origin = Origin()
+    origin = origin or Origin()
     await nursery.start(origin.run)
     monkeypatch.setattr("content.sites.Sites._addresses", lambda *_: (SocketAddress(LOOPBACK, origin.port),))
     port = free_port()
     now = [1_700_000_000.0]
     service = ContentService(lambda: now[0])
-    topology = topology_of(directory, port)
+    topology = topology_of(directory, port, *changes, **settings)
     await nursery.start(service.run, handle(lambda: topology))
     assert service.cache is not None
     if largest is not None:

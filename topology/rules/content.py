@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from topology.model import Protocol, Role
+from topology.rules.proxies import protocols
 
 if TYPE_CHECKING:
+    from topology.model import SocketAddress
     from topology.problem import Key
     from topology.schema import ContentShape
     from topology.shape import Draft
@@ -21,9 +23,9 @@ def check(draft: Draft) -> None:
             if node.content.largest_mb * 2 > node.content.size_mb:
                 message = f"{node.content.largest_mb} MB for one answer, {node.content.size_mb} MB for all"
                 draft.report.add((*key, "largest_mb"), message, "make it at most half of size_mb")
-            for position, address in enumerate(node.content.listen):
-                if address in node.content.listen[:position]:
-                    draft.report.add((*key, "listen", position), f"{address} is written twice", "keep one")
+            _listen(draft, key, node.content)
+            if node.content.tls is not None:
+                protocols(draft, (*key, "tls"), node.content.tls)
 
 
 def _applications(draft: Draft, key: Key, content: ContentShape) -> None:
@@ -37,6 +39,15 @@ def _applications(draft: Draft, key: Key, content: ContentShape) -> None:
                 draft.report.add(place, f"unknown application {name}", f"use one of {', '.join(known) or 'none yet'}")
         elif all(ports.protocol not in (Protocol.TCP, Protocol.ANY) for ports in known[name].ports):
             draft.report.add(place, f"{name} has no TCP port, so no HTTP", "remove it, or add its port")
+
+
+def _listen(draft: Draft, key: Key, content: ContentShape) -> None:
+    taken: list[SocketAddress] = []
+    for place, addresses in (((), content.listen), (("tls",), content.tls.listen if content.tls else ())):
+        for position, address in enumerate(addresses):
+            if address in taken:
+                draft.report.add((*key, *place, "listen", position), f"{address} is written twice", "keep one")
+            taken.append(address)
 
 
 def _edges(draft: Draft, key: Key, content: ContentShape) -> None:

@@ -12,7 +12,7 @@ from topology.tls import HTTP_2
 
 if TYPE_CHECKING:
     from topology.problem import Key
-    from topology.schema import ApplicationShape, ProxyShape, RuleShape
+    from topology.schema import ApplicationShape, ProxyShape, RuleShape, TlsShape
     from topology.shape import Draft
 
 MAX_PORTS = 64
@@ -119,9 +119,13 @@ def _tls(draft: Draft, key: Key, proxy: ProxyShape) -> None:
         return
     if proxy.kind == TLS_SNI:
         draft.report.add((*key, "tls"), "a tls-sni proxy decrypts nothing", "use `kind: http` or `tcp`")
-    for position, protocol in enumerate(proxy.tls.alpn or ()):
+    protocols(draft, (*key, "tls"), proxy.tls)
+    if proxy.kind == TCP and HTTP_2 in (proxy.tls.alpn or ()):
+        place = (*key, "tls", "alpn", (proxy.tls.alpn or ()).index(HTTP_2))
+        draft.report.add(place, "a tcp proxy does not speak HTTP/2", "use `kind: http`, or remove it")
+
+
+def protocols(draft: Draft, key: Key, tls: TlsShape) -> None:
+    for position, protocol in enumerate(tls.alpn or ()):
         if not protocol.isascii() or not 1 <= len(protocol) <= 255:
-            draft.report.add((*key, "tls", "alpn", position), f"{protocol!r} is no protocol", "write h2 or http/1.1")
-        elif protocol == HTTP_2 and proxy.kind == TCP:
-            remedy = "use `kind: http`, or remove it"
-            draft.report.add((*key, "tls", "alpn", position), "a tcp proxy does not speak HTTP/2", remedy)
+            draft.report.add((*key, "alpn", position), f"{protocol!r} is no protocol", "write h2 or http/1.1")

@@ -1,0 +1,75 @@
+"""What TLS of a content proxy needs of files: certificates for clients, authorities for origins; read again when they
+change. A bad file changes nothing: what was good stays in use."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from braid.tls.certificates import Certificates
+from braid.tls.hello import PULL
+from topology.tls import HTTP_1_1
+
+if TYPE_CHECKING:
+    from topology.content import ContentSettings
+
+Seen = tuple[str, int, int] | None
+_NO_PEM = "no certificate in PEM"
+
+
+class Keys:
+    """Of one node; ``look`` first."""
+
+    def __init__(self, node: str) -> None:
+        self.origin: ssl.SSLContext | None = None
+        """For connections to origins; None while there are no authorities."""
+        self._key = f"nodes.{node}.content"
+        self._certificates = Certificates()
+        self._seen: Seen = None
+        self._problem = ""
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """For clients' handshakes; None while no certificate is good."""
+        return self._certificates.context(f"{self._key}.tls")
+
+    def covers(self, name: str) -> bool:
+        """Whether a certificate is for this name."""
+        return self._certificates.covers(f"{self._key}.tls", name)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """By key of the topology file, with a remedy."""
+        return self._certificates.problems | ({f"{self._key}.origin_ca": self._problem} if self._problem else {})
+
+    def look(self, settings: ContentSettings, directory: Path) -> None:
+        """Go over to these, and read again what has changed. Blocks for as long as reading files takes."""
+        tls = {} if settings.tls is None else {f"{self._key}.tls": settings.tls}
+        self._certificates.look(tls, directory)
+        file = str(directory / settings.origin_ca) if settings.origin_ca else ""
+        seen = _signature(file)
+        if seen == self._seen and self.origin is not None:
+            return
+        self._seen, self._problem = seen, ""
+        try:
+            self.origin = _trusting(file)
+        except OSError as error:
+            # ssl.SSLError is one too: then there is a file.
+            what = _NO_PEM if isinstance(error, ssl.SSLError) else (error.strerror or str(error)).lower()
+            self._problem = f"{settings.origin_ca}: {what}; put the authorities' certificates there for this node"
+
+
+def _trusting(file: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=file or None)
+    # The second word says to gateways that this connection is not to be transferred: they see the ClientHello alone.
+    context.set_alpn_protocols([HTTP_1_1, PULL])
+    return context
+
+
+def _signature(file: str) -> Seen:
+    try:
+        status = Path(file).stat() if file else None
+    except OSError:
+        return None
+    return (file, 0, 0) if status is None else (file, status.st_mtime_ns, status.st_ino)
