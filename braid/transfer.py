@@ -24,7 +24,8 @@ overtake each other. Whatever is sent again has the same id and means the same. 
     numbers: next byte to send 4 | next byte to receive 4, of the connection's end at the VIP
 
 A record is that of ``TcpRecord``, which whoever builds the socket decodes; what was held of the client's request is its
-unread queue. What does not fit into one message is not transferred: the origin serves it.
+unread queue. What is longer than a control message goes in parts (``braid.transfer_parts``), what is longer than
+``MOST_WHOLE`` is not transferred: the origin serves it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from braid.errors import BadPacket
-from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, BAD_VERSION, MAX_MESSAGE, SHORT
+from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, BAD_VERSION, SHORT
 from topology.model import SocketAddress
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ REMEMBER = 10.0
 """Seconds for which what has ended is known, to answer what comes late."""
 MOST = 10_000
 """Transfers that a node knows at one time; beyond, the origin serves."""
-MOST_HELD = MAX_MESSAGE - _HEAD.size - _REQUEST.size
+MOST_WHOLE = 17_000
+"""Bytes of a message."""
+MOST_HELD = MOST_WHOLE - _HEAD.size - _REQUEST.size
 """Bytes of content and record together."""
 
 
@@ -242,8 +245,8 @@ def encode(message: TransferMessage) -> bytes:
     except struct.error as error:
         raise ValueError(f"{type(message).__name__}: {error}") from error
     length = _HEAD.size + len(body)
-    if length > MAX_MESSAGE:
-        raise ValueError(f"{type(message).__name__} of {length} bytes: at most {MAX_MESSAGE} fit")
+    if length > MOST_WHOLE:
+        raise ValueError(f"{type(message).__name__} of {length} bytes: at most {MOST_WHOLE} fit")
     return _HEAD.pack(VERSION, kind, length, message.id) + body
 
 
@@ -289,7 +292,7 @@ def decode(data: bytes) -> TransferMessage:
     version, kind, length, id_ = _HEAD.unpack_from(data)
     if version != VERSION:
         raise BadPacket(BAD_VERSION)
-    if length != len(data) or length > MAX_MESSAGE:
+    if length != len(data) or length > MOST_WHOLE:
         raise BadPacket(BAD_LENGTH)
     body = data[_HEAD.size :]
     match kind:

@@ -20,6 +20,7 @@ from braid.status.transfers import TransferStatus, transfer_status
 from braid.tcp.record import decode_record, encode_record
 from braid.tcp.repair import FreezeError, build, dissolve, freeze, start
 from braid.transfer import Reason, Send, TransferRequest, decode, encode, fits, is_transfer, numbers_of
+from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_table import Candidate, matching
 from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start, State
 from content.connection import ClientConnection, read_request
@@ -88,6 +89,7 @@ class TransferService:
         """Seconds from request to first byte, of all."""
         self.bytes = 0
         """Sent on transferred connections: what the origin did not have to send."""
+        self._parts = Assembler()
         self._cache = cache
         self._find = find
         self._wall = wall
@@ -131,12 +133,15 @@ class TransferService:
 
     def receive(self, control: Control, now: float) -> None:
         """A control message of a gateway."""
-        if self._node is None or not control.adjacent or not is_transfer(control.message):
+        if self._node is None or not control.adjacent or not (is_transfer(control.message) or is_part(control.message)):
             return
         try:
-            message = decode(control.message)
+            whole = self._parts.receive(control.peer, control.message, now)
+            message = None if whole is None else decode(whole)
         except BadPacket:
             self.agent.count("bad")
+            return
+        if message is None:
             return
         self._carry_out(self.agent.receive(control.peer, message, now))
         self._wake.set()
@@ -151,7 +156,8 @@ class TransferService:
             case Send(peer, message):
                 found = self._node.situation().topology.by_number(peer)
                 if found is not None:
-                    self._node.tell(found.name, encode(message))
+                    for part in split(encode(message)):
+                        self._node.tell(found.name, part)
             case Consider(peer, request):
                 self._carry_out(self._consider(peer, request))
             case Start(id_):

@@ -34,6 +34,7 @@ from braid.transfer import (
     numbers_of,
     word,
 )
+from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_table import Candidate, chosen, matching
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, Lost, Release, Resume, TakeBack
@@ -109,6 +110,7 @@ class TransferService:
         """Newest last."""
         self.seconds = 0.0
         """From offer to service, of all that were moved."""
+        self._parts = Assembler()
         self._relay = relay
         self._serve = serve
         self._rng = rng
@@ -140,12 +142,15 @@ class TransferService:
 
     def receive(self, control: Control, now: float) -> None:
         """A control message; others than those of transfers are ignored."""
-        if self._node is None or not is_transfer(control.message):
+        if self._node is None or not (is_transfer(control.message) or is_part(control.message)):
             return
         try:
-            message = decode(control.message)
+            whole = self._parts.receive(control.peer, control.message, now)
+            message = None if whole is None else decode(whole)
         except BadPacket:
             self.agent.count("bad")
+            return
+        if message is None:
             return
         sender = self._node.situation().topology.by_number(control.peer)
         self._note(sender.name if sender else "", US, message)
@@ -255,7 +260,8 @@ class TransferService:
             case Send(peer, message):
                 found = self._node.situation().topology.by_number(peer)
                 if found is not None:
-                    self._node.tell(found.name, encode(message))
+                    for part in split(encode(message)):
+                        self._node.tell(found.name, part)
                     self._note(US, found.name, message)
             case AskEdge(id_, order, node):
                 moving = self.moving[id_]

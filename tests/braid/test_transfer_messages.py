@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braid.errors import BadPacket
-from braid.messages import MAX_MESSAGE
 from braid.transfer import (
     MOST_CONTENT,
     MOST_HELD,
+    MOST_WHOLE,
     How,
     Numbers,
     Reason,
@@ -131,11 +131,11 @@ def test_cut_and_lengthened_ones_are_refused(message: TransferMessage, count: in
             decode(wrong)
 
 
-def test_a_request_fits_into_one_message() -> None:
+def test_a_request_that_fits() -> None:
     content = b"c" * 100
     record = bytes(MOST_HELD - 100)
     assert fits(content, record)
-    assert len(encode(TransferRequest(ID, 1, NUMBERS, (0, 0), content, record))) == MAX_MESSAGE
+    assert len(encode(TransferRequest(ID, 1, NUMBERS, (0, 0), content, record))) == MOST_WHOLE
     assert not fits(content, record + b"x")
     assert not fits(b"", b"")
     assert not fits(bytes(MOST_CONTENT + 1), b"")
