@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a row is matched with: one request on one connection."""
+    """What a row is matched with: one request on one connection, or a connection's ClientHello."""
 
     application: str
     client: IPAddress
@@ -29,6 +29,8 @@ class Candidate:
     """Lower case, without a port."""
     path: str
     """Without the query."""
+    alpn: tuple[str, ...] | None = None
+    """Protocols that a ClientHello offers: then ``host`` is its server name, and method and path are empty."""
 
 
 def matching(rows: Sequence[TransferRow], candidate: Candidate, wall: float) -> TransferRow | None:
@@ -40,13 +42,29 @@ def holds(row: TransferRow, candidate: Candidate, wall: float) -> bool:
     client = candidate.client
     return (
         row.application == candidate.application
-        and candidate.method in row.methods
-        and candidate.path.startswith(row.path)
-        and (not row.hosts or is_named(candidate.host, row.hosts))
+        and (_holds_request(row, candidate) if candidate.alpn is None else _holds_hello(row, candidate))
         and (not row.edges or candidate.region in row.edges)
         and (not row.clients or any(client.version == each.version and client in each for each in row.clients))
         and (row.until is None or wall < row.until)
     )
+
+
+def _holds_request(row: TransferRow, candidate: Candidate) -> bool:
+    return (
+        candidate.method in row.methods
+        and candidate.path.startswith(row.path)
+        and (not row.hosts or is_named(candidate.host, row.hosts))
+    )
+
+
+def _holds_hello(row: TransferRow, candidate: Candidate) -> bool:
+    named = not row.sni or is_named(candidate.host, row.sni)
+    return named and (not row.alpn or not set(row.alpn).isdisjoint(candidate.alpn or ()))
+
+
+def tls_content(name: str, port: int) -> str:
+    """What a client that begins with TLS asks for."""
+    return f"tls://{name}:{port}"
 
 
 def chosen(row: TransferRow, candidate: Candidate, usable: Callable[[str], bool]) -> str | None:

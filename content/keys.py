@@ -12,6 +12,8 @@ from braid.tls.hello import PULL
 from topology.tls import HTTP_1_1
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from topology.content import ContentSettings
 
 Seen = tuple[str, int, int] | None
@@ -28,6 +30,7 @@ class Keys:
         self._certificates = Certificates()
         self._seen: Seen = None
         self._problem = ""
+        self._protocols: tuple[str, ...] = ()
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -38,6 +41,10 @@ class Keys:
         """Whether a certificate is for this name."""
         return self._certificates.covers(f"{self._key}.tls", name)
 
+    def speaks(self, offered: Collection[str]) -> bool:
+        """Whether a client can be served that offers these protocols. HTTP/1.1 is spoken where none is agreed on."""
+        return not offered or not {HTTP_1_1, *self._protocols}.isdisjoint(offered)
+
     @property
     def problems(self) -> dict[str, str]:
         """By key of the topology file, with a remedy."""
@@ -47,6 +54,7 @@ class Keys:
         """Go over to these, and read again what has changed. Blocks for as long as reading files takes."""
         tls = {} if settings.tls is None else {f"{self._key}.tls": settings.tls}
         self._certificates.look(tls, directory)
+        self._protocols = () if settings.tls is None else settings.tls.alpn
         file = str(directory / settings.origin_ca) if settings.origin_ca else ""
         seen = _signature(file)
         if seen == self._seen and self.origin is not None:

@@ -103,7 +103,7 @@ class ContentService:
                         await clear()
                         await self._set_up(node)
                         self.transfers = TransferService(
-                            cache, self.find, self._wall, self._has_room, lambda: self._draining
+                            cache, self.find, self._wall, self._has_room, lambda: self._draining, keys, self.serve_tls
                         )
                         await nursery.start(self.transfers.run, node)
                     nursery.start_soon(self._follow_keys, node, keys)
@@ -228,8 +228,10 @@ class ContentService:
             self._refused += 1
             await stream.aclose()
 
-    async def serve_tls(self, stream: trio.SocketStream, client: IPAddress) -> None:
-        """A client whose TLS ends here, to its end. Closes the stream."""
+    async def serve_tls(
+        self, stream: trio.SocketStream, client: IPAddress, sent: Callable[[int], None] = lambda _count: None
+    ) -> None:
+        """A client whose TLS ends here, to its end; ``sent`` hears of bytes of answers. Closes the stream."""
         assert self.cache is not None
         context = None if self.keys is None else self.keys.context
         if context is None:
@@ -240,7 +242,7 @@ class ContentService:
         counts, find = self.cache.counts, partial(self.find, https=True)
 
         async def clear(far: trio.SocketStream, _agreed: Agreed) -> bool:
-            return await self._answer(far, client, find)
+            return await self._answer(far, client, find, sent)
 
         def count(reason: str) -> None:
             counts[reason] += 1
@@ -248,13 +250,17 @@ class ContentService:
         await terminate(stream, context, clear, count, Limits(HEAD_TIMEOUT, IDLE_TIMEOUT), self._finishing)
 
     async def _answer(
-        self, stream: trio.SocketStream, client: IPAddress, find: Callable[[str, int | None], Site | None]
+        self,
+        stream: trio.SocketStream,
+        client: IPAddress,
+        find: Callable[[str, int | None], Site | None],
+        sent: Callable[[int], None] = lambda _count: None,
     ) -> bool:
         """Serve what is in clear text, and close the stream; whether it ended in order."""
         assert self.cache is not None
         async with stream:
             connection = ClientConnection(
-                stream, client, self.cache, find, self.cache.name, lambda: self._draining
+                stream, client, self.cache, find, self.cache.name, lambda: self._draining, sent=sent
             )  # fmt: skip
             with trio.CancelScope() as scope:
                 self._connections[connection] = scope

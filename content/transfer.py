@@ -2,7 +2,8 @@
 
 A socket is built for a request that can be answered from the store, frozen, and lives when the gateway says that the
 client's packets come here. It is then served as any client's connection; a request that cannot be answered from the
-store is given back with it, and where the gateway does not take it the origin is asked through the overlay.
+store is given back with it, and where the gateway does not take it the origin is asked through the overlay. One that
+begins with TLS is taken for the name that it asks for, whatever is stored, and does not go back.
 """
 
 from __future__ import annotations
@@ -24,20 +25,24 @@ from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_table import Candidate, matching
 from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start, State
 from content.connection import ClientConnection, read_request
+from content.delegated import begins_with_tls, refusal_of_hello
 from content.reach import vips_of
 from topology.transfer import takes_transfers
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from braid.events import Control
     from braid.role import NodeHandle
     from braid.tcp.record import TcpRecord
     from content.cache import Cache
+    from content.keys import Keys
     from content.message import Request
-    from content.sites import Site
+    from content.sites import Find
     from topology.model import IPAddress, SocketAddress, Topology
+
+    ServeTls = Callable[[trio.SocketStream, IPAddress, Callable[[int], None]], Awaitable[None]]
 
 log = logs.get(__name__)
 
@@ -54,6 +59,8 @@ class Taken:
     region: str
     """Of the edge."""
     gateway: str
+    tls: bool
+    """It begins with a ClientHello, and cannot go back: only this node has its keys then."""
     socket: socket.socket
     began: float
     active: float
@@ -72,15 +79,18 @@ class Taken:
 
 
 class TransferService:
-    """``cache`` and ``find`` as a client's connection needs them; ``room``: whether one more may be served."""
+    """``cache`` and ``find`` as a client's connection needs them; ``room``: whether one more may be served;
+    ``serve_tls`` serves a client that begins with TLS, ``tls`` knows which names it can prove."""
 
     def __init__(
         self,
         cache: Cache,
-        find: Callable[[str, int | None], Site | None],
+        find: Find,
         wall: Callable[[], float],
         room: Callable[[], bool],
         draining: Callable[[], bool],
+        tls: Keys,
+        serve_tls: ServeTls,
     ) -> None:
         self.agent = ProxyAgent()
         self.taken: dict[bytes, Taken] = {}
@@ -95,6 +105,8 @@ class TransferService:
         self._wall = wall
         self._room = room
         self._draining = draining
+        self._tls = tls
+        self._serve_tls = serve_tls
         self._node: NodeHandle | None = None
         self._nursery: trio.Nursery | None = None
         self._wake = trio.Event()
@@ -196,7 +208,7 @@ class TransferService:
         gateway = topology.by_number(peer)
         taken = Taken(
             request.id, application, record.remote, record.local, edge, topology.nodes[edge].region,
-            gateway.name if gateway else "", built, now, now,
+            gateway.name if gateway else "", begins_with_tls(topology, application), built, now, now,
         )  # fmt: skip
         if not self._own(taken, "held"):
             dissolve(built)
@@ -218,6 +230,10 @@ class TransferService:
             return Reason.DRAINING
         if not self._room():
             return Reason.BUSY
+        if begins_with_tls(topology, name):
+            return refusal_of_hello(
+                request, record, name, topology.nodes[edge].region, situation, self._find, self._tls, self._wall()
+            )
         asked = read_request(record.unread, self._find)
         if asked is None or asked.key.encode("latin-1", "replace") != request.content:
             return Reason.CONTENT
@@ -271,10 +287,13 @@ class TransferService:
             connection = ClientConnection(
                 stream, taken.client.host, self._cache, self._find, name, self._draining, elsewhere, sent
             )  # fmt: skip
-            taken.busy = lambda: connection.busy
+            taken.busy = lambda: taken.tls or connection.busy
             try:
                 with trio.CancelScope() as taken.scope:
-                    await connection.serve()
+                    if taken.tls:
+                        await self._serve_tls(stream, taken.client.host, sent)
+                    else:
+                        await connection.serve()
             finally:
                 if not taken.gone:
                     taken.socket.close()
@@ -336,7 +355,7 @@ def _flow(taken: Taken, state: State | None, now: float) -> FlowStatus:
         bytes_in=0,
         bytes_out=taken.bytes_out,
         mode="transferred",
-        why=f"{taken.served} requests from the store, by {taken.gateway}",
+        why=f"TLS, by {taken.gateway}" if taken.tls else f"{taken.served} requests from the store, by {taken.gateway}",
     )
 
 

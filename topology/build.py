@@ -241,10 +241,11 @@ def _check(shape: CheckShape, port: int | None) -> HealthCheck:
 
 
 def _transfer(shape: TransferShape) -> TransferRow:
-    plain = shape.model_dump(exclude={"hosts", "path", "least_kb"})
+    plain = shape.model_dump(exclude={"hosts", "sni", "path", "least_kb"})
     return TransferRow(
         **plain,
         hosts=tuple(host.lower() for host in shape.hosts),
+        sni=tuple(name.lower() for name in shape.sni),
         path=shape.path or "",
         least=shape.least_kb * KILOBYTE,
     )

@@ -11,6 +11,7 @@ from topology.content import MEGABYTE
 from topology.model import Role, ServiceMode, Topology
 from topology.planner import Planner
 from topology.policy import TargetLoss, in_words, paths_wanted
+from topology.proxy import TLS_SNI
 from topology.transfer import KILOBYTE
 from topology.why import why
 
@@ -156,10 +157,13 @@ def _content(topology: Topology) -> Iterator[Row]:
 
 def _transfers(topology: Topology) -> Iterator[Row]:
     for row in topology.transfers:
+        proxy = topology.applications[row.application].proxy
         words = [
             *(f"clients {prefix}" for prefix in row.clients),
             *(f"edges {region}" for region in row.edges),
-            " ".join(row.methods),
+            "TLS" if proxy is not None and proxy.kind == TLS_SNI else " ".join(row.methods),
+            *(f"name {name}" for name in row.sni),
+            *(f"protocol {word}" for word in row.alpn),
             *(f"host {host}" for host in row.hosts),
             *([f"path {row.path}"] if row.path else []),
             *([f"from {row.least // KILOBYTE} kB"] if row.least else []),

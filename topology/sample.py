@@ -157,10 +157,11 @@ applications:
       eject_after: 5            # failures in a row
 
 # transfers:                    # requests on connections that content proxies are offered; the first row that holds
-#   - application: web          # of `kind: http`, without `tls`; each proxy needs it in its content.applications
+#   - application: web          # of `kind: http` without `tls`, or `tls-sni`; each proxy needs it in its applications
 #     proxies: [cache-west-1]
 #     policy: first             # that can be reached; or hash: by host and path, so that each keeps a part
 #     clients: [203.0.113.0/24]
 #     path: /video/
 #     least_kb: 100             # of the whole body
+#     # Of `kind: tls-sni` there are, instead of path, hosts, methods and least_kb: sni: [cdn.apps.example], alpn: [h2]
 """

@@ -230,6 +230,8 @@ class TransferShape(Shape):
     methods: tuple[Label, ...] = Field(default=METHODS, min_length=1)
     hosts: tuple[Label, ...] = ()
     path: UrlPath | None = None
+    sni: tuple[Label, ...] = ()
+    alpn: tuple[Label, ...] = ()
     least_kb: int = Field(default=0, ge=0, le=1_000_000_000)
     until: Moment | None = None
 

@@ -39,6 +39,10 @@ class TransferRow:
     """Lower case; ``*.example.com`` stands for every name below."""
     path: str = ""
     """Prefix."""
+    sni: tuple[str, ...] = ()
+    """Lower case, as ``hosts``, of a ClientHello. Of TLS only this, ``alpn``, and who asks whom count."""
+    alpn: tuple[str, ...] = ()
+    """One of these protocols is offered."""
     least: int = 0
     """Bytes of the whole body; the proxy refuses what is smaller."""
     until: float | None = None

@@ -109,9 +109,10 @@ async def _carry(
                 near.socket.shutdown(socket.SHUT_WR)
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                 await trio.aclose_forcefully(near)
-        if in_order:
-            with trio.move_on_after(FAREWELL), suppress(trio.BrokenResourceError):
-                await tls.aclose()
-        else:
-            reset_on_close(stream)
         reading.cancel_scope.cancel()
+    if not in_order:
+        reset_on_close(stream)
+        return
+    # A client that goes by the connection's end wants to hear it in TLS; its own word for it may not come.
+    with trio.move_on_after(FAREWELL), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        await tls.unwrap()

@@ -25,6 +25,7 @@ from gateway.proxy.pool import PlugInError, ProxiedApplication
 from gateway.proxy.relay import Relay
 from gateway.transfer.service import TransferService
 from topology.model import ServiceMode, SocketAddress
+from topology.proxy import TLS_SNI
 
 if TYPE_CHECKING:
     import ssl
@@ -68,6 +69,8 @@ class ProxyService:
         """Connections that need no proxy of their own."""
         self.transfers = TransferService(self.relay, self._take_back, rng, time.time)
         self.certificates = Certificates()
+        self._offered = 0
+        """Connections whose ClientHello is looked at."""
         self._problems: dict[str, str] = {}
         self._healthy = healthy
         self._rng = rng
@@ -131,7 +134,7 @@ class ProxyService:
         for connection in self.connections:
             connection.finish()
         self.relay.finish()
-        return bool(self.connections or self.relay.connections)
+        return bool(self.connections or self.relay.connections or self._offered)
 
     async def _follow(self, node: NodeHandle, nursery: trio.Nursery) -> None:
         situation = node.situation()
@@ -341,6 +344,8 @@ class ProxyService:
     async def _proxy(
         self, stream: trio.SocketStream, proxied: ProxiedApplication, data: ClientData, promoted: Promoted | None
     ) -> bool:
+        if proxied.settings.kind == TLS_SNI and promoted is None and await self._offer(stream, data):
+            return True
         try:
             proxy = proxied.make_proxy()
         except Exception as error:  # noqa: BLE001 - a plug-in's bug ends its connections, not the gateway
@@ -355,6 +360,17 @@ class ProxyService:
         finally:
             del self.connections[connection]
         return not connection.cut
+
+    async def _offer(self, stream: trio.SocketStream, data: ClientData) -> bool:
+        """Whether a content proxy has the connection now."""
+        self._offered += 1
+        try:
+            return await self.transfers.offer_hello(stream, data)
+        except BaseException:
+            await _reset(stream)
+            raise
+        finally:
+            self._offered -= 1
 
     def _client_data(self, client: SocketAddress, vip: SocketAddress, proxied: ProxiedApplication) -> ClientData:
         place = self._places.get(vip.host)

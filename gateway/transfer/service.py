@@ -1,8 +1,8 @@
-"""Transfers of a gateway's HTTP connections at work: which request is offered to whom, sockets, messages, timers.
+"""Transfers of a gateway's connections at work: which is offered to whom, sockets, messages, timers.
 
-A request waits in the relay while its connection is offered. The relay's socket is frozen meanwhile, the core holds the
-client's packets, and whatever comes of it ends in one of three ways: the relay goes on (``Release``), it gives up the
-socket without a word (``GiveUp``), or the client is reset (``Lost``).
+A request waits in the relay while its connection is offered, a ClientHello in the kernel. The socket is frozen
+meanwhile, the core holds the client's packets, and whatever comes of it ends in one of three ways: its holder goes on
+(``Release``), it gives up the socket without a word (``GiveUp``), or the client is reset (``Lost``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -21,7 +20,6 @@ from braid.tcp.record import decode_record, encode_record
 from braid.tcp.repair import FreezeError, build, dissolve, freeze, start
 from braid.transfer import (
     MODULUS,
-    Numbers,
     Reason,
     Send,
     Steer,
@@ -32,12 +30,13 @@ from braid.transfer import (
     fits,
     is_transfer,
     numbers_of,
-    word,
 )
 from braid.transfer_parts import Assembler, is_part, split
-from braid.transfer_table import Candidate, chosen, matching
+from braid.transfer_table import Candidate, chosen, matching, tls_content
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, Lost, Release, Resume, TakeBack
+from gateway.transfer.hello import Waiting, peek
+from gateway.transfer.moving import Moving, OfRelay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,52 +45,23 @@ if TYPE_CHECKING:
     from braid.events import Control
     from braid.role import NodeHandle
     from braid.tcp.record import TcpRecord
-    from braid.transfer import TransferMessage
+    from braid.transfer import Numbers, TransferMessage
+    from gateway.proxy.events import ClientData
     from gateway.proxy.relay import Relay, RelayedConnection
-    from topology.model import SocketAddress
 
 log = logs.get(__name__)
 
 DEADLINE = round(ASK_FOR * 1000)
-MOST_STEPS = 32
 COLD = 2.0
 """Seconds for which a proxy that has not what was asked for is not asked for it again: it may be fetching it."""
 MOST_COLD = 10_000
+_COLD_REASONS = [reason.name.lower() for reason in (Reason.CONTENT, Reason.NOT_DELEGATED)]
 US = "gateway"
 """In what is noted of messages; others go by their names."""
 _LINGER = struct.pack("ii", 1, 0)
 _BYTES = struct.Struct("=2Q")
 _BYTES_AT = 120
 """Bytes acknowledged and received, in the kernel's ``struct tcp_info`` (linux/tcp.h)."""
-
-
-@dataclass(eq=False, slots=True)
-class Moving:
-    """One transfer, from the offer until the agent has forgotten it."""
-
-    id: bytes
-    application: str
-    client: SocketAddress
-    vip: SocketAddress
-    edge: str
-    proxy: str
-    content: str
-    began: float
-    connection: RelayedConnection | None
-    """The relay's, while it has it."""
-    socket: socket.socket | None
-    """Frozen: while it is offered, while the proxy has not taken over, and while it comes back."""
-    bytes_in: int = 0
-    bytes_out: int = 0
-    took: float | None = None
-    """Seconds from the offer until the proxy served."""
-    steps: list[tuple[float, str, str, str]] = field(default_factory=list)
-    """What was said about it: milliseconds since the offer, from whom, to whom, which message. The first
-    ``MOST_STEPS``."""
-
-    def note(self, now: float, source: str, to: str, message: TransferMessage) -> None:
-        if len(self.steps) < MOST_STEPS:
-            self.steps.append((round((now - self.began) * 1000, 2), source, to, word(message)))
 
 
 class TransferService:
@@ -181,49 +151,77 @@ class TransferService:
 
     def _offer(self, connection: RelayedConnection, now: float) -> bool:
         """Whether the request waits for an answer of a proxy now; the relay serves it otherwise."""
-        node, request = self._node, connection.request
-        if node is None or request is None:
-            return False
-        situation = node.situation()
-        rows = situation.topology.transfers
-        if not rows:
+        request = connection.request
+        if request is None:
             return False
         data = connection.data
         candidate = Candidate(
             data.application, data.client.host, data.region, request.method, request.host, request.path
         )
-        row = matching(rows, candidate, self._wall())
-        if row is None:
-            return False
-        proxy = chosen(row, candidate, situation.links.neighbour_up)
-        if proxy is not None and _has_passed(request.headers.get("via", ""), proxy):
-            # What it lacks it fetches by this way.
+        found = self._proxy(candidate)
+        if found is None or _has_passed(request.headers.get("via", ""), found):
+            # What a proxy lacks it fetches by this way.
             return False
         movable = self._relay.movable(connection)
-        if proxy is None or movable is None:
-            self.agent.count("refused/no_proxy" if proxy is None else "refused/not_quiescent")
+        if movable is None:
+            self.agent.count("refused/not_quiescent")
             return False
         target = f"{request.path}?{request.query}" if request.query else request.path
         authority = request.host if data.vip.port == 80 else f"{request.host}:{data.vip.port}"
-        content = f"http://{authority}{target}"
-        if self._cold.get((proxy, content), 0.0) > now:
-            self.agent.count("refused/cold")
+        moving = self._moving(data, found, f"http://{authority}{target}", now)
+        moving.holder = OfRelay(self._relay, connection)
+        return self._begin(moving, *movable, now)
+
+    async def offer_hello(self, stream: trio.SocketStream, data: ClientData) -> bool:
+        """Offer a connection that begins with TLS, of which nothing was read. True: it is elsewhere, and the stream is
+        closed. False: it goes on here, and nothing has happened to it."""
+        node = self._node
+        if node is None or all(row.application != data.application for row in node.situation().topology.transfers):
             return False
-        moving = Moving(
-            self._rng.getrandbits(128).to_bytes(16), data.application, data.client, data.vip, data.edge, proxy,
-            content, now, connection, None,
-        )  # fmt: skip
-        problem = self._begin(moving, movable, now)
+        hello = await peek(stream)
+        if hello is None or self._node is None:
+            return False
+        candidate = Candidate(data.application, data.client.host, data.region, "", hello.sni, "", hello.alpn)
+        proxy = self._proxy(candidate)
+        if proxy is None:
+            return False
+        now = trio.current_time()
+        moving = self._moving(data, proxy, tls_content(hello.sni, data.vip.port), now)
+        moving.holder = waiting = Waiting(stream)
+        moving.may_return = False
+        return self._begin(moving, stream.socket.fileno(), None, now) and await waiting.moved()
+
+    def _proxy(self, candidate: Candidate) -> str | None:
+        """Who is asked, by the routing table."""
+        if self._node is None:
+            return None
+        situation = self._node.situation()
+        row = matching(situation.topology.transfers, candidate, self._wall())
+        if row is None:
+            return None
+        proxy = chosen(row, candidate, situation.links.neighbour_up)
+        if proxy is None:
+            self.agent.count("refused/no_proxy")
+        return proxy
+
+    def _moving(self, data: ClientData, proxy: str, content: str, now: float) -> Moving:
+        id_ = self._rng.getrandbits(128).to_bytes(16)
+        return Moving(id_, data.application, data.client, data.vip, data.edge, proxy, content, now, None)
+
+    def _begin(self, moving: Moving, descriptor: int, head: bytes | None, now: float) -> bool:
+        """Whether the connection is frozen and the proxy is asked; else all is as before. ``head``: what was read of
+        the connection already; None: nothing was, and what came goes along."""
+        cold = self._cold.get((moving.proxy, moving.content), 0.0) > now
+        problem = "cold" if cold else self._ask(moving, descriptor, head, now)
         if problem:
             self.agent.count(f"refused/{problem}")
         return not problem
 
-    def _begin(self, moving: Moving, movable: tuple[int, bytes], now: float) -> str:
-        """Freezes the connection and asks the proxy; or says why not, and all is as before."""
+    def _ask(self, moving: Moving, descriptor: int, head: bytes | None, now: float) -> str:
+        """Why not; nothing if it is done."""
         assert self._node is not None
-        descriptor, head = movable
         content = moving.content.encode("latin-1", "replace")
-        if not fits(content, head):
+        if not fits(content, head or b""):
             return "too_large"
         if not self._own(moving, "held", wait=True):
             return "owners_full"
@@ -235,15 +233,17 @@ class TransferService:
             frozen.close()
             return str(error)
         isns = _initial(frozen, record)
-        whole = encode_record(replace(record, unread=head))
-        if not record.quiet or not fits(content, whole):
+        quiet = record.quiet if head is not None else not (record.unacknowledged or record.unsent)
+        if head is not None:
+            record = record.with_unread(head)
+        whole = encode_record(record)
+        if not quiet or not fits(content, whole):
             start(frozen)
             self._own(moving, "")
             frozen.close()
-            return "too_large" if record.quiet else "not_quiescent"
+            return "too_large" if quiet else "not_quiescent"
         moving.socket = frozen
-        numbers = Numbers(record.send_next, (record.receive_next - len(head)) % MODULUS)
-        request = TransferRequest(moving.id, DEADLINE, numbers, isns, content, whole)
+        request = TransferRequest(moving.id, DEADLINE, numbers_of(record), isns, content, whole)
         self.moving[moving.id] = moving
         proxy = self._node.situation().topology.nodes[moving.proxy]
         self._carry_out(self.agent.begin(proxy.number, request, now), now)
@@ -270,15 +270,15 @@ class TransferService:
                 self._note(US, moving.edge, steer)
             case Release(id_, reason):
                 moving = self.moving[id_]
-                if reason == Reason.CONTENT.name.lower():
+                if reason in _COLD_REASONS:
                     self._remember_cold(moving.proxy, moving.content, now)
                 self._release(moving, now)
             case GiveUp(id_):
                 moving = self.moving[id_]
                 self._own(moving, "away")
-                if moving.connection is not None:
-                    self._relay.give_up(moving.connection)
-                    moving.connection = None
+                if moving.holder is not None:
+                    moving.holder.give_up()
+                    moving.holder = None
             case EndServer(id_):
                 # The relay's connection to the server went back to its pool, or ended, when the client's was given up.
                 moving = self.moving[id_]
@@ -306,18 +306,17 @@ class TransferService:
         self._cold[proxy, content] = now + COLD
 
     def _release(self, moving: Moving, now: float) -> None:
-        """The relay goes on where it was."""
-        frozen, connection = moving.socket, moving.connection
-        moving.socket = moving.connection = None
+        """Its holder goes on where it was."""
+        frozen, holder = moving.socket, moving.holder
+        moving.socket = moving.holder = None
         if frozen is None:
             return
         start(frozen)
         self._own(moving, "")
-        if connection is None or connection.ended.is_set():
+        if holder is not None and holder.go_on(now):
+            frozen.close()
+        else:
             _reset(frozen)
-            return
-        frozen.close()
-        self._relay.serve_request(connection, now)
 
     def _take_back(self, moving: Moving, numbers: Numbers, data: bytes, now: float) -> list[Command]:
         try:
@@ -325,7 +324,8 @@ class TransferService:
         except BadPacket:
             self.agent.count("bad")
             return self.agent.taken_back(moving.id, False, now)
-        if (record.local, record.remote, numbers) != (moving.vip, moving.client, numbers_of(record)):
+        ends = record.local, record.remote, numbers
+        if not moving.may_return or ends != (moving.vip, moving.client, numbers_of(record)):
             self.agent.count("returned_wrong")
             return self.agent.taken_back(moving.id, False, now)
         self._own(moving, "held", wait=True)

@@ -162,3 +162,18 @@ async def test_old_tls_and_clear_text_are_refused_and_counted(nursery: trio.Nurs
         with trio.fail_after(5):
             while shop.refused != {"tls_handshake": 2}:  # noqa: ASYNC110
                 await trio.sleep(0.01)
+
+
+async def test_an_end_in_order_is_said_in_tls(nursery: trio.Nursery, tmp_path: Path) -> None:
+    (server,) = await http_servers(nursery, "a")
+    tls = Tls((write_certificate(tmp_path, "one", "one.example"),))
+    context = ssl.create_default_context(cafile=str(tmp_path / "one.pem"))
+    settings = ProxySettings(HTTP, tls=tls)
+    async with proxied(settings, server.target, certificates=certificates(tls, tmp_path)) as shop:
+        strict = trio.SSLStream(await shop.connect(), context, server_hostname="one.example")
+        await strict.send_all(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        received = b""
+        with trio.fail_after(10):
+            while data := await strict.receive_some(65536):
+                received += data
+        assert received.endswith(b"a /tls 0")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from braid.transfer import Numbers, Reason, Send, Steer, Steered, TransferMessage, TransferRequest, decode, encode
+from braid.transfer_parts import Assembler, split
 from content import agent as proxy_side
 from content.agent import ProxyAgent
 from edge.steering import Steering
@@ -20,8 +21,10 @@ VIP = SocketAddress(IPv4Address("10.91.1.130"), 80)
 
 
 def request(number: int) -> TransferRequest:
+    """Each third one goes in two parts."""
     content = b"http://shop.apps.example/%d" % number
-    return TransferRequest(number.to_bytes(16, "big"), 100, NUMBERS, (1, 2), content, b"record")
+    record = bytes(1500) if number % 3 == 2 else b"record"
+    return TransferRequest(number.to_bytes(16, "big"), 100, NUMBERS, (1, 2), content, record)
 
 
 @dataclass
@@ -53,8 +56,10 @@ class World:
     proxy: ProxyAgent = field(default_factory=ProxyAgent)
     edge: Steering = field(default_factory=Steering)
     connections: dict[bytes, Connection] = field(default_factory=dict)
-    flying: list[tuple[str, TransferMessage]] = field(default_factory=list)
-    """To whom, and what."""
+    flying: list[tuple[str, TransferMessage, bytes]] = field(default_factory=list)
+    """To whom, what, and which part of it."""
+    at_proxy_parts: Assembler = field(default_factory=Assembler)
+    at_gateway_parts: Assembler = field(default_factory=Assembler)
     considered: list[bytes] = field(default_factory=list)
 
     def begin(self, number: int) -> bytes:
@@ -64,8 +69,12 @@ class World:
         return asked.id
 
     def deliver(self, index: int) -> None:
-        where, message = self.flying.pop(index)
-        message = decode(encode(message))
+        where, _, part = self.flying.pop(index)
+        parts = self.at_proxy_parts if where == "proxy" else self.at_gateway_parts
+        whole = parts.receive(GATEWAY if where == "proxy" else PROXY, part, self.now)
+        if whole is None:
+            return
+        message = decode(whole)
         if where == "proxy":
             self.at_proxy(self.proxy.receive(GATEWAY, message, self.now))
         elif where == "edge":
@@ -76,13 +85,16 @@ class World:
         else:
             self.at_gateway(self.gateway.receive(PROXY, message, self.now))
 
+    def send(self, where: str, message: TransferMessage) -> None:
+        self.flying += ((where, message, part) for part in split(encode(message)))
+
     def at_edge(self, message: Steer) -> None:
         if self.edge_plan == "nothing" or not self.edge.is_new(GATEWAY, message, self.now):
             return
         done = self.edge_plan == "obey"
         if done:
             self.connections[message.id].steered = "proxy" if message.node == PROXY else "gateway"
-        self.flying.append(("gateway", Steered(message.id, message.order, done)))
+        self.send("gateway", Steered(message.id, message.order, done))
 
     def decide(self, id_: bytes) -> None:
         """The proxy has looked at a request."""
@@ -109,9 +121,9 @@ class World:
         for command in commands:
             match command:
                 case Send(_, message):
-                    self.flying.append(("proxy", message))
+                    self.send("proxy", message)
                 case gateway_side.AskEdge(id_, order, node):
-                    self.flying.append(("edge", Steer(id_, order, node, CLIENT, VIP)))
+                    self.send("edge", Steer(id_, order, node, CLIENT, VIP))
                 case gateway_side.Release(id_):
                     connection = self.connections[id_]
                     assert connection.owner == "held", "the origin gets only what nobody else got"
@@ -144,7 +156,7 @@ class World:
         for command in commands:
             match command:
                 case Send(_, message):
-                    self.flying.append(("gateway", message))
+                    self.send("gateway", message)
                 case proxy_side.Consider(_, asked):
                     self.considered.append(asked.id)
                 case proxy_side.Start(id_):

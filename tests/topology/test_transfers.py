@@ -31,6 +31,18 @@ def text(row: str = ROW, *changes: tuple[str, str]) -> str:
     )
 
 
+CERTIFICATE = "tls: {certificates: [{certificate: own.pem, key: own.key}]}"
+TLS_ROW = "{application: shop, proxies: [c-1], sni: [shop.apps.example]}"
+
+
+def tls_text(row: str = TLS_ROW, *changes: tuple[str, str]) -> str:
+    """The gateway passes TLS on."""
+    return text(
+        row, ("{kind: http}", "{kind: tls-sni}"), ("[tcp/80]", "[tcp/443]"), ("[shop]}", f"[shop], {CERTIFICATE}}}"),
+        *changes
+    )  # fmt: skip
+
+
 def rows(row: str) -> tuple[TransferRow, ...]:
     return parse(text(row), "net.yaml").transfers
 
@@ -101,7 +113,9 @@ def test_braid_check_shows_the_table() -> None:
         ('{application: shop, proxies: [c-1], hosts: ["a*"]}', "hosts[0]", "is no name"),
         ("{application: shop, proxies: [c-1], until: 2027-01-31}", "until", "is no moment"),
         ("{application: shop, proxies: [c-1], policy: nearest}", "policy", "first or hash"),
-        ("{application: shop, proxies: [c-1], sni: [a]}", "sni", "unknown key"),
+        ("{application: shop, proxies: [c-1], sni: [a.example]}", "sni", "sees no ClientHello of shop"),
+        ("{application: shop, proxies: [c-1], alpn: [h2]}", "alpn", "sees no ClientHello of shop"),
+        ("{application: shop, proxies: [c-1], host: [a]}", "host", "unknown key"),
     ],
 )
 def test_what_is_refused(row: str, key: str, says: str) -> None:
@@ -142,3 +156,47 @@ def test_a_proxy_that_is_named_gets_a_tun_in_a_compose_file() -> None:
     services = yaml.safe_load(render(found))["services"]
     assert services["c-1"]["devices"] == services["e-1"]["devices"]
     assert "devices" not in services["c-2"]
+
+
+def test_rows_of_tls_go_by_server_name_and_protocols() -> None:
+    row = '{application: shop, proxies: [c-1], sni: ["*.Apps.example"], alpn: [h2, http/1.1], edges: [e]}'
+    topology = parse(tls_text(row), "net.yaml")
+    (found,) = topology.transfers
+    asked = replace(ASKED, method="", path="", alpn=("http/1.1",))
+    assert matching([found], asked, 0.0) is found
+    for wrong in (
+        replace(asked, host="apps.example"),
+        replace(asked, alpn=("h3",)),
+        replace(asked, alpn=()),
+        replace(asked, region="f"),
+    ):
+        assert matching([found], wrong, 0.0) is None, wrong
+    assert matching([replace(found, alpn=())], replace(asked, alpn=()), 0.0) is not None
+    shown = next(table for table in effective.tables(topology) if table.title == "transfers")
+    assert shown.rows[0][3] == "edges e, TLS, name *.apps.example, protocol h2, protocol http/1.1"
+
+
+@pytest.mark.parametrize(
+    ("row", "key", "says"),
+    [
+        ("path: /a", "path", "sees a ClientHello alone of shop; remove it, or use alpn, sni"),
+        ("hosts: [a.example]", "hosts", "sees a ClientHello alone"),
+        ("methods: [GET]", "methods", "sees a ClientHello alone"),
+        ("least_kb: 1", "least_kb", "sees a ClientHello alone"),
+        ('sni: ["a*"]', "sni[0]", "is no name"),
+        ('alpn: [""]', "alpn[0]", "is no protocol"),
+    ],
+)
+def test_what_is_refused_of_tls(row: str, key: str, says: str) -> None:
+    with pytest.raises(TopologyError) as caught:
+        parse(tls_text(f"{{application: shop, proxies: [c-1], {row}}}"), "net.yaml")
+    (problem,) = caught.value.problems
+    assert problem.key == f"transfers[0].{key}"
+    assert says in str(problem)
+
+
+def test_a_proxy_needs_a_certificate_for_tls() -> None:
+    with pytest.raises(TopologyError) as caught:
+        parse(tls_text(TLS_ROW, (f", {CERTIFICATE}", "")), "net.yaml")
+    (problem,) = caught.value.problems
+    assert (problem.key, "add nodes.c-1.content.tls" in str(problem)) == ("transfers[0].proxies[0]", True)

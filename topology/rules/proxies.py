@@ -12,7 +12,7 @@ from topology.tls import HTTP_2
 
 if TYPE_CHECKING:
     from topology.problem import Key
-    from topology.schema import ApplicationShape, ProxyShape, RuleShape, TlsShape
+    from topology.schema import ApplicationShape, ProxyShape, RuleShape, TlsShape, TransferShape
     from topology.shape import Draft
 
 MAX_PORTS = 64
@@ -125,7 +125,7 @@ def _tls(draft: Draft, key: Key, proxy: ProxyShape) -> None:
         draft.report.add(place, "a tcp proxy does not speak HTTP/2", "use `kind: http`, or remove it")
 
 
-def protocols(draft: Draft, key: Key, tls: TlsShape) -> None:
+def protocols(draft: Draft, key: Key, tls: TlsShape | TransferShape) -> None:
     for position, protocol in enumerate(tls.alpn or ()):
         if not protocol.isascii() or not 1 <= len(protocol) <= 255:
             draft.report.add((*key, "alpn", position), f"{protocol!r} is no protocol", "write h2 or http/1.1")

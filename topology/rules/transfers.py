@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from topology.model import Role, ServiceMode
-from topology.proxy import HTTP
-from topology.rules.proxies import is_pattern
+from topology.proxy import HTTP, TLS_SNI
+from topology.rules.proxies import is_pattern, protocols
 from topology.transfer import METHODS
 
 if TYPE_CHECKING:
     from topology.problem import Key
     from topology.schema import TransferShape
     from topology.shape import Draft
+
+
+_ONLY_HTTP = {"methods", "hosts", "path", "least_kb"}
+_ONLY_TLS = {"sni", "alpn"}
 
 
 def check(draft: Draft) -> None:
@@ -24,9 +28,12 @@ def check(draft: Draft) -> None:
         for index, method in enumerate(row.methods):
             if method not in METHODS:
                 draft.report.add((*key, "methods", index), f"no cache answers {method!r}", "write GET or HEAD")
-        for index, host in enumerate(row.hosts):
-            if not is_pattern(host):
-                draft.report.add((*key, "hosts", index), f"{host!r} is no name", "write shop.example or *.shop.example")
+        for word in ("hosts", "sni"):
+            for index, host in enumerate(getattr(row, word)):
+                if not is_pattern(host):
+                    remedy = "write shop.example or *.shop.example"
+                    draft.report.add((*key, word, index), f"{host!r} is no name", remedy)
+        protocols(draft, key, row)
 
 
 def _application(draft: Draft, key: Key, row: TransferShape) -> None:
@@ -37,12 +44,18 @@ def _application(draft: Draft, key: Key, row: TransferShape) -> None:
         if not draft.is_broken("applications", row.application):
             remedy = f"use one of {', '.join(known) or 'none yet'}"
             draft.report.add(place, f"unknown application {row.application}", remedy)
-    elif found.mode is not ServiceMode.PROXY or found.proxy is None or found.proxy.kind != HTTP:
+    elif found.mode is not ServiceMode.PROXY or found.proxy is None or found.proxy.kind not in (HTTP, TLS_SNI):
         message = f"the gateway reads no requests of {row.application}"
-        draft.report.add(place, message, "give it `mode: proxy` and `proxy: {kind: http}`")
+        draft.report.add(place, message, "give it `mode: proxy` and `proxy: {kind: http}`, or `tls-sni`")
     elif found.proxy.tls is not None:
         message = f"TLS of {row.application} ends in the gateway, and its keys are not handed on"
         draft.report.add(place, message, "name an application without `tls`")
+    else:
+        unseen = _ONLY_HTTP if found.proxy.kind == TLS_SNI else _ONLY_TLS
+        for word in unseen & row.model_fields_set:
+            seen = "a ClientHello alone" if found.proxy.kind == TLS_SNI else "no ClientHello"
+            remedy = f"remove it, or use {', '.join(sorted(_ONLY_TLS if found.proxy.kind == TLS_SNI else _ONLY_HTTP))}"
+            draft.report.add((*key, word), f"the gateway sees {seen} of {row.application}", remedy)
 
 
 def _proxies(draft: Draft, key: Key, row: TransferShape) -> None:
@@ -61,6 +74,14 @@ def _proxies(draft: Draft, key: Key, row: TransferShape) -> None:
             draft.report.add(place, f"{name} may not answer for {row.application}", remedy)
         elif name in row.proxies[:position]:
             draft.report.add(place, f"{name} is written twice", "keep the first")
+        elif content.tls is None and _is_tls(draft, row):
+            remedy = f"add nodes.{name}.content.tls with its certificates"
+            draft.report.add(place, f"{name} has no certificate for {row.application}", remedy)
+
+
+def _is_tls(draft: Draft, row: TransferShape) -> bool:
+    application = draft.document.applications.get(row.application)
+    return application is not None and application.proxy is not None and application.proxy.kind == TLS_SNI
 
 
 def _edges(draft: Draft, key: Key, row: TransferShape) -> None:

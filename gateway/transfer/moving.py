@@ -1,0 +1,77 @@
+"""One transfer of this gateway, and who has its client's socket until a proxy has taken over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from braid.transfer import word
+
+if TYPE_CHECKING:
+    import socket
+
+    from braid.transfer import TransferMessage
+    from gateway.proxy.relay import Relay, RelayedConnection
+    from topology.model import SocketAddress
+
+MOST_STEPS = 32
+
+
+class Holder(Protocol):
+    """Has the socket, which is frozen, while its connection is offered."""
+
+    def go_on(self, now: float) -> bool:
+        """The socket lives again: the origin serves. False: the connection is over meanwhile."""
+        ...
+
+    def give_up(self) -> None:
+        """Close the socket so that nobody hears of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OfRelay:
+    """A request that waits in the relay."""
+
+    relay: Relay
+    connection: RelayedConnection
+
+    def go_on(self, now: float) -> bool:
+        if self.connection.ended.is_set():
+            return False
+        self.relay.serve_request(self.connection, now)
+        return True
+
+    def give_up(self) -> None:
+        self.relay.give_up(self.connection)
+
+
+@dataclass(eq=False, slots=True)
+class Moving:
+    """One transfer, from the offer until the agent has forgotten it."""
+
+    id: bytes
+    application: str
+    client: SocketAddress
+    vip: SocketAddress
+    edge: str
+    proxy: str
+    content: str
+    began: float
+    holder: Holder | None
+    """Until the proxy has the connection, or the origin goes on."""
+    may_return: bool = True
+    """False where only the proxy knows the connection's keys."""
+    socket: socket.socket | None = None
+    """Frozen: while it is offered, while the proxy has not taken over, and while it comes back."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    took: float | None = None
+    """Seconds from the offer until the proxy served."""
+    steps: list[tuple[float, str, str, str]] = field(default_factory=list)
+    """What was said about it: milliseconds since the offer, from whom, to whom, which message. The first
+    ``MOST_STEPS``."""
+
+    def note(self, now: float, source: str, to: str, message: TransferMessage) -> None:
+        if len(self.steps) < MOST_STEPS:
+            self.steps.append((round((now - self.began) * 1000, 2), source, to, word(message)))
