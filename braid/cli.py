@@ -109,10 +109,12 @@ def sample() -> None:
 @click.option("--json", "as_json", is_flag=True, help="The effective topology as JSON.")
 def check(file: Path, as_json: bool) -> None:
     """Validate FILE and print what follows from it: VIPs, and the disjoint paths of each edge and gateway."""
+    from braid.tls.files import problems
     from topology import effective
 
     topology = _load(file)
-    click.echo(effective.as_json(topology) if as_json else effective.as_text(topology))
+    shown = effective.as_json if as_json else effective.as_text
+    click.echo(shown(topology, problems(topology, file.parent)))
 
 
 @braid.command()

@@ -3,21 +3,21 @@ change. A bad file changes nothing: what was good stays in use."""
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from braid.tls.authorities import AuthoritiesError, trusting
 from braid.tls.certificates import Certificates
 from braid.tls.hello import PULL
 from topology.tls import HTTP_1_1
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Collection
 
     from topology.content import ContentSettings
 
 Seen = tuple[str, int, int] | None
-_NO_PEM = "no certificate in PEM"
 
 
 class Keys:
@@ -61,18 +61,13 @@ class Keys:
             return
         self._seen, self._problem = seen, ""
         try:
-            self.origin = _trusting(file)
-        except OSError as error:
-            # ssl.SSLError is one too: then there is a file.
-            what = _NO_PEM if isinstance(error, ssl.SSLError) else (error.strerror or str(error)).lower()
-            self._problem = f"{settings.origin_ca}: {what}; put the authorities' certificates there for this node"
-
-
-def _trusting(file: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=file or None)
-    # The second word says to gateways that this connection is not to be transferred: they see the ClientHello alone.
-    context.set_alpn_protocols([HTTP_1_1, PULL])
-    return context
+            context = trusting(directory, settings.origin_ca)
+        except AuthoritiesError as error:
+            self._problem = str(error)
+        else:
+            # The second word says to gateways that this connection is not to be transferred: they see no more of it.
+            context.set_alpn_protocols([HTTP_1_1, PULL])
+            self.origin = context
 
 
 def _signature(file: str) -> Seen:

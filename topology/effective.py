@@ -16,7 +16,7 @@ from topology.transfer import KILOBYTE
 from topology.why import why
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 Row = tuple[str | int | float, ...]
@@ -33,21 +33,21 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def as_text(topology: Topology) -> str:
-    """Tables in columns, then the warnings; no final line end."""
+def as_text(topology: Topology, more: Iterable[str] = ()) -> str:
+    """Tables in columns, then the warnings, and ``more`` of them; no final line end."""
     counts = f"regions {len(topology.regions)}, nodes {len(topology.nodes)}, applications {len(topology.applications)}"
     parts = [f"{topology.name}: valid; {counts}, zone {topology.zone.name}"]
     parts += [_columns(table) for table in tables(topology) if table.rows]
-    parts += [f"warning: {warning}" for warning in warnings(topology)]
+    parts += [f"warning: {warning}" for warning in (*warnings(topology), *more)]
     return "\n\n".join(parts)
 
 
-def as_json(topology: Topology) -> str:
+def as_json(topology: Topology, more: Iterable[str] = ()) -> str:
     """The same as one object: name, zone, one list of objects per table, warnings."""
     document: dict[str, Any] = {"name": topology.name, "zone": topology.zone.name}
     for table in tables(topology):
         document[table.title.replace(" ", "_")] = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    document["warnings"] = list(warnings(topology))
+    document["warnings"] = [*warnings(topology), *more]
     return json.dumps(document, indent=2)
 
 

@@ -147,6 +147,13 @@ def test_the_origin_serves_what_the_proxy_has_not_and_the_proxy_has_it_next_time
     assert lab.status(GATEWAY)["transfers"]["refused"]["cold"] >= 1
 
 
+def test_a_request_that_is_longer_than_a_message_moves_too(lab: RunningLab) -> None:
+    cookie = "name=" + "v" * 4000
+    words = ["curl", "-sS", "--fail", "-4", "-o", "/dev/null", "-H", f"Cookie: {cookie}", f"{HOST}/cached/3MB"]
+    answered = lab.exec("client", [*words, "-w", "%header{cache-status}"]).stdout
+    assert answered.startswith(f"{PROXY}; hit")
+
+
 def test_a_proxy_that_is_silent_costs_a_tenth_of_a_second_and_lost_messages_less(
     lab: RunningLab, figure: Callable[[str, object], None]
 ) -> None:
