@@ -52,4 +52,4 @@ def refusal_of_hello(
         return Reason.NOT_DELEGATED
     if find(hello.sni, port, https=True) is None:
         return Reason.NOT_DELEGATED
-    return None if keys.speaks(hello.alpn) else Reason.CONTENT
+    return None if keys.speaks(hello) else Reason.CONTENT

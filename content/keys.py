@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from braid.tls.authorities import AuthoritiesError, trusting
 from braid.tls.certificates import Certificates
-from braid.tls.hello import PULL
-from topology.tls import HTTP_1_1
+from braid.tls.hello import PULL, TLS_1_2, TLS_1_3
+from topology.tls import HTTP_1_1, TlsVersion
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Collection
 
+    from braid.tls.hello import ClientHello
     from topology.content import ContentSettings
 
 Seen = tuple[str, int, int] | None
@@ -31,6 +31,7 @@ class Keys:
         self._seen: Seen = None
         self._problem = ""
         self._protocols: tuple[str, ...] = ()
+        self._least = TLS_1_2
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -41,9 +42,11 @@ class Keys:
         """Whether a certificate is for this name."""
         return self._certificates.covers(f"{self._key}.tls", name)
 
-    def speaks(self, offered: Collection[str]) -> bool:
-        """Whether a client can be served that offers these protocols. HTTP/1.1 is spoken where none is agreed on."""
-        return not offered or not {HTTP_1_1, *self._protocols}.isdisjoint(offered)
+    def speaks(self, hello: ClientHello) -> bool:
+        """Whether a client can be served, by the version and the protocols that it offers. HTTP/1.1 is spoken where no
+        protocol is agreed on."""
+        offered = hello.alpn
+        return hello.newest >= self._least and (not offered or not {HTTP_1_1, *self._protocols}.isdisjoint(offered))
 
     @property
     def problems(self) -> dict[str, str]:
@@ -54,7 +57,9 @@ class Keys:
         """Go over to these, and read again what has changed. Blocks for as long as reading files takes."""
         tls = {} if settings.tls is None else {f"{self._key}.tls": settings.tls}
         self._certificates.look(tls, directory)
-        self._protocols = () if settings.tls is None else settings.tls.alpn
+        if settings.tls is not None:
+            self._protocols = settings.tls.alpn
+            self._least = TLS_1_3 if settings.tls.minimum is TlsVersion.TLS_1_3 else TLS_1_2
         file = str(directory / settings.origin_ca) if settings.origin_ca else ""
         seen = _signature(file)
         if seen == self._seen and self.origin is not None:

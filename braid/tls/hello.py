@@ -19,7 +19,9 @@ MAX_HELLO = 16_384
 PULL = "braid-pull"
 """Protocol that a content proxy names to an origin, beside the one that it speaks: its connection is not to be
 transferred, as what it lacks would lead back to it."""
-_HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _ALPN = 22, 1, 0, 16
+TLS_1_2, TLS_1_3 = 0x0303, 0x0304
+_HANDSHAKE, _CLIENT_HELLO = 22, 1
+_SERVER_NAME, _ALPN, _VERSIONS = 0, 16, 43
 _NAME = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?")
 
 
@@ -28,6 +30,8 @@ class ClientHello:
     sni: str
     """Lower case, without a final dot; empty when no name is asked for."""
     alpn: tuple[str, ...]
+    newest: int
+    """Version of TLS that the client speaks at most, as it is on the wire; what is newer than 1.3 counts as that."""
 
 
 class _Reader:
@@ -59,13 +63,14 @@ def decode_client_hello(data: bytes) -> ClientHello | None:
     if message is None:
         return None
     body = _Reader(message)
-    body.take(2 + 32)
+    version = body.number(2)
+    body.take(32)
     if len(body.vector(1)) > 32:
         raise BadPacket("tls_session_id")
     body.vector(2)
     body.vector(1)
     if not body.more():
-        return ClientHello("", ())
+        return ClientHello("", (), min(version, TLS_1_2))
     extensions = _Reader(body.vector(2))
     if body.more():
         raise BadPacket("tls_trailing")
@@ -76,7 +81,9 @@ def decode_client_hello(data: bytes) -> ClientHello | None:
             raise BadPacket("tls_extension_twice")
         found[kind] = content
     name = _server_name(found[_SERVER_NAME]) if _SERVER_NAME in found else ""
-    return ClientHello(name, _protocols(found[_ALPN]) if _ALPN in found else ())
+    protocols = _protocols(found[_ALPN]) if _ALPN in found else ()
+    newest = _newest(found[_VERSIONS]) if _VERSIONS in found else min(version, TLS_1_2)
+    return ClientHello(name, protocols, newest)
 
 
 def _handshake_message(data: bytes) -> bytes | None:
@@ -117,6 +124,16 @@ def _server_name(content: bytes) -> str:
     if kind != 0 or entries.more() or not _NAME.fullmatch(name.removesuffix(b".")):
         raise BadPacket("tls_server_name")
     return name.decode("ascii").lower().removesuffix(".")
+
+
+def _newest(content: bytes) -> int:
+    reader = _Reader(content)
+    versions = reader.vector(1)
+    if reader.more() or not versions or len(versions) % 2:
+        raise BadPacket("tls_versions")
+    # Words of another kind stand among them, to see that servers pass them over (RFC 8701).
+    known = (int.from_bytes(versions[at : at + 2], "big") for at in range(0, len(versions), 2))
+    return max((each for each in known if each <= TLS_1_3), default=0)
 
 
 def _protocols(content: bytes) -> tuple[str, ...]:

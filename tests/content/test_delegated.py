@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from tests.gateway.hellos import client_hello
 from tests.topology.test_transfers import TLS_ROW, tls_text
 from topology.model import SocketAddress
 from topology.source import parse
-from topology.tls import Tls
+from topology.tls import Tls, TlsVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,13 +36,13 @@ CLIENT, VIP = SocketAddress(ip_address("10.1.0.10"), 40000), SocketAddress(ip_ad
 def refusal(tmp_path: Path) -> Callable[..., Reason | None]:
     def judge(
         hello: bytes, *, row: str = TLS_ROW, content: str = f"tls://{NAME}:443", names: tuple[str, ...] = (NAME,),
-        alpn: tuple[str, ...] = ("h2", "http/1.1"), node: str = "c-1"
+        alpn: tuple[str, ...] = ("h2", "http/1.1"), node: str = "c-1", minimum: TlsVersion = TlsVersion.TLS_1_2
     ) -> Reason | None:  # fmt: skip
         topology = parse(tls_text(row), "net.yaml")
         settings = topology.nodes["c-1"].content
         assert settings is not None
         keys = Keys("c-1")
-        keys.look(replace(settings, tls=Tls((write_certificate(tmp_path, "own", *names),), alpn=alpn)), tmp_path)
+        keys.look(replace(settings, tls=Tls((write_certificate(tmp_path, "own", *names),), minimum, alpn)), tmp_path)
         record = TcpRecord(VIP, CLIENT, 1, 1 + len(hello), 1448, None, False, None, Window(1, 1, 1, 1, 1), hello)
         request = TransferRequest(bytes(16), 100, numbers_of(record), (0, 0), content.encode(), b"")
         situation = Situation(topology, node, None)  # type: ignore[arg-type]
@@ -98,3 +99,10 @@ def test_a_name_that_no_application_of_this_node_has(refusal: Callable[..., Reas
 )
 def test_a_hello_that_cannot_be_served(refusal: Callable[..., Reason | None], hello: bytes) -> None:
     assert refusal(hello) is Reason.CONTENT
+
+
+def test_a_client_that_is_too_old_for_this_node(refusal: Callable[..., Reason | None]) -> None:
+    old = client_hello(NAME, newest=ssl.TLSVersion.TLSv1_2)
+    assert refusal(old) is None
+    assert refusal(old, minimum=TlsVersion.TLS_1_3) is Reason.CONTENT
+    assert refusal(client_hello(NAME), minimum=TlsVersion.TLS_1_3) is None

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from braid.errors import BadPacket
 from braid.plan import AppNumbers
-from braid.tls.hello import ClientHello, decode_client_hello
+from braid.tls.hello import TLS_1_3, ClientHello, decode_client_hello
 from gateway.nat import accepted, gateway_policy
 from gateway.proxy import stack
 from gateway.proxy.buffer import BufferFull, ClientTransmitBuffer
@@ -274,8 +274,10 @@ TestGatewaying = Gatewaying.TestCase
 
 
 def test_a_client_hello_says_its_name_and_protocols() -> None:
-    assert decode_client_hello(client_hello("Shop.Apps.Example", "h2")) == ClientHello("shop.apps.example", ("h2",))
-    assert decode_client_hello(client_hello(None, "http/1.1")) == ClientHello("", ("http/1.1",))
+    assert decode_client_hello(client_hello("Shop.Apps.Example", "h2")) == ClientHello(
+        "shop.apps.example", ("h2",), TLS_1_3
+    )
+    assert decode_client_hello(client_hello(None, "http/1.1")) == ClientHello("", ("http/1.1",), TLS_1_3)
 
 
 def test_a_client_hello_may_span_records() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.impairment import Impairment
 from tests.gateway.certificates import write_certificate
 from tests.netns import labs
 from tests.netns.test_transfer import FIN, GATEWAY, PROXY, RST, SYN, document, until, witness
@@ -197,6 +198,25 @@ def test_a_hello_in_several_segments(lab: RunningLab, directory: Path, name: str
         answer = until_done(lambda: tls.read(65536))
     assert answer.startswith(b"HTTP/1.1 200")
     assert (f"cache-status: {by};".encode() in answer) is bool(by)
+
+
+def test_lost_messages_cost_time_and_nothing_else(
+    lab: RunningLab, directory: Path, figure: Callable[[str, object], None]
+) -> None:
+    """30 % of what gateway and proxy tell each other is lost; whoever serves, the client is served."""
+    both = "".join((directory / f"{name}.pem").read_text() for name in ("cdn", "origin"))
+    (directory / "both.pem").write_text(both)
+    url = f"https://{CDN}/cached/4"
+    lab.impair(GATEWAY, PROXY, Impairment(loss=0.3, seed=3))
+    try:
+        lines = [curl(lab, directory, "both", "-4", "-o", "/dev/null", url)[0] for _ in range(10)]
+    finally:
+        lab.impair(GATEWAY, PROXY, None)
+    assert sum(line[4:5] == [f"{PROXY};"] for line in lines) >= 7
+    assert max(float(line[3]) for line in lines) < 1.0
+    figure(
+        "Transfer: TLS at 30 % loss between gateway and proxy, seconds to the first byte", [line[3] for line in lines]
+    )
 
 
 def test_a_silent_proxy_costs_a_tenth_of_a_second(
