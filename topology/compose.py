@@ -6,6 +6,7 @@ Docker's own address management can never give a VIP to a container.
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -16,7 +17,7 @@ from topology.problem import Problem, TopologyError
 from topology.transfer import takes_transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 TOPOLOGY = "/etc/braid/topology.yaml"
 PKI = "/pki"
@@ -139,7 +140,7 @@ def _node(topology: Topology, node: Node, file: str) -> dict[str, Any]:
         "depends_on": _after([KEYS]),
         "cap_drop": ["ALL"],
         "cap_add": _CAPABILITIES[node.role],
-        "volumes": [f"{_mounted(file)}:{TOPOLOGY}:ro", f"{KEYS}:{PKI}:ro"],
+        "volumes": [f"{_mounted(file)}:{TOPOLOGY}:ro", *_files(topology, node, file), f"{KEYS}:{PKI}:ro"],
         "networks": _attachments(topology, node.name, node.underlay),
         "healthcheck": _healthcheck(["braid", "ready", f"http://{node.status}"]),
     }
@@ -147,6 +148,27 @@ def _node(topology: Topology, node: Node, file: str) -> dict[str, Any]:
         service["devices"] = ["/dev/net/tun:/dev/net/tun"]
         service["sysctls"] = _ROUTER
     return service
+
+
+def _files(topology: Topology, node: Node, file: str) -> Iterator[str]:
+    """Certificates, keys and authorities that a node reads, beside its topology file as here."""
+    beside = PurePosixPath(file).parent
+    for name in dict.fromkeys(_names_of_files(topology, node)):
+        there = PurePosixPath(TOPOLOGY).parent / name
+        yield f"{_mounted(str(beside / name))}:{there}:ro"
+
+
+def _names_of_files(topology: Topology, node: Node) -> Iterator[str]:
+    proxies = (
+        application.proxy.tls
+        for application in topology.applications.values()
+        if node.role is Role.GATEWAY and node.region in application.gateways and application.proxy is not None
+    )
+    for tls in (*proxies, node.content.tls if node.content is not None else None):
+        for pair in tls.certificates if tls is not None else ():
+            yield from (pair.certificate, pair.key)
+    if node.content is not None and node.content.origin_ca:
+        yield node.content.origin_ca
 
 
 def _host(topology: Topology, host: LabHost) -> dict[str, Any]:

@@ -200,3 +200,18 @@ def test_a_proxy_needs_a_certificate_for_tls() -> None:
         parse(tls_text(TLS_ROW, (f", {CERTIFICATE}", "")), "net.yaml")
     (problem,) = caught.value.problems
     assert (problem.key, "add nodes.c-1.content.tls" in str(problem)) == ("transfers[0].proxies[0]", True)
+
+
+def test_files_of_tls_are_mounted_beside_the_topology_of_a_container() -> None:
+    members = ("members: {e-1: [10.1.0.2]", "members: {c-1: [10.1.0.81], c-2: [10.1.0.80], e-1: [10.1.0.2]")
+    authorities = (f"{CERTIFICATE}}}", f"{CERTIFICATE}, origin_ca: /ca/all.pem}}")
+    found = parse(tls_text(TLS_ROW, members, authorities), "net.yaml")
+    services = yaml.safe_load(render(found, "lab/net.yaml"))["services"]
+    assert services["c-1"]["volumes"] == [
+        "./lab/net.yaml:/etc/braid/topology.yaml:ro",
+        "./lab/own.pem:/etc/braid/own.pem:ro",
+        "./lab/own.key:/etc/braid/own.key:ro",
+        "/ca/all.pem:/ca/all.pem:ro",
+        "pki:/pki:ro",
+    ]
+    assert len(services["c-2"]["volumes"]) == len(services["g-1"]["volumes"]) == 2
