@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     BoundLogger = structlog.stdlib.BoundLogger
 
 LEVELS = ("debug", "info", "warning", "error")
+_configured = "text", "info"
 
 
 class LogFormat(StrEnum):
@@ -41,6 +42,8 @@ def configure(
 
     ``node`` is added to every line. Colours only on a terminal. May be called again; the last call counts.
     """
+    global _configured
+    _configured = log_format.value, level
     target = stream or sys.stderr
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -69,6 +72,11 @@ def configure(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+
+
+def configured() -> tuple[str, str]:
+    """Format and level, for a process that is to log as this one does."""
+    return _configured
 
 
 def get(name: str) -> BoundLogger:

@@ -165,6 +165,20 @@ class ProxyAgent:
         self._note(id_)
         return [Send(transfer.peer, transfer.answer)]
 
+    def asked(self, id_: bytes) -> tuple[int, TransferRequest]:
+        """Who asked for a transfer, and what."""
+        transfer = self._transfers[id_]
+        return transfer.peer, transfer.request
+
+    def adopt(self, peer: int, request: TransferRequest, now: float) -> list[Command]:
+        """It is served already, by a socket that an earlier agent had; whether the server's side was ended is not
+        known."""
+        transfer = _Transfer(peer, request, State.SERVING, now + RESEND)
+        transfer.terminate = Terminate(request.id, How.FIN, request.numbers.receive_next)
+        self._transfers[request.id] = transfer
+        self._note(request.id)
+        return [Send(peer, transfer.terminate)]
+
     def give_back(self, id_: bytes, numbers: Numbers, record: bytes, now: float) -> list[Command]:
         """The socket is frozen, and its next request is for the origin."""
         transfer = self._transfers[id_]

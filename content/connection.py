@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import h11
 import trio
 
 from braid.http import smuggled, split_target, without_port
-from content.answer import Answer, Stored
+from content.answer import Answer, Bytes, Stored
+from content.carry import Answering, Source
 from content.growing import Broken
 from content.message import Request, without
 from content.origin import OriginError
+from content.rest import asking, send_rest, tell
 from content.shape import shape
+from content.wire import PART, Gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from content.cache import Cache
     from content.ranges import Span
     from content.sites import Site
+    from content.wire import Piped, Wire
     from topology.model import IPAddress
 
 HEAD_TIMEOUT = 10.0
@@ -32,12 +36,10 @@ STALL = 30.0
 LINGER = 2.0
 """Seconds for a client that was refused to read why."""
 MAX_HEAD = 32_768
-PART = 65_536
-FILE_PART = 1 << 20
-
-
-class Gone(Exception):
-    """The client has left, or takes nothing any more, or cannot be answered to the end."""
+SHORT = 4096
+"""Bytes of a body up to which it goes out together with its head."""
+SAFE = (b"GET", b"HEAD")
+ONCE = Answering(source=Source.ONCE)
 
 
 class Counted:
@@ -51,25 +53,25 @@ class Counted:
 
 
 class ClientConnection:
-    """``serve`` returns when the connection has come to its end: whether in order, not cut off. The stream is its
-    opener's to close. ``find`` gives the site of a host and port (None: not written) that is served. ``elsewhere`` is
-    asked before each request is answered, with its bytes: True if somebody else has the connection now. ``sent`` hears
-    of bytes that were sent."""
+    """``serve`` returns when the connection has come to its end: whether in order, not cut off. Its opener closes the
+    wire. ``find`` gives the site of a host and port (None: not written) that is served. ``elsewhere`` is asked
+    before each request is answered: True if somebody else has the connection now. ``sent`` hears of bytes that were
+    sent."""
 
     def __init__(
         self,
-        stream: trio.SocketStream,
+        wire: Wire | Piped,
         client: IPAddress | None,
         cache: Cache,
         find: Callable[[str, int | None], Site | None],
         name: str,
         draining: Callable[[], bool],
-        elsewhere: Callable[[Request | None, bytes], Awaitable[bool]] | None = None,
+        elsewhere: Callable[[Request | None], Awaitable[bool]] | None = None,
         sent: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self.busy = False
         """A request is being answered."""
-        self._stream = stream
+        self._wire = wire
         self._client = client
         self._cache = cache
         self._find = find
@@ -77,33 +79,70 @@ class ClientConnection:
         self._draining = draining
         self._elsewhere = elsewhere
         self._sent = sent
-        self._came = bytearray()
-        """Since the request before."""
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
 
     async def serve(self) -> bool:
         try:
             while (asked := await self._next_request()) is not None:
                 self.busy = True
-                if self._elsewhere is not None and await self._elsewhere(self._read(asked)[0], bytes(self._came)):
+                if self._elsewhere is not None and await self._elsewhere(self._read(asked)[0]):
                     return True
                 await self._respond(asked)
+                self._wire.settle(self._asked())
                 self.busy = False
                 if not (self._h11.our_state is self._h11.their_state is h11.DONE) or self._draining():
                     return True
                 self._h11.start_next_cycle()
         except Gone:
+            with suppress(Gone):
+                # Closing on what was not read would reset, and take from the client what it has not read yet.
+                self._wire.drop(self._wire.seen)
             return False
         except h11.RemoteProtocolError as error:
             await self._refuse(error.error_status_hint)
         return True
 
+    async def go_on(self, begun: Answering, descriptor: int) -> bool:
+        """Before ``serve``: send what another worker has not sent of an answer, from the file if it comes from one.
+        Whether there may be requests behind it."""
+        self.busy = True
+        try:
+            came = self._wire.peek(begun.request)
+            await self._write(begun.begin)
+            if begun.source is Source.FILE:
+                await self._send_file(descriptor, begun.offset, begun.length)
+            elif begun.source is Source.ORIGIN and begun.length:
+                await self._send_rest(came, begun)
+            self._wire.settle(begun.request)
+        except (Gone, Broken):
+            return False
+        self.busy = False
+        return not (begun.last or self._draining())
+
+    async def _send_rest(self, came: bytes, begun: Answering) -> None:
+        request = read_request(came, self._find)
+        site = None if request is None else self._find(request.host, request.port)
+        if request is None or site is None:
+            raise Gone
+        rest = asking(request, begun)
+        answer = await self._cache.answer(rest, site, self._client)
+        try:
+            await send_rest(rest, begun, answer, self._write)
+        except (Broken, OriginError):
+            self._cache.counts["changed"] += 1
+            raise Gone from None
+        finally:
+            answer.body.close()
+
+    def _asked(self) -> int:
+        """Bytes of what came that h11 has done with."""
+        return self._wire.seen - len(self._h11.trailing_data[0])
+
     async def _next_request(self) -> h11.Request | None:
         limit = IDLE_TIMEOUT
-        self._came[:] = self._h11.trailing_data[0]
         while (event := self._h11.next_event()) is h11.NEED_DATA:
             with trio.move_on_after(limit) as waited:
-                self._h11.receive_data(await self._receive())
+                self._h11.receive_data(await self._wire.receive())
             if waited.cancelled_caught:
                 if limit is HEAD_TIMEOUT:
                     await self._refuse(408)
@@ -112,6 +151,8 @@ class ClientConnection:
         return event if isinstance(event, h11.Request) else None
 
     async def _respond(self, asked: h11.Request) -> None:
+        if asked.method not in SAFE or _has_body(asked):
+            self._wire.tell(ONCE)
         if smuggled(asked):
             await self._send(asked, self._cache.own(400, "fwd=bypass; detail=malformed"), None)
             return
@@ -138,8 +179,9 @@ class ClientConnection:
             await self._write(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
         while not isinstance(event := self._h11.next_event(), h11.EndOfMessage):
             if event is h11.NEED_DATA:
+                self._wire.drop(self._asked())
                 with trio.move_on_after(HEAD_TIMEOUT) as waited:
-                    self._h11.receive_data(await self._receive())
+                    self._h11.receive_data(await self._wire.receive())
                 if waited.cancelled_caught:
                     raise Gone
             elif isinstance(event, h11.Data):
@@ -160,20 +202,35 @@ class ClientConnection:
         if self._draining() or self._h11.their_state is h11.SEND_BODY:
             headers.append((b"connection", b"close"))
         begin = self._h11.send(h11.Response(status_code=head.status, headers=headers, reason=head.reason)) or b""
+        told = asked.method not in SAFE or _has_body(asked)
         if asked.method == b"HEAD" or (span is not None and span.length == 0):
-            await self._write(begin + (self._h11.send(h11.EndOfMessage()) or b""))
+            begin += self._h11.send(h11.EndOfMessage()) or b""
+            if not told:
+                tell(self._wire, self._asked(), begin)
+            await self._write(begin)
             return
         try:
-            await self._send_body(begin, answer, span)
+            await self._send_body(begin, answer, span, told)
         except (Broken, OriginError):
             # The head has promised more: that it will not come only the connection's end says.
             raise Gone from None
 
-    async def _send_body(self, begin: bytes, answer: Answer, span: Span | None) -> None:
+    async def _send_body(self, begin: bytes, answer: Answer, span: Span | None, told: bool) -> None:
         body = answer.body
         left = None if span is None else span.length
         if span is not None and span.begin:
             await body.skip(span.begin)
+        if isinstance(body, Stored | Bytes) and left is not None and left <= SHORT:
+            data = await body.read(left)
+            if len(data) != left:
+                raise Broken("the file is shorter than it was")
+            begin += (self._h11.send(h11.Data(data=data)) or b"") + (self._h11.send(h11.EndOfMessage()) or b"")
+            if not told:
+                tell(self._wire, self._asked(), begin)
+            await self._write(begin)
+            return
+        if not told:
+            tell(self._wire, self._asked(), begin, answer, span)
         if isinstance(body, Stored) and left is not None and left > PART:
             await self._write(begin)
             self._h11.send_with_data_passthrough(h11.Data(data=Counted(left)))  # type: ignore[arg-type]
@@ -192,50 +249,33 @@ class ClientConnection:
         await self._write(begin + (self._h11.send(h11.EndOfMessage()) or b""))
 
     async def _send_file(self, descriptor: int, offset: int, count: int) -> None:
-        """From the page cache to the socket. A part that is not in it yet is waited for by the whole node, which a
-        local disk makes short."""
-        sock = self._stream.socket
         while count:
             try:
-                sent = os.sendfile(sock.fileno(), descriptor, offset, min(count, FILE_PART))
-            except BlockingIOError:
-                with trio.move_on_after(STALL) as waited:
-                    await trio.lowlevel.wait_writable(sock)
-                if waited.cancelled_caught:
-                    raise Gone from None
-                continue
-            except OSError:
+                with trio.fail_after(STALL):
+                    sent = await self._wire.send_file(descriptor, offset, count)
+            except trio.TooSlowError:
                 raise Gone from None
             if sent == 0:
                 raise Broken("the file is shorter than it was")
             offset, count = offset + sent, count - sent
             self._cache.counts["client_bytes"] += sent
             self._sent(sent)
-            await trio.lowlevel.checkpoint()
-
-    async def _receive(self) -> bytes:
-        try:
-            data = bytes(await self._stream.receive_some(PART))
-            if self._elsewhere is not None:
-                self._came += data
-            return data
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise Gone from None
 
     async def _write(self, data: bytes) -> None:
         if not data:
             return
         try:
             with trio.fail_after(STALL):
-                await self._stream.send_all(data)
+                await self._wire.send(data)
             self._cache.counts["client_bytes"] += len(data)
             self._sent(len(data))
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+        except trio.TooSlowError:
             raise Gone from None
 
     async def _refuse(self, status: int) -> None:
         """To what is no request; the connection ends."""
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._wire.tell(ONCE)
             own = self._cache.own(status, "fwd=bypass; detail=malformed")
             head = h11.Response(status_code=status, headers=[*own.head.headers, (b"connection", b"close")])
             try:
@@ -248,12 +288,9 @@ class ClientConnection:
     async def _linger(self) -> None:
         """Take what the client still sends: closing on it would reset, and it might not get to read the answer."""
         with trio.move_on_after(LINGER):
-            try:
-                await self._stream.send_eof()
-                while await self._receive():
-                    pass
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return
+            self._wire.end()
+            while await self._wire.receive():
+                self._wire.drop(self._wire.seen)
 
 
 def _read(asked: h11.Request, find: Callable[[str, int | None], Site | None]) -> tuple[Request | None, Site | None]:

@@ -10,7 +10,7 @@ import trio
 from braid.readiness import neighbour_check
 from braid.status.snapshot import Check
 from content.reach import content_policy, peers_of
-from content.service import ContentService
+from content.supervisor import Supervisor
 from topology.model import Role
 from topology.transfer import takes_transfers
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 class Content:
     def __init__(self) -> None:
-        self._service = ContentService()
+        self._service = Supervisor()
 
     def has_tun(self, topology: Topology, node: str) -> bool:
         return takes_transfers(topology, node)
@@ -50,17 +50,17 @@ class Content:
         return replace(desired, gateway=content_policy(topology, node))
 
     def checks(self, situation: Situation) -> tuple[Check, ...]:
-        listening, problems = self._service.listening, self._service.problems
-        words = "; ".join(f"{what}: {why}" for what, why in problems.items())
-        content = Check("content", listening and not problems, words if listening else "the store is being read")
+        clerk, problem = self._service.clerk, self._service.problem
+        files = {} if clerk is None else clerk.problems
+        words = "; ".join(filter(None, (problem, *(f"{what}: {why}" for what, why in files.items()))))
+        content = Check("content", self._service.listening and not words, words)
         return content, neighbour_check(situation, (Role.EDGE,))
 
     def receive_control(self, control: Control, now: float) -> None:
-        if self._service.transfers is not None:
-            self._service.transfers.receive(control, now)
+        self._service.receive(control)
 
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
-        """Readiness is computed when it is asked for."""
+        self._service.receive_neighbour(number, up)
 
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await self._service.run(node, task_status=task_status)
@@ -69,12 +69,10 @@ class Content:
         return self._service.status()
 
     def transfers(self) -> TransferStatus | None:
-        found = self._service.transfers
-        return None if found is None else found.status()
+        return None if self._service.clerk is None else self._service.clerk.transfers
 
     def proxied_flows(self, limit: int) -> list[FlowStatus]:
-        found = self._service.transfers
-        return [] if found is None else found.flows(limit, trio.current_time())
+        return [] if self._service.clerk is None else self._service.clerk.flows[:limit]
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
         return ()

@@ -8,7 +8,7 @@ begins with TLS is taken for the name that it asks for, whatever is stored, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -16,26 +16,30 @@ import trio
 
 from braid import log as logs
 from braid.errors import BadPacket
-from braid.status.flow import FlowStatus
 from braid.status.transfers import TransferStatus, transfer_status
 from braid.tcp.record import decode_record, encode_record
 from braid.tcp.repair import FreezeError, build, dissolve, freeze, start
 from braid.transfer import Reason, Send, TransferRequest, decode, encode, fits, is_transfer, numbers_of
 from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_table import Candidate, matching
-from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start, State
-from content.connection import ClientConnection, read_request
+from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start
+from content.carry import Answering, Source
+from content.connection import ONCE, ClientConnection, read_request
 from content.delegated import begins_with_tls, refusal_of_hello
+from content.facts import Facts, decode_facts, encode_facts
 from content.reach import vips_of
+from content.taken import Keep, Taken, flow_of
+from content.wire import Keeping, Wire
 from topology.transfer import takes_transfers
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-    from braid.events import Control
     from braid.role import NodeHandle
+    from braid.status.flow import FlowStatus
     from braid.tcp.record import TcpRecord
+    from braid.transfer import Numbers
     from content.cache import Cache
     from content.keys import Keys
     from content.message import Request
@@ -46,36 +50,7 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
-
-@dataclass(eq=False, slots=True)
-class Taken:
-    """One transfer for which a socket was built."""
-
-    id: bytes
-    application: str
-    client: SocketAddress
-    vip: SocketAddress
-    edge: str
-    region: str
-    """Of the edge."""
-    gateway: str
-    tls: bool
-    """It begins with a ClientHello, and cannot go back: only this node has its keys then."""
-    socket: socket.socket
-    began: float
-    active: float
-    """When the last byte was sent."""
-    served: int = 0
-    """Requests."""
-    first_byte: float | None = None
-    """Seconds from the request to the first byte of the answer."""
-    bytes_out: int = 0
-    decided: trio.Event = field(default_factory=trio.Event)
-    """Whether the gateway takes it back; a new one for each time it is asked."""
-    gone: bool = False
-    scope: trio.CancelScope | None = None
-    """Of its service."""
-    busy: Callable[[], bool] = lambda: True
+BACK = Answering(source=Source.BACK)
 
 
 class TransferService:
@@ -91,6 +66,8 @@ class TransferService:
         draining: Callable[[], bool],
         tls: Keys,
         serve_tls: ServeTls,
+        keep: Keep,
+        read: trio.Event,
     ) -> None:
         self.agent = ProxyAgent()
         self.taken: dict[bytes, Taken] = {}
@@ -107,6 +84,9 @@ class TransferService:
         self._draining = draining
         self._tls = tls
         self._serve_tls = serve_tls
+        self._keep = keep
+        self._read = read
+        """Set when the store is."""
         self._node: NodeHandle | None = None
         self._nursery: trio.Nursery | None = None
         self._wake = trio.Event()
@@ -141,21 +121,23 @@ class TransferService:
 
     def flows(self, limit: int, now: float) -> list[FlowStatus]:
         """Connections that this node has, the newest first."""
-        return [_flow(taken, self.agent.state(taken.id), now) for taken in islice(reversed(self.taken.values()), limit)]
+        return [
+            flow_of(taken, self.agent.state(taken.id), now) for taken in islice(reversed(self.taken.values()), limit)
+        ]
 
-    def receive(self, control: Control, now: float) -> None:
-        """A control message of a gateway."""
-        if self._node is None or not control.adjacent or not (is_transfer(control.message) or is_part(control.message)):
+    def receive(self, peer: int, data: bytes, now: float) -> None:
+        """A control message of a neighbour."""
+        if self._node is None or not (is_transfer(data) or is_part(data)):
             return
         try:
-            whole = self._parts.receive(control.peer, control.message, now)
+            whole = self._parts.receive(peer, data, now)
             message = None if whole is None else decode(whole)
         except BadPacket:
             self.agent.count("bad")
             return
         if message is None:
             return
-        self._carry_out(self.agent.receive(control.peer, message, now))
+        self._carry_out(self.agent.receive(peer, message, now))
         self._wake.set()
 
     def _carry_out(self, commands: list[Command]) -> None:
@@ -264,44 +246,81 @@ class TransferService:
 
     def _start(self, taken: Taken) -> None:
         assert self._nursery is not None
+        taken.keeping = self._keep(taken.socket, str(taken.client), str(taken.vip), self._facts(taken))
         start(taken.socket)
         self._own(taken, "here")
         self._nursery.start_soon(self._serve, taken)
 
-    async def _serve(self, taken: Taken) -> None:
+    def _facts(self, taken: Taken) -> bytes:
+        """What ``adopt`` makes of it."""
+        peer, request = self.agent.asked(taken.id)
+        return encode_facts(Facts(peer, taken.application, taken.edge, taken.region, taken.gateway, request))
+
+    def adopt(
+        self, opened: socket.socket, data: bytes, keeping: Keeping, begun: Answering | None, descriptor: int
+    ) -> None:
+        """Go on with a connection that another worker had: ``data`` is what it had kept of it. The descriptors are
+        closed when it ends. BadPacket for what none has."""
+        assert self._node is not None
+        assert self._nursery is not None
+        facts = decode_facts(data)
+        request = facts.request
+        record, now = decode_record(request.record), trio.current_time()
+        tls = begins_with_tls(self._node.situation().topology, facts.application)
+        taken = Taken(
+            request.id, facts.application, record.remote, record.local, facts.edge, facts.region, facts.gateway, tls,
+            opened, now, now, served=1, keeping=keeping,
+        )  # fmt: skip
+        self.taken[request.id] = taken
+        self._carry_out(self.agent.adopt(facts.peer, request, now))
+        self._wake.set()
+        # The other one may have died before it had done so.
+        start(opened)
+        self._own(taken, "here")
+        self._nursery.start_soon(self._serve, taken, begun, descriptor)
+
+    async def _serve(self, taken: Taken, begun: Answering | None = None, descriptor: int = -1) -> None:
         assert self._node is not None
         name = self._node.situation().node
-        async with trio.SocketStream(trio.socket.from_stdlib_socket(taken.socket.dup())) as stream:
+        wire = Wire(taken.socket.dup(), taken.keeping)
 
-            async def elsewhere(asked: Request | None, came: bytes) -> bool:
-                return await self._give_back(taken, asked, came)
+        async def elsewhere(asked: Request | None) -> bool:
+            return await self._give_back(taken, asked)
 
-            def sent(count: int) -> None:
-                if taken.first_byte is None:
-                    taken.first_byte = trio.current_time() - taken.began
-                    self.first_bytes += taken.first_byte
-                taken.active = trio.current_time()
-                taken.bytes_out += count
-                self.bytes += count
+        def sent(count: int) -> None:
+            if taken.first_byte is None:
+                taken.first_byte = trio.current_time() - taken.began
+                self.first_bytes += taken.first_byte
+            taken.active = trio.current_time()
+            taken.bytes_out += count
+            self.bytes += count
 
-            connection = ClientConnection(
-                stream, taken.client.host, self._cache, self._find, name, self._draining, elsewhere, sent
-            )  # fmt: skip
-            taken.busy = lambda: taken.tls or connection.busy
-            try:
-                with trio.CancelScope() as taken.scope:
-                    if taken.tls:
-                        await self._serve_tls(stream, taken.client.host, sent)
-                    else:
-                        await connection.serve()
-            finally:
-                if not taken.gone:
-                    taken.socket.close()
-                    self.taken.pop(taken.id, None)
+        connection = ClientConnection(
+            wire, taken.client.host, self._cache, self._find, name, self._draining, elsewhere, sent
+        )  # fmt: skip
+        taken.busy = lambda: taken.tls or connection.busy
+        try:
+            with trio.CancelScope() as taken.scope:
+                if taken.tls:
+                    # The keys of the connection go with this process.
+                    taken.keeping.told(ONCE)
+                    await self._read.wait()
+                    await self._serve_tls(wire.stream(), taken.client.host, sent)
+                elif begun is None or await connection.go_on(begun, descriptor):
+                    await self._read.wait()
+                    await connection.serve()
+        finally:
+            wire.close()
+            if descriptor >= 0:
+                os.close(descriptor)
+            if not taken.gone:
+                taken.socket.close()
+                self.taken.pop(taken.id, None)
+        taken.keeping.ended()
         if not taken.gone and self._node is not None:
             self._carry_out(self.agent.end(taken.id, trio.current_time()))
 
-    async def _give_back(self, taken: Taken, asked: Request | None, came: bytes) -> bool:
+    async def _give_back(self, taken: Taken, asked: Request | None) -> bool:
         """Before a request is answered: True when the connection has gone back to the gateway with it."""
         taken.served += 1
         if taken.served == 1:
@@ -312,22 +331,30 @@ class TransferService:
                 return False
         if not self._own(taken, "held", wait=True):
             return False
+        taken.keeping.told(BACK)
+        data = self._frozen(taken)
+        if data is not None:
+            taken.decided = trio.Event()
+            self._carry_out(self.agent.give_back(taken.id, *data, trio.current_time()))
+            self._wake.set()
+            await taken.decided.wait()
+        if not taken.gone:
+            taken.keeping.settled()
+        return taken.gone
+
+    def _frozen(self, taken: Taken) -> tuple[Numbers, bytes] | None:
+        """What the gateway needs to have the connection. None where it cannot have it: it goes on here."""
         try:
             record = freeze(taken.socket)
         except FreezeError:
             self._own(taken, "here")
-            return False
-        record = record.with_unread(came + record.unread)
+            return None
         data = encode_record(record)
         if record.unsent or not fits(b" ", data):
             start(taken.socket)
             self._own(taken, "here")
-            return False
-        taken.decided = trio.Event()
-        self._carry_out(self.agent.give_back(taken.id, numbers_of(record), data, trio.current_time()))
-        self._wake.set()
-        await taken.decided.wait()
-        return taken.gone
+            return None
+        return numbers_of(record), data
 
     def _own(self, taken: Taken, owner: str, *, wait: bool = False) -> bool:
         """To be waited for where a socket is live that packets must not reach from then on."""
@@ -337,26 +364,6 @@ class TransferService:
     def usable(self) -> bool:
         """Whether gateways may ask this node."""
         return self._node is not None and takes_transfers(self._node.situation().topology, self._node.situation().node)
-
-
-def _flow(taken: Taken, state: State | None, now: float) -> FlowStatus:
-    return FlowStatus(
-        application=taken.application,
-        protocol="tcp",
-        client=str(taken.client),
-        vip=str(taken.vip),
-        snat="",
-        target="",
-        edge=taken.edge,
-        state="ended" if state is None else state.value,
-        idle_s=max(0.0, now - taken.active),
-        packets_in=0,
-        packets_out=0,
-        bytes_in=0,
-        bytes_out=taken.bytes_out,
-        mode="transferred",
-        why=f"TLS, by {taken.gateway}" if taken.tls else f"{taken.served} requests from the store, by {taken.gateway}",
-    )
 
 
 def _candidate(asked: Request, application: str, client: SocketAddress, region: str) -> Candidate:

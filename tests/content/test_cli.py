@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,9 @@ from click.testing import CliRunner
 from braid.cli import braid
 from braid.role import StartError
 from braid.status.metrics_content import content as content_metrics
-from content.service import ContentService
+from content.settings import take_directory
 from tests.braid.fake_node import middle_status
-from tests.content.web import Proxied, Reply, handle, proxied, topology_of
+from tests.content.web import Proxied, Reply, proxied, topology_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,10 +95,12 @@ async def test_a_node_that_does_not_run(proxy: Proxied, monkeypatch: pytest.Monk
     assert "run this on the content proxy's host, while it runs" in done.output
 
 
-async def test_a_directory_belongs_to_one_node(proxy: Proxied) -> None:
-    topology = topology_of(proxy.directory, proxy.port)
+def test_a_directory_belongs_to_one_node(tmp_path: Path) -> None:
+    lock = take_directory(tmp_path / "store")
     with pytest.raises(StartError, match="another node uses it"):
-        await ContentService().run(handle(lambda: topology))
+        take_directory(tmp_path / "store")
+    os.close(lock)
+    os.close(take_directory(tmp_path / "store"))
 
 
 async def test_the_operators_socket_is_for_its_owner(proxy: Proxied) -> None:

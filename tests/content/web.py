@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -11,7 +12,10 @@ import h11
 import trio
 
 from braid.role import NodeHandle, Situation
+from content.listeners import accept, open_listeners
 from content.service import ContentService
+from content.settings import take_directory
+from content.wire import Unkept
 from tests.topology.base import changed
 from topology.model import SocketAddress
 from topology.source import parse
@@ -245,8 +249,24 @@ async def proxied(
     now = [1_700_000_000.0]
     service = ContentService(lambda: now[0])
     topology = topology_of(directory, port, *changes, **settings)
+    os.close(take_directory(directory))
     await nursery.start(service.run, handle(lambda: topology))
     assert service.cache is not None
+    content = topology.nodes["c-1"].content
+    assert content is not None
+
+    def take(opened: socket.socket, client: str) -> None:
+        nursery.start_soon(service.serve, opened, ip_address(client), Unkept())
+
+    def take_tls(opened: socket.socket, client: str) -> None:
+        opened.setblocking(False)
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(opened))
+        nursery.start_soon(service.serve_secure, stream, ip_address(client), Unkept())
+
+    for listener in await open_listeners(content.listen, "content.listen"):
+        nursery.start_soon(accept, listener, take)
+    for listener in await open_listeners(content.tls_listen, "content.tls.listen"):
+        nursery.start_soon(accept, listener, take_tls)
     if largest is not None:
         service.cache.largest = largest
     return Proxied(origin, service, port, directory, now)

@@ -1,0 +1,53 @@
+"""How far a TCP connection has come, from the kernel: what its owner wrote and read, whoever that was.
+
+A process that dies takes its own count along. The kernel's counts stay with the socket as long as any process has it.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+
+from braid.tcp.repair import unread, unsettled
+
+_INFO = struct.Struct("=B119xQQ")
+"""Of linux/tcp.h ``struct tcp_info``: state, bytes acknowledged to us, bytes received."""
+ESTABLISHED, CLOSE_WAIT = 1, 8
+_AFTER_FIN = frozenset((6, 7, 8, 9, 11))
+"""States in which the peer's FIN has come: it counts as a byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Bytes since the connection began; the beginning differs between kinds of sockets, so only differences count."""
+
+    read: int
+    written: int
+    open: bool
+    """More may be written."""
+
+
+def progress(opened: socket.socket) -> Progress:
+    """Exact while nobody reads and writes; packets may come and go meanwhile."""
+    information = _read(opened)
+    while True:
+        waiting, unacknowledged = unread(opened.fileno()), unsettled(opened.fileno())
+        again = _read(opened)
+        if again == information:
+            break
+        information = again
+    state, acknowledged, received = information
+    return Progress(
+        received - waiting - (state in _AFTER_FIN), acknowledged + unacknowledged, state in (ESTABLISHED, CLOSE_WAIT)
+    )
+
+
+def _read(opened: socket.socket) -> tuple[int, int, int]:
+    state, acknowledged, received = _INFO.unpack(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))
+    return state, acknowledged, received
+
+
+def has_ended(opened: socket.socket) -> bool:
+    """The peer will send no more."""
+    return opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _AFTER_FIN

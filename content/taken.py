@@ -1,0 +1,76 @@
+"""A connection that was transferred to this content proxy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from braid.status.flow import FlowStatus
+from content.wire import Keeping, Unkept
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from content.agent import State
+    from topology.model import SocketAddress
+
+
+class Keep(Protocol):
+    """Has a connection kept, with what ``adopt`` needs of it."""
+
+    def __call__(self, opened: socket.socket, client: str, vip: str, data: bytes) -> Keeping: ...
+
+
+@dataclass(eq=False, slots=True)
+class Taken:
+    """One transfer for which a socket was built."""
+
+    id: bytes
+    application: str
+    client: SocketAddress
+    vip: SocketAddress
+    edge: str
+    region: str
+    """Of the edge."""
+    gateway: str
+    tls: bool
+    """It begins with a ClientHello, and cannot go back: only this node has its keys then."""
+    socket: socket.socket
+    began: float
+    active: float
+    """When the last byte was sent."""
+    served: int = 0
+    """Requests."""
+    first_byte: float | None = None
+    """Seconds from the request to the first byte of the answer."""
+    bytes_out: int = 0
+    decided: trio.Event = field(default_factory=trio.Event)
+    """Whether the gateway takes it back; a new one for each time it is asked."""
+    gone: bool = False
+    scope: trio.CancelScope | None = None
+    """Of its service."""
+    busy: Callable[[], bool] = lambda: True
+    keeping: Keeping = field(default_factory=Unkept)
+
+
+def flow_of(taken: Taken, state: State | None, now: float) -> FlowStatus:
+    return FlowStatus(
+        application=taken.application,
+        protocol="tcp",
+        client=str(taken.client),
+        vip=str(taken.vip),
+        snat="",
+        target="",
+        edge=taken.edge,
+        state="ended" if state is None else state.value,
+        idle_s=max(0.0, now - taken.active),
+        packets_in=0,
+        packets_out=0,
+        bytes_in=0,
+        bytes_out=taken.bytes_out,
+        mode="transferred",
+        why=f"TLS, by {taken.gateway}" if taken.tls else f"{taken.served} requests from the store, by {taken.gateway}",
+    )
