@@ -38,6 +38,16 @@ def drops(lab: RunningLab) -> dict[str, int]:
     return {reason: count for reason in lossy if (count := traffic.total_drops(lab, reason))}
 
 
+def lateness(lab: RunningLab) -> dict[str, Any]:
+    """How far apart copies came lately, and the windows they met: what explains that some were too old."""
+    return {
+        name: [
+            (each["peer"], each["skew_ms"], each["window"]) for each in lab.status(name)["sessions"] if each["window"]
+        ]
+        for name in ("edge-fra-1", "gw-sto-1")
+    }
+
+
 def test_tcp_over_all_shards(sharded: RunningLab) -> None:
     sums: list[str] = []
 
@@ -50,7 +60,7 @@ def test_tcp_over_all_shards(sharded: RunningLab) -> None:
     for thread in threads:
         thread.join()
     assert sums == [digest(size_of("5MB"))] * FLOWS
-    assert drops(sharded) == {}
+    assert drops(sharded) == {}, lateness(sharded)
     for name in ("edge-fra-1", "gw-sto-1"):
         shards: list[dict[str, Any]] = sharded.status(name)["shards"]
         assert len(shards) == sharded.topology.nodes[name].shards
@@ -72,7 +82,7 @@ def test_udp_flows_keep_their_order_and_lose_nothing(sharded: RunningLab) -> Non
     # A flow may be overtaken once, when the kernel learns its queue: not again and again.
     reordered = [report["echo"]["reordered"] for report in reports]
     assert sum(reordered) <= FLOWS, reordered
-    assert drops(sharded) == {}
+    assert drops(sharded) == {}, lateness(sharded)
     after = [sharded.status(name)["sessions"] for name in ("edge-fra-1", "gw-sto-1")]
     assert [lost(each) for each in after] == [lost(each) for each in before]
 

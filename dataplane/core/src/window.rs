@@ -1,6 +1,6 @@
 //! How large the recovery window of a lane is: as large as traffic and paths need it.
 //!
-//! A number may be forgotten when its slowest copy must have come: after twice the paths' measured skew, and a little. Each
+//! A number may be forgotten when its slowest copy must have come: after twice the paths' skew, and a little. Each
 //! time the highest number enters another eighth of the window, that is before anything is forgotten, the age of what would be
 //! is looked at; if it is too young, the window is doubled first. So rate times skew is never estimated but kept, and a jump
 //! in the rate, or of the sequence, is met before it does harm. A window that was four times larger than needed for `ROOMY_FOR`
@@ -16,8 +16,9 @@ pub const MOST: usize = 1 << 20;
 /// Bytes of all windows of a node, or of all its shards together.
 pub const MOST_OF_NODE: usize = 64 << 20;
 const PARTS: u64 = 8;
-/// Skew that is assumed of paths not measured yet, and what is kept beyond twice the skew.
-const ASSUMED: u64 = 100 * Time::MILLISECOND;
+/// Less skew is never assumed: probes at rest do not show the queues that a relay has under load. And what is kept beyond
+/// twice the skew.
+const LEAST_SKEW: u64 = 100 * Time::MILLISECOND;
 const BEYOND: u64 = 10 * Time::MILLISECOND;
 const ROOMY_FOR: u64 = 10 * Time::SECOND;
 /// The margin is the least one of the last one to two of these.
@@ -30,7 +31,7 @@ fn part(recovery: &Recovery) -> u64 {
 
 /// How long numbers must be remembered where copies come `skew` nanoseconds apart.
 pub fn needed(skew: Option<u64>) -> u64 {
-    2 * skew.unwrap_or(ASSUMED) + BEYOND
+    2 * skew.unwrap_or(0).max(LEAST_SKEW) + BEYOND
 }
 
 pub struct Window {

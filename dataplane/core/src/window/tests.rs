@@ -124,7 +124,7 @@ fn a_burst_now_and_then_keeps_the_window_and_silence_gives_it_back() {
     let mut receiver = Receiver { measured: Some(40 * MS), ..Receiver::new(40 * MS) };
     receiver.receive(250_000, Time::SECOND, |n| n % 10 == 0);
     let (bits, resizes) = (receiver.recovery.bits(), receiver.resizes);
-    assert_eq!(bits, 32_768);
+    assert_eq!(bits, 65_536);
     for _ in 0..5 {
         receiver.wait_until(receiver.now.after(6 * Time::SECOND));
         receiver.receive(250_000, Time::SECOND / 2, |n| n % 10 == 0);
@@ -132,20 +132,35 @@ fn a_burst_now_and_then_keeps_the_window_and_silence_gives_it_back() {
     assert_eq!((receiver.recovery.bits(), receiver.resizes, receiver.rejected), (bits, resizes, 0));
     receiver.receive(10, 60 * Time::SECOND, |_| false);
     assert_eq!((receiver.recovery.bits(), receiver.rejected), (LEAST, 0));
-    assert_eq!(receiver.resizes, resizes + 3);
+    assert_eq!(receiver.resizes, resizes + 4);
 }
 
 #[test]
 fn a_path_that_becomes_slower_is_followed() {
     let mut receiver = Receiver { measured: Some(2 * MS), ..Receiver::new(2 * MS) };
     receiver.receive(200_000, Time::SECOND, |n| n % 50 == 0);
-    assert_eq!(receiver.recovery.bits(), LEAST);
+    assert_eq!(receiver.recovery.bits(), 65_536);
     // Probes see it before data has to take it.
     receiver.measured = Some(150 * MS);
     receiver.receive(200_000, Time::SECOND / 2, |_| false);
     receiver.skew = 150 * MS;
     receiver.receive(200_000, Time::SECOND, |n| n % 50 == 0);
     assert_eq!((receiver.rejected, receiver.recovery.bits()), (0, 131_072));
+}
+
+/// Probes at rest say 1 ms. Under load one relay's queue grows within less time than probes take to show it, and the quicker
+/// path loses some.
+#[test]
+fn a_relay_that_falls_behind_under_load_is_waited_for() {
+    let mut receiver = Receiver { measured: Some(MS), ..Receiver::new(MS) };
+    receiver.receive(10, Time::SECOND, |_| false);
+    for skew in [20, 50, 80, 120, 160, 200] {
+        receiver.skew = skew * MS;
+        receiver.receive(100_000, 100 * MS, |n| n % 50 == 0);
+    }
+    receiver.wait_until(receiver.now.after(Time::SECOND));
+    assert_eq!(receiver.rejected, 0);
+    assert!(receiver.recovery.bits() / 8 <= 4096, "bytes");
 }
 
 #[test]
@@ -178,7 +193,7 @@ proptest! {
     /// Whatever the traffic, a copy that comes within twice the measured skew is told apart.
     #[test]
     fn nothing_that_may_still_come_is_forgotten(
-        skew in 0u64..60,
+        skew in 0u64..400,
         bursts in proptest::collection::vec((0u64..3000, 0u64..20_000, any::<bool>()), 1..60),
     ) {
         let mut receiver = Receiver { measured: Some(skew * MS / 2), ..Receiver::new(skew * MS) };
