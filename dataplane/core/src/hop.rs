@@ -6,6 +6,7 @@
 use crate::wire::{HEADER, OVERHEAD};
 use siphasher::sip::SipHasher24;
 
+#[derive(Clone)]
 pub struct HopKey(SipHasher24);
 
 impl HopKey {

@@ -192,16 +192,17 @@ impl<O: Outbox> Node<O> {
 
     /// The peer has the keys of this session: use them to send.
     pub(crate) fn confirm(&mut self, index: u32, now: Time) {
-        let Some(session) = self.net.sessions.get_mut(index).filter(|session| !session.confirmed || session.initiator)
-        else {
-            return;
-        };
+        if self.net.sessions.get(index).is_some_and(|session| !session.confirmed || session.initiator) {
+            self.promote(index, now);
+        }
+    }
+
+    /// Sends with the keys of this session from now on.
+    pub(crate) fn promote(&mut self, index: u32, now: Time) {
+        let Some(session) = self.net.sessions.get(index) else { return };
         let ((peer, adjacent), epoch, initiator) = (session.key, session.local_epoch, session.initiator);
-        if let Some(key) = session.hop_tx.take() {
-            let remote = session.remote_epoch & 3;
-            if let Some(neighbour) = self.net.links.numbered(peer) {
-                neighbour.hop_tx = Some((key, remote));
-            }
+        if let (Some(key), Some(neighbour)) = (session.hop_tx.clone(), self.net.links.numbered(peer)) {
+            neighbour.hop_tx = Some((key, session.remote_epoch & 3));
         }
         self.net.sessions.promote(index, now);
         self.outbox.event(Event::Established { peer, adjacent, epoch, initiator });

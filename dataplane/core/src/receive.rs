@@ -310,9 +310,9 @@ impl<O: Outbox> Node<O> {
         while let Some(held) = lane.order.ready() {
             deliveries.push(Delivery::Held { held, peer: number, session: header.receiver, slot });
         }
-        let (unconfirmed, was_silent) = (!session.confirmed, !peer.up);
-        if unconfirmed {
-            self.confirm(header.receiver, now);
+        let was_silent = !peer.up;
+        if !session.confirmed || session.is_to_follow(self.config.number, now) {
+            self.promote(header.receiver, now);
         }
         if header.kind == Kind::Keepalive {
             self.receive_probe((number, adjacent), slot, header, payload, now);

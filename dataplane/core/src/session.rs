@@ -1,7 +1,8 @@
 //! Sessions: which keys are used to send to a peer, which are still good to receive, and whether the peer is heard.
 //!
 //! A responder's new keys become current when the first packet opens with them; until then the old ones send. Replaced keys
-//! receive for `LINGER` more. So a rekey loses nothing and a replayed initiation replaces nothing.
+//! receive for `LINGER` more. So a rekey loses nothing and a replayed initiation replaces nothing. Where both ends initiate at
+//! once, each may take the other's keys for the newer ones: the end with the higher number then follows the other.
 
 use crate::handshake::NewSession;
 use crate::hop::HopKey;
@@ -17,6 +18,8 @@ use std::collections::BTreeMap;
 
 /// How long replaced keys are good for receiving: three times the longest path skew, and more.
 const LINGER: u64 = 30 * Time::SECOND;
+/// A peer that still sends with keys replaced so long ago has other ones in use than we have.
+const APART: u64 = 3 * Time::SECOND;
 /// An unconfirmed session is forgotten after this.
 const CONFIRM_WITHIN: u64 = 10 * Time::SECOND;
 /// A peer that was not heard for this long on any path gets nobody new: that costs nothing where it is a false alarm.
@@ -51,6 +54,13 @@ pub struct Session {
 }
 
 impl Session {
+    /// Something came with these keys: do they have to be ours again, lest they end here while the peer sends with them?
+    /// Of the two ends one alone follows.
+    #[inline]
+    pub fn is_to_follow(&self, own_number: u16, now: Time) -> bool {
+        own_number > self.key.0 && self.retired.is_some_and(|since| now.since(since) >= APART)
+    }
+
     /// Notes on which paths packets went out; `measure::SentLog::add` says what the arguments are.
     pub fn log(&mut self, slot: usize, first: u64, packets: u64, set: Option<u8>, on: u16) {
         if let Some(log) = self.sent.get_mut(slot) {
@@ -234,7 +244,7 @@ impl Sessions {
     /// Makes a session the one that sends; the one before it lingers.
     pub fn promote(&mut self, index: u32, now: Time) {
         let Some(session) = self.by_index.get_mut(&index) else { return };
-        session.confirmed = true;
+        (session.confirmed, session.retired) = (true, None);
         let key = session.key;
         let peer = self.peers.entry(key).or_default();
         let before = peer.current.replace(index).filter(|&b| b != index);

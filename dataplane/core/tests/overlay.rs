@@ -147,6 +147,30 @@ fn a_rekey_in_mid_traffic_loses_nothing() {
     assert_eq!(arrived, (0..300).collect::<Vec<_>>());
 }
 
+/// Each end then holds the other's keys for the newer ones.
+#[test]
+fn handshakes_that_cross_lose_nothing_when_replaced_keys_end() {
+    for (one, other, adjacent) in [(EDGE, GATEWAY, false), (EDGE, 21, true), (21, GATEWAY, true)] {
+        for shards in [1, 2] {
+            let mut braid = Braid::up_with(shards, 1, shards);
+            braid.advance(Time::SECOND);
+            braid.initiate(one, other, adjacent);
+            braid.initiate(other, one, adjacent);
+            braid.settle();
+            let _ = [one, other].map(|node| braid.heard(node));
+            for i in 0..400 {
+                braid.client(&request(i));
+                braid.advance(100 * Time::MILLISECOND);
+            }
+            assert_eq!(numbers(&braid.taken(GATEWAY)), (0..400).collect::<Vec<_>>());
+            for (node, peer) in [(one, other), (other, one)] {
+                assert!(!braid.heard(node).contains(&Event::Down { peer, adjacent }), "{node} of {shards} shards");
+                assert_eq!(["hop_tag", "no_such_session"].map(|reason| braid.drops(node, reason)), [0, 0]);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_restarted_node_is_accepted_again_at_once() {
     for restarted in [EDGE, GATEWAY, 21] {
