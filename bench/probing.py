@@ -5,7 +5,8 @@ Three parts; ``--only`` takes one of them. Results go to bench/probing.json with
 ``core``: the engines of an edge and a gateway with 50 neighbours and 16 paths between them, in memory, for an hour of
 simulated time (``braid-micro --probing``): datagrams, and the growth of memory after the first ten minutes.
 ``control``: the same hour of what Python does by the clock with the counters of such a node. ``lab`` (root): 52 real
-nodes in namespaces, an edge and a gateway with 50 neighbours each and no traffic; CPU time of their processes.
+nodes in namespaces, an edge and a gateway with 50 neighbours each and no traffic; CPU time of their processes, first
+where all nodes take turns on all processors, then of the edge on a processor of its own.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ from topology.model import Role
 from topology.source import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from braid.core import CoreApi
+    from lab.running import RunningLab
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = ROOT / "dataplane" / "target" / "release" / "braid-micro"
@@ -101,27 +103,48 @@ def in_namespaces(links: int, seconds: float) -> dict[str, Any]:
         file = written(Path(folder), links)
         with up(file, direct=True, ready_timeout=READY_TIMEOUT) as lab:
             time.sleep(WARM_UP)
-            found: dict[str, Any] = {}
-            ends = ("edge", "gateway")
-            before = {name: _looked(lab.nodes[name], lab.status(name)) for name in ends}
-            time.sleep(seconds)
-            for name in ends:
-                after = _looked(lab.nodes[name], lab.status(name))
-                grown = {what: after[what] - before[name][what] for what in after}
-                # Asking for the status twice is a part of it.
-                found[name] = {
-                    "share_of_a_core": round(grown["cpu_s"] / grown["at"], 5),
-                    "data_thread_share": round(grown["thread_s"] / grown["at"], 5),
-                    "sent_per_second": round(grown["sent"] / grown["at"], 1),
-                    "received_per_second": round(grown["received"] / grown["at"], 1),
-                    "bytes_sent_per_second": round(grown["bytes"] / grown["at"]),
-                    "summaries_heard_per_second": round(grown["heard"] / grown["at"], 1),
-                    "summaries_sent_per_second": round(grown["told"] / grown["at"], 1),
-                    "resident_growth_bytes": grown["resident"],
-                    "resident_bytes": after["resident"],
-                    "neighbours_up": sum(each["up"] for each in lab.status(name)["neighbours"]),
-                }
-    return {"links": links, "seconds": seconds, "nodes": found}
+            shared = _measured(lab, ("edge", "gateway"), seconds)
+            _part(lab, "edge")
+            time.sleep(1.0)
+            apart = _measured(lab, ("edge",), seconds)
+    return {"links": links, "seconds": seconds, "nodes": shared, "on_a_processor_of_its_own": apart["edge"]}
+
+
+def _measured(lab: RunningLab, names: Iterable[str], seconds: float) -> dict[str, Any]:
+    before = {name: _looked(lab.nodes[name], lab.status(name)) for name in names}
+    time.sleep(seconds)
+    found: dict[str, Any] = {}
+    for name, earlier in before.items():
+        after = _looked(lab.nodes[name], lab.status(name))
+        grown = {what: after[what] - earlier[what] for what in after}
+        # Asking for the status twice is a part of it.
+        found[name] = {
+            "share_of_a_core": round(grown["cpu_s"] / grown["at"], 5),
+            "data_thread_share": round(grown["thread_s"] / grown["at"], 5),
+            "sent_per_second": round(grown["sent"] / grown["at"], 1),
+            "received_per_second": round(grown["received"] / grown["at"], 1),
+            "bytes_sent_per_second": round(grown["bytes"] / grown["at"]),
+            "summaries_heard_per_second": round(grown["heard"] / grown["at"], 1),
+            "summaries_sent_per_second": round(grown["told"] / grown["at"], 1),
+            "resident_growth_bytes": grown["resident"],
+            "resident_bytes": after["resident"],
+            "neighbours_up": sum(each["up"] for each in lab.status(name)["neighbours"]),
+        }
+    return found
+
+
+def _part(lab: RunningLab, alone: str) -> None:
+    """From here on one node has a processor to itself, the rest of the lab has the others, and what a node receives is
+    worked on by the receiving side's processor (receive packet steering): as between machines with network cards."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    for name, pid in lab.nodes.items():
+        processors = {first} if name == alone else set(others)
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), processors)
+        if name in lab.topology.nodes:
+            mask = f"{sum(1 << number for number in processors):x}"
+            queues = "/sys/class/net/to-*/queues/rx-*/rps_cpus"
+            lab.exec(name, ["sh", "-c", f"for queue in {queues}; do echo {mask} > $queue; done"])
 
 
 def _looked(pid: int, status: dict[str, Any]) -> dict[str, float]:
@@ -164,6 +187,9 @@ class StillCore:
     def __init__(self, counters: dict[str, Any]) -> None:
         self.counters = counters
         self.text = ""
+        shown = ("peer", "id", "route", "in_use", "active", "arrives", "rtt_us")
+        paths = [{name: path[name] for name in shown} for path in counters["paths"]]
+        self.arriving = json.dumps([{"paths": paths, "io": {}}])
 
     def show(self) -> None:
         """As it would be now; what neighbours' sessions count is asked for by nobody here."""
@@ -172,6 +198,9 @@ class StillCore:
 
     def snapshot(self, whole: bool = True) -> str:
         return self.text
+
+    def arrivals(self) -> str:
+        return self.arriving
 
     def last_turn(self) -> int:
         return 0
@@ -182,7 +211,7 @@ class StillCore:
 
 def control(counters: dict[str, Any], links: int, seconds: int) -> dict[str, Any]:
     """What the control side of a node at rest takes, with such counters of its core: status, memory and summaries each
-    second, a look at paths twice, a look at certificates. Its event loop and messages of others are not in it."""
+    second, looks at paths, a look at certificates. Its event loop and messages of others are not in it."""
     logs.configure(level="warning")
     core, pid, now = StillCore(counters), os.getpid(), [1e6]
     core.show()
@@ -215,7 +244,7 @@ def control(counters: dict[str, Any], links: int, seconds: int) -> dict[str, Any
         view.record(now[0])
         plane.review_peers()
         now[0] += 0.5
-        plane.look_at_paths()
+        plane.look_at_arrivals()
         spent += time.process_time() - began
         now[0] += 0.5
     growth = _resident(pid) - before

@@ -10,7 +10,7 @@ from topology.paths import node_routes
 from topology.policy import MOST_PATHS, TargetLoss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from braid.desired import PathChoice
     from braid.plan import AppNumbers
@@ -32,6 +32,21 @@ def fixed_copies(application: Application) -> frozenset[int]:
 def set_number(application: Application, numbers: AppNumbers) -> int:
     """Names its set of paths to the data plane: applications with as many copies share one."""
     return TARGETS + numbers.number(application.name) if has_target(application) else application.copies
+
+
+def targets_by_set(
+    topology: Topology, wanted: Mapping[str, Iterable[str]], numbers: AppNumbers
+) -> dict[str, dict[int, TargetLoss]]:
+    """Policies by peer and number of the set; ``wanted`` names the applications with a target that go to each peer."""
+    applications = topology.applications
+    return {
+        peer: {
+            set_number(applications[name], numbers): policy
+            for name in names
+            if isinstance(policy := applications[name].redundancy, TargetLoss)
+        }
+        for peer, names in wanted.items()
+    }
 
 
 def candidate_routes(

@@ -13,7 +13,7 @@ import trio
 
 from braid import core as seam
 from braid import log as logs
-from braid.candidates import set_number
+from braid.candidates import targets_by_set
 from braid.desired import TARGETS, Desired, PathSet
 from braid.events import (
     ConnectionEnded,
@@ -27,33 +27,28 @@ from braid.events import (
 )
 from braid.identity import read_certificate
 from braid.measured import Reports
-from braid.pathwatch import PathWatch, round_trips, samples
+from braid.pathwatch import AFTER, LOOK_EVERY, MEASURE_EVERY, PathWatch, round_trips, samples
 from braid.peers import PeerCertificates, own_problem, refusal, wanted
 from braid.plan import AppNumbers, PathPlanner, plan_neighbours, plan_shards, usable_by_number
 from braid.redundancy.application import Mode
 from braid.redundancy.node import Redundancy
 from braid.role import Promotes, RoleRuntime, Situation
 from braid.session import Accept, Close, Command, Initiate, Log, Refuse, Relation, SessionManager
-from topology.policy import TargetLoss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from random import Random
 
     from braid.core import CoreApi
     from braid.identity import Credentials
     from braid.redundancy.node import Change
+    from braid.session import Standing
     from braid.status.paths import Chosen
     from braid.status.snapshot import Check
     from topology.model import Node, Topology
 
 log = logs.get(__name__)
-
-LOOK_EVERY = 0.5
-"""Seconds between looks at which paths arrive."""
-AFTER = 0.05
-"""Seconds by which such a look lets the one of the node's memory come first."""
 
 Answer = TypeVar("Answer")
 
@@ -102,8 +97,9 @@ class ControlPlane:
         self._round_trips: dict[int, float] = {}
         self.traffic: dict[str, int] = {}
         self._desired: Desired | None = None
-        self._looked = clock()
+        self._looked = self._measured = clock()
         self._names: dict[Relation, str] = {}
+        self._standings: Mapping[Relation, Standing] = {}
         self._wake = trio.Event()
 
     @property
@@ -156,27 +152,37 @@ class ControlPlane:
         while True:
             # The node's memory looks each second; it comes first, so that one snapshot does for both.
             await trio.sleep(max(AFTER, self._looked + LOOK_EVERY + AFTER - self._clock()))
-            if self._clock() - self._looked < LOOK_EVERY:
+            now = self._clock()
+            if now - self._looked < LOOK_EVERY:
                 continue
-            if self.role.peers(self.topology, self.name):
+            self._looked, peers = now, self.role.peers(self.topology, self.name)
+            if peers and now - self._measured >= MEASURE_EVERY:
                 self.look_at_paths()
-            else:
-                self._looked = self._clock()
+            elif peers:
+                self.look_at_arrivals()
+
+    def look_at_arrivals(self) -> None:
+        now = self._looked = self._clock()
+        arrivals = self.ask(lambda: seam.read_arrivals(self.core), None)
+        if arrivals is not None and self._judge_arrivals(arrivals, now):
+            self._go_round(broken=True)
+
+    def _judge_arrivals(self, snapshot: dict[str, Any], now: float) -> bool:
+        self._round_trips, self.traffic = round_trips(snapshot), snapshot.get("io", {})
+        return self._watch.observe(samples(snapshot), now)
 
     def look_at_paths(self) -> dict[str, Any] | None:
         """Returns the core's snapshot by which it judges; None when there is none."""
-        now = self._looked = self._clock()
+        now = self._looked = self._measured = self._clock()
         snapshot = self.ask(lambda: seam.read_snapshot(self.core, whole=False), None)
         if snapshot is not None and self.role.peers(self.topology, self.name):
-            self._judge_paths(snapshot, now)
+            broken = self._judge_arrivals(snapshot, now)
+            dearer = self._paths.look(self.topology, self.name, snapshot, self.reports(), now)
+            if broken or dearer:
+                self._go_round(broken)
         return snapshot
 
-    def _judge_paths(self, snapshot: dict[str, Any], now: float) -> None:
-        self._round_trips, self.traffic = round_trips(snapshot), snapshot.get("io", {})
-        broken = self._watch.observe(samples(snapshot), now)
-        dearer = self._paths.look(self.topology, self.name, snapshot, self.reports(), now)
-        if not broken and not dearer:
-            return
+    def _go_round(self, broken: bool) -> None:
         before = self._routes()
         self.replan()
         if before != self._routes():
@@ -185,10 +191,13 @@ class ControlPlane:
 
     def review_peers(self) -> None:
         """Judge every peer's certificate anew: by date, revocation list and topology. To be called each second."""
-        now, before = self._clock(), self.sessions.up()
+        now, before, judged = self._clock(), self.sessions.up(), self._standings
         self._review_own_certificate()
         relations = wanted(self.topology, self.name, self.role.peers(self.topology, self.name))
-        standings = self._certificates.standings(relations, self._credentials.trust, self.topology, self._today())
+        trust, today = self._credentials.trust, self._today()
+        self._standings = standings = self._certificates.standings(relations, trust, self.topology, today)
+        if standings is judged:
+            return
         self._names |= relations
         commands = self.sessions.set_peers(standings, now)
         self._carry_out(commands)
@@ -231,7 +240,8 @@ class ControlPlane:
         topology = self.topology
         usable = usable_by_number(topology, lambda number: self.sessions.is_up(number, True), self.name)
         peers = self.role.peers(topology, self.name)
-        fixed = self._paths.plan(topology, self.name, peers, usable, self._watch.avoid, self._targets())
+        targets = targets_by_set(topology, self.role.targets_of(topology, self.name), self.numbers)
+        fixed = self._paths.plan(topology, self.name, peers, usable, self._watch.avoid, targets)
         self.redundancy.configure(self._paths.selections, self._clock())
         desired = self.role.complete(
             Desired(
@@ -252,18 +262,6 @@ class ControlPlane:
                 log.warning("paths share what one failure can take, for want of disjoint ones", shared=self._shared)
             else:
                 log.info("all paths are disjoint")
-
-    def _targets(self) -> dict[str, dict[int, TargetLoss]]:
-        """Policies by peer and number of the set."""
-        applications = self.topology.applications
-        return {
-            peer: {
-                set_number(applications[name], self.numbers): policy
-                for name in names
-                if isinstance(policy := applications[name].redundancy, TargetLoss)
-            }
-            for peer, names in self.role.targets_of(self.topology, self.name).items()
-        }
 
     def _follow(self, changes: list[Change]) -> None:
         if not changes:
@@ -326,7 +324,11 @@ class ControlPlane:
         return {(each.peer, each.set): tuple(path.route for path in each.paths) for each in self._path_sets()}
 
     def _log_change(self, broken: bool) -> None:
-        avoided = self._avoided()
+        names = {int(node.number): node.name for node in self.topology.nodes.values()}
+        avoided = {
+            names.get(peer, f"#{peer}"): sorted(names.get(number, f"#{number}") for number in nodes)
+            for peer, nodes in self.avoided().items()
+        }
         if broken and avoided:
             log.warning("paths do not arrive, others are used", avoided=avoided)
         elif broken:
@@ -337,12 +339,6 @@ class ControlPlane:
     def reasons(self) -> dict[tuple[int, int], Chosen]:
         """Why this node chose its sets of paths: by the numbers of peer and set."""
         return self._paths.reasons(self.topology, self.name, self._path_sets())
-
-    def _avoided(self) -> dict[str, list[str]]:
-        names = {int(node.number): node.name for node in self.topology.nodes.values()}
-        peers = {paths.peer for paths in self._path_sets()}
-        found = {peer: sorted(names.get(number, f"#{number}") for number in self._watch.avoid(peer)) for peer in peers}
-        return {names.get(peer, f"#{peer}"): avoided for peer, avoided in found.items() if avoided}
 
     def _path_sets(self, peer: int | None = None) -> tuple[PathSet, ...]:
         sets = self._desired.path_sets if self._desired else ()

@@ -73,6 +73,7 @@ class CoreApi(ConnectionApi, Protocol):
         self, client: tuple[str, int], vip: tuple[str, int], owner: str, by: int | None = None, wait: bool = True
     ) -> bool: ...
     def snapshot(self, whole: bool = True) -> str: ...
+    def arrivals(self) -> str: ...
     def flows(self, limit: int = 1000) -> str: ...
 
 
@@ -155,8 +156,13 @@ def _paths(bits: int) -> frozenset[int]:
 
 def read_snapshot(core: CoreApi, *, whole: bool = True) -> dict[str, Any]:
     """Counters and states of all shards together; ``braid.status.build`` gives them their types. Without ``whole`` the
-    sessions with neighbours are left out: a look twice a second can do without, and costs half."""
+    sessions with neighbours are left out: what looks each second can do without."""
     return merge(json.loads(core.snapshot(whole)))
+
+
+def read_arrivals(core: CoreApi) -> dict[str, Any]:
+    """The part of a snapshot that says which paths arrive, how long they take, and what came and went."""
+    return merge(json.loads(core.arrivals()))
 
 
 def read_flows(core: CoreApi, limit: int) -> list[dict[str, Any]]:

@@ -97,9 +97,16 @@ class JointLosses:
     def __init__(self) -> None:
         self._pairs: dict[PathPair, _Pair] = {}
         self._charged: dict[RegionPair, float] = {}
+        self._observed = -STEP
+        self._lost = 0
 
     def observe(self, snapshot: Mapping[str, Any], now: float) -> None:
-        """The core's snapshot. Pairs that it does not hold any more are forgotten when their window is over."""
+        """The core's snapshot. Pairs that it does not hold any more are forgotten when their window is over. While none
+        loses anything together, a look in each step is enough."""
+        lost = sum([entry["both_lost"] for entry in snapshot.get("pairs", ())])
+        if lost == self._lost and now - self._observed < STEP:
+            return
+        self._observed, self._lost = now, lost
         paths = {(entry["peer"], entry["id"]): entry for entry in snapshot.get("paths", ()) if entry.get("probes")}
         for entry in snapshot.get("pairs", ()):
             one, other = paths.get((entry["peer"], entry["a"])), paths.get((entry["peer"], entry["b"]))

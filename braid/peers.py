@@ -95,10 +95,11 @@ class PeerCertificates:
 
     def standings(
         self, relations: Mapping[Relation, str], trust: Trust, topology: Topology, now: datetime
-    ) -> dict[Relation, Standing]:
-        """What to think of each peer now. A session found bad is so once; then the peer's newest certificate counts."""
+    ) -> Mapping[Relation, Standing]:
+        """What to think of each peer now: the same object as long as nothing can have changed it. A session found bad
+        is so once; then the peer's newest certificate counts."""
         if self._verdict is not None and self._verdict.holds(relations, trust, topology, now):
-            return dict(self._verdict.standings)
+            return self._verdict.standings
         found = {
             relation: self._of_session(relation, trust, topology, now) or self._of_node(name, trust, topology, now)
             for relation, name in relations.items()
@@ -108,7 +109,7 @@ class PeerCertificates:
             known = [*self._in_use.values(), *self._presented.values(), *trust.peers.values()]
             until = _next_date(known, trust, now)
             self._verdict = _Verdict(dict(relations), trust, topology, now, until, found)
-        return dict(found)
+        return found
 
     def _of_session(self, relation: Relation, trust: Trust, topology: Topology, now: datetime) -> Standing | None:
         certificate = self._in_use.get(relation)

@@ -159,6 +159,9 @@ class Core:
     def snapshot(self, whole: bool = True) -> str:
         """Counters and states as JSON, a list with one entry per shard (shape: ``braid.status.merge``). Without
         ``whole`` the sessions with neighbours are left out."""
+    def arrivals(self) -> str:
+        """Of each path in use, and each that stands by, whether the peer hears it and its round trip; what the sockets
+        and the TUN counted. In the same shape."""
     def flows(self, limit: int = 1000) -> str:
         """The gateway's NAT flows, most recently used first, as JSON."""
 

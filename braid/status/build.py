@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from braid.status.flow import FastPathStatus, FlowStatus, NatStatus
@@ -37,9 +37,14 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
     neighbours = tuple(_neighbour(entry, names) for entry in core.get("neighbours", ()))
     sessions = tuple(_session(entry, names) for entry in core.get("sessions", ()))
     received = tuple(_received(entry, names) for entry in core.get("received", ()))
-    paths = tuple(
-        _path(entry, names, neighbours, sessions, received, facts, core.get("mtu")) for entry in core.get("paths", ())
+    world = _World(
+        {item.node: item for item in neighbours},
+        {session.peer for session in sessions if session.usable and not session.adjacent},
+        received,
+        facts,
+        core.get("mtu"),
     )
+    paths = tuple(_path(entry, names, world) for entry in core.get("paths", ()))
     nat = core.get("nat") or {}
     return NodeStatus(
         name=node.name,
@@ -147,6 +152,18 @@ class _Names:
         return self._applications.index(application) if application in self._applications else None
 
 
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What is known besides of a node when its paths are looked at."""
+
+    neighbours: Mapping[str, NeighbourStatus]
+    usable: Collection[str]
+    """Peers from end to end."""
+    received: Sequence[ReceivedStatus]
+    facts: Facts
+    mtu: int | None
+
+
 def _neighbour(entry: Json, names: _Names) -> NeighbourStatus:
     number = NodeNumber(entry["node"])
     return NeighbourStatus(
@@ -196,21 +213,12 @@ def _received(entry: Json, names: _Names) -> ReceivedStatus:
     )
 
 
-def _path(
-    entry: Json,
-    names: _Names,
-    neighbours: tuple[NeighbourStatus, ...],
-    sessions: tuple[SessionStatus, ...],
-    received: tuple[ReceivedStatus, ...],
-    facts: Facts,
-    mtu: int | None,
-) -> PathStatus:
+def _path(entry: Json, names: _Names, world: _World) -> PathStatus:
+    facts = world.facts
     peer = names.node(entry["peer"])
     route = tuple(names.node(number) for number in entry["route"])
-    known = facts.path_health.get((entry["peer"], entry["id"])) or _health(
-        entry, peer, route, neighbours, sessions, facts
-    )
-    arrived = [item for item in received if item.peer == peer and item.via == route[0]]
+    known = facts.path_health.get((entry["peer"], entry["id"])) or _health(entry, peer, route, world)
+    arrived = [item for item in world.received if item.via == route[0] and item.peer == peer]
     return PathStatus(
         peer=peer,
         id=entry["id"],
@@ -241,7 +249,7 @@ def _path(
         mtu=entry.get("mtu"),
         mtu_state=entry.get("mtu_state", ""),
         mtu_since=None if entry.get("mtu_ms_ago") is None else facts.now - entry["mtu_ms_ago"] / 1000,
-        mtu_configured=mtu,
+        mtu_configured=world.mtu,
         mtu_probe_bytes=entry.get("mtu_probe_bytes", 0),
     )
 
@@ -259,21 +267,14 @@ def _path_set(entry: Json, names: _Names, facts: Facts) -> PathSetStatus:
     )
 
 
-def _health(
-    entry: Json,
-    peer: str,
-    route: tuple[str, ...],
-    neighbours: tuple[NeighbourStatus, ...],
-    sessions: tuple[SessionStatus, ...],
-    facts: Facts,
-) -> PathHealth:
-    first = next((item for item in neighbours if item.node == route[0]), None)
+def _health(entry: Json, peer: str, route: tuple[str, ...], world: _World) -> PathHealth:
+    first = world.neighbours.get(route[0])
     if first is None or not first.up:
         return PathHealth(False, None, f"neighbour {route[0]} is down")
-    if not any(session.peer == peer and session.usable and not session.adjacent for session in sessions):
+    if peer not in world.usable:
         return PathHealth(False, None, f"no session with {peer}")
     in_use = entry.get("in_use", True)
-    avoided = not in_use and not facts.avoided.get(entry["peer"], frozenset()).isdisjoint(entry["route"][:-1])
+    avoided = not in_use and not world.facts.avoided.get(entry["peer"], frozenset()).isdisjoint(entry["route"][:-1])
     if avoided or (in_use and entry.get("arrives") is False):
         return PathHealth(False, None, f"{peer} hears nothing on this path")
     return PathHealth(True)

@@ -131,10 +131,7 @@ class Recorder:
             else item
             for item in status.neighbours
         )
-        paths = tuple(
-            renewed(self._annotated(path), trouble=self._trouble((path.peer, path.route), narrowness(path)))
-            for path in status.paths
-        )
+        paths = tuple(self._annotated(path) for path in status.paths)
         return renewed(status, neighbours=neighbours, paths=paths)
 
     def _trouble(self, key: str | PathKey, *known: str) -> str:
@@ -145,11 +142,12 @@ class Recorder:
 
     def _annotated(self, path: PathStatus) -> PathStatus:
         key = (path.peer, path.route)
+        trouble = self._trouble(key, narrowness(path))
         if silence := self._silent.get(key):
             detail = silence.detail if path.in_use else f"{AVOIDED}{silence.detail}"
-            return renewed(path, since=silence.since, detail=detail, silent=True)
+            return renewed(path, since=silence.since, detail=detail, silent=True, trouble=trouble)
         known = self._paths.get(key)
-        return renewed(path, since=known.since) if known else path
+        return renewed(path, since=known.since if known else path.since, trouble=trouble)
 
     def _follow_neighbours(self, status: NodeStatus, wall: float) -> None:
         before, self._neighbours = self._neighbours, {}

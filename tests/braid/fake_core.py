@@ -138,6 +138,9 @@ class FakeCore:
     def snapshot(self, whole: bool = True) -> str:
         return json.dumps([{"drops": {}, "io": {}, "neighbours": [], "sessions": [], "paths": []}])
 
+    def arrivals(self) -> str:
+        return self.snapshot(False)
+
     def flows(self, limit: int = 1000) -> str:
         return "[]"
 

@@ -380,7 +380,7 @@ async def test_what_others_tell_and_what_is_measured_moves_paths_and_a_reload_ke
     edge.reports = lambda: Reports({link: Measure(11.0, 0.0)})
     await settle(29)
     assert {route[0] for route in routes(core, gateway)} == better
-    await settle(2)
+    await settle(3)
     assert {route[0] for route in routes(core, gateway)} == hops
 
 

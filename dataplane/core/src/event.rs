@@ -117,6 +117,16 @@ pub enum Order {
     Splice(Box<Splice>),
 }
 
+/// What a snapshot tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    Whole,
+    /// All but the sessions with neighbours.
+    Short,
+    /// Which of the paths in use and spare ones arrive, and how long they take.
+    Arrivals,
+}
+
 pub enum Command {
     Configure(Box<Desired>),
     /// Sends a handshake message to a neighbour or along all paths to a peer.
@@ -155,9 +165,8 @@ pub enum Command {
     Connection(u64, Order),
     /// Counts something the control side refused.
     Count(&'static str),
-    /// Of all sessions, or without those with neighbours.
     Snapshot {
-        whole: bool,
+        detail: Detail,
         reply: Box<dyn Reply<Value>>,
     },
     /// At most so many, those used last first. Answered after some turns.

@@ -53,7 +53,7 @@ pub use braid_fastpath::{PeriodKey, Splice, TcpRecord};
 pub use braid_nat::FlowInfo;
 pub use config::{NodeConfig, Role};
 pub use desired::Desired;
-pub use event::{Command, Event, Losses, Order, Outbox, Reply, ServiceRequest};
+pub use event::{Command, Detail, Event, Losses, Order, Outbox, Reply, ServiceRequest};
 pub use measure::Stream;
 pub use merge::Merger;
 pub use node::Node;

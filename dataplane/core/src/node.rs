@@ -311,7 +311,7 @@ where
             }
             Command::Connection(connection, order) => self.handle_order(connection, order, now, sink),
             Command::Count(reason) => self.net.drops.count(reason),
-            Command::Snapshot { whole, reply } => reply.reply(self.snapshot(whole, now)),
+            Command::Snapshot { detail, reply } => reply.reply(self.snapshot(detail, now)),
             Command::Flows(limit, reply) => self.questions.ask(self.gateway.as_ref(), limit, reply),
             Command::CookieSecret(random) => self.gate.set_secret(random),
             Command::Own { ends, owner, by, done } => done.reply(self.own(ends, owner, by, now, sink)),

@@ -1,10 +1,10 @@
 //! A node's counters and states as JSON, copied out: nobody outside holds a live object. Shapes: `braid.status.build`.
 
-use crate::event::Outbox;
+use crate::event::{Detail, Outbox};
 use crate::lane::{Arrival, Lane, Received};
 use crate::mtu::State;
 use crate::node::Node;
-use crate::path::Health;
+use crate::path::{Health, Path};
 use crate::role::fast::FlowRecord;
 use crate::session::Peer;
 use braid_fastpath::{FastPath, SessionInfo};
@@ -13,7 +13,37 @@ use braid_packet::Time;
 use serde_json::{json, Map, Value};
 
 impl<O: Outbox> Node<O> {
-    pub(crate) fn snapshot(&self, whole: bool, now: Time) -> Value {
+    pub(crate) fn snapshot(&self, detail: Detail, now: Time) -> Value {
+        match detail {
+            Detail::Whole => self.counters(true, now),
+            Detail::Short => self.counters(false, now),
+            Detail::Arrivals => self.arrivals(now),
+        }
+    }
+
+    fn arrivals(&self, now: Time) -> Value {
+        let paths = self.net.paths.iter().filter(|path| path.in_use || path.spare).map(|p| {
+            let lane = self.net.sessions.peer((p.peer, false)).and_then(|peer| peer.lanes.first());
+            json!({
+                "peer": p.peer,
+                "id": p.id,
+                "route": p.nodes,
+                "in_use": p.in_use,
+                "active": self.net.paths.used(p.peer) >> p.id & 1 == 1,
+                "arrives": self.arrives(p),
+                "rtt_us": lane.and_then(|lane| lane.outbound.round_trip(usize::from(p.id), &lane.inbound, now)),
+            })
+        });
+        json!({ "paths": paths.collect::<Value>() })
+    }
+
+    /// Whether the peer hears this path; None while it is silent itself.
+    fn arrives(&self, path: &Path) -> Option<bool> {
+        let peer = self.net.sessions.peer((path.peer, false)).filter(|peer| peer.up)?;
+        Some(peer.reported()? >> path.id & 1 == 1)
+    }
+
+    fn counters(&self, whole: bool, now: Time) -> Value {
         let mut drops: Map<String, Value> =
             self.net.drops.all().iter().map(|(reason, &count)| ((*reason).to_owned(), count.into())).collect();
         let mut snapshot = Map::new();
@@ -137,7 +167,7 @@ impl<O: Outbox> Node<O> {
                         "spare": p.spare,
                         "active": (p.in_use || p.spare) && self.net.paths.used(p.peer) >> p.id & 1 == 1,
                         "health": health(p.health),
-                        "arrives": state.filter(|s| s.up).and_then(Peer::reported).map(|bits| bits >> p.id & 1 == 1),
+                        "arrives": self.arrives(p),
                         "copies_sent": p.copies_sent,
                         "bytes_sent": p.bytes_sent,
                         "unsent": p.unsent,

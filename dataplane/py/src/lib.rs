@@ -13,7 +13,9 @@ mod translate;
 use crate::events::{Entry, Events, Sender};
 use crate::threads::{Threads, Unheard};
 use braid_core::handshake::{HandshakeError, Handshaker, NewSession};
-use braid_core::{Command, Desired, FlowRecord, Merger, Node, NodeConfig, Order, PeriodKey, Place, Role, SharedPins};
+use braid_core::{
+    Command, Desired, Detail, FlowRecord, Merger, Node, NodeConfig, Order, PeriodKey, Place, Role, SharedPins,
+};
 use braid_io::{handovers, Buffers, ShardConfig, Socket, SocketOptions, Tun};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -262,19 +264,11 @@ impl Core {
 
     #[pyo3(signature = (whole=true))]
     fn snapshot(&self, py: Python<'_>, whole: bool) -> PyResult<String> {
-        self.check_process()?;
-        let mut snapshots = self.threads.ask_all(py, |reply| Command::Snapshot { whole, reply })?;
-        for (snapshot, (last_turn, io)) in snapshots.iter_mut().zip(self.threads.io()?) {
-            if let Value::Object(all) = snapshot {
-                add_io(all, serde_json::to_value(io).unwrap_or(Value::Null));
-                all.insert("last_turn_ms".to_owned(), (last_turn / braid_packet::Time::MILLISECOND).into());
-            }
-        }
-        let drops = snapshots.first_mut().and_then(|first| first.get_mut("drops"));
-        if let (Some(Value::Object(drops)), lost @ 1..) = (drops, self.events.lost()) {
-            drops.insert("event_queue_full".to_owned(), lost.into());
-        }
-        Ok(Value::Array(snapshots).to_string())
+        self.counters(py, if whole { Detail::Whole } else { Detail::Short })
+    }
+
+    fn arrivals(&self, py: Python<'_>) -> PyResult<String> {
+        self.counters(py, Detail::Arrivals)
     }
 
     #[pyo3(signature = (limit=1000))]
@@ -294,6 +288,22 @@ impl Core {
             return Ok(());
         }
         Err(PyRuntimeError::new_err("the process forked: its child must not use the core"))
+    }
+
+    fn counters(&self, py: Python<'_>, detail: Detail) -> PyResult<String> {
+        self.check_process()?;
+        let mut snapshots = self.threads.ask_all(py, |reply| Command::Snapshot { detail, reply })?;
+        for (snapshot, (last_turn, io)) in snapshots.iter_mut().zip(self.threads.io()?) {
+            if let Value::Object(all) = snapshot {
+                add_io(all, serde_json::to_value(io).unwrap_or(Value::Null));
+                all.insert("last_turn_ms".to_owned(), (last_turn / braid_packet::Time::MILLISECOND).into());
+            }
+        }
+        let drops = snapshots.first_mut().and_then(|first| first.get_mut("drops"));
+        if let (Some(Value::Object(drops)), lost @ 1..) = (drops, self.events.lost()) {
+            drops.insert("event_queue_full".to_owned(), lost.into());
+        }
+        Ok(Value::Array(snapshots).to_string())
     }
 
     fn command(&self, command: Command) -> PyResult<()> {

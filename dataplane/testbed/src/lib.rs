@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // For tests and benchmarks: what fails here ends them.
 
-use braid_core::{Command, Desired, Ends, Event, FlowRecord, Node, Owner, Reply};
+use braid_core::{Command, Desired, Detail, Ends, Event, FlowRecord, Node, Owner, Reply};
 use braid_packet::{Datagrams, Engine, Time, VnetHdr};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -279,7 +279,7 @@ impl Braid {
 
     pub fn snapshot_of(&mut self, number: u16, shard: usize) -> Value {
         let (sender, receiver) = channel();
-        self.command_to(number, shard, Command::Snapshot { whole: true, reply: Box::new(Answer(sender)) });
+        self.command_to(number, shard, Command::Snapshot { detail: Detail::Whole, reply: Box::new(Answer(sender)) });
         receiver.try_recv().unwrap()
     }
 
