@@ -75,6 +75,14 @@ def curl(lab: RunningLab, directory: Path, ca: str, *words: str) -> list[list[st
     return [line.split() for line in done.stdout.splitlines()]
 
 
+def nothing_said(seen: list[tuple[bool, int]]) -> None:
+    """The client has heard of one connection, from its beginning to its end."""
+    came = [flags for inward, flags in seen if inward]
+    assert sum(bool(flags & SYN) for flags in came) == 1
+    assert [flags for flags in came[1:-2] if flags & (SYN | FIN | RST)] == []
+    assert not any(flags & RST for flags in came)
+
+
 def requests(lab: RunningLab) -> int:
     transfers: dict[str, Any] = lab.status(GATEWAY)["transfers"]
     return int(transfers["requests"])
@@ -102,10 +110,7 @@ def test_a_delegated_name_is_served_by_the_proxy_with_its_own_certificate(
     assert [line[:3] for line in lines] == [["1", "2", "0"], ["0", "2", "0"]]
     assert [" ".join(line[4:]).partition(";")[0] for line in lines] == [PROXY, PROXY]
     assert all(file.read_bytes() == body(path) for file in files[:2])
-    came = [flags for inward, flags in seen if inward]
-    assert sum(bool(flags & SYN) for flags in came) == 1
-    assert [flags for flags in came[1:-2] if flags & (SYN | FIN | RST)] == []
-    assert not any(flags & RST for flags in came)
+    nothing_said(seen)
     # Of what it has not, and of what no cache answers, it is the reverse proxy.
     posted = curl(lab, directory, "cdn", f"-{version}", "-d", "some=thing", "-o", str(files[2]), f"https://{CDN}/post")
     assert "fwd=method" in posted[0]
@@ -122,7 +127,7 @@ def test_any_other_name_stays_with_its_origin(lab: RunningLab, directory: Path, 
     assert (lines[0][:3], lines[0][4:]) == (["1", "1.1", "0"], [])
     assert (tmp_path / "got").read_bytes() == body("/plain")
     assert requests(lab) == before
-    assert not any(flags & RST for _, flags in seen)
+    nothing_said(seen)
 
 
 def test_a_name_without_a_certificate_is_refused_and_goes_on_at_its_origin(
@@ -135,7 +140,7 @@ def test_a_name_without_a_certificate_is_refused_and_goes_on_at_its_origin(
     assert (lines[0][:3], lines[0][4:]) == (["1", "1.1", "0"], [])
     assert (tmp_path / "got").read_bytes() == body("/plain")
     assert refused(lab, "not_delegated") == before + 1
-    assert [flags for inward, flags in seen if inward][1:-2].count(RST) == 0
+    nothing_said(seen)
     cold = curl(lab, directory, "origin", "-4", "-o", "/dev/null", url)
     assert refused(lab, "cold") >= 1
     figure("Transfer: TLS of a name that the proxy refuses, and then is not asked for", f"{lines} {cold}")
