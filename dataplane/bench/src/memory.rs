@@ -58,7 +58,7 @@ fn with_sessions() -> Braid {
             tx: derive(&secret).unwrap(),
             rx: derive(&secret).unwrap(),
         };
-        braid.command(EDGE, Command::Install { session: session.into(), taken: None });
+        braid.command(EDGE, Command::Install { session: session.into(), answer: None, taken: None });
     }
     braid.recorded = Vec::new();
     braid

@@ -138,6 +138,8 @@ pub enum Command {
     /// Adds the keys of a session. In a node of several shards an initiator's are not used to send until `Activate`.
     Install {
         session: Arc<NewSession>,
+        /// Leaves if they were taken: a peer that has an answer uses the keys.
+        answer: Option<Message>,
         /// Hears whether they were taken.
         taken: Option<Box<dyn Reply<bool>>>,
     },

@@ -285,8 +285,11 @@ where
                 }
                 self.net.send_handshake(peer, adjacent, &message, sink);
             }
-            Command::Install { session, taken } => {
+            Command::Install { session, answer, taken } => {
                 let installed = self.install(&session, now, sink);
+                if let Some(answer) = answer.filter(|_| installed) {
+                    self.net.send_handshake(session.peer, session.adjacent, &answer, sink);
+                }
                 if let Some(taken) = taken {
                     taken.reply(installed);
                 }

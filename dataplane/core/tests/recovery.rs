@@ -122,7 +122,7 @@ fn tagless_is_without_a_sequence_number_whoever_signed_it() {
         tx: keys(),
         rx: keys(),
     };
-    braid.command(GATEWAY, Command::Install { session: session.into(), taken: None });
+    braid.command(GATEWAY, Command::Install { session: session.into(), answer: None, taken: None });
     let header = Header::decode(&sent.bytes).unwrap();
     rewrite(&mut sent.bytes, header.path, epoch & 3, header.ttl, Route::default());
     sent.bytes[8..16].fill(0);

@@ -12,7 +12,7 @@ mod translate;
 
 use crate::events::{Entry, Events, Sender};
 use crate::threads::{Threads, Unheard};
-use braid_core::handshake::{HandshakeError, Handshaker, NewSession};
+use braid_core::handshake::{HandshakeError, Handshaker, Message, NewSession};
 use braid_core::{
     Command, Desired, Detail, FlowRecord, Merger, Node, NodeConfig, Order, PeriodKey, Place, Role, SharedPins,
 };
@@ -189,11 +189,7 @@ impl Core {
 
     fn accept(&mut self, py: Python<'_>, initiation: u64) -> PyResult<()> {
         let (session, message) = self.handshaker.accept(initiation, braid_io::now()).map_err(failed)?;
-        let (peer, adjacent) = (session.peer, session.adjacent);
-        if self.install(py, session)? {
-            self.command(Command::Send { peer, adjacent, message })?;
-        }
-        Ok(())
+        self.install(py, session, Some(message))
     }
 
     fn refuse(&mut self, initiation: u64, reason: &str) -> PyResult<()> {
@@ -316,21 +312,21 @@ impl Core {
         self.threads.to_all(command)
     }
 
-    /// Gives the keys to all shards. With several it returns when all have them, so that no answer meets one without; true
-    /// if all took them.
-    fn install(&self, py: Python<'_>, session: NewSession) -> PyResult<bool> {
+    /// Gives the keys to all shards, and the answer to the peer if all took them. With several it waits until they have
+    /// them, so that no answer meets one without.
+    fn install(&self, py: Python<'_>, session: NewSession, answer: Option<Message>) -> PyResult<()> {
         self.check_process()?;
         let session = Arc::new(session);
         if self.threads.is_single() {
-            self.threads.command(Command::Install { session, taken: None })?;
-            return Ok(true);
+            return self.threads.command(Command::Install { session, answer, taken: None });
         }
-        let install = |taken| Command::Install { session: session.clone(), taken: Some(taken) };
+        let install = |taken| Command::Install { session: session.clone(), answer: None, taken: Some(taken) };
         let taken = self.threads.ask_all(py, install)?.into_iter().all(|taken| taken);
         if taken && session.initiator {
             self.threads.to_all(|| Command::Activate(session.local_index))?;
         }
-        Ok(taken)
+        let (peer, adjacent) = (session.peer, session.adjacent);
+        answer.filter(|_| taken).map_or(Ok(()), |message| self.command(Command::Send { peer, adjacent, message }))
     }
 
     fn refresh_cookie_secret(&mut self) -> PyResult<()> {

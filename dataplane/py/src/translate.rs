@@ -78,7 +78,7 @@ impl Core {
             },
             Kind::Response => match self.handshaker.receive_response(receiver, body, now) {
                 Ok(session) => {
-                    self.install(py, session)?;
+                    self.install(py, session, None)?;
                     Ok(())
                 }
                 Err(error) => Err(error.as_str()),

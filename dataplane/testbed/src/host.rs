@@ -159,8 +159,13 @@ impl Host {
                 assert_eq!(initiation.static_key, public(initiation.peer));
                 let Ok((session, message)) = self.handshaker.accept(initiation.id, now) else { return };
                 let (peer, adjacent) = (session.peer, session.adjacent);
-                self.install(session, commands);
-                commands.push((0, Command::Send { peer, adjacent, message }));
+                if self.shards.len() > 1 {
+                    self.install(session, commands);
+                    commands.push((0, Command::Send { peer, adjacent, message }));
+                } else {
+                    let session = Arc::new(session);
+                    commands.push((0, Command::Install { session, answer: Some(message), taken: None }));
+                }
             }
             Kind::Response => {
                 let Ok(session) = self.handshaker.receive_response(receiver, body, now) else { return };
@@ -176,7 +181,7 @@ impl Host {
 
     fn install(&self, session: NewSession, commands: &mut Vec<(usize, Command)>) {
         let session = Arc::new(session);
-        self.to_all(commands, || Command::Install { session: session.clone(), taken: None });
+        self.to_all(commands, || Command::Install { session: session.clone(), answer: None, taken: None });
     }
 }
 
