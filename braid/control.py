@@ -101,6 +101,7 @@ class ControlPlane:
         self._names: dict[Relation, str] = {}
         self._standings: Mapping[Relation, Standing] = {}
         self._wake = trio.Event()
+        self._receive_connection = role.receive_connection if isinstance(role, Promotes) else lambda _event: None
 
     @property
     def node(self) -> Node:
@@ -114,8 +115,7 @@ class ControlPlane:
     def receive(self, event: CoreEvent) -> None:
         if isinstance(event, ServiceRequest | ConnectionEnded):
             # Clients wait for it, and nothing else depends on it.
-            if isinstance(self.role, Promotes):
-                self.role.receive_connection(event)
+            self._receive_connection(event)
             return
         now = self._clock()
         match event:

@@ -1,7 +1,7 @@
-"""The core and other native parts, seen from Python. Only ``braid.core``, ``braid.datagrams`` and
+"""The core and other native parts, seen from Python. Only ``braid.core``, ``braid.datagrams``, ``braid.tcp.repair`` and
 ``gateway.proxy.relay`` import it."""
 
-from typing import Literal
+from typing import Literal, Protocol
 
 Role = Literal["edge", "intermediate", "gateway", "dns", "content"]
 
@@ -47,6 +47,8 @@ Event = Initiation | Established | Up | Down | Rekey | Control | Losses | Servic
 
 RelayEvent = (
     tuple[Literal["request"], int, str, str, str, str, dict[str, str]]
+    | tuple[Literal["first_bytes"], int, bytes]
+    | tuple[Literal["answered"], int, float]
     | tuple[Literal["failed"], int, str, bool]
     | tuple[Literal["served"], int, int, int, float]
     | tuple[Literal["connected"], int, float]
@@ -56,10 +58,11 @@ RelayEvent = (
     | tuple[Literal["ended"], int, bool]
 )
 """Each with its client. request: method, target, authority, path with query, headers with lower-case names; to be
-served or refused. failed: reason, whether to serve or refuse it again. served: status, bytes of the body, seconds to
-the first byte. connected: seconds it took. again: a kept connection of its own to the server was found closed,
-``reconnect``. opaque: what is left of an answer may go on elsewhere, ``departing``. refused: reason. ended: whether in
-order, not cut off."""
+served or refused. first_bytes: all that a client of ``tls-sni`` has sent; to be served or refused, or it comes again
+with more. answered: seconds from the last bytes for the server to its first. failed: reason, whether to serve or refuse
+it again. served: status, bytes of the body, seconds to the first byte. connected: seconds it took. again: a kept
+connection of its own to the server was found closed, ``reconnect``. opaque: what is left may go on elsewhere,
+``departing``. refused: reason. ended: whether in order, not cut off."""
 
 class Core:
     """One node's data plane: its sockets, its data threads, one for each shard, its Noise state.
@@ -185,8 +188,41 @@ class Datagrams:
 def public_key(private_key: bytes) -> bytes:
     """X25519 public key of a 32-byte private key."""
 
-class HttpRelay:
-    """HTTP/1.1 connections between clients and servers, carried without waiting: whoever has it calls ``turn`` when
+def repair_bound(host: str, port: int, device: str, mss: int) -> int:
+    """The descriptor of a non-blocking socket: ``braid.tcp.repair.bound``."""
+
+def repair_build(record: bytes, device: str) -> int:
+    """The descriptor of a frozen socket: ``braid.tcp.repair.build``. ValueError if the record is none."""
+
+def repair_start(fd: int, unsent: bytes) -> None: ...
+def repair_freeze(fd: int) -> bytes:
+    """The record of a socket. ValueError says in a word why it is not frozen."""
+
+class DataPlane(Protocol):
+    """What ``give_back`` uses of ``Core``."""
+
+    def hold(self, connection: int) -> bool: ...
+    def splice(
+        self, connection: int, client: bytes, server: bytes, to_client: bytes, to_server: bytes, until: int | None
+    ) -> None: ...
+    def take(self, connection: int) -> None: ...
+
+def give_back(
+    core: DataPlane,
+    connection: int,
+    client: int,
+    server: int,
+    to_client: bytes,
+    to_server: bytes,
+    until: int | None = None,
+) -> str | None:
+    """``braid.tcp.repair.give_back``."""
+
+def is_own(host: str) -> bool:
+    """Whether packets to an address stay on this host."""
+
+class Relay:
+    """Connections between clients and servers, carried without waiting: whoever has it calls ``turn`` when
     ``fd`` is readable or ``next_timeout`` has come. ``now`` is seconds on one clock, the same in all calls. A client's
     number is given by ``adopt``; calls about one that has ended do nothing.
     """
@@ -211,13 +247,25 @@ class HttpRelay:
     def server(self, host: str, port: int) -> int:
         """The number of a server's address."""
     def adopt(
-        self, fd: int, application: int, now: float, *, client: str, preface: bytes, forwarded: bool, tls: bool
+        self,
+        fd: int,
+        application: int,
+        now: float,
+        *,
+        speech: Literal["http", "tcp", "tls-sni"],
+        client: str,
+        preface: bytes,
+        forwarded: bool,
+        tls: bool,
+        promoted: bool,
     ) -> int:
-        """Dups the descriptor of a client's connection and serves it. ``preface`` begins each server connection, which
-        then no other client shares; ``forwarded``: servers are told the client's address in each request."""
+        """Dups the descriptor of a client's connection and serves it. What is not ``http`` passes as it is; ``tcp``
+        wants to be served or refused at once. ``promoted``: it may go on in the data plane. ``preface`` begins each
+        server connection, which then no other client shares; ``forwarded``: servers are told the client's address in
+        each request."""
     def serve(self, client: int, server: int, cookie: str, now: float, own: int | None = None) -> None:
-        """The verdict on a request; ``cookie`` is a ``Set-Cookie`` value, or empty; ``own`` is a socket that connects
-        to the server for this client alone, which is dupped."""
+        """The verdict on a request; ``cookie`` is a ``Set-Cookie`` value, or empty; ``own`` is a socket to connect to
+        the server for this client alone, which is dupped."""
     def reconnect(self, client: int, now: float, own: int | None = None) -> None:
         """Another connection to the server that was chosen, after ``again``."""
     def own_server(self, client: int) -> tuple[int, int] | None:
@@ -226,15 +274,19 @@ class HttpRelay:
         """Reset the client's connection to a server."""
     def adopt_server(self, client: int, fd: int, server: int, now: float) -> None:
         """Give a client that was just adopted the connection that it had to a server; the descriptor is dupped."""
-    def departing(self, client: int) -> tuple[int, int, bytes, int, int, int, float] | None:
-        """Of an answer that was offered: descriptors of client and server, bytes that the client's socket did not take,
-        bytes that the server's has yet to give, status, bytes of the body, seconds to the first one. None: it is not as
-        it was."""
+    def departing(self, client: int) -> tuple[int, int, bytes, bytes, int | None, int, int, float] | None:
+        """Of what was offered: descriptors of client and server, bytes that the client's socket did not take and that
+        the server's did not, bytes that the server has yet to give of an answer, its status, bytes of the body, seconds
+        to the first one. None: it is not as it was."""
+    def stay(self, client: int) -> None:
+        """Offer the client's connection no more."""
     def rest(self, client: int, resting: bool) -> None:
-        """Read nothing more from the client's server, or go on."""
+        """Read nothing more from the client and its server, or go on."""
     def depart(self, client: int) -> None:
         """Close a client's and its server's sockets; no event follows."""
     def refuse(self, client: int, reason: str, status: int, now: float) -> None: ...
+    def refuse_with(self, client: int, reason: str, answer: bytes, now: float) -> None:
+        """Where bytes pass as they are: end with this answer, or with a reset if it is empty."""
     def movable(self, client: int) -> tuple[int, bytes] | None:
         """The descriptor of a client's socket, which stays the relay's, and the head of the request that waits for its
         server, where nothing else is under way on the connection. None where something is."""
@@ -245,5 +297,7 @@ class HttpRelay:
     def reset(self, client: int) -> None: ...
     def turn(self, now: float) -> tuple[list[RelayEvent], bool]:
         """What happened, oldest first; true if there is more to do at once."""
+    def said(self) -> list[RelayEvent]:
+        """What happened since, by calls of other methods."""
     def flow(self, client: int, now: float) -> tuple[str, float, int, int, tuple[str, int] | None] | None:
         """State, seconds idle, bytes from and to the client, our address towards the server."""

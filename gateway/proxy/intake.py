@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import trio
-
 from braid import log as logs
 from braid.errors import BadPacket
 from braid.events import ConnectionEnded, ServiceRequest
 from braid.tcp.record import decode_record
 from gateway.normalpath.promotion import name_of, promote
-from gateway.proxy.relay import Kept
+from gateway.proxy.relayed import Kept
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from braid.core import ConnectionApi
@@ -34,7 +33,7 @@ class Arrival:
     """A connection that the stack has now."""
 
     application: ProxiedApplication
-    stream: trio.SocketStream
+    socket: socket.socket
     record: TcpRecord
     promoted: Promoted
     held_at: float
@@ -103,6 +102,5 @@ class Intake:
         if len(self._taken) > REPEATED:
             del self._taken[next(iter(self._taken))]
         application.counters.promoted += 1
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(opened))
         kept = Kept(other, server.remote) if other is not None and server is not None else None
-        self._serve(Arrival(application, stream, record, promoted, request.held_at, kept))
+        self._serve(Arrival(application, opened, record, promoted, request.held_at, kept))

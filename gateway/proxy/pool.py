@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from gateway.proxy.events import ClientData, Request, ServerData
+    from gateway.proxy.relayed import Speech
     from gateway.targets import TargetKey
     from topology import model
     from topology.model import Target
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 BUILT_IN: dict[str, type[ApplicationProxy]] = {TCP: TcpProxy, TLS_SNI: TlsProxy, HTTP: HttpProxy}
+SPEECH: dict[type[ApplicationProxy], Speech] = {TcpProxy: "tcp", TlsProxy: "tls-sni", HttpProxy: "http"}
 LATENCIES = 1000
 """As many are remembered."""
 ONCE = 60.0
@@ -130,7 +132,12 @@ class ProxiedApplication:
     @property
     def relayed(self) -> bool:
         """Whether connections need no proxy of their own: Rust carries them, and only asks for servers."""
-        return self._class is HttpProxy
+        return self._class in SPEECH
+
+    @property
+    def speech(self) -> Speech:
+        """What clients speak, for those that are relayed."""
+        return SPEECH[self._class]
 
     def make_proxy(self) -> ApplicationProxy:
         """Raises what the plug-in's own constructor raises."""

@@ -1,27 +1,28 @@
-"""HTTP connections whose bytes Rust carries: this side selects the server of each request, and counts.
+"""Connections whose bytes Rust carries: this side selects the server of each request, and counts.
 
-A request costs Python one verdict. What no built-in selection decides, a plug-in's proxy, goes through ``Connection``.
+A request costs Python one verdict, and so does a connection of kind ``tcp`` or ``tls-sni``. What no built-in selection
+decides, a plug-in's proxy, goes through ``Connection``.
 """
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
-from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
+from braid.errors import BadPacket
 from braid.http import without_port
-from braid.tcp.repair import unread
-from dataplane._native import HttpRelay
-from gateway.normalpath.promotion import MOST_RESIDUE, SETTLE, SETTLE_LOOK, TOO_MUCH
+from braid.tls.hello import MAX_HELLO, decode_client_hello
+from dataplane import _native
 from gateway.proxy.events import Request, Served
-from gateway.proxy.leg import keep_short
 from gateway.proxy.message import IDEMPOTENT
 from gateway.proxy.preface import preface
 from gateway.proxy.record import write_access
+from gateway.proxy.relayed import RelayedConnection
+from gateway.proxy.returning import Returning
+from gateway.proxy.tls import DECODE_ERROR, UNRECOGNIZED_NAME
 from topology.proxy import ClientAddress
 
 if TYPE_CHECKING:
@@ -32,36 +33,9 @@ if TYPE_CHECKING:
     from gateway.normalpath.promotion import Promoted
     from gateway.proxy.events import ClientData, ServerData
     from gateway.proxy.pool import ProxiedApplication
+    from gateway.proxy.relayed import Kept
     from topology.model import SocketAddress, Target
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A client's connection to a server."""
-
-    socket: socket.socket
-    address: SocketAddress
-
-
-@dataclass(eq=False, slots=True)
-class RelayedConnection:
-    """One client connection of the relay; what is known of the request under way."""
-
-    number: int
-    application: ProxiedApplication
-    data: ClientData
-    promoted: Promoted | None = None
-    request: Request | None = None
-    target: str = ""
-    server: ServerData | None = None
-    tried: list[Target] = field(default_factory=list)
-    under_way: bool = False
-    """Whether the server counts this request as active."""
-    may_return: bool = True
-    """Whether an answer may go on in the data plane, if the stack has the connection from there."""
-    whole: bool = False
-    """Whether it ended in order."""
-    ended: trio.Event = field(default_factory=trio.Event)
+    from topology.proxy import ProxySettings
 
 
 class Relay:
@@ -71,28 +45,24 @@ class Relay:
         self.offer: Callable[[RelayedConnection, float], bool] = lambda _connection, _now: False
         """Whether a request waits because its connection is offered to another node. ``serve_request`` or ``give_up``
         follows then."""
-        self._native = HttpRelay()
+        self._native = _native.Relay()
+        self._returning = Returning(self._native, self._went)
         self._numbers: dict[str, int] = {}
+        self._configured: dict[int, ProxySettings] = {}
         self._servers: dict[SocketAddress, int] = {}
-        self._resting: dict[int, float] = {}
-        """Connections whose queues are to become short, and until when."""
+        self._promoted: dict[int, RelayedConnection] = {}
+        """By the core's number."""
         self._waiting: trio.CancelScope | None = None
+        self._turning = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Carry all connections that were adopted. Survives clients and servers; never returns."""
         task_status.started()
         while True:
-            now = trio.current_time()
-            events, more = self._native.turn(now)
-            for event in events:
-                self._receive(event, now)
-            if more:
+            if self._turn():
                 await trio.lowlevel.checkpoint()
                 continue
-            look = self._look_again(now) if self._resting else inf
-            # After that: whoever is not to rest any longer waits for a turn.
-            due = min(look, self._native.next_timeout())
-            with trio.CancelScope(deadline=due) as self._waiting:
+            with trio.CancelScope(deadline=self._due()) as self._waiting:
                 await trio.lowlevel.wait_readable(self._native.fd())
             self._waiting = None
 
@@ -107,10 +77,7 @@ class Relay:
         """Serve a client to its end, and close the stream; whether it ended in order, or went on in the data plane. Cut
         off when cancelled. ``server``: the connection that it has to a server; closed here."""
         try:
-            connection = self.adopt(stream, application, data, promoted)
-            if server is not None:
-                number, now = self._server(server.address), trio.current_time()
-                self._native.adopt_server(connection.number, server.socket.fileno(), number, now)
+            connection = self.adopt(stream.socket.fileno(), application, data, promoted, server)
         except OSError:
             application.count("accept_failed")
             return False
@@ -127,46 +94,78 @@ class Relay:
 
     def adopt(
         self,
-        stream: trio.SocketStream,
+        descriptor: int,
         application: ProxiedApplication,
         data: ClientData,
         promoted: Promoted | None = None,
+        server: Kept | None = None,
+        *,
+        held_at: float = 0.0,
+        done: Callable[[], None] | None = None,
     ) -> RelayedConnection:
-        """Serve a client from here on. The stream is the caller's to close, at once. OSError when it is closed."""
-        number = self._numbers.setdefault(application.name, len(self._numbers))
-        settings = application.settings
-        self._native.configure(
-            number,
-            select_timeout=settings.select_timeout,
-            connect_timeout=settings.connect_timeout,
-            answer_timeout=settings.answer_timeout,
-            idle_timeout=settings.idle_timeout,
-            buffer=settings.buffer,
-            pool=settings.pool,
-            pool_timeout=settings.pool_timeout,
-            splice_above=settings.splice_above,
-        )
+        """Serve a client from here on; the descriptor is the caller's to close, at once, and the socket of ``server``.
+        OSError when either is closed. ``held_at`` is that of its ``ServiceRequest``; ``done`` is called when it is not
+        here any more."""
+        settings, now = application.settings, trio.current_time()
         client = self._native.adopt(
-            stream.socket.fileno(),
-            number,
-            trio.current_time(),
+            descriptor,
+            self._configure(application.name, settings),
+            now,
+            speech=application.speech,
             client=str(data.client.host),
             preface=preface(settings.client_address, data),
             forwarded=settings.client_address is ClientAddress.FORWARDED,
             tls=data.tls,
+            promoted=promoted is not None,
         )
-        connection = self.connections[client] = RelayedConnection(client, application, data, promoted)
+        connection = RelayedConnection(
+            client, application, data, application.speech, promoted, held_at=held_at, done=done
+        )
+        self.connections[client] = connection
+        if promoted is not None:
+            self._promoted[promoted.number] = connection
+        if server is not None:
+            self._native.adopt_server(client, server.socket.fileno(), self._server(server.address), now)
+        if connection.speech == "tcp":
+            # The server may be the one to speak first, so it is connected without waiting for packets.
+            connection.request = Request(data)
+            self._select(connection, now)
+        self._attend()
         return connection
+
+    def _configure(self, name: str, settings: ProxySettings) -> int:
+        """The number of an application, for connections to come."""
+        number = self._numbers.setdefault(name, len(self._numbers))
+        if self._configured.get(number) is not settings:
+            self._configured[number] = settings
+            self._native.configure(
+                number,
+                select_timeout=settings.select_timeout,
+                connect_timeout=settings.connect_timeout,
+                answer_timeout=settings.answer_timeout,
+                idle_timeout=settings.idle_timeout,
+                buffer=settings.buffer,
+                pool=settings.pool,
+                pool_timeout=settings.pool_timeout,
+                splice_above=settings.splice_above,
+            )
+        return number
 
     def finish(self) -> None:
         """End connections between two requests: now, or after the one that is under way."""
         for client in list(self.connections):
             self._native.finish(client, trio.current_time())
-        self._wake()
+        self._attend()
 
     def reset(self, connection: RelayedConnection) -> None:
         self._native.reset(connection.number)
-        self._wake()
+        self._attend()
+
+    def reset_promoted(self, number: int) -> None:
+        """The core does not have a connection any more, by its number."""
+        connection = self._promoted.get(number)
+        if connection is not None:
+            self.reset(connection)
 
     def movable(self, connection: RelayedConnection) -> tuple[int, bytes] | None:
         """The descriptor of the client's socket and the head of the request that waits, where nothing else is under
@@ -176,12 +175,12 @@ class Relay:
     def serve_request(self, connection: RelayedConnection, now: float) -> None:
         """Serve the request that waits."""
         self._select(connection, now)
-        self._wake()
+        self._attend()
 
     def give_up(self, connection: RelayedConnection) -> None:
         """Close a client's socket, which is in repair mode, so that nobody hears of it."""
         self._native.give_up(connection.number, trio.current_time())
-        self._wake()
+        self._attend()
 
     def flow(self, connection: RelayedConnection, now: float) -> tuple[str, float, int, int, str]:
         """State, seconds idle, bytes in and out, our address towards the server."""
@@ -192,14 +191,41 @@ class Relay:
         shown = "" if local is None else f"[{local[0]}]:{local[1]}" if ":" in local[0] else f"{local[0]}:{local[1]}"
         return state, idle, bytes_in, bytes_out, shown
 
-    def _wake(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
+    def _due(self) -> float:
+        look = self._returning.look_again(trio.current_time())
+        # After that: whoever is not to rest any longer waits for a turn.
+        return min(look, self._native.next_timeout())
+
+    def _attend(self) -> None:
+        """See to what was just asked for, and to when ``run`` has to wake up."""
+        if self._turning or self._waiting is None:
+            return
+        more = self._turn()
+        self._waiting.deadline = min(self._waiting.deadline, trio.current_time() if more else self._due())
+
+    def _turn(self) -> bool:
+        """Whether there is more to do at once."""
+        self._turning = True
+        try:
+            now = trio.current_time()
+            events, more = self._native.turn(now)
+            while events:
+                for event in events:
+                    self._receive(event, now)
+                # What came of it: a client that was refused has ended, and nothing would tell.
+                events = self._native.said()
+        finally:
+            self._turning = False
+        return more
 
     def _receive(self, event: RelayEvent, now: float) -> None:
+        connection = self.connections.get(event[1])
+        if connection is None:
+            # It went back to the data plane in this turn.
+            return
         match event:
-            case ("request", client, method, target, authority, path, headers):
-                connection = self.connections[client]
+            case ("request", _, method, target, authority, path, headers):
+                self._note_promotion(connection)
                 connection.tried.clear()
                 connection.target = target
                 path, _, query = path.partition("?")
@@ -209,43 +235,69 @@ class Relay:
                 connection.request = Request(data, data.sni, alpn, method, host, path, query, headers)
                 if not self.offer(connection, now):
                     self._select(connection, now)
-            case ("served", client, status, size, latency):
-                self._served(self.connections[client], status, size, latency)
-            case ("failed", client, reason, another):
-                self._failed(self.connections[client], reason, another, now)
-            case ("connected", client, seconds):
-                connection = self.connections[client]
-                if connection.server is not None:
-                    connection.application.connected(connection.server.target, seconds)
-                if (own := self._native.own_server(client)) is not None:
-                    keep_short(own[1], short=True)
+            case ("first_bytes", _, data):
+                self._note_promotion(connection)
+                self._read_hello(connection, data, now)
+            case ("served", _, status, size, latency):
+                connection.application.receive(_target(connection), latency)
+                self._served(connection, status, size)
+            case ("answered", _, latency):
+                connection.application.receive(_target(connection), latency)
+            case ("failed", _, reason, another):
+                self._failed(connection, reason, another, now)
+            case ("connected", _, seconds):
+                connection.application.connected(_target(connection), seconds)
+                if connection.speech != "http":
+                    self._served(connection, 0, 0)
             case ("again", client):
-                connection = self.connections[client]
                 assert connection.server is not None
                 with self._own(connection, connection.server) as own_socket:
                     self._native.reconnect(client, now, own_socket.fileno() if own_socket else None)
-            case ("opaque", client):
-                # It may have been offered more than once in a turn.
-                if client in self.connections and client not in self._resting:
-                    self._give_back(self.connections[client], now)
-            case ("refused", client, reason):
-                self.connections[client].application.count(reason)
-            case ("ended", client, whole):
-                connection = self.connections.pop(client)
-                connection.whole = whole
-                self._rest(connection)
-                connection.ended.set()
+            case ("opaque", _):
+                self._returning.offer(connection, now)
+            case ("refused", _, reason):
+                connection.application.count(reason)
+            case ("ended", _, whole):
+                self._forget(connection)
+                connection.end(whole=whole)
+
+    def _forget(self, connection: RelayedConnection) -> None:
+        del self.connections[connection.number]
+        self._returning.forget(connection)
+        promoted = connection.promoted
+        if promoted is not None and self._promoted.get(promoted.number) is connection:
+            del self._promoted[promoted.number]
+
+    def _note_promotion(self, connection: RelayedConnection) -> None:
+        """How long it took from the client's packet until it can be read here."""
+        if connection.held_at:
+            taken = time.clock_gettime(time.CLOCK_BOOTTIME) - connection.held_at
+            connection.application.counters.promotions.append(taken)
+            connection.held_at = 0.0
+
+    def _read_hello(self, connection: RelayedConnection, data: bytes, now: float) -> None:
+        number = connection.number
+        try:
+            hello = decode_client_hello(data)
+        except BadPacket as error:
+            self._native.refuse_with(number, str(error), DECODE_ERROR, now)
+            return
+        if hello is not None:
+            connection.request = Request(connection.data, sni=hello.sni, alpn=hello.alpn)
+            connection.target = hello.sni
+            self._select(connection, now)
+        elif len(data) > 2 * MAX_HELLO:
+            self._native.refuse_with(number, "tls_too_long", DECODE_ERROR, now)
 
     def _select(self, connection: RelayedConnection, now: float, reason: str = "no_server") -> None:
         assert connection.request is not None
+        number = connection.number
         chosen = connection.application.choose(connection.request, connection.tried, None)
         if chosen is None:
-            self._native.refuse(connection.number, reason, 503 if reason == "no_server" else 502, now)
+            self._refuse(connection, reason, now)
             return
-        connection.server = chosen
-        connection.application.begin(chosen.target)
-        connection.under_way = True
-        number, server = connection.number, self._server(chosen.address)
+        connection.begin(chosen)
+        server = self._server(chosen.address)
         kept = self._native.own_server(number)
         if kept is not None and kept[0] == server and connection.request.method.encode() in IDEMPOTENT:
             self._native.serve(number, server, chosen.cookie, now)
@@ -255,61 +307,43 @@ class Relay:
         with self._own(connection, chosen) as own:
             self._native.serve(number, server, chosen.cookie, now, own.fileno() if own else None)
 
+    def _refuse(self, connection: RelayedConnection, reason: str, now: float) -> None:
+        """No server is left for what was asked."""
+        if connection.speech == "http":
+            self._native.refuse(connection.number, reason, 503 if reason == "no_server" else 502, now)
+            return
+        unknown = connection.speech == "tls-sni" and reason == "no_server"
+        self._native.refuse_with(connection.number, reason, UNRECOGNIZED_NAME if unknown else b"", now)
+
     @contextmanager
     def _own(self, connection: RelayedConnection, chosen: ServerData) -> Iterator[socket.socket | None]:
-        """A socket that connects to a server for this client alone, so that an answer may go on in the data plane. None
-        where it may not."""
-        promoted, settings = connection.promoted, connection.application.settings
+        """A socket to connect to a server for this client alone, so that it may go on in the data plane. None where it
+        may not."""
+        promoted, plain = connection.promoted, connection.speech != "http"
         opened = None
-        if promoted is not None and settings.splice_above is not None and connection.may_return:
+        wanted = plain or connection.application.settings.splice_above is not None
+        if promoted is not None and wanted and connection.may_return:
             opened = promoted.open_server(chosen.address)
         if opened is None:
+            if plain and promoted is not None and connection.may_return:
+                self._returning.stay(connection)
+                connection.application.stayed("server_not_translatable")
             yield None
             return
         with opened:
-            opened.connect_ex((str(chosen.address.host), chosen.address.port))
             yield opened
 
-    def _look_again(self, now: float) -> float:
-        """Try once more with those that rest; when to do so again."""
-        for number, until in list(self._resting.items()):
-            connection = self.connections.get(number)
-            if connection is not None and now < until and self._native.departing(number) is not None:
-                self._give_back(connection, now)
-            elif self._resting.pop(number, None) is not None and connection is not None:
-                self._native.rest(number, False)
-                connection.application.stayed(TOO_MUCH)
-        return now + SETTLE_LOOK if self._resting else inf
-
-    def _give_back(self, connection: RelayedConnection, now: float) -> None:
-        """Let the data plane have the rest of an answer."""
-        found, promoted = self._native.departing(connection.number), connection.promoted
-        if found is None or promoted is None or connection.server is None or not connection.may_return:
-            return
-        client, server, to_client, left, status, size, latency = found
-        depart = partial(self._native.depart, connection.number)
-        reason = promoted.give_back(client, server, to_client, b"", depart, left)
-        if reason == TOO_MUCH:
-            if unread(server) > MOST_RESIDUE // 2:
-                # That becomes less by being read. The rest of the answer is offered again.
-                if self._resting.pop(connection.number, None) is not None:
-                    self._native.rest(connection.number, False)
-                return
-            if connection.number not in self._resting:
-                self._resting[connection.number] = now + SETTLE
-                self._native.rest(connection.number, True)
-            return
-        if self._resting.pop(connection.number, None) is not None and reason is not None:
-            self._native.rest(connection.number, False)
-        if reason is not None:
-            connection.may_return = False
-            connection.application.stayed(reason)
-        else:
-            del self.connections[connection.number]
-            connection.application.went(promoted.number, connection.data, connection.server)
-            self._served(connection, status, size, latency)
-            connection.whole = True
-            connection.ended.set()
+    def _went(self, connection: RelayedConnection, status: int, size: int, latency: float) -> None:
+        """Into the data plane."""
+        promoted, server = connection.promoted, connection.server
+        assert promoted is not None
+        assert server is not None
+        self._forget(connection)
+        connection.application.went(promoted.number, connection.data, server)
+        if connection.speech == "http":
+            connection.application.receive(server.target, latency)
+            self._served(connection, status, size)
+        connection.end(whole=True)
 
     def _server(self, address: SocketAddress) -> int:
         number = self._servers.get(address)
@@ -317,28 +351,29 @@ class Relay:
             number = self._servers[address] = self._native.server(str(address.host), address.port)
         return number
 
-    def _served(self, connection: RelayedConnection, status: int, size: int, latency: float) -> None:
+    def _served(self, connection: RelayedConnection, status: int, size: int) -> None:
+        """A request and its answer are through; or there is a server for bytes that pass as they are."""
         request, server = connection.request, connection.server
         assert request is not None
         assert server is not None
-        connection.application.receive(server.target, latency)
-        self._rest(connection)
+        if connection.speech == "http":
+            connection.rest()
         connection.application.served(server.target)
         if connection.application.settings.access_log:
             write_access(connection.data, Served(request, server, status, connection.target, size))
 
     def _failed(self, connection: RelayedConnection, reason: str, another: bool, now: float) -> None:
-        assert connection.server is not None
-        connection.application.receive(connection.server.target, None)
-        self._rest(connection)
+        target = _target(connection)
+        connection.application.receive(target, None)
+        connection.rest()
         if another:
-            connection.tried.append(connection.server.target)
+            connection.tried.append(target)
             if len(connection.tried) > connection.application.settings.retries:
-                self._native.refuse(connection.number, f"server_{reason}", 502, now)
+                self._refuse(connection, f"server_{reason}", now)
             else:
                 self._select(connection, now, f"server_{reason}")
 
-    def _rest(self, connection: RelayedConnection) -> None:
-        if connection.under_way and connection.server is not None:
-            connection.under_way = False
-            connection.application.end(connection.server.target)
+
+def _target(connection: RelayedConnection) -> Target:
+    assert connection.server is not None
+    return connection.server.target

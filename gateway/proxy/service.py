@@ -18,6 +18,7 @@ from braid.tls.certificates import Certificates
 from braid.tls.terminate import Limits, terminate
 from gateway.nat import accepted, served
 from gateway.proxy import stack
+from gateway.proxy.accept import accept, reset
 from gateway.proxy.connection import Connection
 from gateway.proxy.events import ClientData
 from gateway.proxy.intake import Intake
@@ -38,15 +39,13 @@ if TYPE_CHECKING:
     from braid.tls.terminate import Agreed
     from gateway.normalpath.promotion import Promoted
     from gateway.proxy.intake import Arrival
-    from gateway.proxy.relay import Kept
+    from gateway.proxy.relayed import Kept
     from gateway.targets import TargetKey
 
 log = logs.get(__name__)
 
 POLL = 1.0
 """Seconds between looks at certificates."""
-RETRY = 0.1
-"""Seconds to wait where the process has no descriptors left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,10 @@ class ProxyService:
             async with trio.open_nursery() as nursery:
 
                 def serve(arrival: Arrival) -> None:
-                    nursery.start_soon(self._arrived, arrival)
+                    if arrival.application.relayed and arrival.application.settings.tls is None:
+                        self._relay(arrival)
+                    else:
+                        nursery.start_soon(self._arrived, arrival)
 
                 if self._no_repair is None and node.connections is not None:
                     self._intake = Intake(node.connections, self._application_of, serve, self._ended)
@@ -221,26 +223,11 @@ class ProxyService:
             self._problems[str(where)] = f"{(error.strerror or str(error)).lower()}; {remedy}"
             return
         self._listeners[where] = scope = trio.CancelScope()
-        nursery.start_soon(self._accept, trio.socket.from_stdlib_socket(opened), proxied, scope, nursery)
 
-    async def _accept(
-        self,
-        listener: trio.socket.SocketType,
-        proxied: ProxiedApplication,
-        scope: trio.CancelScope,
-        nursery: trio.Nursery,
-    ) -> None:
-        with scope, listener:
-            while True:
-                try:
-                    stream, _ = await listener.accept()
-                except OSError as error:
-                    # ECONNABORTED and the like are the client's; for want of descriptors time must pass.
-                    proxied.count("accept_failed")
-                    log.debug("connection not accepted", problem=str(error))
-                    await trio.sleep(RETRY)
-                    continue
-                nursery.start_soon(self._accepted, trio.SocketStream(stream), proxied)
+        def serve(stream: trio.SocketStream) -> None:
+            nursery.start_soon(self._accepted, stream, proxied)
+
+        nursery.start_soon(accept, trio.socket.from_stdlib_socket(opened), proxied, scope, serve)
 
     async def _accepted(self, stream: trio.SocketStream, proxied: ProxiedApplication) -> None:
         proxied.counters.connections += 1
@@ -253,7 +240,7 @@ class ProxyService:
                 await self._serve(proxied, stream, self._client_data(client, vip, proxied))
                 return
             proxied.count("too_many_connections")
-        await _reset(stream)
+        await reset(stream)
 
     def receive(self, event: ServiceRequest | ConnectionEnded) -> None:
         """What the fast path says of connections. Before this service runs nothing is lost: the core asks again."""
@@ -271,21 +258,40 @@ class ProxyService:
         for connection in list(self.connections):
             if connection.promoted is not None and connection.promoted.number == number:
                 connection.reset()
-        for relayed in list(self.relay.connections.values()):
-            if relayed.promoted is not None and relayed.promoted.number == number:
-                self.relay.reset(relayed)
+        self.relay.reset_promoted(number)
+
+    def _relay(self, arrival: Arrival) -> None:
+        """A connection that needs no task of its own."""
+        application, record, kept = arrival.application, arrival.record, arrival.server
+        data = self._client_data(record.remote, record.local, application)
+        application.open += 1
+
+        def done() -> None:
+            application.open -= 1
+
+        descriptor, promoted = arrival.socket.fileno(), arrival.promoted
+        try:
+            self.relay.adopt(descriptor, application, data, promoted, kept, held_at=arrival.held_at, done=done)
+        except OSError:
+            application.count("accept_failed")
+            done()
+        finally:
+            arrival.socket.close()
+            if kept is not None:
+                kept.socket.close()
 
     async def _arrived(self, arrival: Arrival) -> None:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(arrival.socket))
         if arrival.held_at:
             try:
-                await trio.lowlevel.wait_readable(arrival.stream.socket.fileno())
+                await trio.lowlevel.wait_readable(arrival.socket.fileno())
             except BaseException:
-                await _reset(arrival.stream)
+                await reset(stream)
                 raise
             arrival.application.counters.promotions.append(time.clock_gettime(time.CLOCK_BOOTTIME) - arrival.held_at)
         record = arrival.record
         data = self._client_data(record.remote, record.local, arrival.application)
-        await self._serve(arrival.application, arrival.stream, data, arrival.promoted, arrival.server)
+        await self._serve(arrival.application, stream, data, arrival.promoted, arrival.server)
 
     async def _serve(
         self,
@@ -301,7 +307,7 @@ class ProxyService:
                 await self._carry(proxied, stream, data, promoted, server)
             elif (context := self.certificates.context(_certificates(proxied.name))) is None:
                 proxied.count("tls_no_certificate")
-                await _reset(stream)
+                await reset(stream)
             else:
                 await self._terminate(proxied, stream, context, data)
         finally:
@@ -351,7 +357,7 @@ class ProxyService:
         except Exception as error:  # noqa: BLE001 - a plug-in's bug ends its connections, not the gateway
             proxied.complain(error)
             proxied.count("proxy_failed")
-            await _reset(stream)
+            await reset(stream)
             return False
         connection = Connection(proxied, proxy, stream, data, promoted)
         self.connections[connection] = None
@@ -367,7 +373,7 @@ class ProxyService:
         try:
             return await self.transfers.offer_hello(stream, data)
         except BaseException:
-            await _reset(stream)
+            await reset(stream)
             raise
         finally:
             self._offered -= 1
@@ -380,11 +386,6 @@ class ProxyService:
 def _certificates(application: str) -> str:
     """The key of the topology file that names them."""
     return f"applications.{application}.proxy.tls"
-
-
-async def _reset(stream: trio.SocketStream) -> None:
-    reset_on_close(stream)
-    await trio.aclose_forcefully(stream)
 
 
 def _address(name: tuple[str, int]) -> SocketAddress:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from gateway.proxy.connection import Connection
     from gateway.proxy.events import ClientData, ServerData
     from gateway.proxy.pool import ProxiedApplication
-    from gateway.proxy.relay import Relay, RelayedConnection
+    from gateway.proxy.relay import Relay
+    from gateway.proxy.relayed import RelayedConnection
     from gateway.proxy.service import ProxyService
 
 

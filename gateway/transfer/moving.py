@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import socket
 
     from braid.transfer import TransferMessage
-    from gateway.proxy.relay import Relay, RelayedConnection
+    from gateway.proxy.relay import Relay
+    from gateway.proxy.relayed import RelayedConnection
     from topology.model import SocketAddress
 
 MOST_STEPS = 32

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from braid.tcp.record import TcpRecord
     from braid.transfer import Numbers, TransferMessage
     from gateway.proxy.events import ClientData
-    from gateway.proxy.relay import Relay, RelayedConnection
+    from gateway.proxy.relay import Relay
+    from gateway.proxy.relayed import RelayedConnection
 
 log = logs.get(__name__)
 

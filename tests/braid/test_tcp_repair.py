@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")
 PATIENCE = 60
-SO_MAX_PACING_RATE = 47
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -96,27 +95,6 @@ def test_what_was_not_sent_arrives_once(pair: tuple[socket.socket, socket.socket
             got += client.recv(65_536)
     assert bytes(got) == body
     server.close()
-
-
-def test_nothing_is_taken_for_sent_that_was_not(
-    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The kernel goes on to empty its queue while that is looked at, here by its pacing timer, and the peer gets
-    nothing of it: it would wait for a timeout of whoever has the connection then."""
-    client, server = pair
-    server.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 1_000_000)
-    written = server.send(bytes(150_000))
-    select_queue = repair._select
-
-    def slowly(frozen: socket.socket, queue: int) -> None:
-        select_queue(frozen, queue)
-        time.sleep(0.02)
-
-    monkeypatch.setattr(repair, "_select", slowly)
-    record = repair.freeze(server)
-    repair.dissolve(server)
-    assert 0 < len(record.unsent) < written
-    assert written - len(record.unsent) <= repair.unread(client.fileno())
 
 
 def test_segments_stay_as_large_and_windows_as_scaled(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -16,7 +16,7 @@ from braid.tls.terminate import Limits, terminate
 from gateway.proxy.connection import Connection
 from gateway.proxy.events import ClientData, ServerData
 from gateway.proxy.pool import ProxiedApplication
-from gateway.proxy.relay import Relay, RelayedConnection
+from gateway.proxy.relay import Relay
 from topology.model import Application, CheckKind, HealthCheck, PortRange, Protocol, ServiceMode, SocketAddress, Target
 from topology.policy import FixedCopies
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from braid.tls.certificates import Certificates
     from braid.tls.terminate import Agreed
+    from gateway.proxy.relayed import RelayedConnection
     from topology.proxy import ProxySettings
 
 RELAY = True
@@ -184,7 +185,7 @@ async def proxied(
 
     async def carry(stream: trio.SocketStream, data: ClientData) -> bool:
         if made.relayed and RELAY:
-            relayed = relay.adopt(stream, made, data)
+            relayed = relay.adopt(stream.socket.fileno(), made, data)
             await trio.aclose_forcefully(stream)
             connections.append(relayed)
             await relayed.ended.wait()

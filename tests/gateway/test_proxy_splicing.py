@@ -19,8 +19,10 @@ from braid.tcp import repair
 from braid.tcp.record import TcpRecord, Window, decode_record
 from gateway.normalpath.promotion import MOST_RESIDUE, Promoted
 from gateway.proxy import connection as connections
+from gateway.proxy import returning
 from gateway.proxy.connection import Connection
 from gateway.proxy.pool import ProxiedApplication
+from gateway.proxy.relay import Relay
 from tests.gateway.proxy_bench import CLIENT, LOOPBACK, application, listen
 from topology.model import SocketAddress, Target
 from topology.proxy import TCP, ProxySettings
@@ -108,7 +110,6 @@ class OnLoopback(Promoted):
 class World:
     core: FakeCore
     application: ProxiedApplication
-    connection: Connection | None = None
     ended: trio.Event = field(default_factory=trio.Event)
 
     async def settled(self) -> None:
@@ -118,20 +119,25 @@ class World:
 
 @asynccontextmanager
 async def spliceable(
-    core: FakeCore, handle: Callable[[trio.SocketStream], Awaitable[None]]
+    core: FakeCore, handle: Callable[[trio.SocketStream], Awaitable[None]], *, relay: bool
 ) -> AsyncIterator[tuple[World, trio.SocketStream]]:
     """A client's connection to a server, by way of an application of kind tcp that might go on in the data plane."""
     settings = ProxySettings(TCP)
     async with trio.open_nursery() as nursery:
         target = Target(LOOPBACK, await listen(nursery, handle), 1)
         made = ProxiedApplication(application((target,), settings), settings, lambda _key: True, Random(1))
-        world = World(core, made)
+        world, carrier = World(core, made), Relay()
+        nursery.start_soon(carrier.run)
 
         async def serve(stream: trio.SocketStream) -> None:
             promoted = OnLoopback(core)
-            world.connection = Connection(made, made.make_proxy(), stream, CLIENT, promoted)
             try:
-                await world.connection.run()
+                if relay:
+                    assert await carrier.serve(stream, made, CLIENT, promoted)
+                else:
+                    connection = Connection(made, made.make_proxy(), stream, CLIENT, promoted)
+                    await connection.run()
+                    assert not connection.cut
                 world.ended.set()
                 await trio.sleep_forever()
             finally:
@@ -163,7 +169,13 @@ async def silent(stream: trio.SocketStream) -> bytes:
     return data
 
 
-async def test_after_the_servers_first_bytes_both_sockets_go_without_a_word() -> None:
+@pytest.fixture(params=[True, False], ids=["rust", "python"])
+def relay(request: pytest.FixtureRequest) -> bool:
+    """Who carries the bytes."""
+    return bool(request.param)
+
+
+async def test_after_the_servers_first_bytes_both_sockets_go_without_a_word(relay: bool) -> None:
     core = FakeCore()
     heard = bytearray()
     servers: list[trio.SocketStream] = []
@@ -174,7 +186,7 @@ async def test_after_the_servers_first_bytes_both_sockets_go_without_a_word() ->
         heard.extend(await silent(stream))
         await trio.sleep_forever()
 
-    async with spliceable(core, server) as (world, client):
+    async with spliceable(core, server, relay=relay) as (world, client):
         await client.send_all(b"hello")
         await world.settled()
         assert core.calls == ["hold", "splice"]
@@ -183,9 +195,6 @@ async def test_after_the_servers_first_bytes_both_sockets_go_without_a_word() ->
         await trio.sleep(0.05)
         assert received + to_client == b"220 ready\r\n"
         assert bytes(heard) + to_server == b"hello"
-        assert world.connection is not None
-        assert world.connection.spliced
-        assert not world.connection.cut
         assert world.application.counters.spliced == 1
         (target,) = world.application.targets
         assert world.application.active(target) == 1
@@ -206,8 +215,9 @@ async def echo(stream: trio.SocketStream) -> None:
         (FakeCore(refuses=True), "too_long", ["hold", "splice", "take"]),
     ],
 )
-async def test_what_cannot_go_stays_and_is_counted(core: FakeCore, reason: str, calls: list[str]) -> None:
-    async with spliceable(core, echo) as (world, client):
+async def test_what_cannot_go_stays_and_is_counted(relay: bool, core: FakeCore, reason: str, calls: list[str]) -> None:
+    core.calls.clear()
+    async with spliceable(core, echo, relay=relay) as (world, client):
         for _ in range(3):
             await client.send_all(b"x" * 1000)
             assert await receive(client, 1000) == b"x" * 1000
@@ -226,8 +236,10 @@ async def source(stream: trio.SocketStream) -> None:
     await trio.sleep_forever()
 
 
-async def test_a_server_that_reads_nothing_keeps_its_connection_in_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SETTLE", 0.1)
+async def test_a_server_that_reads_nothing_keeps_its_connection_in_the_stack(
+    relay: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(returning if relay else connections, "SETTLE", 0.1)
     core = FakeCore()
     settled = trio.Event()
 
@@ -235,7 +247,7 @@ async def test_a_server_that_reads_nothing_keeps_its_connection_in_the_stack(mon
         await settled.wait()
         await echo(stream)
 
-    async with spliceable(core, late) as (world, client), trio.open_nursery() as nursery:
+    async with spliceable(core, late, relay=relay) as (world, client), trio.open_nursery() as nursery:
         # No other server could have all that was sent, so the proxy needs to see no more; but too much is under way.
         nursery.start_soon(client.send_all, BODY)
         for _ in range(1000):
@@ -248,10 +260,10 @@ async def test_a_server_that_reads_nothing_keeps_its_connection_in_the_stack(mon
         assert core.calls == []
 
 
-async def test_whatever_is_under_way_is_owed_once() -> None:
+async def test_whatever_is_under_way_is_owed_once(relay: bool) -> None:
     """A server that sends as fast as it can, to a client that begins to read late."""
     core = FakeCore()
-    async with spliceable(core, source) as (world, client):
+    async with spliceable(core, source, relay=relay) as (world, client):
         await trio.sleep(0.1)
         got = bytearray()
 

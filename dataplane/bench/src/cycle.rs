@@ -4,9 +4,9 @@
 use crate::fast::{client, fast, segment, tcp, vip, APP, ISN, OPTIONS};
 use crate::parts::EDGE;
 use crate::Prepared;
-use braid_fastpath::{Ends, FastPath, Splice, Stranger, TcpRecord, Verdict};
+use braid_fastpath::{Ends, FastPath, Splice, Stranger, Verdict};
 use braid_nat::{Application, Forward, Nat, Policy, Proto, Reverse};
-use braid_packet::{FlowId, Segment, Tcp, Time, VnetHdr};
+use braid_packet::{FlowId, Segment, Tcp, TcpRecord, Time, VnetHdr};
 use std::any::Any;
 use std::hint::black_box;
 use std::net::SocketAddr;

@@ -48,8 +48,7 @@ mod upkeep;
 pub mod window;
 pub mod wire;
 
-pub use braid_fastpath::record::Window as RecordWindow;
-pub use braid_fastpath::{PeriodKey, Splice, TcpRecord};
+pub use braid_fastpath::{PeriodKey, Splice};
 pub use braid_nat::FlowInfo;
 pub use config::{NodeConfig, Role};
 pub use desired::Desired;

@@ -4,7 +4,8 @@
 
 mod tcp;
 
-use braid_core::{shard_of, Command, Desired, Event, Order, PeriodKey, ServiceRequest, Splice, TcpRecord};
+use braid_core::{shard_of, Command, Desired, Event, Order, PeriodKey, ServiceRequest, Splice};
+use braid_packet::record::{TcpRecord, Window};
 use braid_packet::{checksum, icmp, Ip, Tcp, Time, Transport};
 use braid_testbed::*;
 use std::net::SocketAddr;
@@ -130,13 +131,7 @@ fn records(cookie: u32, snat: SocketAddr) -> (TcpRecord, TcpRecord) {
         scales: Some((7, 9)),
         sack: false,
         timestamp: None,
-        window: braid_core::RecordWindow {
-            update: receive_next,
-            send: 60_000,
-            most: 60_000,
-            receive: 60_000,
-            edge_from: receive_next,
-        },
+        window: Window { update: receive_next, send: 60_000, most: 60_000, receive: 60_000, edge_from: receive_next },
         unread: Vec::new(),
         unacknowledged: Vec::new(),
         unsent: Vec::new(),

@@ -4,12 +4,12 @@
 use crate::cookie::Ends;
 use crate::hold::Held;
 use crate::opening::pause;
-use crate::record::{TcpRecord, Window};
 use crate::records::{clock, mark, ProxySession, Session, State, OUR_SCALE, OUR_WINDOW};
 use crate::verdict::{Admitted, Side};
 use crate::window::Sender;
 use crate::{FastPath, Reason};
-use braid_packet::{FlowId, Segment, Tcp, Time};
+use braid_packet::record::Window;
+use braid_packet::{FlowId, Segment, Tcp, TcpRecord, Time};
 use std::net::SocketAddr;
 
 /// A connection that the control side is to be told of.

@@ -4,12 +4,11 @@
 use crate::cookie::Ends;
 use crate::debt::Debt;
 use crate::hold::Held;
-use crate::record::TcpRecord;
 use crate::records::{clock, mark, State, OUR_SCALE};
 use crate::verdict::Side;
 use crate::window::{later, Sender};
 use crate::{FastPath, Reason};
-use braid_packet::{FlowId, Time};
+use braid_packet::{FlowId, TcpRecord, Time};
 
 /// Bytes that a connection may owe to each side.
 const MOST_OWED: usize = 128 << 10;
@@ -38,12 +37,17 @@ impl Splice {
         [&self.server.unacknowledged[..], &self.server.unsent, &self.to_server, &self.client.unread].concat()
     }
 
-    /// Whether this can be done at all; else why not, in a word.
-    pub fn check(&self) -> Result<(), &'static str> {
+    /// Bytes that the side that is owed more is owed.
+    pub fn owed(&self) -> usize {
         let lengths = [&self.client, &self.server].map(|record| record.unacknowledged.len() + record.unsent.len());
         let to_client = lengths[0] + self.to_client.len() + self.server.unread.len();
         let to_server = lengths[1] + self.to_server.len() + self.client.unread.len();
-        if to_client.max(to_server) > MOST_OWED {
+        to_client.max(to_server)
+    }
+
+    /// Whether this can be done at all; else why not, in a word.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.owed() > MOST_OWED {
             return Err("too_much_queued");
         }
         if self.server.timestamp.is_some() && self.client.timestamp.is_none() {

@@ -4,8 +4,8 @@
 
 mod world;
 
-use braid_fastpath::record::{TcpRecord, Window};
 use braid_fastpath::{Reason, Side, Splice, Stranger, Verdict};
+use braid_packet::record::{TcpRecord, Window};
 use braid_packet::{FlowId, Tcp, Time, VnetHdr};
 use proptest::prelude::*;
 use world::end::{bytes, State};

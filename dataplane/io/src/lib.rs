@@ -13,11 +13,13 @@ mod output;
 mod probe;
 mod receiver;
 mod refusals;
+pub mod repair;
 mod schedule;
 mod shard;
 mod socket;
 mod stream;
 mod sys;
+mod sys_tcp;
 mod tun;
 
 pub use buffers::{BufferState, Buffers};
@@ -27,7 +29,7 @@ pub use handover::{handovers, Handover};
 pub use offloads::{OffloadState, Probe, Refusal};
 pub use shard::{spawn, Handle, Refused, ShardConfig};
 pub use socket::{bind, Socket, SocketOptions};
-pub use stream::{adopt_stream, reset_on_close, unacknowledged};
+pub use stream::{adopt_stream, connect, duplicate, is_own, reset_on_close, unacknowledged};
 pub use sys::EventFd;
 pub use tun::{Tun, TunOffload};
 

@@ -19,7 +19,7 @@ pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     }
 }
 
-fn owned(fd: libc::c_int) -> io::Result<OwnedFd> {
+pub(crate) fn owned(fd: libc::c_int) -> io::Result<OwnedFd> {
     let fd = check(fd)?;
     // SAFETY: the kernel has just given this descriptor to us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -161,24 +161,6 @@ pub(crate) fn get_option(fd: BorrowedFd<'_>, level: libc::c_int, option: libc::c
     // SAFETY: the kernel writes at most `length` bytes, the size of `value`.
     check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, ptr::from_mut(&mut value).cast(), &mut length) })?;
     Ok(value)
-}
-
-/// Closing `fd`, a TCP socket, sends RST instead of FIN.
-pub(crate) fn reset_on_close(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    let size = mem::size_of::<libc::linger>() as libc::socklen_t;
-    let (level, option, value) = (libc::SOL_SOCKET, libc::SO_LINGER, ptr::from_ref(&linger).cast());
-    // SAFETY: the pointer and length are those of one `linger`.
-    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, value, size) })?;
-    Ok(())
-}
-
-/// Bytes that the other end of a TCP connection has not acknowledged.
-pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
-    let mut count: libc::c_int = 0;
-    // SAFETY: SIOCOUTQ, which is TIOCOUTQ, writes one int through the pointer.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ as _, &mut count) })?;
-    Ok(count)
 }
 
 /// Whether `fd` became writable in time.

@@ -1,10 +1,11 @@
-//! HTTP/1.1 on one client connection: requests out of bytes, each to a server of the policy's choice, answers in their
+//! HTTP/1.1 on one client connection, or bytes as they are (`plain`): requests out of bytes, each to a server of the policy's choice, answers in their
 //! order. Pure: bytes and verdicts come in; steps, and bytes in two buffers, go out.
 //!
 //! Request and answer are read and written anew. The next request is not looked at before the answer is through, so at
 //! any time one request is under way, with one server.
 
 mod answer;
+mod plain;
 
 use crate::body::{Reader, Writer};
 use crate::head::{Bad, Framing, RequestHead};
@@ -70,6 +71,8 @@ enum Asking {
     Body(Reader),
     /// All of the request is in the client transmit buffer.
     Whole,
+    /// Bytes as they are, for which there is no server yet.
+    Plain,
     Tunnel,
     Ended,
 }
@@ -79,6 +82,8 @@ enum Answering {
     Nothing,
     Head,
     Body(Reader, Writer),
+    /// Bytes as they are, of which none came yet.
+    Opening,
     Tunnel,
 }
 
@@ -103,6 +108,10 @@ pub struct Exchange {
     bytes: u64,
     cookie: String,
     forwarded: Option<Forwarded>,
+    /// Bytes pass as they are from the first on.
+    plain: bool,
+    /// And the server is chosen by them.
+    by_bytes: bool,
 }
 
 impl Exchange {
@@ -124,6 +133,8 @@ impl Exchange {
             bytes: 0,
             cookie: String::new(),
             forwarded,
+            plain: false,
+            by_bytes: false,
         }
     }
 
@@ -136,13 +147,14 @@ impl Exchange {
         match self.asking {
             Asking::Idle | Asking::Ended => true,
             Asking::Deciding | Asking::Whole => self.inbox.len() < READ_AHEAD,
-            Asking::Body(_) | Asking::Tunnel => !self.transmit.is_full(),
+            Asking::Body(_) | Asking::Plain | Asking::Tunnel => !self.transmit.is_full(),
         }
     }
 
     /// A request has begun for which no server is selected.
     pub fn is_pending(&self) -> bool {
-        matches!(self.asking, Asking::Deciding) || (matches!(self.asking, Asking::Idle) && !self.inbox.is_empty())
+        matches!(self.asking, Asking::Deciding | Asking::Plain)
+            || (matches!(self.asking, Asking::Idle) && !self.inbox.is_empty())
     }
 
     /// The server has, or will have without the client's doing, all of a request and has not begun to answer.
@@ -213,6 +225,7 @@ impl Exchange {
         self.client_ended = true;
         match self.asking {
             Asking::Tunnel => self.steps.push_back(Step::EndServer),
+            Asking::Plain => self.refuse("tls_truncated", 400),
             Asking::Idle if self.inbox.is_empty() => self.close(),
             Asking::Idle | Asking::Body(_) => self.refuse("http_malformed", 400),
             Asking::Deciding | Asking::Whole | Asking::Ended => {}
@@ -221,6 +234,9 @@ impl Exchange {
 
     /// The server for the request: its head goes to the client transmit buffer.
     pub fn select(&mut self, cookie: &str) {
+        if self.plain {
+            return self.open();
+        }
         self.cookie.clear();
         self.cookie.push_str(cookie);
         let (Asking::Deciding, Some(head)) = (&self.asking, &self.request) else { return };
@@ -242,7 +258,7 @@ impl Exchange {
             return;
         }
         self.steps.push_back(Step::Refused(reason.into()));
-        let last = if self.status == 0 && !self.is_tunnel() {
+        let last = if self.status == 0 && !self.is_tunnel() && !self.plain {
             let to_head = self.request.as_ref().is_some_and(|head| head.method() == b"HEAD");
             write_refusal(status, to_head, &mut self.outbox);
             Step::Close
@@ -254,7 +270,7 @@ impl Exchange {
 
     /// Nothing has happened for too long.
     pub fn idle(&mut self) {
-        let quiet = self.is_between_requests() || self.is_tunnel();
+        let quiet = self.is_between_requests() || self.is_tunnel() || self.plain;
         self.steps.push_back(Step::Refused("idle_timeout".into()));
         self.end(if quiet { Step::Close } else { Step::Reset });
     }
@@ -262,6 +278,11 @@ impl Exchange {
     pub fn server_data(&mut self, data: &[u8]) {
         match self.answering {
             Answering::Tunnel => self.outbox.extend_from_slice(data),
+            Answering::Opening => {
+                self.transmit.commit();
+                self.answering = Answering::Tunnel;
+                self.outbox.extend_from_slice(data);
+            }
             Answering::Nothing => self.steps.push_back(Step::Drop),
             Answering::Head | Answering::Body(..) if self.early.is_empty() => {
                 let taken = self.read_server(data);
@@ -278,57 +299,6 @@ impl Exchange {
         if matches!(self.answering, Answering::Nothing) {
             self.early.clear();
         }
-    }
-
-    /// The server sends nothing more. Some when that is a failure.
-    pub fn server_end(&mut self) -> Option<Failure> {
-        match self.answering {
-            Answering::Tunnel => self.steps.push_back(Step::EndClient),
-            Answering::Nothing => self.steps.push_back(Step::Drop),
-            Answering::Body(Reader::Close, writer) => {
-                writer.end(b"\r\n", &mut self.outbox);
-                self.finish(false);
-            }
-            Answering::Head | Answering::Body(..) => return Some(Failure::Closed),
-        }
-        None
-    }
-
-    /// Another server where the request can be sent again: before the first byte of an answer, and where doing it twice
-    /// does no harm or it was not done at all. The connection is gone already. `reused`: it had served others before.
-    pub fn server_failed(&mut self, failure: Failure, reused: bool) -> Verdict {
-        self.early.clear();
-        if matches!(self.answering, Answering::Nothing) {
-            return Verdict::Over;
-        }
-        let untouched = self.status == 0 && matches!(self.answering, Answering::Head);
-        if failure == Failure::Silent {
-            self.refuse("server_answer_timeout", 504);
-            return Verdict::Over;
-        }
-        let whole = matches!(self.asking, Asking::Whole);
-        let again = match failure {
-            Failure::Connect => true,
-            _ => whole && self.request.as_ref().is_some_and(RequestHead::is_idempotent),
-        };
-        if untouched && again && self.transmit.rewind() {
-            if reused && failure != Failure::Connect {
-                return Verdict::Again;
-            }
-            if whole {
-                self.asking = Asking::Deciding;
-                self.answering = Answering::Nothing;
-            }
-            return Verdict::Another;
-        }
-        let (reason, status) = match (failure, untouched) {
-            (Failure::Closed, false) => ("http_bad_answer", 502),
-            (Failure::Closed, true) => ("server_closed", 502),
-            (Failure::Connect, _) => ("server_connect", 502),
-            _ => ("server_reset", 502),
-        };
-        self.refuse(reason, status);
-        Verdict::Over
     }
 
     fn read_client(&mut self) {
@@ -361,7 +331,10 @@ impl Exchange {
                     }
                     self.asking = Asking::Whole;
                 }
-                Asking::Tunnel => {
+                Asking::Plain | Asking::Tunnel => {
+                    if matches!(self.asking, Asking::Plain) && self.by_bytes {
+                        self.steps.push_back(Step::Select);
+                    }
                     self.transmit.store().append(&mut self.inbox);
                     return;
                 }

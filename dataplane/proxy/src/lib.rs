@@ -1,7 +1,8 @@
-//! HTTP/1.1 connections carried between clients and servers; which server, Python decides.
+//! Connections carried between clients and servers, of HTTP/1.1 or of bytes as they are; which server, Python decides.
 
 mod body;
 mod exchange;
+mod hand_back;
 mod head;
 mod onward;
 mod pool;
@@ -10,6 +11,7 @@ mod socket;
 mod transmit;
 
 pub use exchange::{Exchange, Failure, Step, Verdict};
+pub use hand_back::{give_back, DataPlane};
 pub use head::{Bad, RequestHead};
 pub use onward::Forwarded;
-pub use relay::{Departing, Event, Flow, Newcomer, Relay, Settings};
+pub use relay::{Departing, Event, Flow, Newcomer, Relay, Settings, Speech};

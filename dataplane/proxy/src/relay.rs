@@ -5,9 +5,9 @@ mod carry;
 mod depart;
 mod servers;
 mod timeouts;
+mod words;
 
 use crate::exchange::Exchange;
-use crate::onward::Forwarded;
 use crate::pool::Pool;
 use crate::socket::Socket;
 use crate::RequestHead;
@@ -15,13 +15,13 @@ pub use depart::Departing;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
+pub use words::{Event, Flow, Newcomer, Settings, Speech};
 
 /// Bytes that wait for a slow client; the server is not read while there are as many.
 const QUEUE: usize = 262_144;
@@ -32,84 +32,6 @@ const TURN: usize = 256;
 const ROUNDS: usize = 8;
 /// Seconds that a client may go without taking any of the last bytes before its connection is dropped.
 const LINGER: f64 = 2.0;
-
-/// Of one application; times in seconds.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub select_timeout: f64,
-    pub connect_timeout: f64,
-    pub answer_timeout: f64,
-    pub idle_timeout: f64,
-    pub buffer: usize,
-    /// Server connections kept for requests to come, per server, and for how long.
-    pub pool: usize,
-    pub pool_timeout: f64,
-    /// An answer of which more than so many bytes have yet to come may be carried on elsewhere.
-    pub splice_above: Option<u64>,
-}
-
-/// Who is connected.
-#[derive(Clone, Debug, Default)]
-pub struct Newcomer {
-    pub application: u32,
-    /// What each server connection begins with. Where there is something, it says who the client is, so no other client's
-    /// requests use the connection.
-    pub preface: Vec<u8>,
-    pub forwarded: Option<Forwarded>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// A server is to be chosen: `serve` or `refuse`, and `request` says for what.
-    Request {
-        client: u64,
-    },
-    /// The request's server failed; `another`: a server is to be chosen again.
-    Failed {
-        client: u64,
-        reason: String,
-        another: bool,
-    },
-    /// Seconds from the request to the first byte of its answer, none when the server was not asked.
-    Served {
-        client: u64,
-        status: u16,
-        bytes: u64,
-        latency: f64,
-    },
-    Connected {
-        client: u64,
-        seconds: f64,
-    },
-    /// A kept connection to a server, made by the owner for this client, was found closed: `reconnect`.
-    Again {
-        client: u64,
-    },
-    /// What is left of an answer may be carried on elsewhere: `departing` says what there is, `depart` forgets it.
-    Opaque {
-        client: u64,
-    },
-    Refused {
-        client: u64,
-        reason: Cow<'static, str>,
-    },
-    /// `whole`: not cut off by either side.
-    Ended {
-        client: u64,
-        whole: bool,
-    },
-}
-
-/// What is shown of a client connection.
-#[derive(Clone, Debug)]
-pub struct Flow {
-    pub state: &'static str,
-    pub idle: f64,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    /// Our end of the connection to the server.
-    pub local: Option<SocketAddr>,
-}
 
 #[derive(Debug)]
 struct Closing {
@@ -131,6 +53,8 @@ struct Client {
     pending_since: Option<f64>,
     asked_at: f64,
     latency: Option<f64>,
+    /// Whether the server was sent something.
+    asked: bool,
     end_server: bool,
     end_client: bool,
     /// To connect to the chosen server, made by the owner.
@@ -229,6 +153,14 @@ impl Relay {
         let stream = braid_io::adopt_stream(fd)?;
         // Not of a TCP connection: there is none of it to set.
         let _ = stream.set_nodelay(true);
+        let exchange = match newcomer.speech {
+            Speech::Http => Exchange::new(settings.buffer, newcomer.forwarded.clone()),
+            Speech::Plain => Exchange::plain(settings.buffer, false),
+            Speech::PlainByBytes => Exchange::plain(settings.buffer, true),
+        };
+        if newcomer.promoted && exchange.is_plain() {
+            braid_io::repair::keep_short(stream.as_fd(), true)?;
+        }
         let entry = self.clients.vacant_entry();
         let slot = entry.key();
         let mut stream = TcpStream::from_std(stream);
@@ -238,7 +170,7 @@ impl Relay {
         entry.insert(Client {
             id,
             socket: Socket::new(stream),
-            exchange: Exchange::new(settings.buffer, newcomer.forwarded.clone()),
+            exchange,
             settings,
             newcomer,
             server: None,
@@ -247,6 +179,7 @@ impl Relay {
             pending_since: None,
             asked_at: now,
             latency: None,
+            asked: false,
             end_server: false,
             end_client: false,
             own: None,
@@ -278,9 +211,10 @@ impl Relay {
         client.own = own;
         client.offers = 0;
         client.latency = None;
+        client.asked = false;
         client.exchange.select(cookie);
         // The client transmit buffer holds packets and server: a connection may be initiated.
-        if !client.exchange.transmit.waiting().is_empty() {
+        if client.exchange.is_present() {
             self.attach(slot, now);
         }
         self.work(slot, now);
@@ -289,6 +223,18 @@ impl Relay {
     pub fn refuse(&mut self, client: u64, reason: String, status: u16, now: f64) {
         let Some(slot) = self.slot(client) else { return };
         self.clients[slot].exchange.refuse(reason, status);
+        self.work(slot, now);
+    }
+
+    /// What a client has sent of which no server has had anything, where a server is to be chosen by it.
+    pub fn first_bytes(&self, client: u64) -> Option<&[u8]> {
+        self.clients.get(self.slot(client)?)?.exchange.first_bytes()
+    }
+
+    /// End a client's connection where bytes pass as they are: with an answer, or with a reset where there is none.
+    pub fn refuse_with(&mut self, client: u64, reason: String, answer: &[u8], now: f64) {
+        let Some(slot) = self.slot(client) else { return };
+        self.clients[slot].exchange.refuse_with(reason, answer);
         self.work(slot, now);
     }
 
@@ -369,7 +315,12 @@ impl Relay {
         if now >= self.earliest {
             self.handle_timeouts(now);
         }
-        Ok((std::mem::take(&mut self.events), !self.queue.is_empty()))
+        Ok((self.said(), !self.queue.is_empty()))
+    }
+
+    /// What the owner has to know since the last time.
+    pub fn said(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
     }
 
     fn slot(&self, client: u64) -> Option<usize> {

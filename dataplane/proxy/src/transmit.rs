@@ -35,6 +35,11 @@ impl Transmit {
         }
     }
 
+    /// Whether all that was sent is still here.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Take back what was sent, for another server; false when it is no longer all here.
     pub fn rewind(&mut self) -> bool {
         if self.whole {

@@ -1,7 +1,8 @@
 //! What Python says about connections of proxied applications.
 
 use crate::Core;
-use braid_core::{shard_of, Command, Order, Splice, TcpRecord};
+use braid_core::{shard_of, Command, Order, Splice};
+use braid_packet::TcpRecord;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::net::{IpAddr, SocketAddr};

@@ -7,6 +7,7 @@ mod datagrams;
 mod events;
 mod owner;
 mod relay;
+mod repair;
 mod threads;
 mod translate;
 
@@ -389,7 +390,7 @@ fn public_key<'py>(py: Python<'py>, private_key: &[u8]) -> PyResult<Bound<'py, P
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Core>()?;
     module.add_class::<datagrams::Datagrams>()?;
-    module.add_class::<relay::HttpRelay>()?;
+    module.add_class::<relay::Relay>()?;
     module.add_function(wrap_pyfunction!(public_key, module)?)?;
-    Ok(())
+    repair::add(module)
 }

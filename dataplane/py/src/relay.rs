@@ -1,6 +1,6 @@
-//! The relay of HTTP/1.1 connections, which Python's thread drives: `dataplane._native.HttpRelay`.
+//! The relay of proxied connections, which Python's thread drives: `dataplane._native.Relay`.
 
-use braid_proxy::{Event, Forwarded, Newcomer, Relay, RequestHead, Settings};
+use braid_proxy::{Departing, Event, Forwarded, Newcomer, RequestHead, Settings, Speech};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -8,18 +8,18 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-/// Sockets of client and server, bytes for the client, bytes to come, status, bytes of the body, seconds to the first one.
-type Leaving<'py> = (i32, i32, Bound<'py, PyBytes>, u64, u16, u64, f64);
+/// Sockets of client and server, bytes for each, bytes to come, status, bytes of the body, seconds to the first one.
+type Leaving<'py> = (i32, i32, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Option<u64>, u16, u64, f64);
 /// State, seconds idle, bytes in and out, our address towards the server.
 type Shown = (&'static str, f64, u64, u64, Option<(String, u16)>);
 
 #[pyclass(unsendable)]
-pub(crate) struct HttpRelay {
-    relay: Relay,
+pub(crate) struct Relay {
+    relay: braid_proxy::Relay,
     settings: HashMap<u32, Rc<Settings>>,
 }
 
-fn address(text: &str) -> PyResult<IpAddr> {
+pub(crate) fn address(text: &str) -> PyResult<IpAddr> {
     text.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is no IP address")))
 }
 
@@ -42,10 +42,10 @@ fn headers<'py>(py: Python<'py>, head: &RequestHead) -> PyResult<Bound<'py, PyDi
 }
 
 #[pymethods]
-impl HttpRelay {
+impl Relay {
     #[new]
-    fn new() -> PyResult<HttpRelay> {
-        Ok(HttpRelay { relay: Relay::new()?, settings: HashMap::new() })
+    fn new() -> PyResult<Relay> {
+        Ok(Relay { relay: braid_proxy::Relay::new()?, settings: HashMap::new() })
     }
 
     fn fd(&self) -> i32 {
@@ -87,21 +87,29 @@ impl HttpRelay {
         Ok(self.relay.server(SocketAddr::new(address(host)?, port)))
     }
 
-    #[pyo3(signature = (fd, application, now, *, client, preface, forwarded, tls))]
+    #[pyo3(signature = (fd, application, now, *, speech, client, preface, forwarded, tls, promoted))]
     #[allow(clippy::too_many_arguments)]
     fn adopt(
         &mut self,
         fd: i32,
         application: u32,
         now: f64,
+        speech: &str,
         client: &str,
         preface: Vec<u8>,
         forwarded: bool,
         tls: bool,
+        promoted: bool,
     ) -> PyResult<u64> {
         let settings = self.settings.get(&application).ok_or_else(|| PyKeyError::new_err("unknown application"))?;
         let forwarded = if forwarded { Some(Forwarded::new(address(client)?, tls)) } else { None };
-        let newcomer = Newcomer { application, preface, forwarded };
+        let speech = match speech {
+            "http" => Speech::Http,
+            "tcp" => Speech::Plain,
+            "tls-sni" => Speech::PlainByBytes,
+            other => return Err(PyValueError::new_err(format!("speech: {other:?}"))),
+        };
+        let newcomer = Newcomer { application, speech, promoted, preface, forwarded };
         Ok(self.relay.adopt(fd, newcomer, settings.clone(), now)?)
     }
 
@@ -133,12 +141,17 @@ impl HttpRelay {
 
     fn departing<'py>(&self, py: Python<'py>, client: u64) -> Option<Leaving<'py>> {
         let found = self.relay.departing(client)?;
-        let to_client = PyBytes::new(py, &found.to_client);
-        Some((found.client, found.server, to_client, found.left, found.status, found.bytes, found.latency))
+        let (to_client, to_server) = (PyBytes::new(py, &found.to_client), PyBytes::new(py, &found.to_server));
+        let Departing { client, server, left, status, bytes, latency, .. } = found;
+        Some((client, server, to_client, to_server, left, status, bytes, latency))
     }
 
     fn rest(&mut self, client: u64, resting: bool) {
         self.relay.rest(client, resting);
+    }
+
+    fn stay(&mut self, client: u64) {
+        self.relay.stay(client);
     }
 
     fn depart(&mut self, client: u64) {
@@ -147,6 +160,10 @@ impl HttpRelay {
 
     fn refuse(&mut self, client: u64, reason: String, status: u16, now: f64) {
         self.relay.refuse(client, reason, status, now);
+    }
+
+    fn refuse_with(&mut self, client: u64, reason: String, answer: &[u8], now: f64) {
+        self.relay.refuse_with(client, reason, answer, now);
     }
 
     fn movable<'py>(&self, py: Python<'py>, client: u64) -> Option<(i32, Bound<'py, PyBytes>)> {
@@ -167,17 +184,37 @@ impl HttpRelay {
 
     fn turn<'py>(&mut self, py: Python<'py>, now: f64) -> PyResult<(Bound<'py, PyList>, bool)> {
         let (events, more) = self.relay.turn(now)?;
+        Ok((self.in_words(py, events)?, more))
+    }
+
+    fn said<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let events = self.relay.said();
+        self.in_words(py, events)
+    }
+
+    fn flow(&self, client: u64, now: f64) -> Option<Shown> {
+        let flow = self.relay.flow(client, now)?;
+        let local = flow.local.map(|address| (address.ip().to_string(), address.port()));
+        Some((flow.state, flow.idle, flow.bytes_in, flow.bytes_out, local))
+    }
+}
+
+impl Relay {
+    fn in_words<'py>(&self, py: Python<'py>, events: Vec<Event>) -> PyResult<Bound<'py, PyList>> {
         let out = PyList::empty(py);
         for event in events {
             match event {
                 Event::Request { client } => {
-                    if let Some(head) = self.relay.request(client) {
+                    if let Some(bytes) = self.relay.first_bytes(client) {
+                        out.append(("first_bytes", client, PyBytes::new(py, bytes)))?;
+                    } else if let Some(head) = self.relay.request(client) {
                         let (method, target, authority) = (head.method(), head.target(), head.authority());
                         let path = text(head.path_and_query());
                         let words = (text(method), text(target), text(authority), path, headers(py, head)?);
                         out.append(("request", client, words.0, words.1, words.2, words.3, words.4))?;
                     }
                 }
+                Event::Answered { client, latency } => out.append(("answered", client, latency))?,
                 Event::Failed { client, reason, another } => out.append(("failed", client, reason, another))?,
                 Event::Served { client, status, bytes, latency } => {
                     out.append(("served", client, status, bytes, latency))?;
@@ -189,12 +226,6 @@ impl HttpRelay {
                 Event::Ended { client, whole } => out.append(("ended", client, whole))?,
             }
         }
-        Ok((out, more))
-    }
-
-    fn flow(&self, client: u64, now: f64) -> Option<Shown> {
-        let flow = self.relay.flow(client, now)?;
-        let local = flow.local.map(|address| (address.ip().to_string(), address.port()));
-        Some((flow.state, flow.idle, flow.bytes_in, flow.bytes_out, local))
+        Ok(out)
     }
 }

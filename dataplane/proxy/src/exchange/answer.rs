@@ -1,11 +1,68 @@
 //! The server's side of an exchange: answers read and written for the client.
 
-use super::{Answering, Asking, Exchange, Step};
+use super::{Answering, Asking, Exchange, Failure, Step, Verdict};
 use crate::body::{Reader, Writer};
-use crate::head::{AnswerHead, Bad, Framing};
+use crate::head::{AnswerHead, Bad, Framing, RequestHead};
 use crate::onward::{write_answer, AnswerStyle};
 
 impl Exchange {
+    /// The server sends nothing more. Some when that is a failure.
+    pub fn server_end(&mut self) -> Option<Failure> {
+        match self.answering {
+            Answering::Opening | Answering::Tunnel => {
+                self.closes = true;
+                self.steps.push_back(Step::EndClient);
+            }
+            Answering::Nothing => self.steps.push_back(Step::Drop),
+            Answering::Body(Reader::Close, writer) => {
+                writer.end(b"\r\n", &mut self.outbox);
+                self.finish(false);
+            }
+            Answering::Head | Answering::Body(..) => return Some(Failure::Closed),
+        }
+        None
+    }
+
+    /// Another server where the request can be sent again: before the first byte of an answer, and where doing it twice
+    /// does no harm or it was not done at all. The connection is gone already. `reused`: it had served others before.
+    pub fn server_failed(&mut self, failure: Failure, reused: bool) -> Verdict {
+        self.early.clear();
+        if matches!(self.answering, Answering::Nothing) {
+            return Verdict::Over;
+        }
+        if self.plain {
+            return self.plain_failed(failure);
+        }
+        let untouched = self.status == 0 && matches!(self.answering, Answering::Head);
+        if failure == Failure::Silent {
+            self.refuse("server_answer_timeout", 504);
+            return Verdict::Over;
+        }
+        let whole = matches!(self.asking, Asking::Whole);
+        let again = match failure {
+            Failure::Connect => true,
+            _ => whole && self.request.as_ref().is_some_and(RequestHead::is_idempotent),
+        };
+        if untouched && again && self.transmit.rewind() {
+            if reused && failure != Failure::Connect {
+                return Verdict::Again;
+            }
+            if whole {
+                self.asking = Asking::Deciding;
+                self.answering = Answering::Nothing;
+            }
+            return Verdict::Another;
+        }
+        let (reason, status) = match (failure, untouched) {
+            (Failure::Closed, false) => ("http_bad_answer", 502),
+            (Failure::Closed, true) => ("server_closed", 502),
+            (Failure::Connect, _) => ("server_connect", 502),
+            _ => ("server_reset", 502),
+        };
+        self.refuse(reason, status);
+        Verdict::Over
+    }
+
     /// How many bytes were understood; what is left has to be offered again.
     pub(super) fn read_server(&mut self, data: &[u8]) -> usize {
         let mut at = 0;
@@ -47,7 +104,7 @@ impl Exchange {
                     self.finish(clean);
                     return data.len();
                 }
-                Answering::Tunnel => {
+                Answering::Opening | Answering::Tunnel => {
                     self.outbox.extend_from_slice(rest);
                     return data.len();
                 }

@@ -5,6 +5,7 @@ use super::{Closing, Event, Relay, LINGER, QUEUE, ROUNDS};
 use crate::exchange::{Failure, Step};
 use crate::socket::Got;
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 
 impl Relay {
     /// Move one connection's bytes.
@@ -30,7 +31,7 @@ impl Relay {
 
     pub(super) fn read_client(&mut self, slot: usize, now: f64) {
         let client = &mut self.clients[slot];
-        if client.gone || !client.socket.readable || !client.exchange.wants_client() {
+        if client.gone || client.resting || !client.socket.readable || !client.exchange.wants_client() {
             return;
         }
         match client.socket.read(&mut self.scratch) {
@@ -62,11 +63,17 @@ impl Relay {
                 }
             }
             server.connecting = false;
+            if server.own && braid_io::repair::keep_short(server.socket.stream.as_fd(), true).is_err() {
+                return self.failed(slot, Failure::Connect, "connect_failed", now);
+            }
             let (client, seconds) = (self.clients[slot].id, now - server.since);
             self.events.push(Event::Connected { client, seconds });
         }
         self.write_server(slot, index, now);
         self.read_server(slot, index, now);
+        if self.clients[slot].exchange.is_free() && !self.clients[slot].exchange.is_answered() {
+            self.offer(slot, index);
+        }
     }
 
     pub(super) fn write_server(&mut self, slot: usize, index: usize, now: f64) {
@@ -81,6 +88,7 @@ impl Relay {
                 Ok(count) => {
                     client.exchange.transmit.advance(count);
                     client.asked_at = now;
+                    client.asked = true;
                 }
                 Err(_) => {
                     // Why it takes no more, and what it sent before, the reading side finds.
@@ -104,7 +112,11 @@ impl Relay {
             Got::Data(count) => {
                 client.latency.get_or_insert(now - client.asked_at);
                 client.from_server += count as u64;
+                let first = client.exchange.is_plain() && !client.exchange.is_answered();
                 client.exchange.server_data(&self.scratch[..count]);
+                if first && client.asked {
+                    self.events.push(Event::Answered { client: client.id, latency: now - client.asked_at });
+                }
                 self.offer(slot, index);
             }
             Got::End => {

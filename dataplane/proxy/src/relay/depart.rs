@@ -5,7 +5,7 @@ use crate::socket::Socket;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 /// How often one answer is offered.
 const OFFERS: u32 = 16;
@@ -19,8 +19,10 @@ pub struct Departing {
     pub server: RawFd,
     /// Bytes that the client's socket did not take yet.
     pub to_client: Vec<u8>,
-    /// Bytes that the server's socket has yet to give.
-    pub left: u64,
+    /// And the server's.
+    pub to_server: Vec<u8>,
+    /// Bytes that the server's socket has yet to give of an answer; None: whatever comes.
+    pub left: Option<u64>,
     pub status: u16,
     /// Of the whole body.
     pub bytes: u64,
@@ -31,32 +33,51 @@ pub struct Departing {
 impl Relay {
     pub(super) fn offer(&mut self, slot: usize, index: usize) {
         let client = &mut self.clients[slot];
-        let Some(above) = client.settings.splice_above.filter(|_| self.servers[index].own) else { return };
-        let long = client.exchange.opaque().is_some_and(|left| left > above && left <= MOST);
-        if long && client.offers < OFFERS {
+        if !self.servers[index].own || client.offers >= OFFERS {
+            return;
+        }
+        let long = |above| client.exchange.opaque().is_some_and(|left| left > above && left <= MOST);
+        if client.exchange.is_free() || client.settings.splice_above.is_some_and(long) {
             client.offers += 1;
             self.events.push(Event::Opaque { client: client.id });
         }
     }
 
-    /// What is under way of an answer that was offered; None when it is not as it was.
+    /// What is under way of what was offered; None when it is not as it was.
     pub fn departing(&self, client: u64) -> Option<Departing> {
         let client = self.clients.get(self.slot(client)?)?;
         let server = self.servers.get(client.server?).filter(|server| server.own)?;
-        let left = client.exchange.opaque()?;
+        if !server.preface.is_empty() {
+            return None;
+        }
+        let left = if client.exchange.is_free() { None } else { Some(client.exchange.opaque()?) };
         let (status, came) = client.exchange.answered();
         Some(Departing {
             client: client.socket.stream.as_raw_fd(),
             server: server.socket.stream.as_raw_fd(),
             to_client: client.exchange.outbox.clone(),
+            to_server: client.exchange.transmit.waiting().to_vec(),
             left,
             status,
-            bytes: came + left,
+            bytes: came + left.unwrap_or(0),
             latency: client.latency.unwrap_or(0.0),
         })
     }
 
-    /// Read nothing more from a client's server, or go on.
+    /// A client's connections are not offered any more, and may have large windows from here on.
+    pub fn stay(&mut self, client: u64) {
+        let Some(slot) = self.slot(client) else { return };
+        let client = &mut self.clients[slot];
+        client.offers = OFFERS;
+        let server = client.server.map(|index| &self.servers[index]).filter(|server| server.own);
+        let ends = [Some(&client.socket), server.map(|server| &server.socket)];
+        for socket in ends.into_iter().flatten() {
+            // Without it a window stays small, and that is all.
+            let _ = braid_io::repair::keep_short(socket.stream.as_fd(), false);
+        }
+    }
+
+    /// Read nothing more from a client and its server, or go on.
     pub fn rest(&mut self, client: u64, resting: bool) {
         let Some(slot) = self.slot(client) else { return };
         self.clients[slot].resting = resting;

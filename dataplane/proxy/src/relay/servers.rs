@@ -37,9 +37,12 @@ impl Relay {
         let client = &mut self.clients[slot];
         let entry = self.servers.vacant_entry();
         let token = Token(entry.key() * 2 + 1);
-        let own = client.own.take().map(TcpStream::from_std);
+        let (own, address) = (client.own.take(), self.addresses[client.chosen as usize]);
         let is_own = own.is_some();
-        let made = own.map_or_else(|| TcpStream::connect(self.addresses[client.chosen as usize]), Ok);
+        let made = match own {
+            Some(own) => braid_io::connect(&own, address).map(|()| TcpStream::from_std(own)),
+            None => TcpStream::connect(address),
+        };
         let made = made.and_then(|mut stream| {
             let _ = stream.set_nodelay(true);
             self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
@@ -71,7 +74,8 @@ impl Relay {
         let client = &mut self.clients[slot];
         let reused = client.server.is_some_and(|server| self.servers[server].reused);
         let own = client.server.is_some_and(|server| self.servers[server].own);
-        let asked = client.exchange.has_server();
+        // What has answered and passes bytes as they are is not to blame for how they end.
+        let asked = client.exchange.has_server() && !(client.exchange.is_plain() && client.exchange.is_answered());
         let verdict = client.exchange.server_failed(failure, reused);
         let id = client.id;
         if let Some(server) = client.server {

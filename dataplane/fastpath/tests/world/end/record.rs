@@ -2,7 +2,7 @@
 
 use super::{End, State};
 use crate::world::setting::Setting;
-use braid_fastpath::record::{TcpRecord, Window};
+use braid_packet::record::{TcpRecord, Window};
 use braid_packet::Time;
 
 impl End {

@@ -56,7 +56,7 @@ pub struct TcpRecord {
 
 impl TcpRecord {
     /// The first byte that the peer has not acknowledged.
-    pub(crate) fn unacknowledged_from(&self) -> u32 {
+    pub fn unacknowledged_from(&self) -> u32 {
         self.send_next.wrapping_sub((self.unacknowledged.len() + self.unsent.len()) as u32)
     }
 

@@ -1,0 +1,111 @@
+//! Kernel sockets from records and records from sockets; and connections that go back to the data plane.
+
+use crate::relay::address;
+use crate::Core;
+use braid_core::{Order, Splice};
+use braid_io::repair::{self, FreezeError};
+use braid_packet::TcpRecord;
+use braid_proxy::DataPlane;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, IntoRawFd};
+
+fn record(bytes: &[u8]) -> PyResult<TcpRecord> {
+    TcpRecord::decode(bytes).map_err(PyValueError::new_err)
+}
+
+#[pyfunction]
+fn repair_bound(host: &str, port: u16, device: &str, mss: u16) -> PyResult<i32> {
+    Ok(repair::bound(SocketAddr::new(address(host)?, port), device, mss)?.into_raw_fd())
+}
+
+#[pyfunction]
+fn repair_build(record: &[u8], device: &str) -> PyResult<i32> {
+    Ok(repair::build(&self::record(record)?, device)?.into_raw_fd())
+}
+
+#[pyfunction]
+fn repair_start(fd: i32, unsent: &[u8]) -> PyResult<()> {
+    Ok(repair::start(braid_io::duplicate(fd)?.as_fd(), unsent)?)
+}
+
+#[pyfunction]
+fn repair_freeze(py: Python<'_>, fd: i32) -> PyResult<Bound<'_, PyBytes>> {
+    let opened = braid_io::duplicate(fd)?;
+    match repair::freeze(opened.as_fd()) {
+        Ok(record) => Ok(PyBytes::new(py, &record.encode())),
+        Err(FreezeError(why)) => Err(PyValueError::new_err(why)),
+    }
+}
+
+#[pyfunction]
+fn is_own(host: &str) -> PyResult<bool> {
+    Ok(braid_io::is_own(address(host)?))
+}
+
+/// A `Core`, or what a test has in its place.
+struct Plane<'py>(Bound<'py, PyAny>);
+
+impl DataPlane for Plane<'_> {
+    type Error = PyErr;
+
+    fn hold(&self, connection: u64) -> PyResult<bool> {
+        match self.0.extract::<PyRef<'_, Core>>() {
+            Ok(core) => core.ask_to_hold(self.0.py(), connection),
+            Err(_) => self.0.call_method1("hold", (connection,))?.extract(),
+        }
+    }
+
+    fn splice(&self, connection: u64, splice: Splice) -> PyResult<Result<(), Cow<'static, str>>> {
+        if let Ok(core) = self.0.extract::<PyRef<'_, Core>>() {
+            if let Err(why) = splice.check() {
+                return Ok(Err(why.into()));
+            }
+            core.order(connection, Order::Splice(Box::new(splice)))?;
+            return Ok(Ok(()));
+        }
+        let py = self.0.py();
+        let Splice { client, server, to_client, to_server, until } = splice;
+        let [client, server, to_client, to_server] =
+            [client.encode(), server.encode(), to_client, to_server].map(|bytes| PyBytes::new(py, &bytes));
+        match self.0.call_method1("splice", (connection, client, server, to_client, to_server, until)) {
+            Ok(_) => Ok(Ok(())),
+            Err(error) if error.is_instance_of::<PyValueError>(py) => Ok(Err(error.value(py).to_string().into())),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn take(&self, connection: u64) -> PyResult<()> {
+        self.0.call_method1("take", (connection,))?;
+        Ok(())
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (core, connection, client, server, to_client, to_server, until=None))]
+fn give_back(
+    core: Bound<'_, PyAny>,
+    connection: u64,
+    client: i32,
+    server: i32,
+    to_client: &[u8],
+    to_server: &[u8],
+    until: Option<u64>,
+) -> PyResult<Option<Cow<'static, str>>> {
+    let (client, server) = (braid_io::duplicate(client)?, braid_io::duplicate(server)?);
+    let sockets = (client.as_fd(), server.as_fd());
+    braid_proxy::give_back(&Plane(core), connection, sockets, (to_client, to_server), until)
+}
+
+pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(repair_bound, module)?)?;
+    module.add_function(wrap_pyfunction!(repair_build, module)?)?;
+    module.add_function(wrap_pyfunction!(repair_start, module)?)?;
+    module.add_function(wrap_pyfunction!(repair_freeze, module)?)?;
+    module.add_function(wrap_pyfunction!(give_back, module)?)?;
+    module.add_function(wrap_pyfunction!(is_own, module)?)?;
+    Ok(())
+}

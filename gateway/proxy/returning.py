@@ -1,0 +1,76 @@
+"""When connections that Rust carries go on in the data plane."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING
+
+from braid.tcp.repair import unread
+from gateway.normalpath.promotion import MOST_RESIDUE, SETTLE, SETTLE_LOOK, TOO_MUCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dataplane._native import Relay
+    from gateway.proxy.relayed import RelayedConnection
+
+
+class Returning:
+    """``went`` hears of a connection that the relay has no more: status and bytes of its answer, seconds to the first
+    of them."""
+
+    def __init__(self, native: Relay, went: Callable[[RelayedConnection, int, int, float], None]) -> None:
+        self._native = native
+        self._went = went
+        self._resting: dict[RelayedConnection, float] = {}
+        """Connections whose queues are to become short, and until when."""
+
+    def offer(self, connection: RelayedConnection, now: float) -> None:
+        """Something that may be carried on elsewhere; it may have been offered more than once in a turn."""
+        if connection not in self._resting:
+            self._give_back(connection, now)
+
+    def forget(self, connection: RelayedConnection) -> None:
+        self._resting.pop(connection, None)
+
+    def look_again(self, now: float) -> float:
+        """Try once more with those that rest; when to do so again."""
+        for connection, until in list(self._resting.items()):
+            if now < until and self._native.departing(connection.number) is not None:
+                self._give_back(connection, now)
+            else:
+                self._wake(connection)
+                connection.application.stayed(TOO_MUCH)
+                if connection.speech != "http":
+                    self.stay(connection)
+        return now + SETTLE_LOOK if self._resting else inf
+
+    def stay(self, connection: RelayedConnection) -> None:
+        connection.may_return = False
+        self._native.stay(connection.number)
+
+    def _wake(self, connection: RelayedConnection) -> None:
+        if self._resting.pop(connection, None) is not None:
+            self._native.rest(connection.number, False)
+
+    def _give_back(self, connection: RelayedConnection, now: float) -> None:
+        found, promoted = self._native.departing(connection.number), connection.promoted
+        if found is None or promoted is None or connection.server is None or not connection.may_return:
+            return
+        client, server, to_client, to_server, left, status, size, latency = found
+        depart = partial(self._native.depart, connection.number)
+        reason = promoted.give_back(client, server, to_client, to_server, depart, left)
+        if reason is None:
+            self._resting.pop(connection, None)
+            self._went(connection, status, size, latency)
+        elif reason != TOO_MUCH:
+            self._wake(connection)
+            self.stay(connection)
+            connection.application.stayed(reason)
+        elif left is not None and unread(server) > MOST_RESIDUE // 2:
+            # That becomes less by being read. The rest of the answer is offered again.
+            self._wake(connection)
+        elif connection not in self._resting:
+            self._resting[connection] = now + SETTLE
+            self._native.rest(connection.number, True)
