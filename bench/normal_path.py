@@ -3,7 +3,8 @@
 The lab is that of ``make bench``, one copy over one relay. ``promotion``: requests of new connections to a proxy of
 kind http, from the packet at the fast path until it can be read. ``cycles``: connections to a proxy of kind tcp, one
 after the other, each promoted for its first request and spliced with the first byte of the answer, so that the second
-request and its answer are translated; how many of them a core makes; a witness looks for control packets. ``again``:
+request and its answer are translated; how many of them a core makes; a witness looks for control packets. ``crowd``:
+the same with fifty at a time, as a busy gateway has them. ``again``:
 the same of a proxy of kind http whose long answers are spliced, so that the second request is promoted again; a quarter
 as many connections. ``kept``: long answers alone, a hundred on each connection, so that nothing counts but the cycles
 themselves: a request in the stack, its answer in the data plane.
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).with_name("normal_path.json")
 NAME = "bench-normal"
-PARTS = ("promotion", "cycles", "again", "kept", "bulk")
+PARTS = ("promotion", "cycles", "crowd", "again", "kept", "bulk")
+AT_ONCE = 50
 PATHS = ("/object/1000", "/object/2000")
 LONG = ("/object/400kB", "/object/1000")
 KEPT = ("/object/400kB",) * 100
@@ -89,8 +91,9 @@ def proxy(lab: RunningLab, application: str) -> dict[str, Any]:
     return dict(found)
 
 
-def sequential(lab: RunningLab, application: str, count: int, *paths: str) -> dict[str, Any]:
-    argv = [sys.executable, "-m", "bench.sequential", vip(lab, application), "80", str(count), *paths]
+def sequential(lab: RunningLab, application: str, count: int, *paths: str, at_once: int = 1) -> dict[str, Any]:
+    words = vip(lab, application), "80", str(count), str(at_once)
+    argv = [sys.executable, "-m", "bench.sequential", *words, *paths]
     said: dict[str, Any] = json.loads(lab.exec(CLIENT, argv, timeout=60 + count / 20).stdout)
     return said
 
@@ -101,11 +104,11 @@ def promotion(lab: RunningLab, count: int) -> dict[str, Any]:
     return {"connections": count, "errors": said["errors"], **found["promotion_ms"], "promoted": found["promoted"]}
 
 
-def cycles(lab: RunningLab, application: str, count: int, paths: Sequence[str]) -> dict[str, Any]:
+def cycles(lab: RunningLab, application: str, count: int, paths: Sequence[str], *, at_once: int = 1) -> dict[str, Any]:
     gateway = lab.nodes[PLAIN[2]]
     before, began = proxy(lab, application), cpu.seconds([gateway])
     with witness(lab, CLIENT, vip(lab, application)) as seen:
-        said = sequential(lab, application, count, *paths)
+        said = sequential(lab, application, count, *paths, at_once=at_once)
     used, after = cpu.seconds([gateway]) - began, proxy(lab, application)
     spliced = after["spliced"] - before["spliced"]
     return {
@@ -163,6 +166,8 @@ def main(arguments: Sequence[str]) -> int:
                 results[part] = promotion(lab, min(options.connections, 1000))
             elif part == "cycles":
                 results[part] = cycles(lab, "plain", options.connections, PATHS)
+            elif part == "crowd":
+                results[part] = cycles(lab, "plain", options.connections, PATHS, at_once=AT_ONCE)
             elif part == "again":
                 results[part] = cycles(lab, "long", options.connections // 4, LONG)
             elif part == "kept":
