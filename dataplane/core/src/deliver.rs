@@ -84,7 +84,7 @@ impl<O: Outbox> Node<O> {
 
     /// Checks and translates one packet that came out of the overlay from `peer`.
     fn admit(&mut self, packet: &mut [u8], partial: bool, peer: u16, now: Time, sink: &mut impl Sink) -> bool {
-        if let Some(passes) = self.admit_owned(packet, partial, peer, now) {
+        if let Some(passes) = self.admit_owned(packet, partial, peer, now, sink) {
             return passes;
         }
         if let Some(passes) = self.admit_to_stack(packet, partial, peer) {

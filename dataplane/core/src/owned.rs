@@ -7,7 +7,8 @@ use crate::oversized::Destination;
 use crate::role::ends::Ends;
 use crate::role::owners::{Inbound, Kept, Owner};
 use braid_offload::{Delivered, Limits};
-use braid_packet::{clamp_mss, tcp_reset, Ip, Sink, Time, VnetHdr};
+use braid_packet::affinity::flow_hash;
+use braid_packet::{clamp_mss, partial_offsets, tcp_reset, Ip, Sink, Time, VnetHdr};
 
 /// Edges and content proxies are neighbours: one path, and one copy.
 const DIRECT: u8 = 1;
@@ -31,6 +32,11 @@ impl<O: Outbox> Node<O> {
             let node = if let Some(Owner::Node(node)) = owner { node } else { gateway };
             edge.moved(&ends, node);
         }
+        let before = self.owners.of(&ends);
+        let owner = match (self.config.role, before, owner) {
+            (Role::Edge, Some(Owner::Node(node) | Owner::Left(node)), None) => Some(Owner::Left(node)),
+            _ => owner,
+        };
         let Ok(kept) = self.owners.set(ends, owner, now) else {
             self.net.drops.count("owners_full");
             return Some(false);
@@ -38,10 +44,49 @@ impl<O: Outbox> Node<O> {
         let stays = owner == Some(Owner::Here) || (owner.is_none() && self.config.role == Role::Gateway);
         match stays {
             true => self.release(&kept, sink),
-            false if kept.is_empty() => {}
-            false => self.net.drops.add("transferred_away", kept.len() as u64),
+            false => {
+                for Kept { mut packet, partial } in kept {
+                    self.pass_on_late(&mut packet, partial, now, sink);
+                }
+            }
         }
         Some(true)
+    }
+
+    /// A client's packet of a connection that is no longer here: back to its edge, which knows who has it.
+    fn pass_on_late(&mut self, packet: &mut [u8], partial: bool, now: Time, sink: &mut impl Sink) {
+        let Ok(ip) = Ip::parse(packet) else { return };
+        let Some(owner) = self.gateway.as_ref().and_then(|gateway| gateway.proxied.owner(&ip.destination)) else {
+            self.net.drops.count("transferred_away");
+            return;
+        };
+        self.owners.passed_on += 1;
+        let (peer, set, flow) = (owner.edge, owner.set, flow_hash(&ip, packet));
+        let vnet = vnet_of(packet, partial);
+        if self.net.send_packet(peer, set, flow, vnet, packet, sink).is_err() {
+            self.send_in_pieces(Destination { peer, set, flow }, vnet, packet, packet, now, sink);
+        }
+    }
+
+    /// At an edge: a client's packet that another node passes on, because it came there when the connection had gone. A gateway may
+    /// if it decides about the connection, a content proxy if it had it. None: it is none.
+    fn receive_late(
+        &mut self,
+        ip: &Ip,
+        packet: &mut [u8],
+        partial: bool,
+        peer: u16,
+        now: Time,
+        sink: &mut impl Sink,
+    ) -> Option<()> {
+        let (ends, _) = Ends::inward(ip)?;
+        match self.owners.of(&ends)? {
+            Owner::Node(node) if node != peer && self.edge.as_ref()?.may_steer(&ends, peer) == Some(true) => {}
+            Owner::Left(node) if node == peer => {}
+            _ => return None,
+        }
+        self.receive_from_client(flow_hash(ip, packet), vnet_of(packet, partial), packet, now, sink);
+        Some(())
     }
 
     fn release(&mut self, kept: &[Kept], sink: &mut impl Sink) {
@@ -51,14 +96,25 @@ impl<O: Outbox> Node<O> {
     }
 
     /// For a packet out of the overlay: whether it may go to the TUN. None: as if nothing had been transferred.
-    pub(crate) fn admit_owned(&mut self, packet: &mut [u8], partial: bool, peer: u16, now: Time) -> Option<bool> {
+    pub(crate) fn admit_owned(
+        &mut self,
+        packet: &mut [u8],
+        partial: bool,
+        peer: u16,
+        now: Time,
+        sink: &mut impl Sink,
+    ) -> Option<bool> {
         let role = self.config.role;
         if self.owners.is_empty() && role != Role::Content {
             return None;
         }
         let ip = Ip::parse(packet).ok()?;
+        if role == Role::Edge && self.receive_late(&ip, packet, partial, peer, now, sink).is_some() {
+            return Some(false);
+        }
         let passes = match role {
             Role::Edge => match self.owners.reply(&ip, now)? {
+                Owner::Left(_) => return None,
                 Owner::Node(node) if node == peer => {
                     if let Some(edge) = &mut self.edge {
                         edge.note_reply(&ip, peer, now);
@@ -69,6 +125,10 @@ impl<O: Outbox> Node<O> {
             },
             Role::Gateway => match self.owners.receive(&ip, packet, partial, now) {
                 Inbound::Free | Inbound::Here | Inbound::Node(_) => return None,
+                Inbound::Away => {
+                    self.pass_on_late(packet, partial, now, sink);
+                    return Some(false);
+                }
                 inbound => refusal(inbound),
             },
             Role::Content => match self.gateway.as_ref()?.proxied.admit(&ip, peer) {
@@ -76,6 +136,10 @@ impl<O: Outbox> Node<O> {
                 Some(Err(reason)) => Err(reason),
                 Some(Ok(())) => match self.owners.receive(&ip, packet, partial, now) {
                     Inbound::Here => Ok(()),
+                    Inbound::Away => {
+                        self.pass_on_late(packet, partial, now, sink);
+                        return Some(false);
+                    }
                     inbound => refusal(inbound),
                 },
             },
@@ -98,7 +162,7 @@ impl<O: Outbox> Node<O> {
         let Ok(ip) = Ip::parse(packet) else { return content };
         let guarded = match self.owners.reply(&ip, now) {
             Some(Owner::Here | Owner::Held) => false,
-            Some(Owner::Away | Owner::Node(_)) => true,
+            Some(Owner::Away | Owner::Node(_) | Owner::Left(_)) => true,
             None => content,
         };
         if guarded {
@@ -137,12 +201,16 @@ impl<O: Outbox> Node<O> {
     }
 }
 
+fn vnet_of(packet: &[u8], partial: bool) -> VnetHdr {
+    let (csum_start, csum_offset) = partial_offsets(packet).unwrap_or_default();
+    VnetHdr { needs_csum: partial, csum_start, csum_offset, ..VnetHdr::default() }
+}
+
 /// Why a packet does not go on; empty when it waits.
 fn refusal(inbound: Inbound) -> Result<(), &'static str> {
     Err(match inbound {
         Inbound::Kept => "",
         Inbound::Full => "hold_full",
-        Inbound::Away => "transferred_away",
-        Inbound::Free | Inbound::Here | Inbound::Node(_) => "not_transferred",
+        Inbound::Free | Inbound::Here | Inbound::Node(_) | Inbound::Away => "not_transferred",
     })
 }

@@ -48,8 +48,8 @@ impl<O: Outbox> Node<O> {
             self.net.drops.all().iter().map(|(reason, &count)| ((*reason).to_owned(), count.into())).collect();
         let mut snapshot = Map::new();
         if !self.owners.is_empty() {
-            let (held, owned) = self.owners.counts();
-            snapshot.insert("owners".to_owned(), json!({"held": held, "owned": owned}));
+            let (held, owned, passed_on) = self.owners.counts();
+            snapshot.insert("owners".to_owned(), json!({"held": held, "owned": owned, "passed_on": passed_on}));
         }
         if let Some(gateway) = &self.gateway {
             drops.extend(refused(&gateway.nat));

@@ -7,7 +7,6 @@ use braid_packet::{Ip, Tcp, Transport};
 use braid_testbed::*;
 
 const CLIENT: &str = "10.91.1.10";
-const PROXY: u16 = 51;
 const ACK: u8 = Tcp::ACK;
 
 fn ends() -> Ends {
@@ -104,4 +103,91 @@ fn the_gateway_no_longer_speaks_on_a_connection_that_another_node_has() {
     braid.own(EDGE, ends(), Some(Owner::Node(PROXY)), Some(GATEWAY));
     assert_eq!(answer(&mut braid), 0);
     assert_eq!(braid.drops(EDGE, "not_the_owner"), 1);
+}
+
+/// How a connection moves to the proxy, in the order in which the control sides say it; `meanwhile` between edge and gateway.
+fn move_to_proxy(braid: &mut Braid, meanwhile: impl FnOnce(&mut Braid)) {
+    braid.own(GATEWAY, ends(), Some(Owner::Held), None);
+    braid.own(PROXY, ends(), Some(Owner::Held), None);
+    meanwhile(braid);
+    assert_eq!(braid.own(EDGE, ends(), Some(Owner::Node(PROXY)), Some(GATEWAY)), Some(true));
+    braid.own(GATEWAY, ends(), Some(Owner::Away), None);
+    braid.settle();
+    braid.own(PROXY, ends(), Some(Owner::Here), None);
+}
+
+fn bodies(packets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    packets.iter().map(|packet| packet[40..].to_vec()).collect()
+}
+
+fn request(body: &[u8]) -> Vec<u8> {
+    tcp(CLIENT, VIP, ACK | 8, 1, body)
+}
+
+fn opened_with_proxy() -> Braid {
+    let mut braid = Braid::up_with_proxy();
+    braid.client(&segment(Tcp::SYN));
+    braid.settle();
+    assert_eq!(braid.taken(GATEWAY).len(), 1);
+    braid
+}
+
+#[test]
+fn what_reaches_a_gateway_late_goes_to_the_proxy() {
+    let mut braid = opened_with_proxy();
+    move_to_proxy(&mut braid, |braid| {
+        braid.client(&request(b"held"));
+        braid.settle();
+        // Still under way when the edge is steered.
+        braid.client(&request(b"late"));
+    });
+    assert_eq!(bodies(braid.taken(PROXY)), [b"held", b"late"]);
+    assert_eq!(braid.snapshot(GATEWAY)["owners"]["passed_on"], 2);
+    assert!(braid.taken(GATEWAY).is_empty());
+}
+
+#[test]
+fn what_reaches_a_proxy_late_goes_to_the_gateway() {
+    let mut braid = opened_with_proxy();
+    move_to_proxy(&mut braid, |_| {});
+    braid.client(&request(b"here"));
+    braid.settle();
+    assert_eq!(bodies(braid.taken(PROXY)), [b"here"]);
+    for number in [PROXY, GATEWAY] {
+        braid.own(number, ends(), Some(Owner::Held), None);
+    }
+    braid.client(&request(b"held"));
+    braid.settle();
+    braid.client(&request(b"late"));
+    assert_eq!(braid.own(EDGE, ends(), None, Some(GATEWAY)), Some(true));
+    braid.own(PROXY, ends(), Some(Owner::Away), None);
+    braid.settle();
+    braid.own(GATEWAY, ends(), None, None);
+    assert_eq!(bodies(braid.taken(GATEWAY)), [b"held", b"late"]);
+    assert_eq!(braid.snapshot(PROXY)["owners"]["passed_on"], 2);
+    assert!(braid.taken(PROXY).is_empty());
+    braid.client(&request(b"next"));
+    braid.settle();
+    assert_eq!(bodies(braid.taken(GATEWAY)), [b"next"]);
+}
+
+#[test]
+fn nobody_passes_on_what_is_not_or_was_not_its_own() {
+    let mut braid = opened_with_proxy();
+    let refused = |braid: &mut Braid| {
+        braid.settle();
+        assert!(braid.taken(PROXY).is_empty());
+        let before = braid.drops(EDGE, "not_a_reply") + braid.drops(EDGE, "not_the_owner");
+        assert!(braid.taken(EDGE).is_empty());
+        before
+    };
+    // The gateway gives it away, and the edge was not told.
+    braid.client(&request(b"under way"));
+    braid.own(GATEWAY, ends(), Some(Owner::Away), None);
+    assert_eq!(refused(&mut braid), 1);
+    // The edge was, but to another node than the one that passes it on.
+    braid.own(EDGE, ends(), Some(Owner::Node(PROXY)), Some(GATEWAY));
+    braid.own(PROXY, ends(), Some(Owner::Away), None);
+    braid.client(&request(b"to the proxy, which has it no more"));
+    assert_eq!(refused(&mut braid), 2);
 }

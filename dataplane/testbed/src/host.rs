@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 
-use crate::{EDGE, GATEWAY};
+use crate::{EDGE, GATEWAY, PROXY};
 
 pub struct Outgoing(Sender<Event>);
 
@@ -87,6 +87,7 @@ impl Host {
         let role = match number {
             EDGE => Role::Edge,
             GATEWAY => Role::Gateway,
+            PROXY => Role::Content,
             _ => Role::Intermediate,
         };
         let mut state = boot.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(number);

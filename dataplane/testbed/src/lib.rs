@@ -1,6 +1,6 @@
 //! A small Braid in memory: real engines and real handshakes over a network that the test controls, on a clock that it turns.
 //!
-//! Nodes: edge 11, intermediates 21 and 22, gateway 31. A client packet goes in by `client`, a server's by `server`.
+//! Nodes: edge 11, intermediates 21 and 22, gateway 31; content proxy 51, beside the edge, where a test wants it. A client packet goes in by `client`, a server's by `server`.
 
 #![allow(clippy::unwrap_used)] // For tests and benchmarks: what fails here ends them.
 
@@ -22,6 +22,7 @@ use host::{Answer, Given, Recorder};
 
 pub const EDGE: u16 = 11;
 pub const GATEWAY: u16 = 31;
+pub const PROXY: u16 = 51;
 pub const RELAYS: [u16; 2] = [21, 22];
 pub const MTU: usize = 1420;
 pub const VIP: &str = "10.91.1.130";
@@ -95,6 +96,22 @@ impl Braid {
         };
         for number in [EDGE, RELAYS[0], RELAYS[1], GATEWAY] {
             braid.boot(number);
+        }
+        braid
+    }
+
+    /// As `up`, with the content proxy, for an application whose connections end in stacks.
+    pub fn up_with_proxy() -> Braid {
+        let mut braid = Braid::cold();
+        braid.boot(PROXY);
+        for number in [EDGE, GATEWAY] {
+            let desired = plan::desired_with_proxy(number, &braid.shards);
+            braid.configure(number, &Desired::parse(&desired).unwrap());
+        }
+        braid.connect();
+        for adjacent in [true, false] {
+            braid.initiate(PROXY, EDGE, adjacent);
+            braid.settle();
         }
         braid
     }

@@ -1,6 +1,6 @@
 //! What each node of the small Braid is told.
 
-use crate::{EDGE, GATEWAY, RELAYS, VIP};
+use crate::{EDGE, GATEWAY, PROXY, RELAYS, VIP};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -28,29 +28,67 @@ pub(crate) fn owner_of(address: SocketAddr) -> (u16, usize) {
 }
 
 pub(crate) fn desired(number: u16, shards: &Shards) -> String {
-    let everybody: Vec<u16> = if RELAYS.contains(&number) { vec![EDGE, GATEWAY] } else { RELAYS.to_vec() };
-    let neighbours: Vec<String> =
-        everybody.iter().map(|n| format!(r#"{{"node": {n}, "addresses": ["{}"]}}"#, address(*n))).collect();
-    let shards: Vec<String> = shards.iter().map(|(node, count)| format!(r#""{node}": {count}"#)).collect();
-    let peer = if number == EDGE { GATEWAY } else { EDGE };
-    let paths = if RELAYS.contains(&number) {
-        String::new()
-    } else {
-        format!(
-            r#"{{"peer": {peer}, "set": 2, "paths": [{{"id": 0, "route": [21, {peer}]}}, {{"id": 1, "route": [22, {peer}]}}]}}"#
-        )
+    let paths = match number {
+        _ if RELAYS.contains(&number) => String::new(),
+        PROXY => direct(EDGE),
+        _ => through_relays(if number == EDGE { GATEWAY } else { EDGE }),
     };
     let role = match number {
-        EDGE => format!(
-            r#", "edge": {{"applications": [{{"app": 0, "vips": ["{VIP}"], "ports": [["any", 0, 65535]], "set": 2, "gateways": [{GATEWAY}]}}]}}"#
-        ),
+        EDGE => edge(),
         GATEWAY => format!(
             r#", "gateway": {{"applications": [{{"app": 0, "vips": [{{"address": "{VIP}", "edge": {EDGE}}}],
                 "ports": [["any", 0, 65535]], "set": 2,
                 "targets": [{{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}}]}}], "snat": ["10.93.0.128/30"]}}"#
         ),
+        PROXY => proxied(1),
         _ => String::new(),
     };
+    let neighbours = match number {
+        PROXY => &[EDGE][..],
+        _ if RELAYS.contains(&number) => &[EDGE, GATEWAY],
+        _ => &RELAYS,
+    };
+    whole(neighbours, &paths, shards, &role)
+}
+
+/// The same of an edge with a content proxy as its neighbour, and of a gateway whose application is proxied.
+pub(crate) fn desired_with_proxy(number: u16, shards: &Shards) -> String {
+    match number {
+        EDGE => {
+            let paths = format!("{}, {}", through_relays(GATEWAY), direct(PROXY));
+            whole(&[RELAYS[0], RELAYS[1], PROXY], &paths, shards, &edge())
+        }
+        _ => whole(&RELAYS, &through_relays(EDGE), shards, &proxied(2)),
+    }
+}
+
+fn edge() -> String {
+    format!(
+        r#", "edge": {{"applications": [{{"app": 0, "vips": ["{VIP}"], "ports": [["any", 0, 65535]], "set": 2, "gateways": [{GATEWAY}]}}]}}"#
+    )
+}
+
+fn proxied(set: u8) -> String {
+    format!(
+        r#", "gateway": {{"applications": [], "snat": [], "proxied": [{{"vips": [{{"address": "{VIP}", "edge": {EDGE}}}],
+            "ports": [["any", 0, 65535]], "set": {set}}}]}}"#
+    )
+}
+
+fn through_relays(peer: u16) -> String {
+    format!(
+        r#"{{"peer": {peer}, "set": 2, "paths": [{{"id": 0, "route": [21, {peer}]}}, {{"id": 1, "route": [22, {peer}]}}]}}"#
+    )
+}
+
+fn direct(peer: u16) -> String {
+    format!(r#"{{"peer": {peer}, "set": 1, "paths": [{{"id": 0, "route": [{peer}]}}]}}"#)
+}
+
+fn whole(neighbours: &[u16], paths: &str, shards: &Shards, role: &str) -> String {
+    let neighbours: Vec<String> =
+        neighbours.iter().map(|n| format!(r#"{{"node": {n}, "addresses": ["{}"]}}"#, address(*n))).collect();
+    let shards: Vec<String> = shards.iter().map(|(node, count)| format!(r#""{node}": {count}"#)).collect();
     format!(
         r#"{{"neighbours": [{}], "path_sets": [{paths}], "shards": {{{}}}{role}}}"#,
         neighbours.join(", "),

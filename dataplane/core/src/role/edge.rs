@@ -185,7 +185,7 @@ impl Edge {
 
     /// Whether an entry of a transferred connection still means something.
     pub fn knows(&self, ends: &Ends, owner: Owner) -> bool {
-        self.by_vip.contains_key(&ends.vip) && matches!(owner, Owner::Node(_))
+        self.by_vip.contains_key(&ends.vip) && matches!(owner, Owner::Node(_) | Owner::Left(_))
     }
 
     /// To be called at each tick: looks for gateways that are gone or have started again, whose connections have to end.

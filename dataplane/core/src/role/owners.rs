@@ -14,6 +14,8 @@ const LIFETIME: u64 = 7500 * Time::SECOND;
 /// After FIN both ways, or RST.
 const LINGER: u64 = 10 * Time::SECOND;
 /// As long as packets of a connection that was given away may be under way to its owner before.
+const LEFT: u64 = 10 * Time::SECOND;
+/// As long as its stack may be about to speak on it.
 const AWAY: u64 = 60 * Time::SECOND;
 /// Whoever holds packets decides within two seconds; then they are left to TCP's repetition.
 const HOLD: u64 = 3 * Time::SECOND;
@@ -30,6 +32,8 @@ pub enum Owner {
     Node(u16),
     /// It was here: what still comes is late, and what the stack says is wrong.
     Away,
+    /// At an edge: nobody in particular has it again. That node had it, and passes on what still comes there.
+    Left(u16),
 }
 
 /// A client's packet that waits.
@@ -65,11 +69,17 @@ pub enum Inbound {
 #[derive(Default)]
 pub struct Owners {
     by_ends: HashMap<Ends, Entry>,
+    /// Packets that came after their connection had gone, and went after it.
+    pub passed_on: u64,
 }
 
 impl Owners {
     pub fn is_empty(&self) -> bool {
         self.by_ends.is_empty()
+    }
+
+    pub fn of(&self, ends: &Ends) -> Option<Owner> {
+        self.by_ends.get(ends).map(|entry| entry.owner)
     }
 
     /// Says who has a connection from now on; None: nobody in particular. What was held comes back, in order. Err: no room.
@@ -106,6 +116,7 @@ impl Owners {
             Owner::Here => Inbound::Here,
             Owner::Node(node) => Inbound::Node(node),
             Owner::Away => Inbound::Away,
+            Owner::Left(_) => Inbound::Free,
             Owner::Held if entry.kept.len() < MOST_HELD && entry.bytes + packet.len() <= MOST_HELD_BYTES => {
                 entry.bytes += packet.len();
                 entry.kept.push(Kept { packet: packet.to_vec(), partial });
@@ -140,10 +151,11 @@ impl Owners {
         self.by_ends.retain(|ends, entry| matters(ends, entry.owner));
     }
 
-    /// How many are held, and how many owned.
-    pub fn counts(&self) -> (usize, usize) {
-        let held = self.by_ends.values().filter(|entry| entry.owner == Owner::Held).count();
-        (held, self.by_ends.len() - held)
+    /// How many are held, and how many owned; and how many packets were passed on.
+    pub fn counts(&self) -> (usize, usize, u64) {
+        let count = |is: fn(Owner) -> bool| self.by_ends.values().filter(|entry| is(entry.owner)).count();
+        let held = count(|owner| owner == Owner::Held);
+        (held, count(|owner| !matches!(owner, Owner::Held | Owner::Left(_))), self.passed_on)
     }
 }
 
@@ -153,6 +165,7 @@ impl Owner {
             Owner::Held => HOLD,
             Owner::Here | Owner::Node(_) => LIFETIME,
             Owner::Away => AWAY,
+            Owner::Left(_) => LEFT,
         }
     }
 }
@@ -165,7 +178,7 @@ impl Entry {
             self.ended = [true; 2];
         }
         match self.owner {
-            Owner::Held | Owner::Away => {}
+            Owner::Held | Owner::Away | Owner::Left(_) => {}
             Owner::Here | Owner::Node(_) if over => {}
             Owner::Here | Owner::Node(_) if self.ended == [true; 2] => self.until = now.after(LINGER),
             Owner::Here | Owner::Node(_) => self.until = now.after(LIFETIME),
@@ -215,7 +228,7 @@ mod tests {
         assert_eq!(inward(&mut owners, Tcp::ACK, Time(0)), Inbound::Kept);
         assert_eq!(inward(&mut owners, Tcp::ACK | 8, Time(0)), Inbound::Kept);
         assert_eq!(outward(&mut owners, Tcp::ACK, Time(0)), Some(Owner::Held), "the stack may speak");
-        assert_eq!(owners.counts(), (1, 0));
+        assert_eq!(owners.counts(), (1, 0, 0));
         let kept = owners.set(ends(), None, Time(0)).unwrap();
         assert_eq!(kept.iter().map(|kept| kept.packet[33]).collect::<Vec<_>>(), [Tcp::ACK, Tcp::ACK | 8]);
         assert!(owners.is_empty());
@@ -257,7 +270,7 @@ mod tests {
         owners.set(ends(), Some(Owner::Here), Time(0)).unwrap();
         assert_eq!(outward(&mut owners, Tcp::ACK, seconds(1000)), Some(Owner::Here));
         owners.expire(seconds(8499));
-        assert_eq!(owners.counts(), (0, 1));
+        assert_eq!(owners.counts(), (0, 1, 0));
         owners.set(ends(), Some(Owner::Away), seconds(8499)).unwrap();
         assert_eq!(inward(&mut owners, Tcp::ACK, seconds(8540)), Inbound::Away);
         owners.expire(seconds(8559));
