@@ -2,9 +2,11 @@
 
 The topology of ``bench/lab.yaml`` with a content proxy beside the clients. Each sample is one keep-alive connection
 whose second request counts, from its last byte sent to the first byte of the answer, at the client: served by the
-origin through the gateway, offered and refused (the origin serves), moved to the proxy, moved while 30 % of what
-gateway and proxy say to each other is lost, and offered to a proxy that is stopped or was killed in that moment.
-Results go to ``bench/transfer.json``, and one transfer as a diagram to ``docs/transfer.md``.
+origin through the gateway; absent, where the gateway knows that the proxy has it not; offered and refused (the origin
+serves); moved to the proxy, moved while 30 % of what gateway and proxy say to each other is lost, and offered to a
+proxy that is stopped or was killed in that moment. Of those that moved, ``candidate`` is the time from the gateway's
+decision until the first byte of the answer passed the client's interface. Results go to ``bench/transfer.json``, and
+one transfer as a diagram to ``docs/transfer.md``.
 """
 
 from __future__ import annotations
@@ -15,15 +17,18 @@ import os
 import signal
 import socket
 import statistics
+import struct
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from bench.machine import described, machine
+from content.advertise import EVERY
 from lab.impairment import Impairment
 from lab.netns import socket_in
 from lab.running import take_down
@@ -31,7 +36,7 @@ from lab.up import up
 from topology.vips import vip_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from lab.running import RunningLab
 
@@ -40,9 +45,11 @@ LAB = Path(__file__).with_name("lab.yaml")
 NAME = "benchtransfer"
 NODE, ADDRESS, GATEWAY, EDGE = "cache-1", "10.91.1.80", "gw-mil-1", "edge-fra-1"
 HOST = "web.apps.example"
-MOVED, REFUSED, SERVED = "/cached/10000", "/object/1", "/object/9999"
-"""Stored by the proxy; what begins so is offered to it, and never stored; not offered."""
+MOVED, ABSENT, REFUSED, SERVED = "/cached/10000", "/object/1", "/cached/5", "/object/9999"
+"""Stored by the proxy; what begins so would be offered to it, and is never stored; what begins so is stored, offered,
+and smaller than it may be; not offered."""
 LOSS = 0.3
+ETH_P_ALL, SO_TIMESTAMPNS = 3, 35
 DOCS = Path(__file__).parent.parent / "docs" / "transfer.md"
 BEGIN, END = "<!-- one run of python -m bench.transfer -->", "<!-- until here -->"
 
@@ -64,14 +71,26 @@ def document(directory: Path) -> dict[str, Any]:
     content = {"listen": [ADDRESS], "directory": str(directory / "cache"), "applications": ["web"]}
     found["nodes"][NODE] = {"region": "cache", "underlay": ["10.90.0.51"], "content": content}
     found["lab"]["networks"]["clients"]["members"][NODE] = [ADDRESS]
-    found["transfers"] = [{"application": "web", "proxies": [NODE], "path": path} for path in (MOVED, REFUSED)]
+    rows = {MOVED: {}, ABSENT: {}, REFUSED: {"least_kb": 1000}}
+    found["transfers"] = [{"application": "web", "proxies": [NODE], "path": path} | more for path, more in rows.items()]
     return found
 
 
-def second_request(lab: RunningLab, path: str, before: Callable[[], None] = lambda: None) -> tuple[float, bool]:
-    """Milliseconds until the answer begins, and whether the proxy gave it. ``before`` is called ahead of it."""
+@dataclass(frozen=True)
+class Sample:
+    took: float
+    """Milliseconds until the answer begins, at the client."""
+    moved: bool
+    """The proxy gave it."""
+    candidate: float | None
+    """Milliseconds from the gateway's decision until it passed the client's interface, where it moved."""
+
+
+def second_request(lab: RunningLab, path: str, before: Callable[[], None] = lambda: None) -> Sample:
+    """``before`` is called ahead of it."""
     vip = str(vip_for(lab.topology, EDGE, "web")[0].address)
-    with socket_in(lab.plan.members["client"].namespace) as opened:
+    namespace = lab.plan.members["client"].namespace
+    with socket_in(namespace) as opened, tapped(namespace) as tap:
         opened.settimeout(10)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.connect((vip, 80))
@@ -86,7 +105,47 @@ def second_request(lab: RunningLab, path: str, before: Callable[[], None] = lamb
         took = time.perf_counter() - began
         assert first
         head = _answer(opened)
-    return took * 1000, f"cache-status: {NODE}; hit".encode() in head.lower()
+        moved = f"cache-status: {NODE}; hit".encode() in head.lower()
+        client = "{}:{}".format(*opened.getsockname())
+        arrived = first_byte(tap, opened.getsockname()[1])
+        candidate = None
+        if moved and arrived is not None:
+            flows = lab.status(GATEWAY, "/flows")["flows"]
+            offered = max(each["records"]["offered"] for each in flows if each["client"] == client and each["records"])
+            candidate = (arrived - offered) * 1000
+    return Sample(took * 1000, moved, candidate)
+
+
+@contextmanager
+def tapped(namespace: str) -> Iterator[socket.socket]:
+    with socket_in(namespace, socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as tap:
+        tap.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        tap.setblocking(False)
+        yield tap
+
+
+def first_byte(tap: socket.socket, port: int) -> float | None:
+    """Unix seconds at which the answer to the last request of a client's port came in."""
+    arrived = None
+    with suppress(BlockingIOError):
+        while True:
+            packet, told, _, (_, _, kind, *_) = tap.recvmsg(65_536, 64)
+            at = (packet[0] & 15) * 4
+            if (
+                packet[0] >> 4 != 4
+                or packet[9] != socket.IPPROTO_TCP
+                or port not in struct.unpack_from("!HH", packet, at)
+            ):
+                continue
+            length = int.from_bytes(packet[2:4], "big")
+            if length == at + (packet[at + 12] >> 4) * 4:
+                continue
+            if kind == socket.PACKET_OUTGOING:
+                arrived = None
+            elif arrived is None:
+                seconds, nanoseconds = struct.unpack("=qq", told[0][2])
+                arrived = seconds + nanoseconds / 1e9
+    return arrived
 
 
 def _ask(opened: socket.socket, path: str) -> None:
@@ -144,11 +203,16 @@ def write_diagram(text: str) -> None:
     DOCS.write_text(f"{before}{BEGIN}\n```mermaid\n{text}\n```\n{END}{after}")
 
 
-def series(samples: list[tuple[float, bool]]) -> dict[str, Any]:
-    times = sorted(took for took, _ in samples)
+def series(samples: list[Sample]) -> dict[str, Any]:
+    found: dict[str, Any] = {"samples": len(samples), "moved": sum(sample.moved for sample in samples)}
+    found |= spread([sample.took for sample in samples])
+    candidates = [sample.candidate for sample in samples if sample.candidate is not None]
+    return found | ({"candidate": spread(candidates)} if candidates else {})
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    times = sorted(values)
     return {
-        "samples": len(times),
-        "moved": sum(moved for _, moved in samples),
         "median_ms": round(statistics.median(times), 2),
         "p99_ms": round(times[min(len(times) - 1, int(len(times) * 0.99))], 2),
         "least_ms": round(times[0], 2),
@@ -164,8 +228,9 @@ def wait(holds: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-def ready(lab: RunningLab) -> None:
-    """The proxy has its answer, and gateway and edge have their sessions with it."""
+def ready(lab: RunningLab, count: int = 0) -> None:
+    """The proxy has its answer, ``count`` smaller ones that are not to be moved, and sessions with gateway and edge.
+    The gateway knows of the answers."""
     lab.wait_ready(NODE)
 
     def reached() -> bool:
@@ -175,37 +240,30 @@ def ready(lab: RunningLab) -> None:
 
     wait(reached)
     # The proxy's way to the origin may be a moment later.
-    words = [
-        "curl",
-        "-sS",
-        "--fail",
-        "--retry",
-        "10",
-        "--retry-all-errors",
-        "--retry-delay",
-        "1",
-        "-o",
-        "/dev/null",
-        "--connect-to",
-        f"::{ADDRESS}:80",
-        f"http://{HOST}{MOVED}",
-    ]
-    lab.exec("client", words)
-    wait(lambda: lab.status(NODE)["content"]["answers"] >= 1)
+    words = ["curl", "-sS", "--fail", "--retry", "10", "--retry-all-errors", "--retry-delay", "1", "-o", "/dev/null"]
+    names = [MOVED, *(f"{REFUSED}{number:03}" for number in range(count))]
+    urls = [word for name in names for word in ("-o", "/dev/null", f"http://{HOST}{name}")]
+    lab.exec("client", [*words, "--connect-to", f"::{ADDRESS}:80", *urls])
+    wait(lambda: lab.status(NODE)["content"]["answers"] >= 1 + count)
+    time.sleep(2 * EVERY)
 
 
-def measure(lab: RunningLab, count: int) -> dict[str, Any]:
-    ready(lab)
+def measure(lab: RunningLab, count: int, *, failing: bool) -> dict[str, Any]:
+    ready(lab, count)
     found: dict[str, Any] = {}
-    turns: dict[str, list[tuple[float, bool]]] = {"served": [], "refused": [], "moved": []}
-    for path in (SERVED, REFUSED, MOVED):
+    turns: dict[str, list[Sample]] = {"served": [], "absent": [], "refused": [], "moved": []}
+    for path in (SERVED, MOVED):
         second_request(lab, path)
     for turn in range(count):
         # Each time another one: a proxy is not asked again at once for what it has not.
-        for path, name in ((SERVED, "served"), (f"{REFUSED}{turn:04}", "refused"), (MOVED, "moved")):
-            turns[name].append(second_request(lab, path))
+        paths = SERVED, f"{ABSENT}{turn:04}", f"{REFUSED}{turn:03}", MOVED
+        for samples, path in zip(turns.values(), paths, strict=True):
+            samples.append(second_request(lab, path))
     found |= {name: series(samples) for name, samples in turns.items()}
-    found["refused"]["more_than_served_ms"] = round(found["refused"]["median_ms"] - found["served"]["median_ms"], 2)
+    for name in ("absent", "refused"):
+        found[name]["more_than_served_ms"] = round(found[name]["median_ms"] - found["served"]["median_ms"], 2)
+    if not failing:
+        return found
     lab.impair(GATEWAY, NODE, Impairment(loss=LOSS, seed=7))
     found[f"moved_at_{LOSS:g}_loss"] = series([second_request(lab, MOVED) for _ in range(count)])
     lab.impair(GATEWAY, NODE, None)
@@ -215,7 +273,7 @@ def measure(lab: RunningLab, count: int) -> dict[str, Any]:
     return found
 
 
-def _stopped(lab: RunningLab) -> tuple[float, bool]:
+def _stopped(lab: RunningLab) -> Sample:
     pid = lab.nodes[NODE]
     try:
         return second_request(lab, MOVED, lambda: os.kill(pid, signal.SIGSTOP))
@@ -225,7 +283,7 @@ def _stopped(lab: RunningLab) -> tuple[float, bool]:
         ready(lab)
 
 
-def _killed(lab: RunningLab) -> tuple[float, bool]:
+def _killed(lab: RunningLab) -> Sample:
     try:
         return second_request(lab, MOVED, lambda: lab.kill(NODE))
     finally:
@@ -236,6 +294,7 @@ def _killed(lab: RunningLab) -> tuple[float, bool]:
 def main() -> None:
     options = argparse.ArgumentParser(prog="bench.transfer")
     options.add_argument("--count", type=int, default=100, help="samples of each kind")
+    options.add_argument("--quick", action="store_true", help="print, write nothing, and leave out what fails")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
@@ -244,9 +303,12 @@ def main() -> None:
         with suppress(OSError):
             take_down(NAME)
         with up(file) as lab:
-            results = measure(lab, chosen.count)
+            results = measure(lab, chosen.count, failing=not chosen.quick)
             for name, result in results.items():
                 print(name, json.dumps(result))
+            if chosen.quick:
+                print(diagram(lab))
+                return
             write_diagram(diagram(lab))
     RESULTS.write_text(json.dumps({"machine": machine(), "results": results}, indent=2) + "\n")
     print(described(machine()))

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from content.entry import Entry
 
@@ -26,6 +26,9 @@ class Index:
         """By id, the one that was not used for longest first."""
         self._by_key: dict[str, list[str]] = {}
         """Ids, the newest answer first."""
+        self.came: Callable[[str], None] = lambda _key: None
+        """Hears of each key of which something is stored now, and was not."""
+        self.went: Callable[[str], None] = lambda _key: None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -36,6 +39,9 @@ class Index:
 
     def __contains__(self, id_: str) -> bool:
         return id_ in self._entries
+
+    def keys(self) -> Iterator[str]:
+        return iter(self._by_key)
 
     def find(self, key: str) -> list[Entry]:
         """All variants, the newest first."""
@@ -54,6 +60,8 @@ class Index:
         self._entries[entry.id] = entry
         ids = self._by_key.setdefault(entry.key, [])
         ids.append(entry.id)
+        if len(ids) == 1:
+            self.came(entry.key)
         ids.sort(key=lambda id_: self._entries[id_].times.received, reverse=True)
         self.bytes += entry.cost
         while self._entries and (self.bytes > self.limit or len(self._entries) > MOST_ENTRIES):
@@ -76,6 +84,7 @@ class Index:
         ids.remove(id_)
         if not ids:
             del self._by_key[entry.key]
+            self.went(entry.key)
         return True
 
     def under(self, prefix: str) -> list[Entry]:

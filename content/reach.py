@@ -36,6 +36,12 @@ def applications_of(topology: Topology, node: str) -> tuple[Application, ...]:
     return tuple(each for each in topology.applications.values() if each.name in names)
 
 
+def gateways_of(topology: Topology, node: str) -> tuple[str, ...]:
+    """Those that may ask it."""
+    regions = {region for application in applications_of(topology, node) for region in application.gateways}
+    return tuple(each.name for each in topology.nodes.values() if each.region in regions)
+
+
 def vips_of(topology: Topology, node: str) -> dict[IPAddress, tuple[str, str]]:
     """VIPs that sockets may be built for: edge node and application of each."""
     mine = {(edge, application) for edge, proxy, application in pairs(topology) if proxy == node}

@@ -3,7 +3,8 @@
 A socket is built for a request that can be answered from the store, frozen, and lives when the gateway says that the
 client's packets come here. It is then served as any client's connection; a request that cannot be answered from the
 store is given back with it, and where the gateway does not take it the origin is asked through the overlay. One that
-begins with TLS is taken for the name that it asks for, whatever is stored, and does not go back.
+begins with TLS is taken for the name that it asks for, whatever is stored, and does not go back. Gateways are told what
+is stored, and tell what is asked for and is not.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from braid import log as logs
+from braid import stored
 from braid.errors import BadPacket
 from braid.status.transfers import TransferStatus, transfer_status
 from braid.tcp.record import decode_record, encode_record
@@ -29,8 +31,8 @@ from content.delegated import begins_with_tls, refusal_of_hello
 from content.facts import Facts, decode_facts, encode_facts
 from content.reach import vips_of
 from content.taken import Keep, Taken, flow_of
+from content.telling import Teller
 from content.wire import Keeping, Wire
-from topology.transfer import takes_transfers
 
 if TYPE_CHECKING:
     import socket
@@ -91,6 +93,7 @@ class TransferService:
         self._nursery: trio.Nursery | None = None
         self._wake = trio.Event()
         self._known: tuple[Topology, dict[IPAddress, tuple[str, str]]] | None = None
+        self._teller = Teller(cache.store.index, wall)
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer gateways, and serve what they hand over. Never returns; survives what clients and gateways do. When it
@@ -98,6 +101,7 @@ class TransferService:
         try:
             async with trio.open_nursery() as nursery:
                 self._node, self._nursery = node, nursery
+                nursery.start_soon(self._teller.run, node, self._read)
                 task_status.started()
                 while True:
                     self._wake = trio.Event()
@@ -125,11 +129,21 @@ class TransferService:
             flow_of(taken, self.agent.state(taken.id), now) for taken in islice(reversed(self.taken.values()), limit)
         ]
 
+    def receive_up(self, peer: int) -> None:
+        """There is a session with a neighbour."""
+        if self._node is not None:
+            self._teller.receive_up(self._node, peer)
+
     def receive(self, peer: int, data: bytes, now: float) -> None:
         """A control message of a neighbour."""
-        if self._node is None or not (is_transfer(data) or is_part(data)):
+        if self._node is None:
             return
         try:
+            if stored.is_stored(data):
+                self._receive_wanted(peer, stored.decode(data))
+                return
+            if not is_transfer(data) and not is_part(data):
+                return
             whole = self._parts.receive(peer, data, now)
             message = None if whole is None else decode(whole)
         except BadPacket:
@@ -162,7 +176,7 @@ class TransferService:
                     taken.gone = True
                     taken.decided.set()
                     dissolve(taken.socket)
-                    self._own(taken, "")
+                    self._own(taken, "away")
             case KeepOn(id_):
                 taken = self.taken[id_]
                 start(taken.socket)
@@ -243,6 +257,21 @@ class TransferService:
                 self._cache.warm(asked, site)
             return False
         return length >= row.least
+
+    def _receive_wanted(self, peer: int, message: stored.StoredPages | stored.Wanted) -> None:
+        """A gateway offers no connection for what is not stored; it may be next time."""
+        assert self._node is not None
+        topology = self._node.situation().topology
+        gateway = topology.by_number(peer)
+        edge, name = self._vips().get(message.vip.host, ("", "")) if isinstance(message, stored.Wanted) else ("", "")
+        if gateway is None or not name or gateway.region not in topology.applications[name].gateways:
+            self.agent.count("stray")
+            return
+        assert isinstance(message, stored.Wanted)
+        self.agent.count("wanted")
+        asked = read_request(message.request, self._find)
+        if asked is not None and not self._draining():
+            self._is_stored(asked, _candidate(asked, name, message.client, topology.nodes[edge].region))
 
     def _start(self, taken: Taken) -> None:
         assert self._nursery is not None
@@ -359,11 +388,6 @@ class TransferService:
     def _own(self, taken: Taken, owner: str, *, wait: bool = False) -> bool:
         """To be waited for where a socket is live that packets must not reach from then on."""
         return self._node is not None and self._node.set_owner(taken.client, taken.vip, owner, wait=wait)
-
-    @property
-    def usable(self) -> bool:
-        """Whether gateways may ask this node."""
-        return self._node is not None and takes_transfers(self._node.situation().topology, self._node.situation().node)
 
 
 def _candidate(asked: Request, application: str, client: SocketAddress, region: str) -> Candidate:

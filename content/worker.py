@@ -89,6 +89,8 @@ class Worker:
             case Neighbour(number, up):
                 (self._remote.up.add if up else self._remote.up.discard)(number)
                 self._remote.change()
+                if up and self._service.transfers is not None:
+                    self._service.transfers.receive_up(number)
             case Drain():
                 self._remote.draining = True
                 self._remote.change()

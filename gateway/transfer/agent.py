@@ -4,14 +4,19 @@
 
     (nothing) --begin--> ASKING --accept--> STEERING --steered--> COMMITTED --terminate--> MOVED
                            |                   |                      |                      |
-                           | refuse, mismatch, | edge silent,         | abort, silent        | return
-                           v silent            v edge refuses         v                      v
-                         ENDED <------------ ENDED <--------------- ENDED <--edge silent-- RETAKING --steered--> BACK
+                           | refuse, mismatch, | the same,            | abort, silent        | return
+                           v silent            v edge silent          v                      v
+            ENDED <------ UNSTEERING <---------+                    ENDED <--edge silent-- RETAKING --steered--> BACK
+                 steered, edge silent
 
 While it asks, and until the edge has said that it sends the client's packets to the proxy, they are held and the
 origin's connection is untouched: ``Release`` gives them to it, and nobody has noticed. Only then the proxy is told to
-begin. An ended transfer is remembered for a while, so that what comes late is answered by an ABORT and the proxy
-closes what it built in silence. What the edge was told last is repeated until it says that it heard.
+begin. The edge may be asked together with the proxy (``early``), where the proxy most likely accepts: STEERING is over
+at once then. Where the origin is to serve after all, and the edge was asked, it first has to say that it obeys us
+again: answers of the origin would not pass it (UNSTEERING).
+
+An ended transfer is remembered for a while, so that what comes late is answered by an ABORT and the proxy closes what
+it built in silence. What the edge was told last is repeated until it says that it heard.
 """
 
 from __future__ import annotations
@@ -56,6 +61,7 @@ FOREVER = float("inf")
 class State(Enum):
     ASKING = "asking"
     STEERING = "steering"
+    UNSTEERING = "unsteering"
     COMMITTED = "committed"
     MOVED = "moved"
     RETAKING = "retaking"
@@ -75,6 +81,10 @@ class _Transfer:
     pause: float = RESEND
     steer: AskEdge | None = None
     """What the edge has not confirmed."""
+    steered: bool = False
+    """The edge sends the client's packets to the proxy, and said so."""
+    why: str = ""
+    """The origin serves, or is to."""
     steer_due: float = FOREVER
     terminated: Terminated | None = None
     returned: Returned | None = None
@@ -98,15 +108,19 @@ class TransferAgent:
         found = self._transfers.get(id_)
         return found.state if found else None
 
-    def begin(self, peer: int, request: TransferRequest, now: float) -> list[Command]:
-        """The caller holds the client's packets from before on. An id is used once."""
+    def begin(self, peer: int, request: TransferRequest, now: float, *, early: bool = False) -> list[Command]:
+        """The caller holds the client's packets from before on. An id is used once. ``early``: the edge is asked now,
+        not when the proxy has accepted."""
         if len(self._transfers) >= MOST:
             self.count("refused/table_full")
             return [Release(request.id, "table_full")]
         self.count("requested")
-        self._transfers[request.id] = _Transfer(peer, request, State.ASKING, now, now, now + RESEND)
+        transfer = self._transfers[request.id] = _Transfer(peer, request, State.ASKING, now, now, now + RESEND)
+        commands: list[Command] = [Send(peer, request)]
+        if early:
+            commands.append(self._ask_edge(transfer, peer, now))
         self._note(request.id)
-        return [Send(peer, request)]
+        return commands
 
     def receive(self, peer: int, message: TransferMessage, now: float) -> list[Command]:
         """A message that only the asked proxy could send is nothing from another one."""
@@ -148,11 +162,18 @@ class TransferAgent:
     def _steered(self, transfer: _Transfer, message: Steered, now: float) -> list[Command]:
         id_ = message.id
         match transfer.state:
-            case State.STEERING if message.done:
-                self._enter(transfer, State.COMMITTED, now, now + RESEND)
-                return [Send(transfer.peer, TransferCommit(id_)), GiveUp(id_, transfer.peer)]
+            case State.ASKING | State.STEERING if not message.done:
+                self.count("refused/edge_refused")
+                # What it was told before may still be under way to it.
+                again = self._ask_edge(transfer, None, now)
+                return [again, *self._release(transfer, "edge_refused", now), _abort(transfer, Reason.STALE)]
+            case State.ASKING:
+                transfer.steered = True
+                return []
             case State.STEERING:
-                return self._release(transfer, "edge_refused", Reason.STALE, now)
+                return self._commit(transfer, now)
+            case State.UNSTEERING:
+                return self._release(transfer, transfer.why, now)
             case State.RETAKING if not message.done:
                 return self._lose(transfer, "edge_refused", now)
             case State.RETAKING:
@@ -162,6 +183,12 @@ class TransferAgent:
                 return [Resume(id_), Send(transfer.peer, transfer.returned)]
             case _:
                 return []
+
+    def _commit(self, transfer: _Transfer, now: float) -> list[Command]:
+        """The proxy has built its socket, and the edge sends it what the client sends."""
+        id_ = transfer.request.id
+        self._enter(transfer, State.COMMITTED, now, now + RESEND)
+        return [Send(transfer.peer, TransferCommit(id_)), GiveUp(id_, transfer.peer)]
 
     def taken_back(self, id_: bytes, done: bool, now: float) -> list[Command]:
         """Whether the connection could be built again. If not the proxy keeps it."""
@@ -189,10 +216,10 @@ class TransferAgent:
                 continue
             match transfer.state:
                 case State.ASKING | State.STEERING:
-                    commands += self._release(transfer, "proxy_down", Reason.STALE, now)
+                    commands += self._refuse(transfer, "proxy_down", Reason.STALE, now)
                 case State.MOVED:
                     self._end(transfer, now)
-                case State.COMMITTED | State.RETAKING | State.BACK | State.ENDED:
+                case State.UNSTEERING | State.COMMITTED | State.RETAKING | State.BACK | State.ENDED:
                     continue
             self._note(id_)
         return commands
@@ -217,12 +244,16 @@ class TransferAgent:
             return commands
         match transfer.state:
             case State.ASKING if now - transfer.asked >= ASK_FOR:
-                commands += self._release(transfer, "silent", Reason.STALE, now)
+                commands += self._refuse(transfer, "silent", Reason.STALE, now)
             case State.ASKING:
                 transfer.due = min(now + RESEND, transfer.asked + ASK_FOR)
                 commands.append(Send(transfer.peer, transfer.request))
             case State.STEERING:
-                commands += self._release(transfer, "edge_silent", Reason.STALE, now)
+                self.count("refused/edge_silent")
+                commands.append(self._ask_edge(transfer, None, now))
+                commands += [*self._release(transfer, "edge_silent", now), _abort(transfer, Reason.STALE)]
+            case State.UNSTEERING:
+                commands += self._release(transfer, transfer.why, now)
             case State.COMMITTED if now - transfer.began >= COMMIT_FOR:
                 commands += self._lose(transfer, "silent", now)
             case State.COMMITTED:
@@ -251,12 +282,14 @@ class TransferAgent:
         id_ = message.id
         match transfer.state:
             case State.ASKING if message.numbers != transfer.request.numbers:
-                return self._release(transfer, "mismatch", Reason.MISMATCH, now)
+                return self._refuse(transfer, "mismatch", Reason.MISMATCH, now)
             case State.ASKING:
                 self.count("accepted")
+                if transfer.steered:
+                    return self._commit(transfer, now)
                 self._enter(transfer, State.STEERING, now, max(now + RESEND, transfer.asked + STEER_FOR))
-                return [self._ask_edge(transfer, transfer.peer, now)]
-            case State.ENDED:
+                return [] if transfer.steer is not None else [self._ask_edge(transfer, transfer.peer, now)]
+            case State.UNSTEERING | State.ENDED:
                 self.count("late")
                 return [Send(transfer.peer, TransferAbort(id_, Reason.STALE))]
             case State.STEERING | State.COMMITTED | State.MOVED | State.RETAKING | State.BACK:
@@ -265,12 +298,8 @@ class TransferAgent:
     def _refused(self, transfer: _Transfer, reason: Reason, now: float) -> list[Command]:
         word = reason.name.lower()
         match transfer.state:
-            case State.ASKING:
-                self._end(transfer, now)
-                self.count(f"refused/{word}")
-                return [Release(transfer.request.id, word)]
-            case State.STEERING:
-                return self._release(transfer, word, reason, now)
+            case State.ASKING | State.STEERING:
+                return self._refuse(transfer, word, None, now)
             case State.COMMITTED if reason is Reason.ENDED:
                 # Served, and over before we heard that it began.
                 end = self._moved(transfer, How.FIN, transfer.request.numbers.receive_next)
@@ -281,7 +310,7 @@ class TransferAgent:
             case State.MOVED:
                 self._end(transfer, now)
                 return []
-            case State.RETAKING | State.BACK | State.ENDED:
+            case State.UNSTEERING | State.RETAKING | State.BACK | State.ENDED:
                 return []
 
     def _terminate(self, transfer: _Transfer, message: Terminate, now: float) -> list[Command]:
@@ -310,14 +339,20 @@ class TransferAgent:
             case _:
                 return [Send(transfer.peer, Returned(message.id, False))]
 
-    def _release(self, transfer: _Transfer, word: str, reason: Reason, now: float) -> list[Command]:
-        """The origin serves. Where the edge was asked to steer elsewhere it is asked to come back."""
-        id_ = transfer.request.id
-        self.count(f"refused/{word}")
-        steered = transfer.state is State.STEERING
+    def _refuse(self, transfer: _Transfer, why: str, tell: Reason | None, now: float) -> list[Command]:
+        """The origin is to serve. ``tell``: what the proxy is told, unless it says so itself."""
+        self.count(f"refused/{why}")
+        told: list[Command] = [] if tell is None else [_abort(transfer, tell)]
+        if transfer.steer is None and not transfer.steered:
+            return [*self._release(transfer, why, now), *told]
+        transfer.why, transfer.steered = why, False
+        self._enter(transfer, State.UNSTEERING, now, max(now + RESEND, transfer.asked + STEER_FOR))
+        return [self._ask_edge(transfer, None, now), *told]
+
+    def _release(self, transfer: _Transfer, why: str, now: float) -> list[Command]:
+        """The origin serves."""
         self._end(transfer, now)
-        back = [self._ask_edge(transfer, None, now)] if steered else []
-        return [*back, Release(id_, word), Send(transfer.peer, TransferAbort(id_, reason))]
+        return [Release(transfer.request.id, why)]
 
     def _lose(self, transfer: _Transfer, reason: str, now: float) -> list[Command]:
         self._end(transfer, now)
@@ -337,3 +372,7 @@ class TransferAgent:
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
+
+
+def _abort(transfer: _Transfer, reason: Reason) -> Send:
+    return Send(transfer.peer, TransferAbort(transfer.request.id, reason))

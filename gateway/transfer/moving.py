@@ -57,8 +57,12 @@ class Moving:
     vip: SocketAddress
     edge: str
     proxy: str
+    peer: int
+    """Number of the proxy."""
     content: str
     began: float
+    offered: float
+    """Unix seconds of the same moment."""
     holder: Holder | None
     """Until the proxy has the connection, or the origin goes on."""
     may_return: bool = True

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from braid import log as logs
+from braid import stored
 from braid.errors import BadPacket
 from braid.tcp.record import decode_record, encode_record
 from braid.tcp.repair import FreezeError, build, dissolve, freeze, start
@@ -37,6 +38,8 @@ from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, Lost, Release, Resume, TakeBack
 from gateway.transfer.hello import Waiting, peek
 from gateway.transfer.moving import Moving, OfRelay
+from gateway.transfer.offer import has_passed, key_of
+from gateway.transfer.stored import Is, StoredTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +56,6 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 DEADLINE = round(ASK_FOR * 1000)
-COLD = 2.0
-"""Seconds for which a proxy that has not what was asked for is not asked for it again: it may be fetching it."""
-MOST_COLD = 10_000
 _COLD_REASONS = [reason.name.lower() for reason in (Reason.CONTENT, Reason.NOT_DELEGATED)]
 US = "gateway"
 """In what is noted of messages; others go by their names."""
@@ -88,8 +88,7 @@ class TransferService:
         self._wall = wall
         self._node: NodeHandle | None = None
         self._wake = trio.Event()
-        self._cold: dict[tuple[str, str], float] = {}
-        """Proxy and content -> until when; the oldest first."""
+        self._stored = StoredTable()
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Offer requests by the topology's routing table, and see every transfer to its end. Never returns. When it is
@@ -113,9 +112,14 @@ class TransferService:
 
     def receive(self, control: Control, now: float) -> None:
         """A control message; others than those of transfers are ignored."""
-        if self._node is None or not (is_transfer(control.message) or is_part(control.message)):
+        if self._node is None:
             return
         try:
+            if stored.is_stored(control.message):
+                self._receive_stored(control, now)
+                return
+            if not is_transfer(control.message) and not is_part(control.message):
+                return
             whole = self._parts.receive(control.peer, control.message, now)
             message = None if whole is None else decode(whole)
         except BadPacket:
@@ -135,9 +139,20 @@ class TransferService:
 
     def receive_down(self, peer: int, now: float) -> None:
         """The session with a neighbour is gone."""
+        self._stored.forget(peer)
         if self._node is not None:
             self._carry_out(self.agent.receive_down(peer, now), now)
             self._wake.set()
+
+    def _receive_stored(self, control: Control, now: float) -> None:
+        assert self._node is not None
+        message, topology = stored.decode(control.message), self._node.situation().topology
+        sender = topology.by_number(control.peer)
+        known = sender is not None and any(sender.name in row.proxies for row in topology.transfers)
+        if control.adjacent and known and isinstance(message, stored.StoredPages):
+            self._stored.receive(control.peer, message, now)
+        else:
+            self.agent.count("stray")
 
     def _note(self, source: str, to: str, message: TransferMessage) -> None:
         moving = self.moving.get(message.id)
@@ -159,19 +174,29 @@ class TransferService:
         candidate = Candidate(
             data.application, data.client.host, data.region, request.method, request.host, request.path
         )
-        found = self._proxy(candidate)
-        if found is None or _has_passed(request.headers.get("via", ""), found):
+        proxy = self._proxy(candidate)
+        if proxy is None or has_passed(request.headers.get("via", ""), proxy):
             # What a proxy lacks it fetches by this way.
             return False
         movable = self._relay.movable(connection)
         if movable is None:
             self.agent.count("refused/not_quiescent")
             return False
-        target = f"{request.path}?{request.query}" if request.query else request.path
-        authority = request.host if data.vip.port == 80 else f"{request.host}:{data.vip.port}"
-        moving = self._moving(data, found, f"http://{authority}{target}", now)
+        moving = self._moving(data, proxy, key_of(request, data.vip), now)
+        known = self._stored.look_up(moving.peer, moving.content, now)
+        if known is Is.ABSENT:
+            self.agent.count("refused/absent")
+            self._stored.remember_cold(moving.peer, moving.content, now)
+            self._tell_wanted(proxy, stored.Wanted(data.client, data.vip, movable[1]))
+            return False
         moving.holder = OfRelay(self._relay, connection)
-        return self._begin(moving, *movable, now)
+        return self._begin(moving, *movable, known is Is.STORED, now)
+
+    def _tell_wanted(self, proxy: str, wanted: stored.Wanted) -> None:
+        """What is too large for a message is left: another client may ask in fewer words."""
+        assert self._node is not None
+        if len(wanted.request) <= stored.MOST_WANTED:
+            self._node.tell(proxy, stored.encode(wanted))
 
     async def offer_hello(self, stream: trio.SocketStream, data: ClientData) -> bool:
         """Offer a connection that begins with TLS, of which nothing was read. True: it is elsewhere, and the stream is
@@ -190,7 +215,8 @@ class TransferService:
         moving = self._moving(data, proxy, tls_content(hello.sni, data.vip.port), now)
         moving.holder = waiting = Waiting(stream)
         moving.may_return = False
-        return self._begin(moving, stream.socket.fileno(), None, now) and await waiting.moved()
+        # A proxy takes every name that is delegated to it.
+        return self._begin(moving, stream.socket.fileno(), None, True, now) and await waiting.moved()
 
     def _proxy(self, candidate: Candidate) -> str | None:
         """Who is asked, by the routing table."""
@@ -207,18 +233,22 @@ class TransferService:
 
     def _moving(self, data: ClientData, proxy: str, content: str, now: float) -> Moving:
         id_ = self._rng.getrandbits(128).to_bytes(16)
-        return Moving(id_, data.application, data.client, data.vip, data.edge, proxy, content, now, None)
+        assert self._node is not None
+        peer, offered = self._node.situation().topology.nodes[proxy].number, self._wall()
+        return Moving(
+            id_, data.application, data.client, data.vip, data.edge, proxy, peer, content, now, offered, None
+        )  # fmt: skip
 
-    def _begin(self, moving: Moving, descriptor: int, head: bytes | None, now: float) -> bool:
-        """Whether the connection is frozen and the proxy is asked; else all is as before. ``head``: what was read of
-        the connection already; None: nothing was, and what came goes along."""
-        cold = self._cold.get((moving.proxy, moving.content), 0.0) > now
-        problem = "cold" if cold else self._ask(moving, descriptor, head, now)
+    def _begin(self, moving: Moving, descriptor: int, head: bytes | None, early: bool, now: float) -> bool:
+        """Whether the connection is frozen and the proxy is asked, and the edge where it is ``early``; else all is as
+        before. ``head``: what was read of the connection already; None: nothing was, and what came goes along."""
+        cold = self._stored.is_cold(moving.peer, moving.content, now)
+        problem = "cold" if cold else self._ask(moving, descriptor, head, early, now)
         if problem:
             self.agent.count(f"refused/{problem}")
         return not problem
 
-    def _ask(self, moving: Moving, descriptor: int, head: bytes | None, now: float) -> str:
+    def _ask(self, moving: Moving, descriptor: int, head: bytes | None, early: bool, now: float) -> str:
         """Why not; nothing if it is done."""
         assert self._node is not None
         content = moving.content.encode("latin-1", "replace")
@@ -246,8 +276,7 @@ class TransferService:
         moving.socket = frozen
         request = TransferRequest(moving.id, DEADLINE, numbers_of(record), isns, content, whole)
         self.moving[moving.id] = moving
-        proxy = self._node.situation().topology.nodes[moving.proxy]
-        self._carry_out(self.agent.begin(proxy.number, request, now), now)
+        self._carry_out(self.agent.begin(moving.peer, request, now, early=early), now)
         self._wake.set()
         return ""
 
@@ -272,7 +301,7 @@ class TransferService:
             case Release(id_, reason):
                 moving = self.moving[id_]
                 if reason in _COLD_REASONS:
-                    self._remember_cold(moving.proxy, moving.content, now)
+                    self._stored.remember_cold(moving.peer, moving.content, now)
                 self._release(moving, now)
             case GiveUp(id_):
                 moving = self.moving[id_]
@@ -297,14 +326,6 @@ class TransferService:
                 if moving.socket is not None:
                     _reset(moving.socket)
                     moving.socket = None
-
-    def _remember_cold(self, proxy: str, content: str, now: float) -> None:
-        for known, until in list(self._cold.items()):
-            if until > now and len(self._cold) < MOST_COLD:
-                break
-            del self._cold[known]
-        self._cold.pop((proxy, content), None)
-        self._cold[proxy, content] = now + COLD
 
     def _release(self, moving: Moving, now: float) -> None:
         """Its holder goes on where it was."""
@@ -361,11 +382,6 @@ class TransferService:
             return
         for id_ in [id_ for id_ in self.moving if self.agent.state(id_) is None]:
             self._dissolve(self.moving.pop(id_))
-
-
-def _has_passed(via: str, proxy: str) -> bool:
-    """Whether a proxy names itself in a Via field (RFC 9110 7.6.3)."""
-    return any(words[1:2] == [proxy] for words in (each.lower().split() for each in via.split(",")))
 
 
 def _initial(frozen: socket.socket, record: TcpRecord) -> tuple[int, int]:

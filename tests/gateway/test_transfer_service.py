@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.transfer.service import _has_passed
+from gateway.transfer.offer import has_passed
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from gateway.transfer.service import _has_passed
     ],
 )
 def test_a_proxys_own_requests_are_not_offered_to_it(via: str, passed: bool) -> None:
-    assert _has_passed(via, "cache-1") is passed
+    assert has_passed(via, "cache-1") is passed

@@ -47,10 +47,11 @@ class Connection:
 @dataclass
 class World:
     """``plan`` says what the proxy answers to a request: "accept", "refuse", "mismatch" or "nothing". ``edge_plan``
-    what the edge says: "obey", "refuse" or "nothing"."""
+    what the edge says: "obey", "refuse" or "nothing". ``early``: it is asked together with the proxy."""
 
     plan: str = "accept"
     edge_plan: str = "obey"
+    early: bool = False
     now: float = 0.0
     gateway: TransferAgent = field(default_factory=TransferAgent)
     proxy: ProxyAgent = field(default_factory=ProxyAgent)
@@ -65,7 +66,7 @@ class World:
     def begin(self, number: int) -> bytes:
         asked = request(number)
         self.connections[asked.id] = Connection(self.now)
-        self.at_gateway(self.gateway.begin(PROXY, asked, self.now))
+        self.at_gateway(self.gateway.begin(PROXY, asked, self.now, early=self.early))
         return asked.id
 
     def deliver(self, index: int) -> None:

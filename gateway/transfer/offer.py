@@ -1,0 +1,21 @@
+"""What a request asks for, and whether it may be offered to a proxy. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.proxy.events import Request
+    from topology.model import SocketAddress
+
+
+def key_of(request: Request, vip: SocketAddress) -> str:
+    """As content proxies name what they store."""
+    target = f"{request.path}?{request.query}" if request.query else request.path
+    authority = request.host if vip.port == 80 else f"{request.host}:{vip.port}"
+    return f"http://{authority}{target}"
+
+
+def has_passed(via: str, proxy: str) -> bool:
+    """Whether a proxy names itself in a Via field (RFC 9110 7.6.3)."""
+    return any(words[1:2] == [proxy] for words in (each.lower().split() for each in via.split(",")))

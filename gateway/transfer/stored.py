@@ -1,0 +1,67 @@
+"""What content proxies store, by what they say and what they refused, as a gateway knows it. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from braid.stored import place
+from braid.transfer import is_later
+
+if TYPE_CHECKING:
+    from braid.stored import Page, StoredPages
+
+GOOD_FOR = 300.0
+"""Seconds after which a page counts no more: a proxy tells each several times meanwhile."""
+
+
+COLD = 2.0
+"""Seconds for which a proxy that has not what was asked for is not asked for it again: it may be fetching it."""
+MOST_COLD = 10_000
+
+
+class Is(Enum):
+    STORED = "stored"
+    """Most likely."""
+    ABSENT = "absent"
+    COLD = "cold"
+    UNKNOWN = "unknown"
+
+
+class StoredTable:
+    def __init__(self) -> None:
+        self._pages: dict[tuple[int, int], tuple[Page, int, float]] = {}
+        """By proxy and number of the page: with the order that it came by, and when."""
+        self._cold: dict[tuple[int, str], float] = {}
+        """By proxy and key, until when; the oldest first."""
+
+    def receive(self, peer: int, message: StoredPages, now: float) -> None:
+        for page in message.pages:
+            known = self._pages.get((peer, page.number))
+            if known is None or not is_later(known[1], message.order) or now - known[2] > GOOD_FOR:
+                self._pages[peer, page.number] = page, message.order, now
+
+    def forget(self, peer: int) -> None:
+        for known in [known for known in self._pages if known[0] == peer]:
+            del self._pages[known]
+
+    def remember_cold(self, peer: int, key: str, now: float) -> None:
+        for known, until in list(self._cold.items()):
+            if until > now and len(self._cold) < MOST_COLD:
+                break
+            del self._cold[known]
+        self._cold.pop((peer, key), None)
+        self._cold[peer, key] = now + COLD
+
+    def is_cold(self, peer: int, key: str, now: float) -> bool:
+        """Whether it was not there when it was asked for, a moment ago."""
+        return self._cold.get((peer, key), 0.0) > now
+
+    def look_up(self, peer: int, key: str, now: float) -> Is:
+        if self.is_cold(peer, key, now):
+            return Is.COLD
+        number, mark = place(key)
+        page, _, at = self._pages.get((peer, number), (None, 0, 0.0))
+        if page is None or now - at > GOOD_FOR:
+            return Is.UNKNOWN
+        return Is.STORED if page.has(mark) else Is.ABSENT
