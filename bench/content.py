@@ -23,6 +23,7 @@ import yaml
 from bench.machine import described, machine
 from lab.running import take_down
 from lab.up import up
+from lab.workers import worker_of
 
 if TYPE_CHECKING:
     from lab.running import RunningLab
@@ -50,7 +51,7 @@ class Result:
     """Answers other than 2xx and 3xx, and connections that broke."""
     requests_per_second: float
     cpu_ms_per_request: float
-    """Of the content proxy's process."""
+    """Of the content proxy's node and its worker."""
     origin_requests: int
     saved_percent: float
     """Requests that the origin did not see, of all."""
@@ -72,10 +73,10 @@ def document(directory: Path) -> dict[str, Any]:
 
 def measure(lab: RunningLab, script: Path, others: int, seconds: int) -> Result:
     script.write_text(SCRIPT.replace("{others}", str(others)))
-    before, began = lab.status(NODE)["content"], _cpu(lab.nodes[NODE])
+    before, began = lab.status(NODE)["content"], _cpu(lab)
     words = ["wrk", "-t1", "-c20", f"-d{seconds}s", "-s", str(script), f"http://{ADDRESS}/"]
     told = lab.exec("client", words, timeout=seconds + 60).stdout
-    used = _cpu(lab.nodes[NODE]) - began
+    used = _cpu(lab) - began
     sleep(1)
     after = lab.status(NODE)["content"]
     (requests,) = re.findall(r"(\d+) requests in", told)
@@ -100,9 +101,15 @@ def measure(lab: RunningLab, script: Path, others: int, seconds: int) -> Result:
     )
 
 
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _cpu(lab: RunningLab) -> float:
+    node = lab.nodes[NODE]
+    worker = worker_of(node)
+    assert worker is not None
+    ticks = 0
+    for pid in (node, worker):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

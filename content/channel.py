@@ -17,7 +17,7 @@ from content.words import MOST, decode, encode
 if TYPE_CHECKING:
     from content.words import Word
 
-MOST_DESCRIPTORS = 2
+MOST_DESCRIPTORS = 1
 BATCH = 64
 """Messages that are taken before others have their turn."""
 PATIENCE = 10_000

@@ -45,7 +45,7 @@ class Clerk:
 
     def do(self, word: Word, descriptors: list[int]) -> None:
         """The descriptors are closed, or kept. BadPacket for what no worker says."""
-        with_file = isinstance(word, Told) and word.source == Source.FILE.value
+        with_file = isinstance(word, Told) and word.answering.source is Source.FILE
         if len(descriptors) != (isinstance(word, Keep) or with_file):
             _close(descriptors)
             raise BadPacket("word_descriptors")
@@ -57,13 +57,8 @@ class Clerk:
             case Keep(id_, client, vip, facts):
                 self._held.discard((client, vip))
                 self._keeper.transferred(id_, socket.socket(fileno=descriptors[0]), client, vip, facts)
-            case Told():
-                try:
-                    answering = word.answering
-                except BadPacket:
-                    _close(descriptors)
-                    raise
-                self._keeper.told(word.id, answering, descriptors[0] if descriptors else -1)
+            case Told(id_, answering):
+                self._keeper.told(id_, answering, descriptors[0] if descriptors else -1)
             case Settled(id_):
                 self._keeper.settled(id_)
             case Ended(id_):

@@ -23,9 +23,11 @@ BEGIN_WITHIN = 60.0
 
 
 class Worker:
-    def __init__(self, pid: int, channel: socket.socket, questions: socket.socket) -> None:
+    def __init__(self, pid: int, channel: socket.socket, records: socket.socket, questions: socket.socket) -> None:
         self.pid = pid
         self.channel = Channel(channel)
+        self.records = Channel(records)
+        """What it says of its connections."""
         self.questions = questions
         self._handle = os.pidfd_open(pid)
 
@@ -43,6 +45,7 @@ class Worker:
         for each in (self.questions, self._handle):
             trio.lowlevel.notify_closing(each)
         self.channel.close()
+        self.records.close()
         self.questions.close()
         os.close(self._handle)
 
@@ -61,10 +64,10 @@ class Crew:
             if self._socket is None:
                 self._begin()
             assert self._socket is not None
-            (ours, theirs), (asking, asked) = pair(), pair()
-            with theirs, asked:
+            ours, theirs = zip(*(pair() for _ in range(3)), strict=True)
+            with theirs[0], theirs[1], theirs[2]:
                 try:
-                    socket.send_fds(self._socket, [FORK], [theirs.fileno(), asked.fileno()])
+                    socket.send_fds(self._socket, [FORK], [each.fileno() for each in theirs])
                     with trio.fail_after(BEGIN_WITHIN):
                         await trio.lowlevel.wait_readable(self._socket)
                     answer = self._socket.recv(64)
@@ -73,12 +76,12 @@ class Crew:
             if len(answer) == PID.size:
                 with suppress(ProcessLookupError):
                     (pid,) = PID.unpack(answer)
-                    return Worker(pid, ours, asking)
+                    return Worker(pid, *ours)
             else:
                 log.error("fork server has gone, another one is started")
                 self.close()
-            ours.close()
-            asking.close()
+            for each in ours:
+                each.close()
 
     def _begin(self) -> None:
         """From this thread, whose end would end it."""

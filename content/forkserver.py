@@ -1,7 +1,7 @@
 """A process that has everything a worker needs in memory, and makes workers by fork: the next one is there at once.
 
-The keeper cannot do it: it has threads. Each request is a message with two descriptors, the worker's channel and its
-questions; the answer is the worker's process id.
+The keeper cannot do it: it has threads. Each request is a message with three descriptors, the worker's channel, its
+records and its questions; the answer is the worker's process id.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> NoReturn:
     gc.freeze()
     asked = socket.socket(fileno=int(number))
     while True:
-        data, descriptors, _, _ = socket.recv_fds(asked, 64, 2)
+        data, descriptors, _, _ = socket.recv_fds(asked, 64, 3)
         if not data:
             os._exit(0)
         pid = os.fork()
@@ -42,8 +42,7 @@ def main(arguments: list[str]) -> NoReturn:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             code = 1
             try:
-                channel, questions = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-                code = run_worker(channel, questions)
+                code = run_worker(*(socket.socket(fileno=descriptor) for descriptor in descriptors))
             finally:
                 sys.stderr.flush()
                 os._exit(code)

@@ -47,24 +47,24 @@ class RemoteLinks:
 
 
 class RemoteKeeping:
-    def __init__(self, channel: Channel, id_: int) -> None:
-        self._channel = channel
+    def __init__(self, records: Channel, id_: int) -> None:
+        self._records = records
         self._id = id_
 
     def told(self, answering: Answering, descriptor: int | None = None) -> None:
-        self._channel.send(Told.of(self._id, answering), *([] if descriptor is None else [descriptor]))
+        self._records.send(Told(self._id, answering), *([] if descriptor is None else [descriptor]))
 
     def settled(self) -> None:
-        self._channel.send(Settled(self._id))
+        self._records.send(Settled(self._id))
 
     def ended(self) -> None:
-        self._channel.send(Ended(self._id))
+        self._records.send(Ended(self._id))
 
 
 class Remote:
-    """``questions`` is a socket of its own for what is waited for; it blocks."""
+    """What is said of connections goes by ``records``, what is waited for by ``questions``, which block."""
 
-    def __init__(self, channel: Channel, questions: socket.socket) -> None:
+    def __init__(self, channel: Channel, records: Channel, questions: socket.socket) -> None:
         self.topology: Topology
         self.node = ""
         self.topology_file: Path | None = None
@@ -72,6 +72,7 @@ class Remote:
         """Numbers of neighbours."""
         self.draining = False
         self._channel = channel
+        self._records = records
         self._questions = questions
         self._changed = trio.Event()
         self._reloaded = trio.Event()
@@ -94,8 +95,8 @@ class Remote:
 
     def keep(self, opened: socket.socket, client: str, vip: str, data: bytes) -> Keeping:
         id_ = OURS | secrets.randbits(61)
-        self._channel.send(Keep(id_, client, vip, data), opened.fileno())
-        return RemoteKeeping(self._channel, id_)
+        self._records.send(Keep(id_, client, vip, data), opened.fileno())
+        return RemoteKeeping(self._records, id_)
 
     def handle(self) -> NodeHandle:
         return NodeHandle(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 AT_ONCE = 5
 """Deaths that are followed at once; one more is allowed each ``EACH`` seconds."""
-EACH = 2.0
+EACH = 1.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 

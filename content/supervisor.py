@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from braid.events import Control
     from braid.role import NodeHandle
     from braid.status.content import ContentStatus
+    from content.channel import Channel
     from content.crew import Worker
     from content.keeper import Kept
     from content.words import Word
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 LOOK_EVERY = 1.0
+GATHER = 0.002
+"""Seconds for which records of connections gather before they are looked at: only a death makes them urgent."""
 SILENCE = 5.0
 """Seconds without a sign of life after which a worker is killed, if two looks in a row find it so."""
 
@@ -186,7 +189,7 @@ class Supervisor:
 
     def _give(self, kept: Kept) -> None:
         if kept.answering is not None:
-            self._post(Told.of(kept.id, kept.answering), *([kept.body] if kept.body >= 0 else []))
+            self._post(Told(kept.id, kept.answering), *([kept.body] if kept.body >= 0 else []))
         self._post(Take(kept.id, kept.client, kept.listener, kept.facts), kept.socket.fileno())
 
     async def _follow(self, worker: Worker) -> None:
@@ -194,13 +197,22 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             for each in (self._flush, self._answer, self._watch):
                 nursery.start_soon(each, worker)
-            try:
-                while words := await worker.channel.receive():
-                    for word, descriptors in words:
-                        self._do(word, descriptors)
-            except BadPacket as error:
-                log.error("worker is killed, it says what none does", reason=error.reason)
+            async with trio.open_nursery() as reading:
+                reading.start_soon(self._read, worker, worker.channel, 0.0)
+                reading.start_soon(self._read, worker, worker.records, GATHER)
             nursery.cancel_scope.cancel()
+
+    async def _read(self, worker: Worker, channel: Channel, pause: float) -> None:
+        """To the last word that it has said."""
+        try:
+            while words := await channel.receive():
+                for word, descriptors in words:
+                    self._do(word, descriptors)
+                if pause:
+                    await trio.sleep(pause)
+        except BadPacket as error:
+            log.error("worker is killed, it says what none does", reason=error.reason)
+            worker.kill()
 
     def _do(self, word: Word, descriptors: list[int]) -> None:
         assert self.clerk is not None

@@ -26,7 +26,7 @@ MOST = 180_000
 MOST_BEGIN = 65_536
 """Of an answer's beginning."""
 FORK, PID = b"fork", struct.Struct("!I")
-"""What the fork server is asked for, with two descriptors, and its answer."""
+"""What the fork server is asked for, with three descriptors, and its answer."""
 _HEAD = struct.Struct("!BI")
 
 
@@ -127,42 +127,15 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is being sent, an ``Answering``; with a descriptor where its source is a file. To the keeper before the
-    first byte; to the worker, for a connection that goes on."""
+    """What is being sent; with a descriptor where its source is a file. To the keeper before the first byte; to the
+    worker, for a connection that goes on. One for each answer, so its picture is its own::
+
+        0 kind 1 | 1 id 8 | 9 read 8 | 17 request 8 | 25 written 8 | 33 offset 8 | 41 length 8 | 49 total 8
+        57 source 1 | 58 last 1 | 59 length of the tag 2 | 61 entity tag | begin
+    """
 
     id: int
-    read: int
-    request: int
-    written: int
-    source: str
-    offset: int
-    length: int
-    total: int
-    etag: str
-    last: bool
-    data: bytes
-
-    @staticmethod
-    def of(id_: int, answering: Answering) -> Told:
-        return Told(
-            id_, answering.read, answering.request, answering.written, answering.source.value, answering.offset,
-            answering.length, answering.total, answering.etag.decode("latin-1"), answering.last, answering.begin,
-        )  # fmt: skip
-
-    @property
-    def answering(self) -> Answering:
-        """BadPacket for one that cannot be."""
-        try:
-            source, etag = Source(self.source), self.etag.encode("latin-1")
-        except (ValueError, UnicodeEncodeError):
-            raise BadPacket("told_field") from None
-        numbers = self.read, self.request, self.written, self.offset, self.length, self.total
-        if min(numbers) < 0 or len(self.data) > MOST_BEGIN:
-            raise BadPacket("told_field")
-        return Answering(
-            self.read, self.request, self.written, self.data, source, self.offset, self.length, self.total, etag,
-            self.last,
-        )  # fmt: skip
+    answering: Answering
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +165,24 @@ Word = (
 )  # fmt: skip
 _KINDS: tuple[Any, ...] = Word.__args__
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
+_TOLD = struct.Struct("!B7QBBH")
+_SOURCES = tuple(Source)
 _TYPES = {"int": int, "str": str, "bool": bool}
 _FIELDS: tuple[Sequence[tuple[str, type]], ...] = tuple(
-    [(each.name, _TYPES[str(each.type)]) for each in fields(kind) if each.name != "data"] for kind in _KINDS
+    [(each.name, _TYPES[str(each.type)]) for each in fields(kind) if each.name != "data" and kind is not Told]
+    for kind in _KINDS
 )
 _DATA = tuple(any(each.name == "data" for each in fields(kind)) for kind in _KINDS)
 
 
 def encode(word: Word) -> bytes:
+    """A ``Told`` with a tag of more than 65,535 bytes cannot be."""
     number = _NUMBERS[type(word)]
+    if isinstance(word, Told):
+        told = word.answering
+        numbers = told.read, told.request, told.written, told.offset, told.length, told.total
+        source = _SOURCES.index(told.source)
+        return _TOLD.pack(number, word.id, *numbers, source, told.last, len(told.etag)) + told.etag + told.begin
     values = json.dumps([getattr(word, name) for name, _ in _FIELDS[number]]).encode()
     return _HEAD.pack(number, len(values)) + values + getattr(word, "data", b"")
 
@@ -209,6 +191,8 @@ def decode(message: bytes) -> Word:
     """Raises ``BadPacket`` and nothing else."""
     if len(message) < _HEAD.size:
         raise BadPacket("word_length")
+    if message[0] == _NUMBERS[Told]:
+        return _told(message)
     number, length = _HEAD.unpack_from(message)
     if number >= len(_KINDS) or _HEAD.size + length > len(message):
         raise BadPacket("word_length")
@@ -228,3 +212,19 @@ def decode(message: bytes) -> Word:
         raise BadPacket("word_length")
     word: Word = _KINDS[number](*values)
     return word
+
+
+def _told(message: bytes) -> Told:
+    if len(message) < _TOLD.size:
+        raise BadPacket("told_length")
+    _, id_, read, request, written, offset, length, total, source, last, tag = _TOLD.unpack_from(message)
+    begin = _TOLD.size + tag
+    if source >= len(_SOURCES) or last > 1 or not 0 <= len(message) - begin <= MOST_BEGIN:
+        raise BadPacket("told_field")
+    etag = message[_TOLD.size : begin]
+    return Told(
+        id_,
+        Answering(
+            read, request, written, message[begin:], _SOURCES[source], offset, length, total, etag, last=bool(last)
+        ),
+    )  # fmt: skip

@@ -30,7 +30,7 @@ MOST_FLOWS = 128
 """That are shown, newest first."""
 
 
-def run_worker(channel: socket.socket, questions: socket.socket) -> int:
+def run_worker(channel: socket.socket, records: socket.socket, questions: socket.socket) -> int:
     """Until the keeper has gone; returns the exit code."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # They are for the keeper, which says what to do.
@@ -39,7 +39,7 @@ def run_worker(channel: socket.socket, questions: socket.socket) -> int:
     allow_descriptors()
     code = 0
     try:
-        trio.run(Worker(Channel(channel), questions).run)
+        trio.run(Worker(Channel(channel), Channel(records), questions).run)
     except* Silent:
         log.info("worker ends, its keeper has gone")
     except* Exception:
@@ -49,9 +49,10 @@ def run_worker(channel: socket.socket, questions: socket.socket) -> int:
 
 
 class Worker:
-    def __init__(self, channel: Channel, questions: socket.socket) -> None:
+    def __init__(self, channel: Channel, records: Channel, questions: socket.socket) -> None:
         self._channel = channel
-        self._remote = Remote(channel, questions)
+        self._records = records
+        self._remote = Remote(channel, records, questions)
         self._service = ContentService(keep=self._remote.keep)
         self._begun: dict[int, tuple[Answering, int]] = {}
         """Told ahead of the connections that they belong to."""
@@ -67,6 +68,7 @@ class Worker:
             except StartError as error:
                 self._channel.send(Failed(str(error).encode()))
                 await trio.sleep_forever()
+            self._show_now()
             self._channel.send(Ready())
 
     async def _receive(self, nursery: trio.Nursery, configured: trio.Event) -> None:
@@ -99,7 +101,7 @@ class Worker:
                 raise AssertionError("not for a worker")
 
     def _take(self, take: Take, opened: socket.socket, nursery: trio.Nursery) -> None:
-        keeping = RemoteKeeping(self._channel, take.id)
+        keeping = RemoteKeeping(self._records, take.id)
         begun, descriptor = self._begun.pop(take.id, (None, -1))
         if take.listener < 0:
             nursery.start_soon(self._service.adopt, opened, take.data, keeping, begun, descriptor)
@@ -111,14 +113,16 @@ class Worker:
 
     async def _show(self) -> None:
         while True:
-            content, transfers = self._service.status(), self._service.transfers
-            shown = {
-                "content": None if content is None else asdict(content),
-                "transfers": None if transfers is None else asdict(transfers.status()),
-                "flows": []
-                if transfers is None
-                else [asdict(flow) for flow in transfers.flows(MOST_FLOWS, trio.current_time())],
-                "problems": self._service.problems,
-            }
-            self._channel.send(Shown(json.dumps(shown).encode()))
+            self._show_now()
             await trio.sleep(SHOW_EVERY)
+
+    def _show_now(self) -> None:
+        content, transfers = self._service.status(), self._service.transfers
+        flows = [] if transfers is None else transfers.flows(MOST_FLOWS, trio.current_time())
+        shown = {
+            "content": None if content is None else asdict(content),
+            "transfers": None if transfers is None else asdict(transfers.status()),
+            "flows": [asdict(flow) for flow in flows],
+            "problems": self._service.problems,
+        }
+        self._records.send(Shown(json.dumps(shown).encode()))
