@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,8 +24,12 @@ topology_file = click.Path(dir_okay=False, path_type=Path)
 file_option = click.option("-t", "--topology", "file", type=topology_file, required=True, help="Topology file.")
 
 
-class _Lab(click.Group):
-    """The commands of ``lab.cli``, imported when one of them is asked for."""
+class _Elsewhere(click.Group):
+    """Commands of another module, imported when one of them is asked for."""
+
+    def __init__(self, module: str, group: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._place = module, group
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return self._group().list_commands(ctx)
@@ -33,39 +38,10 @@ class _Lab(click.Group):
         return self._group().get_command(ctx, cmd_name)
 
     def _group(self) -> click.Group:
-        from lab.cli import lab_group
-
-        return lab_group
-
-
-class _Dns(click.Group):
-    """The commands of ``dns.cli``, imported when one of them is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return self._group().list_commands(ctx)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return self._group().get_command(ctx, cmd_name)
-
-    def _group(self) -> click.Group:
-        from dns.cli import dns_group
-
-        return dns_group
-
-
-class _Content(click.Group):
-    """The commands of ``content.cli``, imported when one of them is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return self._group().list_commands(ctx)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return self._group().get_command(ctx, cmd_name)
-
-    def _group(self) -> click.Group:
-        from content.cli import content_group
-
-        return content_group
+        module, name = self._place
+        group = getattr(import_module(module), name)
+        assert isinstance(group, click.Group)
+        return group
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -85,15 +61,12 @@ def braid() -> None:
     """
 
 
-braid.add_command(
-    _Lab("lab", help="Run a topology in network namespaces, with links that lose, delay and reorder (root).")
-)
-
-
-braid.add_command(_Dns("dns", help="Why a client gets an answer, and edges that get no new clients."))
-
-
-braid.add_command(_Content("content", help="What a content proxy stores: list, push and purge it."))
+LAB = "Run a topology in network namespaces, with links that lose, delay and reorder (root)."
+DNS = "Why a client gets an answer, and edges that get no new clients."
+CONTENT = "What a content proxy stores: list, push and purge it."
+braid.add_command(_Elsewhere("lab.cli", "lab_group", name="lab", help=LAB))
+braid.add_command(_Elsewhere("dns.cli", "dns_group", name="dns", help=DNS))
+braid.add_command(_Elsewhere("content.cli", "content_group", name="content", help=CONTENT))
 
 
 @braid.command()
@@ -257,6 +230,37 @@ def paths(**asked: Any) -> None:
 def flows(limit: int, **asked: Any) -> None:
     """Flows in the gateways' NAT tables, most recently used first."""
     _show("flows", f"/flows?limit={limit}", **asked)
+
+
+@braid.command()
+@click.argument("gateway")
+@click.option("--to", metavar="GATEWAY", help="Of the same region. [default: the first other one]")
+@click.option("--routed", is_flag=True, help="The network itself leads the SNAT pools to the other gateway.")
+@click.option("--deadline", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds to wait.")
+@click.option("--lab", metavar="NAME", help="In a running lab.")
+@click.option("-t", "--topology", "file", type=topology_file, envvar="BRAID_TOPOLOGY", help="Topology file.")
+def drain(gateway: str, to: str | None, routed: bool, deadline: float, lab: str | None, file: Path | None) -> None:
+    """Move the live connections of GATEWAY to another one, so that it may be stopped. To be run on its machine.
+
+    It stays drained, also over restarts, until `braid undrain`.
+    """
+    from braid import commands_drain
+
+    with _bad_input(commands_drain.BadOrder):
+        sys.exit(commands_drain.drain(gateway, to, routed, deadline, file, lab))
+
+
+@braid.command()
+@click.argument("gateway")
+@click.option("--deadline", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds to wait.")
+@click.option("--lab", metavar="NAME", help="In a running lab.")
+@click.option("-t", "--topology", "file", type=topology_file, envvar="BRAID_TOPOLOGY", help="Topology file.")
+def undrain(gateway: str, deadline: float, lab: str | None, file: Path | None) -> None:
+    """Bring the connections of GATEWAY home again."""
+    from braid import commands_drain
+
+    with _bad_input(commands_drain.BadOrder):
+        sys.exit(commands_drain.undrain(gateway, deadline, file, lab))
 
 
 @braid.group()

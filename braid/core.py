@@ -53,7 +53,16 @@ class ConnectionApi(Protocol):
     def reset_connection(self, connection: int) -> None: ...
 
 
-class CoreApi(ConnectionApi, Protocol):
+class FlowApi(Protocol):
+    """What a gateway that is drained, or takes over flows, uses of ``dataplane``'s ``Core``."""
+
+    def copy_flows(
+        self, shard: int, pools: list[str], start: int, since: int
+    ) -> tuple[list[bytes], int, int, int, int | None, int]: ...
+    def take_flows(self, shard: int, piece: bytes) -> tuple[int, int, int, str]: ...
+
+
+class CoreApi(ConnectionApi, FlowApi, Protocol):
     """What the node uses of ``dataplane``'s ``Core``; its contracts are in ``dataplane/_native.pyi``."""
 
     def start(self) -> None: ...

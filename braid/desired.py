@@ -60,6 +60,8 @@ class EdgeApplication:
     """In order of preference; the first usable one gets new flows."""
     cookies: bool = False
     """SYNs are answered here."""
+    diverts: tuple[tuple[int, int], ...] = ()
+    """Gateways whose clients go to another one now, and which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,26 @@ class ProxiedApplication:
 
 
 @dataclass(frozen=True, slots=True)
+class SiblingChoice:
+    node: int
+    """The gateway that has what is not here."""
+    leaving: bool
+    """It gets what begins anew, too."""
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayPolicy:
     applications: tuple[GatewayApplication, ...] = ()
     snat: tuple[str, ...] = ()
     proxied: tuple[ProxiedApplication, ...] = ()
     """Applications whose connections end in the gateway's own TCP stack; the NAT does not know them."""
+    guests: tuple[str, ...] = ()
+    """Pools of another gateway whose flows are here."""
+    siblings: tuple[int, ...] = ()
+    """Gateways of the region, which may pass on packets."""
+    sibling: SiblingChoice | None = None
+    moving: bool = False
+    """Flows are on their way between this gateway and another one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ def node_handle(control: ControlPlane, ready: Callable[[], bool]) -> NodeHandle:
         ready=ready,
         traffic=lambda: control.traffic,
         connections=control.core,
+        flows=_Flows(control),
     )
 
 
@@ -52,6 +53,20 @@ def _tell(control: ControlPlane, name: str, message: bytes) -> None:
 def _send_to_peer(control: ControlPlane, name: str, message: bytes) -> bool:
     number = _number(control, name, adjacent=False)
     return number is not None and control.core.send_control(number, False, message, wait=False)
+
+
+class _Flows:
+    def __init__(self, control: ControlPlane) -> None:
+        self._control = control
+
+    def copy_flows(
+        self, shard: int, pools: list[str], start: int, since: int
+    ) -> tuple[list[bytes], int, int, int, int | None, int]:
+        nothing: tuple[list[bytes], int, int, int, int | None, int] = ([], 0, 0, 0, None, since)
+        return self._control.ask(lambda: self._control.core.copy_flows(shard, pools, start, since), nothing)
+
+    def take_flows(self, shard: int, piece: bytes) -> tuple[int, int, int, str]:
+        return self._control.ask(lambda: self._control.core.take_flows(shard, piece), (0, 0, 0, ""))
 
 
 class _Owners:

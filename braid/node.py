@@ -28,7 +28,7 @@ from braid.peers import own_problem
 from braid.plan import inner_mtu
 from braid.process import protect_memory
 from braid.reload import Reloader, revision_of
-from braid.role import Finishes, StartError
+from braid.role import Drains, Finishes, StartError
 from braid.roles import role_runtime
 from braid.status.follow import follow
 from braid.threads import busy_seconds
@@ -123,6 +123,8 @@ async def run(
     node = topology.nodes[options.node]
     rng = SystemRandom()
     role = role_runtime(node.role, rng)
+    if isinstance(role, Drains):
+        role.remember(options.topology, node.name)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals, ExitStack() as stack:
         mtu = inner_mtu(topology)
         descriptors: list[int] = []
@@ -155,7 +157,8 @@ async def run(
                 nursery.start_soon(control.watch_paths)
                 await reloader.capture_addresses()
                 view = View(control, loaded, rng, trio.current_time, time.time, lambda: sum(busy_seconds()))
-                handle = replace(node_handle(control, view.is_ready), topology_file=options.topology)
+                handle = node_handle(control, view.is_ready)
+                handle = replace(handle, topology_file=options.topology, recapture=reloader.recapture)
                 await nursery.start(role.serve, handle)
                 nursery.start_soon(follow, view.record)
                 await nursery.start(_serve_status, view, node.status)

@@ -64,8 +64,10 @@ def plan_neighbours(topology: Topology, name: str) -> tuple[Neighbour, ...]:
 
 
 def is_direct(topology: Topology, name: str, peer: str) -> bool:
-    """Whether an end-to-end peer is reached without intermediates: content proxies are neighbours of their peers."""
-    return Role.CONTENT in (topology.nodes[name].role, topology.nodes[peer].role)
+    """Whether an end-to-end peer is reached without intermediates: content proxies are neighbours of their peers, and
+    gateways of a region of each other."""
+    own, other = topology.nodes[name], topology.nodes[peer]
+    return Role.CONTENT in (own.role, other.role) or own.region == other.region
 
 
 def plan_shards(topology: Topology, name: str, peers: Iterable[str]) -> tuple[tuple[int, int], ...]:

@@ -103,6 +103,11 @@ class Reloader:
         for warning in await apply_capture(Capture() if again else before, after):
             log.warning("network is not as it should be", problem=warning)
 
+    async def recapture(self) -> None:
+        """As ``capture_addresses``, for a role whose addresses changed; what cannot be done is logged."""
+        async with self._one_at_a_time:
+            await self._capture_or_say(again=False)
+
     async def follow(self) -> NoReturn:
         """Look at the files each second, take over what changed, and judge all peers anew. Never returns."""
         topology_seen = signature([self.topology_file])

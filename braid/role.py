@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     import trio
 
-    from braid.core import ConnectionApi
+    from braid.core import ConnectionApi, FlowApi
     from braid.desired import Desired
     from braid.events import ConnectionEnded, Control, ServiceRequest
     from braid.plan import AppNumbers
     from braid.status.content import ContentStatus
+    from braid.status.drain import DrainStatus
     from braid.status.flow import FlowStatus, ProxyStatus
     from braid.status.snapshot import Check, TargetStatus
     from braid.status.transfers import TransferStatus
@@ -87,6 +88,10 @@ class NodeHandle:
     """What the data plane's IO has counted, as ``io`` of the status page; at most half a second old."""
     connections: ConnectionApi | None = None
     """The core's commands for connections between its fast path and the stack."""
+    flows: FlowApi | None = None
+    """The core's commands for flows that go to another gateway."""
+    recapture: Callable[[], Awaitable[None]] | None = None
+    """To be called when ``captured`` changed: the host answers for what it says now."""
     topology_file: Path | None = None
     """Where the topology comes from; a role may keep what its operator decides beside it."""
 
@@ -136,6 +141,17 @@ class Transfers(Protocol):
     def transfers(self) -> TransferStatus | None:
         """None while the topology has none for it."""
         ...
+
+
+@runtime_checkable
+class Drains(Protocol):
+    """A role whose connections can go to another node."""
+
+    def remember(self, topology_file: Path, node: str) -> None:
+        """What an operator has decided before the node started."""
+        ...
+
+    def drain(self) -> DrainStatus: ...
 
 
 @runtime_checkable

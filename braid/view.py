@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid import core as seam
 from braid import log as logs
-from braid.role import Proxies, Steers, Stores, Transfers
+from braid.role import Drains, Proxies, Steers, Stores, Transfers
 from braid.status.build import flow_statuses, joined, node_status
 from braid.status.changes import Tone
 from braid.status.choices import choices
@@ -137,6 +137,7 @@ class View:
                 proxies=control.role.proxies() if isinstance(control.role, Proxies) else (),
                 dns=control.role.counters(),
                 content=control.role.content() if isinstance(control.role, Stores) else None,
+                drain=control.role.drain() if isinstance(control.role, Drains) else None,
                 transfers=control.role.transfers() if isinstance(control.role, Transfers) else None,
                 load=self._load.share,
                 chosen=control.reasons(),

@@ -159,6 +159,15 @@ class Core:
         nobody in particular (empty). When it returns, no packet will meet the owner before. False: there is no room,
         or, at an edge, ``by`` is not the gateway that serves the client. Without ``wait`` it returns True at once, and
         the data threads follow in the order of commands."""
+    def copy_flows(
+        self, shard: int, pools: list[str], start: int, since: int
+    ) -> tuple[list[bytes], int, int, int, int | None, int]:
+        """Flows of a shard whose servers see addresses of these pools, from place ``start`` on, that were used since
+        then (0: all): pieces for ``take_flows`` of the same shard of another gateway, flows in them, flows that are
+        being opened and flows that a stack has (neither can move now), the place to go on at (None: that was all), and
+        the data thread's time of it, for another ``since``."""
+    def take_flows(self, shard: int, piece: bytes) -> tuple[int, int, int, str]:
+        """Take over a piece: flows that are new, that were here, that are refused, and why the last one was."""
     def snapshot(self, whole: bool = True) -> str:
         """Counters and states as JSON, a list with one entry per shard (shape: ``braid.status.merge``). Without
         ``whole`` the sessions with neighbours are left out."""

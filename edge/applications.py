@@ -13,6 +13,7 @@ from topology.vips import vip_for
 
 if TYPE_CHECKING:
     from braid.plan import AppNumbers
+    from edge.diverts import Diverts
     from topology.model import Application, Node, Topology
 
 
@@ -46,7 +47,7 @@ def targets_of(topology: Topology, edge: str) -> dict[str, tuple[str, ...]]:
     return targets
 
 
-def edge_policy(topology: Topology, edge: str, numbers: AppNumbers) -> EdgePolicy:
+def edge_policy(topology: Topology, edge: str, numbers: AppNumbers, diverts: Diverts) -> EdgePolicy:
     return EdgePolicy(
         tuple(
             EdgeApplication(
@@ -54,8 +55,9 @@ def edge_policy(topology: Topology, edge: str, numbers: AppNumbers) -> EdgePolic
                 vips=tuple(str(vip.address) for vip in vips),
                 ports=port_matches(application.ports),
                 set=set_number(application, numbers),
-                gateways=tuple(gateway.number for gateway in gateways_of(topology, application)),
+                gateways=(gateways := tuple(int(each.number) for each in gateways_of(topology, application))),
                 cookies=application.cookie_at is CookiePlace.EDGE,
+                diverts=diverts.of(application.name, gateways),
             )
             for application in topology.applications.values()
             if (vips := vip_for(topology, edge, application.name))

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from braid import cookie_service
+from braid import cookie_service, moves
+from braid import log as logs
 from braid.errors import BadPacket
+from braid.moves import is_move
 from braid.readiness import neighbour_check, peer_check
 from braid.transfer import Steer, Steered, decode, encode, is_transfer
 from edge.applications import edge_policy, peers_of, proxies_of, targets_of
+from edge.diverts import Diverts
 from edge.report import Meters, send_reports
 from edge.steering import Steering, allowed
 from edge.vip import captured
@@ -28,12 +31,15 @@ if TYPE_CHECKING:
     from braid.status.snapshot import Check, TargetStatus
     from topology.model import IPNetwork, Topology
 
+log = logs.get(__name__)
+
 
 class Edge:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._meters = Meters()
         self._steering = Steering()
+        self._diverts = Diverts()
         self._node: NodeHandle | None = None
         self._counts: Counter[str] = Counter()
 
@@ -50,15 +56,19 @@ class Edge:
         return captured(topology, node)
 
     def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
-        return replace(desired, edge=edge_policy(topology, node, numbers))
+        return replace(desired, edge=edge_policy(topology, node, numbers, self._diverts))
 
     def checks(self, situation: Situation) -> tuple[Check, ...]:
         return (neighbour_check(situation), peer_check(situation, peers_of(situation.topology, situation.node)))
 
     def receive_control(self, control: Control, now: float) -> None:
-        """A gateway that serves a client may say who has its connection."""
+        """A gateway that serves clients may say who has one's connection, or which gateway has all of them."""
         node = self._node
-        if node is None or control.adjacent or not is_transfer(control.message):
+        if node is None or control.adjacent:
+            return
+        if is_move(control.message):
+            self._receive_divert(node, control)
+        if not is_transfer(control.message):
             return
         try:
             message = decode(control.message)
@@ -75,6 +85,24 @@ class Edge:
         done = done and node.set_owner(message.client, message.vip, owner, control.peer)
         self._counts["steered" if done else "steering_refused"] += 1
         node.send_to_peer(sender.name, encode(Steered(message.id, message.order, done)))
+
+    def _receive_divert(self, node: NodeHandle, control: Control) -> None:
+        try:
+            message = moves.decode(control.message)
+        except BadPacket:
+            self._counts["steering_bad"] += 1
+            return
+        topology = node.situation().topology
+        sender = topology.by_number(control.peer)
+        changes = self._diverts.receive(topology, control.peer, message) if isinstance(message, moves.Divert) else None
+        if changes is None or sender is None or not isinstance(message, moves.Divert):
+            self._counts["steering_stray"] += 1
+            return
+        if changes:
+            to = topology.by_number(message.to)
+            log.info("clients of a gateway go to another one", gateway=sender.name, to=to.name if to else sender.name)
+            node.replan()
+        node.send_to_peer(sender.name, moves.encode(moves.Diverted(message.id, message.order)))
 
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
         """Readiness is computed when it is asked for."""

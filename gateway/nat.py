@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from braid.candidates import fixed_copies, has_target, set_number
 from braid.desired import GatewayApplication, GatewayPolicy, GatewayVip, ProxiedApplication, TargetChoice
 from braid.plan import port_matches
+from gateway.drain.state import AT_HOME
+from topology.graph import siblings
 from topology.model import CookiePlace, ServiceMode
 from topology.proxy import HTTP, TLS_SNI
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from braid.desired import Accept
     from braid.plan import AppNumbers
+    from gateway.drain.state import Standing
     from gateway.targets import TargetKey
     from topology.model import Application, IPNetwork, Topology
 
@@ -36,6 +39,17 @@ def peers_of(topology: Topology, gateway: str) -> dict[str, frozenset[int]]:
         if vip.application in copies:
             peers[vip.edge] = peers.get(vip.edge, frozenset()) | copies[vip.application]
     return peers
+
+
+def with_siblings(topology: Topology, gateway: str) -> dict[str, frozenset[int]]:
+    """The same, and the other gateways of the region; each is a neighbour, so one copy goes there."""
+    return {**peers_of(topology, gateway), **{name: frozenset({1}) for name in siblings(topology, gateway)}}
+
+
+def stack_alone(topology: Topology, gateway: str, *, promotes: bool) -> tuple[str, ...]:
+    """Applications of whose connections the data plane knows nothing."""
+    proxied = (each for each in served(topology, gateway) if each.mode is ServiceMode.PROXY)
+    return tuple(each.name for each in proxied if accepted(each, topology, promotes=promotes) == "listener")
 
 
 def targets_of(topology: Topology, gateway: str) -> dict[str, tuple[str, ...]]:
@@ -70,6 +84,7 @@ def gateway_policy(
     healthy: Callable[[TargetKey], bool],
     *,
     promotes: bool = False,
+    drain: Standing = AT_HOME,
 ) -> GatewayPolicy:
     return GatewayPolicy(
         applications=tuple(
@@ -102,6 +117,10 @@ def gateway_policy(
             if application.mode is ServiceMode.PROXY
         ),
         snat=tuple(str(pool) for pool in captured(topology, gateway)),
+        guests=tuple(str(pool) for pool in drain.guests),
+        siblings=tuple(topology.nodes[name].number for name in siblings(topology, gateway)),
+        sibling=drain.sibling,
+        moving=drain.moving,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -10,8 +11,9 @@ import trio
 from braid import cookie_service
 from braid.readiness import neighbour_check
 from braid.status.snapshot import Check, TargetStatus
+from gateway.drain.service import DrainService
 from gateway.health import HealthService
-from gateway.nat import captured, gateway_policy, peers_of, served, targets_of
+from gateway.nat import captured, gateway_policy, served, stack_alone, targets_of, with_siblings
 from gateway.proxy import show
 from gateway.proxy.service import ProxyService
 from gateway.targets import TargetTable
@@ -19,12 +21,14 @@ from gateway.transfer import show as transferred
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from random import Random
 
     from braid.desired import Desired, GatewayPolicy
     from braid.events import ConnectionEnded, Control, ServiceRequest
     from braid.plan import AppNumbers
     from braid.role import NodeHandle, Situation
+    from braid.status.drain import DrainStatus
     from braid.status.flow import FlowStatus, ProxyStatus
     from braid.status.transfers import TransferStatus
     from topology.model import IPNetwork, Topology
@@ -39,24 +43,32 @@ class Gateway:
         self._health = HealthService(self._table, rng)
         self._proxies = ProxyService(self._table.healthy, rng, no_repair)
         self._promotes = no_repair is None
+        self._drain = DrainService(partial(stack_alone, promotes=self._promotes))
 
     def has_tun(self, topology: Topology, node: str) -> bool:
         return True
 
     def peers(self, topology: Topology, node: str) -> dict[str, frozenset[int]]:
-        return peers_of(topology, node)
+        return with_siblings(topology, node)
 
     def targets_of(self, topology: Topology, node: str) -> dict[str, tuple[str, ...]]:
         return targets_of(topology, node)
 
     def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
-        return captured(topology, node)
+        return self._drain.captured(topology, captured(topology, node))
 
     def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
         return replace(desired, gateway=self._policy(topology, node, numbers))
 
     def _policy(self, topology: Topology, node: str, numbers: AppNumbers) -> GatewayPolicy:
-        return gateway_policy(topology, node, numbers, self._table.healthy, promotes=self._promotes)
+        standing = self._drain.standing(topology)
+        return gateway_policy(topology, node, numbers, self._table.healthy, promotes=self._promotes, drain=standing)
+
+    def remember(self, topology_file: Path, node: str) -> None:
+        self._drain.remember(topology_file, node)
+
+    def drain(self) -> DrainStatus:
+        return self._drain.status()
 
     def checks(self, situation: Situation) -> tuple[Check, ...]:
         problems = self._proxies.problems
@@ -64,7 +76,8 @@ class Gateway:
         return neighbour_check(situation), proxies
 
     def receive_control(self, control: Control, now: float) -> None:
-        self._proxies.transfers.receive(control, now)
+        if not self._drain.receive(control, now):
+            self._proxies.transfers.receive(control, now)
 
     def receive_connection(self, event: ServiceRequest | ConnectionEnded) -> None:
         self._proxies.receive(event)
@@ -80,6 +93,7 @@ class Gateway:
             await nursery.start(cookie_service.run, node)
             await nursery.start(self._health.run, node)
             await nursery.start(self._proxies.run, node)
+            await nursery.start(self._drain.run, node)
             task_status.started()
 
     def proxied_flows(self, limit: int) -> list[FlowStatus]:

@@ -67,7 +67,18 @@ def transfer_regions(topology: Topology) -> frozenset[tuple[str, str]]:
 def neighbours(topology: Topology, node: str) -> tuple[Node, ...]:
     """Nodes with which this one has an adjacent session, in the order of the file. KeyError for an unknown node."""
     regions = frozenset(neighbour_regions(topology, topology.nodes[node].region))
-    return tuple(candidate for candidate in topology.nodes.values() if candidate.region in regions)
+    beside = frozenset(siblings(topology, node))
+    return tuple(
+        candidate for candidate in topology.nodes.values() if candidate.region in regions or candidate.name in beside
+    )
+
+
+def siblings(topology: Topology, node: str) -> tuple[str, ...]:
+    """The other gateways of a gateway's region: its connections may go to them."""
+    own = topology.nodes[node]
+    if own.role is not Role.GATEWAY:
+        return ()
+    return tuple(each.name for each in topology.nodes_of(own.region) if each.name != node)
 
 
 def neighbour_counts(topology: Topology) -> dict[str, int]:
@@ -80,4 +91,9 @@ def neighbour_counts(topology: Topology) -> dict[str, int]:
     edges = sum(node.role is Role.EDGE for node in topology.nodes.values())
     beside = sum(node.role in BESIDE for node in topology.nodes.values())
     more = {Role.EDGE: beside, **dict.fromkeys(BESIDE, edges)}
-    return {node.name: around[node.region] + more.get(node.role, 0) for node in topology.nodes.values()}
+    return {
+        node.name: around[node.region]
+        + more.get(node.role, 0)
+        + (sizes[node.region] - 1 if node.role is Role.GATEWAY else 0)
+        for node in topology.nodes.values()
+    }

@@ -79,6 +79,8 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> Nod
         dns=dict(sorted(facts.dns.items())),
         content=facts.content,
         transfers=facts.transfers,
+        drain=facts.drain,
+        passed_on=core.get("passed_on", 0),
         load=facts.load,
     )
 

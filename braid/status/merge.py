@@ -179,6 +179,7 @@ _RULES: dict[str, Rule] = {
     ),
     "sets": _listed(("peer", "set"), {"mtu": min}),
     "fragmented": sum,
+    "passed_on": sum,
     "probing": _sums,
     "pairs": _listed(("peer", "a", "b"), {"probes": sum, "both_lost": sum}),
     "received": _listed(("peer", "id"), {"first": sum, "eliminated": sum, "reordered": sum}),

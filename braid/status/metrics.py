@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from braid.status.families import counter, gauge
 from braid.status.metrics_content import content
 from braid.status.metrics_dns import dns
+from braid.status.metrics_drain import drains
 from braid.status.metrics_health import health
 from braid.status.metrics_proxy import proxies
 from braid.status.metrics_transfers import transfers
@@ -95,6 +96,7 @@ class StatusCollector(Collector):
             yield from dns(status)
         yield from content(status)
         yield from transfers(status)
+        yield from drains(status)
         yield from _io(status)
         yield from health(status)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from braid.status.content import ContentStatus
+    from braid.status.drain import DrainStatus
     from braid.status.flow import FastPathStatus, FlowStatus, NatStatus, ProxyStatus
     from braid.status.paths import Chosen, PathHealth, PathSetStatus, PathStatus, ReceivedStatus
     from braid.status.picture import Choice, Overlay
@@ -214,6 +215,9 @@ class NodeStatus:
     """DNS nodes: what -> count."""
     content: ContentStatus | None = None
     transfers: TransferStatus | None = None
+    drain: DrainStatus | None = None
+    passed_on: int = 0
+    """Packets that a gateway gave to its sibling, which has their flows."""
     change_counts: dict[str, int] = field(default_factory=dict)
     """Changes since the start, by ``kind/tone``."""
     load: float | None = None
@@ -247,6 +251,7 @@ class Facts:
     dns: Mapping[str, int] = field(default_factory=dict)
     content: ContentStatus | None = None
     transfers: TransferStatus | None = None
+    drain: DrainStatus | None = None
     load: float | None = None
     chosen: Mapping[tuple[int, int], Chosen] = field(default_factory=dict)
     """(peer number, number of the set) -> why it was chosen."""

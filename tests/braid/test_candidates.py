@@ -14,6 +14,7 @@ from braid.redundancy.node import Redundancy
 from edge.applications import edge_policy
 from edge.applications import peers_of as edge_peers
 from edge.applications import targets_of as edge_targets
+from edge.diverts import Diverts
 from gateway.nat import gateway_policy
 from gateway.nat import peers_of as gateway_peers
 from gateway.nat import targets_of as gateway_targets
@@ -45,7 +46,7 @@ def test_an_application_with_a_target_has_a_set_of_its_own_at_both_ends() -> Non
         {EDGE: frozenset()},
         {EDGE: ("shop",)},
     )
-    assert edge_policy(TOPOLOGY, EDGE, numbers).applications[0].set == TARGETS
+    assert edge_policy(TOPOLOGY, EDGE, numbers, Diverts()).applications[0].set == TARGETS
     assert gateway_policy(TOPOLOGY, GATEWAY, numbers, lambda _key: True).applications[0].set == TARGETS
 
 

@@ -53,6 +53,7 @@ def test_desired_state_of_an_edge_has_the_shape_the_core_takes() -> None:
                     "set": 2,
                     "gateways": [31, 32],
                     "cookies": False,
+                    "diverts": [],
                 }
             ]
         },
@@ -86,6 +87,10 @@ def test_desired_state_of_a_gateway_has_the_shape_the_core_takes() -> None:
             ],
             "snat": ["10.93.0.128/30", "fd93::1:0/126"],
             "proxied": [],
+            "guests": [],
+            "siblings": [],
+            "sibling": None,
+            "moving": False,
         },
     }
 

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from braid.status.content import ContentStatus
+from braid.status.drain import DrainStatus
 from braid.status.metrics import IO_COUNTERS, RECOVERY_COUNTERS, exposition, registry
 from braid.status.paths import PathSetStatus
 from braid.status.snapshot import RelayStatus
@@ -189,6 +190,7 @@ def test_the_documented_metrics_are_the_ones_there_are() -> None:
         everything,
         content=ContentStatus(requests={"hit": 1}, events={"stored": 1}),
         transfers=TransferStatus(refused={"content": 1}, events={"late": 1}),
+        drain=DrainStatus(state="away", to="gw-b", flows=7, stay=2),
         role="content",
     )
     found = {

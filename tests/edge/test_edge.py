@@ -9,6 +9,7 @@ from braid.messages import MAX_DELAY, ApplicationDelay
 from braid.plan import AppNumbers
 from braid.role import Situation
 from edge.applications import edge_policy, peers_of
+from edge.diverts import Diverts
 from edge.load import Carried
 from edge.node import Edge
 from edge.report import Meters, carried, edge_measures, edge_report
@@ -42,7 +43,7 @@ class FakeLinks:
 
 def test_applications_carry_their_vips_ports_and_gateways_in_order() -> None:
     numbers = AppNumbers()
-    policy = edge_policy(TOPOLOGY, EDGE, numbers)
+    policy = edge_policy(TOPOLOGY, EDGE, numbers, Diverts())
     shop, lab = policy.applications
     gateways = {name: TOPOLOGY.nodes[name].number for name in ("gw-sto-1", "gw-mil-1")}
     assert numbers.names == ("shop", "lab")

@@ -6,6 +6,7 @@ use crate::oversized::Destination;
 use crate::receive::Delivery;
 use crate::role::edge::{Choice, Reply};
 use crate::role::fast::{Inward, Outward, ToClient, ToServer};
+use crate::sibling::Origin;
 use braid_nat::{Direction, Released};
 use braid_offload::{Delivered, Limits};
 use braid_packet::affinity::flow_hash;
@@ -67,6 +68,7 @@ impl<O: Outbox> Node<O> {
                 }));
             }
         }
+        self.receive_passed(now, sink);
         self.send_made(now, sink);
         let packets: Vec<Delivered<'_>> = passed
             .iter()
@@ -84,11 +86,23 @@ impl<O: Outbox> Node<O> {
 
     /// Checks and translates one packet that came out of the overlay from `peer`.
     fn admit(&mut self, packet: &mut [u8], partial: bool, peer: u16, now: Time, sink: &mut impl Sink) -> bool {
+        let (peer, passed) = match self.origin(packet, partial, peer) {
+            Origin::Client(peer) => (peer, false),
+            Origin::Passed(edge) => (edge, true),
+            Origin::Server => return false,
+            Origin::Nobody => {
+                self.net.drops.count("passed_astray");
+                return false;
+            }
+        };
         if let Some(passes) = self.admit_owned(packet, partial, peer, now, sink) {
             return passes;
         }
         if let Some(passes) = self.admit_to_stack(packet, partial, peer) {
             return passes;
+        }
+        if !passed && self.pass_from_client(packet, partial, now, sink) {
+            return false;
         }
         match (&mut self.gateway, &mut self.edge) {
             (Some(gateway), _) => match gateway.receive_from_client(packet, partial, peer, now) {
@@ -227,6 +241,19 @@ impl<O: Outbox> Node<O> {
             self.send_made(now, sink);
             return;
         }
+        if !self.pass_from_server(vnet, packet, now, sink) {
+            self.receive_from_server_here(vnet, packet, now, sink);
+        }
+    }
+
+    /// The same, whoever else might have its flow.
+    pub(crate) fn receive_from_server_here(
+        &mut self,
+        vnet: VnetHdr,
+        packet: &mut [u8],
+        now: Time,
+        sink: &mut impl Sink,
+    ) {
         let before = self.remember(packet);
         let Some(gateway) = &mut self.gateway else { return };
         match gateway.receive_from_server(vnet, packet, now) {

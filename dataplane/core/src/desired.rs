@@ -80,6 +80,9 @@ pub struct EdgeApplication {
     /// SYNs are answered here.
     #[serde(default)]
     pub cookies: bool,
+    /// Gateways whose clients go to another one now.
+    #[serde(default)]
+    pub diverts: Vec<(u16, u16)>,
 }
 
 /// protocol ("tcp", "udp", "icmp", "any"), lowest, highest port.
@@ -104,6 +107,26 @@ pub struct GatewaySpec {
     pub proxied: Vec<ProxiedApplication>,
     /// "address/length".
     pub snat: Vec<String>,
+    /// Pools of other gateways whose flows are here.
+    #[serde(default)]
+    pub guests: Vec<String>,
+    /// Gateways of the region, which may pass on packets of clients and servers.
+    #[serde(default)]
+    pub siblings: Vec<u16>,
+    /// The one that has what is not here.
+    #[serde(default)]
+    pub sibling: Option<SiblingSpec>,
+    /// Flows are on their way between this gateway and another one.
+    #[serde(default)]
+    pub moving: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiblingSpec {
+    pub node: u16,
+    /// It gets what begins anew, too.
+    pub leaving: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -226,7 +249,7 @@ impl Desired {
                 }
             }
         }
-        for pool in desired.gateway.iter().flat_map(|gateway| &gateway.snat) {
+        for pool in desired.gateway.iter().flat_map(|gateway| gateway.snat.iter().chain(&gateway.guests)) {
             pool.parse::<braid_nat::Prefix>().map_err(|error| format!("snat {pool}: {error}"))?;
         }
         Ok(desired)

@@ -7,8 +7,10 @@ use crate::path::SentOn;
 use crate::role::ends::Ends;
 use crate::role::fast::FlowRecord;
 use crate::role::owners::Owner;
+use crate::role::sibling::{Copied, Took};
 use crate::wire::Kind;
 use braid_fastpath::{PeriodKey, Splice};
+use braid_nat::Prefix;
 use braid_packet::Time;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -173,6 +175,15 @@ pub enum Command {
     },
     /// At most so many, those used last first. Answered after some turns.
     Flows(usize, Box<dyn Reply<Vec<FlowRecord>>>),
+    /// The flows of some pools from a place on that were used since then, for another gateway. Answered with a part of them.
+    CopyFlows {
+        pools: Vec<Prefix>,
+        from: u32,
+        since: Time,
+        reply: Box<dyn Reply<Copied>>,
+    },
+    /// Takes over a piece of another gateway's flows.
+    TakeFlows(Vec<u8>, Box<dyn Reply<Took>>),
     /// A fresh secret for cookies.
     CookieSecret([u8; 32]),
     /// Who has a client's connection from now on. At an edge `by` is the gateway that says so, and hears whether it may; None:

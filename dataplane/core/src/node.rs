@@ -54,6 +54,8 @@ pub struct Node<O: Outbox> {
     pub(crate) before: Vec<u8>,
     pub(crate) whole: Vec<u8>,
     pub(crate) fragmented: u64,
+    /// Packets given to a gateway's sibling.
+    pub(crate) passed_on: u64,
     /// Datagrams and bytes of them that were probes of ours, those of size aside.
     pub(crate) probes: (u64, u64),
     /// Lanes (session, slot) whose packets wait behind a hole.
@@ -97,6 +99,7 @@ impl<O: Outbox> Node<O> {
             before: Vec::new(),
             whole: Vec::new(),
             fragmented: 0,
+            passed_on: 0,
             probes: (0, 0),
             icmp_rate: RateLimit::new(200 / u32::from(config.place.count()), 50),
             holding: Vec::new(),
@@ -316,6 +319,14 @@ where
             Command::Count(reason) => self.net.drops.count(reason),
             Command::Snapshot { detail, reply } => reply.reply(self.snapshot(detail, now)),
             Command::Flows(limit, reply) => self.questions.ask(self.gateway.as_ref(), limit, reply),
+            Command::CopyFlows { pools, from, since, reply } => {
+                let copied = self.gateway.as_ref().map(|gateway| gateway.copy_flows(&pools, from, since, now));
+                reply.reply(copied.unwrap_or_default());
+            }
+            Command::TakeFlows(piece, reply) => {
+                let took = self.gateway.as_mut().map(|gateway| gateway.take_flows(&piece, now));
+                reply.reply(took.unwrap_or_default());
+            }
             Command::CookieSecret(random) => self.gate.set_secret(random),
             Command::Own { ends, owner, by, done } => done.reply(self.own(ends, owner, by, now, sink)),
             Command::SynKeys { current, keys, gateways } => {

@@ -66,8 +66,8 @@ impl<O: Outbox> Node<O> {
         snapshot.insert("paths".to_owned(), self.paths(now));
         snapshot.insert("sets".to_owned(), self.sets());
         snapshot.insert("pairs".to_owned(), self.pairs());
-        snapshot.insert("mtu".to_owned(), self.net.mtu.into());
-        snapshot.insert("fragmented".to_owned(), self.fragmented.into());
+        let counts = [("mtu", self.net.mtu as u64), ("fragmented", self.fragmented), ("passed_on", self.passed_on)];
+        snapshot.extend(counts.map(|(name, count)| (name.to_owned(), count.into())));
         snapshot.insert("probing".to_owned(), json!({"datagrams": self.probes.0, "bytes": self.probes.1}));
         snapshot.insert("received".to_owned(), self.received());
         if let Some(relay) = &self.relay {

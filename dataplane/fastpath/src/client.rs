@@ -58,7 +58,7 @@ impl FastPath {
             let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
             session
         } else {
-            if let Err(reason) = admit(&mut session.client.sender, &mut session.proxy.sender, &told) {
+            if let Err(reason) = admit(&mut session.client.sender, &mut session.proxy.sender, &told, self.loose) {
                 let session = *session;
                 self.counters.refuse(reason);
                 return self.misfit(&session, packet, &ip, &tcp, partial, reason);

@@ -34,6 +34,8 @@ pub struct FastPath {
     pub(crate) server_mss: BTreeMap<u16, u16>,
     /// Inner MTU.
     pub(crate) mtu: u16,
+    /// Another gateway translates packets of the same connections.
+    pub(crate) loose: bool,
     resets: RateLimit,
     challenges: RateLimit,
 }
@@ -57,6 +59,7 @@ impl FastPath {
             changed: Vec::new(),
             server_mss: BTreeMap::new(),
             mtu,
+            loose: false,
             resets: RateLimit::new(10_000, 2000),
             challenges: RateLimit::new(1000, 200),
         }

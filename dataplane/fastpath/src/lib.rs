@@ -10,6 +10,7 @@ mod debt;
 mod fast_path;
 mod grow;
 mod hold;
+mod moved;
 mod normal;
 mod opening;
 mod options;

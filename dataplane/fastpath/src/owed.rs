@@ -132,7 +132,7 @@ impl FastPath {
             Side::Client => (&mut session.client.sender, &mut session.proxy.sender),
             Side::Server => (&mut session.proxy.sender, &mut session.client.sender),
         };
-        if let Err(reason) = admit(own, other, &known) {
+        if let Err(reason) = admit(own, other, &known, self.loose) {
             return Err(self.reject(reason));
         }
         let session = *session;

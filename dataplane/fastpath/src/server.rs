@@ -61,7 +61,7 @@ impl FastPath {
             }
             let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
             session
-        } else if let Err(reason) = admit(&mut session.proxy.sender, &mut session.client.sender, &told) {
+        } else if let Err(reason) = admit(&mut session.proxy.sender, &mut session.client.sender, &told, self.loose) {
             return self.reject(reason);
         } else {
             session

@@ -44,11 +44,13 @@ pub(crate) struct Span {
     pub(crate) reset: bool,
 }
 
-/// Takes note of a segment, or says why it does not belong here. Retransmissions and probes of closed windows do.
-pub(crate) fn admit(from: &mut Sender, to: &mut Sender, span: &Span) -> Result<(), Reason> {
+/// Takes note of a segment, or says why it does not belong here. Retransmissions and probes of closed windows do. `loose`: what
+/// came before may have gone another way, so only resets are judged.
+pub(crate) fn admit(from: &mut Sender, to: &mut Sender, span: &Span, loose: bool) -> Result<(), Reason> {
     let end = span.sequence.wrapping_add(span.length);
     let oldest = from.end.wrapping_sub(to.window).wrapping_sub(1);
-    if !at_most(span.sequence, from.limit) || !at_most(oldest, end) {
+    let fits = at_most(span.sequence, from.limit) && at_most(oldest, end);
+    if (!loose || span.reset) && !fits {
         return Err(Reason::Window);
     }
     if span.reset {
@@ -57,7 +59,9 @@ pub(crate) fn admit(from: &mut Sender, to: &mut Sender, span: &Span) -> Result<(
     }
     if let Some(acknowledgement) = span.acknowledgement {
         let oldest = to.end.wrapping_sub(from.window.max(OLDEST_ACKNOWLEDGEMENT));
-        if !at_most(acknowledgement, to.end) || !at_most(oldest, acknowledgement) {
+        if loose {
+            to.end = later(to.end, acknowledgement);
+        } else if !at_most(acknowledgement, to.end) || !at_most(oldest, acknowledgement) {
             return Err(Reason::Acknowledgement);
         }
         // A closed window is probed with one byte.
@@ -90,12 +94,12 @@ mod tests {
     fn a_window_is_used_up_and_opened_again() {
         let (mut client, mut server) = pair();
         let start = client.end;
-        assert_eq!(admit(&mut client, &mut server, &data(start, 1000, 9000, 2000)), Ok(()));
+        assert_eq!(admit(&mut client, &mut server, &data(start, 1000, 9000, 2000), false), Ok(()));
         assert_eq!(client.end, start.wrapping_add(1000), "past the end of the numbers");
         let beyond = data(start.wrapping_add(1001), 10, 9000, 2000);
-        assert_eq!(admit(&mut client, &mut server, &beyond), Err(Reason::Window));
-        assert_eq!(admit(&mut server, &mut client, &data(9000, 0, start.wrapping_add(1000), 1000)), Ok(()));
-        assert_eq!(admit(&mut client, &mut server, &beyond), Ok(()));
+        assert_eq!(admit(&mut client, &mut server, &beyond, false), Err(Reason::Window));
+        assert_eq!(admit(&mut server, &mut client, &data(9000, 0, start.wrapping_add(1000), 1000), false), Ok(()));
+        assert_eq!(admit(&mut client, &mut server, &beyond, false), Ok(()));
     }
 
     #[test]
@@ -104,17 +108,21 @@ mod tests {
         let start = client.end;
         for step in 0..5 {
             let at = start.wrapping_add(step * 1000);
-            assert_eq!(admit(&mut client, &mut server, &data(at, 1000, 9000, 2000)), Ok(()));
+            assert_eq!(admit(&mut client, &mut server, &data(at, 1000, 9000, 2000), false), Ok(()));
             let acknowledgement = data(9000, 0, at.wrapping_add(1000), if step == 4 { 0 } else { 1000 });
-            assert_eq!(admit(&mut server, &mut client, &acknowledgement), Ok(()));
+            assert_eq!(admit(&mut server, &mut client, &acknowledgement, false), Ok(()));
         }
         let end = start.wrapping_add(5000);
         for good in [data(end.wrapping_sub(1000), 1000, 9000, 2000), data(end.wrapping_sub(1), 0, 9000, 2000)] {
-            assert_eq!(admit(&mut client, &mut server, &good), Ok(()), "{good:?}");
+            assert_eq!(admit(&mut client, &mut server, &good, false), Ok(()), "{good:?}");
         }
-        assert_eq!(admit(&mut client, &mut server, &data(end, 1, 9000, 2000)), Ok(()), "a probe of the closed window");
+        assert_eq!(
+            admit(&mut client, &mut server, &data(end, 1, 9000, 2000), false),
+            Ok(()),
+            "a probe of the closed window"
+        );
         let old = data(end.wrapping_sub(4000), 100, 9000, 2000);
-        assert_eq!(admit(&mut client, &mut server, &old), Err(Reason::Window));
+        assert_eq!(admit(&mut client, &mut server, &old, false), Err(Reason::Window));
     }
 
     #[test]
@@ -122,17 +130,31 @@ mod tests {
         let (mut client, mut server) = pair();
         server.end = server.end.wrapping_add(300_000);
         let start = client.end;
-        assert_eq!(admit(&mut client, &mut server, &data(start, 0, 9000, 2000)), Ok(()));
+        assert_eq!(admit(&mut client, &mut server, &data(start, 0, 9000, 2000), false), Ok(()));
     }
 
     #[test]
     fn nothing_is_acknowledged_that_was_not_sent() {
         let (mut client, mut server) = pair();
         let start = client.end;
-        assert_eq!(admit(&mut client, &mut server, &data(start, 0, 9001, 2000)), Err(Reason::Acknowledgement));
+        assert_eq!(admit(&mut client, &mut server, &data(start, 0, 9001, 2000), false), Err(Reason::Acknowledgement));
         let old = data(start, 0, 9000_u32.wrapping_sub(OLDEST_ACKNOWLEDGEMENT + 1), 2000);
-        assert_eq!(admit(&mut client, &mut server, &old), Err(Reason::Acknowledgement));
+        assert_eq!(admit(&mut client, &mut server, &old, false), Err(Reason::Acknowledgement));
         assert_eq!((client, server), pair(), "and nothing is noted of it");
+    }
+
+    #[test]
+    fn while_a_connection_moves_what_went_another_way_is_believed_but_for_resets() {
+        let (mut client, mut server) = pair();
+        let start = client.end;
+        let far = data(start.wrapping_add(500_000), 100, 900_000, 2000);
+        assert_eq!(admit(&mut client, &mut server, &far, false), Err(Reason::Window));
+        let reset = Span { reset: true, ..far };
+        assert_eq!(admit(&mut client, &mut server, &reset, true), Err(Reason::Window));
+        assert_eq!(admit(&mut client, &mut server, &far, true), Ok(()));
+        assert_eq!((client.end, server.end), (start.wrapping_add(500_100), 900_000), "the server must have sent that");
+        let next = data(900_000, 1000, start.wrapping_add(500_100), 1000);
+        assert_eq!(admit(&mut server, &mut client, &next, false), Ok(()), "and both are known again");
     }
 
     #[test]
@@ -140,9 +162,9 @@ mod tests {
         let (mut client, mut server) = pair();
         let reset = |sequence| Span { reset: true, ..data(sequence, 0, 1, 0) };
         let start = client.end;
-        assert_eq!(admit(&mut client, &mut server, &reset(start)), Ok(()));
-        assert_eq!(admit(&mut client, &mut server, &reset(start.wrapping_add(1001))), Err(Reason::Window));
-        assert_eq!(admit(&mut client, &mut server, &reset(start.wrapping_sub(1))), Err(Reason::Window));
+        assert_eq!(admit(&mut client, &mut server, &reset(start), false), Ok(()));
+        assert_eq!(admit(&mut client, &mut server, &reset(start.wrapping_add(1001)), false), Err(Reason::Window));
+        assert_eq!(admit(&mut client, &mut server, &reset(start.wrapping_sub(1)), false), Err(Reason::Window));
         assert_eq!((client, server), pair());
     }
 }

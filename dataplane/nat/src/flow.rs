@@ -165,6 +165,10 @@ impl Flow {
         self.kind.has(Kind::OVER)
     }
 
+    pub(crate) fn is_reset(&self) -> bool {
+        self.kind.has(Kind::RESET)
+    }
+
     /// Another target and source. IPv6 addresses are where `elsewhere` says.
     pub(crate) fn set_reverse(&mut self, reverse: &Key) {
         if let (Some([target, snat]), None) = (reverse.narrow(), self.elsewhere()) {

@@ -56,6 +56,7 @@ impl Nat {
 
     /// Flows live on if their application, VIP and SNAT address still exist, whatever their target became.
     pub fn set_policy(&mut self, policy: Policy) {
+        self.table.loose = policy.moving;
         self.rules = Rules::new(policy);
         self.generation = self.generation.wrapping_add(1);
         self.counters.targets_refused = self.rules.targets_refused;

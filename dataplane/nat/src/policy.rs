@@ -8,6 +8,10 @@ pub struct Policy {
     pub applications: Vec<Application>,
     /// Source addresses towards servers; the host must route them into the TUN.
     pub snat: Vec<Prefix>,
+    /// Pools of other gateways, whose flows are here too: no new ones begin there.
+    pub guests: Vec<Prefix>,
+    /// Flows are on their way between this and another gateway: both see packets of the same connections.
+    pub moving: bool,
     /// Names the node as the source of ICMP errors that come from routers between it and a server;
     /// without one such errors come from the VIP.
     pub router_v4: Option<Ipv4Addr>,
@@ -27,6 +31,8 @@ impl Default for Policy {
         Policy {
             applications: Vec::new(),
             snat: Vec::new(),
+            guests: Vec::new(),
+            moving: false,
             router_v4: None,
             router_v6: None,
             timeouts: Timeouts::default(),

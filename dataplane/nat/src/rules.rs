@@ -30,6 +30,7 @@ pub(crate) struct Rules {
     vips: Map<Wide, Vip>,
     snat_v4: Vec<Prefix>,
     snat_v6: Vec<Prefix>,
+    guests: Vec<Prefix>,
     router_v4: Option<Wide>,
     router_v6: Option<Wide>,
     pub(crate) timeouts: Timeouts,
@@ -46,6 +47,7 @@ impl Rules {
             vips: Map::with_hasher(FixedState::with_seed(0)),
             snat_v4: policy.snat.iter().copied().filter(|p| !p.is_ipv6()).collect(),
             snat_v6: policy.snat.iter().copied().filter(Prefix::is_ipv6).collect(),
+            guests: policy.guests.clone(),
             router_v4: policy.router_v4.map(|a| widen(a.into())),
             router_v6: policy.router_v6.map(|a| widen(a.into())),
             timeouts: policy.timeouts,
@@ -94,7 +96,8 @@ impl Rules {
 
     pub(crate) fn is_snat(&self, address: Wide) -> bool {
         let v6 = narrow(address).is_ipv6();
-        self.snat(v6).iter().any(|prefix| prefix.contains_wide(address))
+        let guests = self.guests.iter().filter(|prefix| prefix.is_ipv6() == v6);
+        self.snat(v6).iter().chain(guests).any(|prefix| prefix.contains_wide(address))
     }
 
     pub(crate) fn snat(&self, v6: bool) -> &[Prefix] {

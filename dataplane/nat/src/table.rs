@@ -24,6 +24,8 @@ pub(crate) struct Table {
     by_app: Map<u16, usize>,
     keyed: Keyed,
     most: usize,
+    /// Another gateway sees packets of the same connections.
+    pub(crate) loose: bool,
 }
 
 impl Table {
@@ -40,6 +42,7 @@ impl Table {
             by_app: Map::with_hasher(FixedState::with_seed(seed)),
             keyed: Keyed::new(seed),
             most,
+            loose: false,
         }
     }
 
@@ -132,6 +135,11 @@ impl Table {
         self.details.get(index)
     }
 
+    /// Also of a flow that has none yet.
+    pub(crate) fn make_details(&mut self, index: u32) -> Option<&mut Details> {
+        self.details.make(index)
+    }
+
     /// Takes a packet into the flow's TCP state, which the fast path has of its own, its counters and its clock.
     pub(crate) fn observe(&mut self, index: u32, packet: &[u8], ip: &Ip, from: Side, now: Time) {
         if let Transport::Tcp(tcp) = ip.transport {
@@ -142,7 +150,7 @@ impl Table {
             };
             let flow = self.flows.get_mut(index).filter(|flow| !flow.is_fast());
             if let (Some(flow), Some(details)) = (flow, self.details.get_mut(index)) {
-                details.track.observe(from, &tcp, options);
+                details.track.observe(from, &tcp, options, self.loose);
                 flow.settled = details.track.is_established();
             }
         }

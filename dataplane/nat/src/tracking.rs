@@ -1,6 +1,8 @@
 use crate::flow::Side;
 use braid_packet::Tcp;
 
+mod moved;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     SynSent,
@@ -123,8 +125,9 @@ impl Track {
         }
     }
 
-    /// Takes note of one (super-)segment. `options` are those of the TCP header.
-    pub(crate) fn observe(&mut self, from: Side, tcp: &Tcp, options: &[u8]) {
+    /// Takes note of one (super-)segment. `options` are those of the TCP header. `loose`: another gateway may have seen what
+    /// came before.
+    pub(crate) fn observe(&mut self, from: Side, tcp: &Tcp, options: &[u8], loose: bool) {
         if tcp.has(Tcp::RST) {
             if !self.is_over() && self.is_plausible_reset(from, tcp) {
                 self.state = State::Reset;
@@ -134,7 +137,7 @@ impl Track {
         } else if tcp.has(Tcp::SYN) {
             self.observe_syn(from, tcp, options);
         } else {
-            self.observe_segment(from, tcp);
+            self.observe_segment(from, tcp, loose);
         }
     }
 
@@ -168,16 +171,20 @@ impl Track {
         }
     }
 
-    fn observe_segment(&mut self, from: Side, tcp: &Tcp) {
+    fn observe_segment(&mut self, from: Side, tcp: &Tcp, loose: bool) {
         let fin = tcp.has(Tcp::FIN);
         let end = tcp.sequence.wrapping_add(tcp.payload as u32).wrapping_add(u32::from(fin));
         let (sender, peer) = self.sides_mut(from);
-        if !sender.has(Sender::SEEN) || !at_most(end, later(sender.limit, sender.end).wrapping_add(u32::from(fin))) {
+        let fits = loose || at_most(end, later(sender.limit, sender.end).wrapping_add(u32::from(fin)));
+        if !sender.has(Sender::SEEN) || !fits {
             return;
         }
         sender.end = later(sender.end, end);
         if fin {
             sender.marks |= Sender::FIN;
+        }
+        if loose && tcp.has(Tcp::ACK) && peer.has(Sender::SEEN) {
+            peer.end = later(peer.end, tcp.acknowledgement);
         }
         if tcp.has(Tcp::ACK) && peer.has(Sender::SEEN) && at_most(tcp.acknowledgement, peer.end) {
             let acked = sender.has(Sender::ACKED);

@@ -9,6 +9,7 @@
 //!
 //! Numbers are in network byte order. Flags: 1 IPv6, 2 window scales, 4 SACK, 8 timestamps; what is not there is zero.
 
+use crate::Rest;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const VERSION: u8 = 1;
@@ -91,10 +92,10 @@ impl TcpRecord {
     /// `Err` is what is wrong, in a word, for anything that no `encode` has made.
     pub fn decode(bytes: &[u8]) -> Result<TcpRecord, &'static str> {
         let mut rest = Rest(bytes);
-        let [version, flags] = rest.take()?;
-        let mss = u16::from_be_bytes(rest.take()?);
-        let [send_scale, receive_scale] = rest.take()?;
-        let ports = [u16::from_be_bytes(rest.take()?), u16::from_be_bytes(rest.take()?)];
+        let [version, flags] = take(&mut rest)?;
+        let mss = u16::from_be_bytes(take(&mut rest)?);
+        let [send_scale, receive_scale] = take(&mut rest)?;
+        let ports = [u16::from_be_bytes(take(&mut rest)?), u16::from_be_bytes(take(&mut rest)?)];
         if version != VERSION {
             return Err("record_version");
         }
@@ -103,12 +104,12 @@ impl TcpRecord {
         }
         let mut address = || -> Result<IpAddr, &'static str> {
             Ok(match flags & V6 != 0 {
-                true => Ipv6Addr::from(rest.take::<16>()?).into(),
-                false => Ipv4Addr::from(rest.take::<4>()?).into(),
+                true => Ipv6Addr::from(take::<16>(&mut rest)?).into(),
+                false => Ipv4Addr::from(take::<4>(&mut rest)?).into(),
             })
         };
         let (local, remote) = (address()?, address()?);
-        let mut number = || -> Result<u32, &'static str> { Ok(u32::from_be_bytes(rest.take()?)) };
+        let mut number = || -> Result<u32, &'static str> { Ok(u32::from_be_bytes(take(&mut rest)?)) };
         let (send_next, receive_next, timestamp) = (number()?, number()?, number()?);
         let window =
             Window { update: number()?, send: number()?, most: number()?, receive: number()?, edge_from: number()? };
@@ -145,14 +146,8 @@ impl TcpRecord {
     }
 }
 
-struct Rest<'a>(&'a [u8]);
-
-impl Rest<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or("record_truncated")?;
-        self.0 = rest;
-        Ok(*taken)
-    }
+fn take<const N: usize>(rest: &mut Rest<'_>) -> Result<[u8; N], &'static str> {
+    rest.take().ok_or("record_truncated")
 }
 
 #[cfg(test)]

@@ -5,26 +5,29 @@
 mod connections;
 mod datagrams;
 mod events;
+mod moved;
 mod owner;
 mod relay;
 mod repair;
+mod sockets;
 mod threads;
 mod translate;
 
 use crate::events::{Entry, Events, Sender};
+use crate::moved::Part;
+use crate::sockets::{adopt, sockets};
 use crate::threads::{Threads, Unheard};
 use braid_core::handshake::{HandshakeError, Handshaker, Message, NewSession};
 use braid_core::{
     Command, Desired, Detail, FlowRecord, Merger, Node, NodeConfig, Order, PeriodKey, Place, Role, SharedPins,
 };
-use braid_io::{handovers, Buffers, ShardConfig, Socket, SocketOptions, Tun};
+use braid_io::{handovers, Buffers, ShardConfig, SocketOptions, Tun};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 const COOKIE_SECRET_LIFETIME: u64 = 120 * braid_packet::Time::SECOND;
@@ -259,6 +262,14 @@ impl Core {
         self.say_owner(py, owner::ends(&client, &vip)?, owner::owner(owner)?, by, wait)
     }
 
+    fn copy_flows(&self, py: Python<'_>, shard: usize, pools: Vec<String>, start: u32, since: u64) -> PyResult<Part> {
+        self.ask_flows(py, shard, &pools, start, since)
+    }
+
+    fn take_flows(&self, py: Python<'_>, shard: usize, piece: &[u8]) -> PyResult<(u32, u32, u32, String)> {
+        self.give_flows(py, shard, piece)
+    }
+
     #[pyo3(signature = (whole=true))]
     fn snapshot(&self, py: Python<'_>, whole: bool) -> PyResult<String> {
         self.counters(py, if whole { Detail::Whole } else { Detail::Short })
@@ -341,27 +352,6 @@ impl Core {
         }
         Ok(())
     }
-}
-
-/// One socket for each address, at the port of this shard.
-fn sockets(listen: &[(String, u16)], shard: u16, options: SocketOptions) -> PyResult<Vec<Socket>> {
-    let mut sockets = Vec::new();
-    for (host, port) in listen {
-        let address: IpAddr =
-            host.parse().map_err(|_| PyValueError::new_err(format!("listen: {host:?} is no IP address")))?;
-        let port = port.checked_add(shard).filter(|_| shard == 0 || *port != 0);
-        let port = port.ok_or_else(|| PyValueError::new_err("listen: no port for each shard"))?;
-        let address = SocketAddr::new(address, port);
-        sockets.push(
-            braid_io::bind(address, options)
-                .map_err(|error| PyOSError::new_err((error.raw_os_error(), format!("UDP {address}: {error}"))))?,
-        );
-    }
-    Ok(sockets)
-}
-
-fn adopt(fd: i32, offload: bool) -> PyResult<Tun> {
-    Tun::adopt(fd, offload).map_err(|error| PyOSError::new_err((error.raw_os_error(), format!("TUN: {error}"))))
 }
 
 /// Joins what the IO counted into a shard's snapshot; both have drops.

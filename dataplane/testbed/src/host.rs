@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 
-use crate::{EDGE, GATEWAY, PROXY};
+use crate::{EDGE, GATEWAY, PROXY, SIBLING};
 
 pub struct Outgoing(Sender<Event>);
 
@@ -86,7 +86,7 @@ impl Host {
     pub(crate) fn new(number: u16, boot: u64, max_flows: usize, shards: &Shards) -> Host {
         let role = match number {
             EDGE => Role::Edge,
-            GATEWAY => Role::Gateway,
+            GATEWAY | SIBLING => Role::Gateway,
             PROXY => Role::Content,
             _ => Role::Intermediate,
         };

@@ -23,6 +23,8 @@ use host::{Answer, Given, Recorder};
 pub const EDGE: u16 = 11;
 pub const GATEWAY: u16 = 31;
 pub const PROXY: u16 = 51;
+/// Another gateway, that is not there until it is booted.
+pub const SIBLING: u16 = 32;
 pub const RELAYS: [u16; 2] = [21, 22];
 pub const MTU: usize = 1420;
 pub const VIP: &str = "10.91.1.130";
@@ -263,7 +265,12 @@ impl Braid {
     }
 
     pub fn server(&mut self, packet: &[u8]) {
-        self.read(GATEWAY, vec![packet.to_vec()], VnetHdr::default());
+        self.server_at(GATEWAY, packet);
+    }
+
+    /// A server's packet that the network brings to this gateway.
+    pub fn server_at(&mut self, gateway: u16, packet: &[u8]) {
+        self.read(gateway, vec![packet.to_vec()], VnetHdr::default());
     }
 
     fn read(&mut self, number: u16, mut packets: Vec<Vec<u8>>, vnet: VnetHdr) {

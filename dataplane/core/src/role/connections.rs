@@ -92,6 +92,14 @@ impl Connections {
         }
     }
 
+    /// Another gateway has all connections of this one now.
+    pub fn moved_all(&mut self, from: u16, to: u16) {
+        let life = self.gateways.entry(to).or_default().life;
+        for connection in self.by_ends.values_mut().filter(|connection| connection.gateway == from) {
+            (connection.gateway, connection.life, connection.tries) = (to, life, 0);
+        }
+    }
+
     /// To be called at each tick. `served`: whether any gateway serves the VIP now.
     pub fn handle_timeout(&mut self, now: Time, standing: impl Fn(u16) -> Standing, served: impl Fn(IpAddr) -> bool) {
         for (&number, gateway) in &mut self.gateways {

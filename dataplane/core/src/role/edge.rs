@@ -56,10 +56,20 @@ pub struct Edge {
     /// Of all shards, where there are several.
     shared: Option<Arc<SharedPins>>,
     gateways: HashSet<u16>,
+    /// Gateways whose clients go to another one, of whatever application.
+    diverts: HashMap<u16, u16>,
     connections: Connections,
     pub(crate) cookies: Cookies,
     /// When the full table was last searched for pins to drop.
     swept: Time,
+}
+
+impl EdgeApplication {
+    /// Which gateway serves the clients of this one now.
+    fn serving(&self, gateway: u16, usable: impl Fn(u16) -> bool) -> u16 {
+        let diverted = self.diverts.iter().find(|(from, to)| *from == gateway && usable(*to));
+        diverted.map_or(gateway, |&(_, to)| to)
+    }
 }
 
 impl Edge {
@@ -75,6 +85,11 @@ impl Edge {
             for &vip in &application.vips {
                 self.by_vip.insert(vip, index);
             }
+        }
+        let diverts = spec.applications.iter().flat_map(|application| application.diverts.iter().copied()).collect();
+        let before = std::mem::replace(&mut self.diverts, diverts);
+        for (&from, &to) in self.diverts.iter().filter(|&(from, to)| before.get(from) != Some(to)) {
+            self.connections.moved_all(from, to);
         }
         let gateways = &self.gateways;
         self.cookies.retain(|gateway| gateways.contains(&gateway));
@@ -107,9 +122,10 @@ impl Edge {
             }
         }
         if let Some((gateway, used)) = self.pins.get_mut(&pin) {
-            if usable(*gateway) && application.gateways.contains(gateway) {
+            let serving = application.serving(*gateway, &usable);
+            if usable(serving) && application.gateways.contains(gateway) {
                 *used = now;
-                return Choice::Send { gateway: *gateway, set };
+                return Choice::Send { gateway: serving, set };
             }
         }
         self.pin(pin, now, usable, answers)
@@ -118,11 +134,13 @@ impl Edge {
     /// For a SYN that is answered here: which gateway its client will have, without remembering that. None without its keys.
     fn answer(&self, pin: Client, usable: impl Fn(u16) -> bool) -> Option<Choice> {
         let application = &self.applications[*self.by_vip.get(&pin.1)?];
-        let serves = |gateway: &u16| usable(*gateway) && application.gateways.contains(gateway);
+        let serves =
+            |gateway: &u16| usable(application.serving(*gateway, &usable)) && application.gateways.contains(gateway);
         let known = self.pins.get(&pin).map(|&(gateway, _)| gateway).filter(serves);
         let agreed = || self.shared.as_ref().and_then(|shared| shared.get(&pin)).filter(serves);
         let first = || application.gateways.iter().copied().find(|&gateway| usable(gateway));
-        let gateway = known.or_else(agreed).or_else(first).filter(|&gateway| self.cookies.has(gateway))?;
+        let gateway = known.or_else(agreed).or_else(first).map(|gateway| application.serving(gateway, &usable));
+        let gateway = gateway.filter(|&gateway| self.cookies.has(gateway))?;
         Some(Choice::Answer { gateway, app: application.app })
     }
 
@@ -134,8 +152,11 @@ impl Edge {
         };
         let set = application.set;
         let preferred = |fit: &dyn Fn(u16) -> bool| application.gateways.iter().copied().find(|&gateway| fit(gateway));
-        let Some(first) = preferred(&answers).or_else(|| preferred(&usable)) else { return Choice::NoGateway };
-        let serves = |gateway: u16| usable(gateway) && application.gateways.contains(&gateway);
+        let stays = |gateway: u16| application.serving(gateway, &usable) == gateway;
+        let first = preferred(&|gateway| answers(gateway) && stays(gateway)).or_else(|| preferred(&answers));
+        let Some(first) = first.or_else(|| preferred(&usable)) else { return Choice::NoGateway };
+        let serves =
+            |gateway: u16| usable(application.serving(gateway, &usable)) && application.gateways.contains(&gateway);
         let gateway = match &self.shared {
             Some(shared) => shared.agree(pin, first, now, MOST_PINS, serves),
             None => first,
@@ -147,7 +168,7 @@ impl Edge {
         if self.pins.len() < MOST_PINS {
             self.pins.insert(pin, (gateway, now));
         }
-        Choice::Send { gateway, set }
+        Choice::Send { gateway: application.serving(gateway, &usable), set }
     }
 
     /// May a packet from this gateway leave towards a client? Its source must be a VIP of ours, unless it is an ICMP error,
@@ -180,7 +201,8 @@ impl Edge {
     pub fn may_steer(&self, ends: &Ends, gateway: u16) -> Option<bool> {
         let application = &self.applications[*self.by_vip.get(&ends.vip)?];
         let &(pinned, _) = self.pins.get(&(ends.client, ends.vip))?;
-        Some(pinned == gateway && application.gateways.contains(&gateway))
+        let serves = pinned == gateway || application.diverts.contains(&(pinned, gateway));
+        Some(serves && application.gateways.contains(&gateway))
     }
 
     /// Whether an entry of a transferred connection still means something.
@@ -241,6 +263,7 @@ mod tests {
                 set: 2,
                 gateways: vec![31, 32],
                 cookies: false,
+                diverts: Vec::new(),
             }],
         });
         edge

@@ -1,9 +1,10 @@
 //! The gateway: the NAT between VIPs and target servers, and what passes it by, told what to do by the desired state.
 
-use crate::desired::{Accept, GatewaySpec, PortRange, Protocol, ServiceMode};
+use crate::desired::{Accept, GatewaySpec, PortRange, Protocol, ServiceMode, SiblingSpec};
 use crate::event::Event;
 use crate::role::fast::{ToClient, ToServer};
 use crate::role::proxied::Proxied;
+use crate::role::sibling::Sibling;
 use crate::shard::Place;
 use braid_fastpath::FastPath;
 use braid_nat::{Application, Nat, Policy, Proto, Target};
@@ -24,6 +25,11 @@ pub struct Gateway {
     pub(crate) to_client: Vec<ToClient>,
     /// Packets of servers that were held, to be received again.
     pub(crate) again: Vec<(VnetHdr, Vec<u8>)>,
+    /// Gateways that may pass packets on, and the one that has what is not here.
+    pub(crate) siblings: BTreeSet<u16>,
+    pub(crate) sibling: Option<Sibling>,
+    /// Packets of servers that the sibling has passed on.
+    pub(crate) passed: Vec<(VnetHdr, Vec<u8>)>,
     /// What the control side is to hear.
     pub(crate) news: Vec<Event>,
     mtu: u16,
@@ -44,6 +50,9 @@ impl Gateway {
             to_server: Vec::new(),
             to_client: Vec::new(),
             again: Vec::new(),
+            siblings: BTreeSet::new(),
+            sibling: None,
+            passed: Vec::new(),
             news: Vec::new(),
             mtu,
             place,
@@ -85,9 +94,21 @@ impl Gateway {
                 }
             }))
             .collect();
+        self.siblings = spec.siblings.iter().copied().collect();
+        self.sibling = spec.sibling.map(|SiblingSpec { node, leaving }| Sibling { node, leaving });
+        self.fast.set_loose(spec.moving);
         let snat = spec.snat.iter().filter_map(|pool| pool.parse().ok()).collect();
+        let guests = spec.guests.iter().filter_map(|pool| pool.parse().ok()).collect();
         let share = (self.place.index() as u16, u16::from(self.place.count()));
-        self.nat.set_policy(Policy { applications, snat, mtu: self.mtu, share, ..Policy::default() });
+        self.nat.set_policy(Policy {
+            applications,
+            snat,
+            guests,
+            moving: spec.moving,
+            mtu: self.mtu,
+            share,
+            ..Policy::default()
+        });
     }
 
     pub fn handle_timeout(&mut self, now: Time) {

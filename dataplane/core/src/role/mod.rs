@@ -11,3 +11,4 @@ pub mod normal;
 pub mod owners;
 pub mod pins;
 pub mod proxied;
+pub mod sibling;

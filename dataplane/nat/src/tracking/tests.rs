@@ -20,7 +20,7 @@ proptest! {
         for (client, [sequence, acknowledgement], flags, window, payload, options) in segments {
             let from = if client { Side::Client } else { Side::Server };
             let tcp = Tcp { source: 1, destination: 2, sequence, acknowledgement, flags, window, header_len: 28, payload };
-            track.observe(from, &tcp, &options);
+            track.observe(from, &tcp, &options, false);
             track.is_in_flight(from, sequence);
         }
     }

@@ -1,0 +1,133 @@
+"""``braid drain`` and ``braid undrain``: what the operator orders, and how far it is."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from braid.drained import Order, orders_file, read_orders, write_order
+from braid.status.ask import UnknownNode, ask, choose_endpoints
+from topology.graph import siblings
+from topology.model import Role
+from topology.source import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from topology.model import Topology
+
+DONE, FAILED, NOT_REACHABLE = 0, 1, 3
+LOOK = 0.1
+"""Seconds between looks at the node."""
+
+
+class BadOrder(Exception):
+    """Bad input; the message says what to write."""
+
+
+def drain(gateway: str, to: str | None, routed: bool, deadline: float, file: Path | None, lab: str | None) -> int:
+    """Exit code. Prints each step; a drain that cannot begin is taken back."""
+    file, topology = _topology(file, lab)
+    others = _gateways(topology, gateway)
+    chosen = to or next(iter(others), None)
+    if chosen is None:
+        region = topology.nodes[gateway].region
+        raise BadOrder(f"{gateway} is the only gateway of {region}: connections can go to one of the same region alone")
+    if chosen not in others:
+        raise BadOrder(f"{chosen!r} is no other gateway of the region of {gateway}; choose of {', '.join(others)}")
+    place = orders_file(file)
+    write_order(place, gateway, Order(chosen, routed=routed))
+
+    def step(said: dict[str, Any]) -> int | None:
+        if said["problem"]:
+            write_order(place, gateway, None)
+            click.echo(f"{gateway} cannot be drained: {said['problem']}", err=True)
+            return FAILED
+        return DONE if said["state"] == "away" and not said["opening"] and not said["stay"] else None
+
+    return _follow(gateway, topology, lab, deadline, step)
+
+
+def undrain(gateway: str, deadline: float, file: Path | None, lab: str | None) -> int:
+    """Exit code."""
+    file, topology = _topology(file, lab)
+    _gateways(topology, gateway)
+    place = orders_file(file)
+    order = read_orders(place).get(gateway)
+    if order is None:
+        click.echo(f"{gateway} is not drained")
+        return DONE
+    write_order(place, gateway, Order(order.to, back=True, routed=order.routed))
+
+    def step(said: dict[str, Any]) -> int | None:
+        return DONE if said["state"] == "home" and gateway not in read_orders(place) else None
+
+    return _follow(gateway, topology, lab, deadline, step)
+
+
+def words(said: dict[str, Any]) -> str:
+    """One line of how far a drain is."""
+    left = [f"{said[what]} {text}" for what, text in (("opening", "being opened"), ("stay", "stay")) if said[what]]
+    to = f" to {said['to']}" if said["to"] else ""
+    parts = [f"{said['state']}{to}: {said['flows']} flows told", *left]
+    if said["refused"]:
+        parts.append(f"{said['refused']} refused")
+    return ", ".join(parts)
+
+
+def _follow(
+    gateway: str,
+    topology: Topology,
+    lab: str | None,
+    deadline: float,
+    step: Callable[[dict[str, Any]], int | None],
+) -> int:
+    try:
+        endpoints = choose_endpoints([gateway], topology=topology, lab=lab)
+    except UnknownNode as error:
+        raise BadOrder(str(error)) from error
+    until, shown, reached = time.monotonic() + deadline, "", False
+    while time.monotonic() < until:
+        answers = ask(endpoints, "/status")
+        said = next((document["drain"] for document in answers.documents.values() if document.get("drain")), None)
+        if said is not None:
+            reached = True
+            line = words(said)
+            if line != shown:
+                click.echo(f"{gateway} {line}")
+                shown = line
+            code = step(said)
+            if code is not None:
+                return code
+        time.sleep(LOOK)
+    if not reached:
+        click.echo(f"{gateway} does not answer: the order is written, and it follows when it runs", err=True)
+        return NOT_REACHABLE
+    click.echo(f"not done within {deadline:g} s ({shown}); it goes on: see `braid status {gateway}`", err=True)
+    return FAILED
+
+
+def _topology(file: Path | None, lab: str | None) -> tuple[Path, Topology]:
+    if lab is not None:
+        from lab.errors import LabError
+        from lab.up import attach
+
+        try:
+            running = attach(lab)
+        except LabError as error:
+            raise BadOrder(str(error)) from error
+        return running.file, running.topology
+    if file is None:
+        raise BadOrder("name the topology file with -t FILE, or the lab with --lab NAME")
+    return file, load(file)
+
+
+def _gateways(topology: Topology, gateway: str) -> tuple[str, ...]:
+    """Where its connections can go."""
+    known = [node.name for node in topology.by_role(Role.GATEWAY)]
+    if gateway not in known:
+        raise BadOrder(f"there is no gateway {gateway!r}; known: {', '.join(known)}")
+    return siblings(topology, gateway)

@@ -1,0 +1,32 @@
+"""What a gateway shows of drains: its own, and that of a sibling whose flows it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DrainStatus:
+    state: str = "home"
+    """``home``; ``copying``, ``leaving``, ``following``: on the way to the sibling; ``away``: all that can go is there;
+    ``returning``, ``returned``: on the way back."""
+    to: str = ""
+    """The sibling."""
+    flows: int = 0
+    """That the other side has taken."""
+    refused: int = 0
+    opening: int = 0
+    """Connections here that were being opened at the last look."""
+    stay: int = 0
+    """Connections here that a TCP stack has: they end here."""
+    seconds: float = 0.0
+    """Since the drain, or the way back, began."""
+    problem: str = ""
+    host_of: str = ""
+    """The gateway whose flows this one has."""
+    host_phase: str = ""
+    hosted: int = 0
+    """Flows that were taken over from it."""
+    hosted_refused: int = 0
+    why: str = ""
+    """Of the last flow that was refused here."""

@@ -1,0 +1,1 @@
+"""Live connections of a gateway that is drained go to its sibling."""

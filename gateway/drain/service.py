@@ -1,0 +1,243 @@
+"""Drains of a gateway at work: what the operator wants, what this gateway is told, and what comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+import trio
+
+from braid import log as logs
+from braid.drained import Order, orders_file, read_orders, write_order
+from braid.errors import BadPacket
+from braid.moves import Diverted, Flows, Have, Lease, Leased, decode, is_move
+from braid.status.drain import DrainStatus
+from gateway.drain.carrier import MoveFailed
+from gateway.drain.host import Host
+from gateway.drain.lender import Lender
+from gateway.drain.state import AT_HOME, Standing, State, of_lender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from braid.events import Control
+    from braid.role import NodeHandle
+    from topology.model import IPNetwork, Topology
+
+log = logs.get(__name__)
+
+POLL = 0.2
+"""Seconds between looks at the operator's orders."""
+AGAIN = 3.0
+"""Seconds until a drain that failed is tried again, as long as it is ordered."""
+REMEMBER = 7500.0
+"""Seconds for which what clients began at the sibling is asked for there: as long as the longest idle connection."""
+
+
+class DrainService:
+    """``stays`` names the applications whose connections the data plane does not know."""
+
+    def __init__(self, stays: Callable[[Topology, str], tuple[str, ...]]) -> None:
+        self._stays = stays
+        self._file: Path | None = None
+        self._name = ""
+        self._node: NodeHandle | None = None
+        self._order: Order | None = None
+        self._lender: Lender | None = None
+        self._host: Host | None = None
+        self._problem = ""
+        self._ordered: Order | None = None
+        self._tried = 0.0
+        """When the order may be tried again that failed."""
+        self._counts: Counter[str] = Counter()
+        self._captured: tuple[IPNetwork, ...] | None = None
+
+    def remember(self, topology_file: Path, name: str) -> None:
+        """To be called before the node starts: a gateway that was drained does not answer for its pools."""
+        self._file, self._name = orders_file(topology_file), name
+        self._order = self._read()
+
+    def standing(self, topology: Topology) -> Standing:
+        lender, host = self._lender, self._host
+        if lender is not None and host is not None and host.lease is not None:
+            return replace(host.standing, sibling=lender.standing.sibling or host.standing.sibling)
+        if lender is not None:
+            return lender.standing
+        if host is not None and host.lease is not None:
+            return host.standing
+        if self._order is not None and self._node is None and self._order.to in topology.nodes:
+            # It was drained when it ended: until the sibling is asked, nothing begins here.
+            return of_lender(State.AWAY, topology.nodes[self._order.to].number)
+        return AT_HOME
+
+    def captured(self, topology: Topology, pools: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
+        standing = self.standing(topology)
+        own = () if standing.lent else pools
+        return (*own, *standing.guests) if standing.holds else own
+
+    def receive(self, control: Control, now: float) -> bool:
+        """False: it is no message of a drain."""
+        if not is_move(control.message):
+            return False
+        node, host = self._node, self._host
+        if node is None or host is None:
+            return True
+        sender = node.situation().topology.by_number(control.peer)
+        try:
+            message = decode(control.message)
+        except BadPacket:
+            self._counts["bad"] += 1
+            return True
+        lender = self._lender
+        match message:
+            case Diverted() if lender is not None and not control.adjacent:
+                lender.receive_diverted(control.peer, message)
+            case Lease() if sender is not None and control.adjacent:
+                host.receive_lease(sender.name, message, lender is not None and lender.state is not State.HOME, now)
+            case Flows() if sender is not None and control.adjacent:
+                if lender is not None and sender.name == lender.order.to:
+                    lender.receive_flows(message)
+                host.receive_flows(sender.name, message)
+            case Have() if sender is not None and control.adjacent:
+                if lender is not None and sender.name == lender.order.to:
+                    lender.receive_have(message)
+                host.receive_have(sender.name, message)
+            case Leased() if lender is not None and sender is not None and sender.name == lender.order.to:
+                lender.receive_leased(message)
+            case _:
+                self._counts["stray"] += 1
+        return True
+
+    def status(self) -> DrainStatus:
+        lender, host = self._lender, self._host
+        told, refused = lender.told if lender is not None else (0, 0)
+        return DrainStatus(
+            state=lender.state.value if lender is not None else State.HOME.value,
+            to=lender.order.to if lender is not None else "",
+            flows=told,
+            refused=refused,
+            opening=lender.look.opening if lender is not None else 0,
+            stay=lender.look.stay if lender is not None else 0,
+            seconds=round(trio.current_time() - lender.began, 3) if lender is not None else 0.0,
+            problem=self._problem,
+            host_of=host.lender if host is not None else "",
+            host_phase=host.lease.phase.name.lower() if host is not None and host.lease is not None else "",
+            hosted=host.taken if host is not None else 0,
+            hosted_refused=host.refused if host is not None else 0,
+            why=host.why if host is not None else "",
+        )
+
+    async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Do what is ordered. Never returns."""
+        assert node.flows is not None
+        self._node = node
+        self._host = Host(node, node.flows, self._settle)
+        if self._file is None:
+            self._order = None
+        if self._order is not None:
+            self._lender = self._make(node, self._order)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._host.run)
+            task_status.started()
+            while True:
+                await self._obey(node)
+                await trio.sleep(POLL)
+        raise AssertionError("it never ends")
+
+    async def _obey(self, node: NodeHandle) -> None:
+        order, lender = self._read(), self._lender
+        self._order = order
+        match order, lender:
+            case None, _:
+                self._problem = ""
+                if lender is not None and lender.state is State.AWAY:
+                    # Somebody took the line out by hand: that means home as well.
+                    await self._home(lender)
+                elif lender is not None and trio.current_time() - lender.began > REMEMBER:
+                    self._lender = None
+                    await self._settle()
+                elif lender is not None:
+                    lender.stay_diverted()
+            case Order(back=True), None:
+                self._forget()
+            case Order(back=True), Lender():
+                if lender.state is State.AWAY:
+                    await self._home(lender)
+                self._forget()
+            case Order(), Lender() if lender.state is State.AWAY:
+                lender.be_away()
+            case Order(), _:
+                self._tried = self._tried if self._ordered == order else 0.0
+                self._ordered = order
+                if trio.current_time() >= self._tried:
+                    await self._leave(node, order)
+                    self._tried = trio.current_time() + AGAIN
+
+    async def _leave(self, node: NodeHandle, order: Order) -> None:
+        problem = self._unfit(node, order)
+        if not problem:
+            self._lender = self._make(node, order)
+            self._lender.state = State.COPYING
+            try:
+                await self._lender.leave()
+            except MoveFailed as failure:
+                problem, self._lender = str(failure), None
+                await self._settle()
+        self._problem = problem
+        if problem:
+            log.error("cannot be drained", to=order.to, problem=problem)
+
+    def _unfit(self, node: NodeHandle, order: Order) -> str:
+        situation = node.situation()
+        nodes = situation.topology.nodes
+        other = nodes.get(order.to)
+        if other is None or order.to == situation.node or other.region != nodes[situation.node].region:
+            return f"{order.to} is no other gateway of the region {nodes[situation.node].region}: name one with --to"
+        if self._host is not None and self._host.lease is not None:
+            return f"it serves the flows of {self._host.lender}: undrain that one first"
+        return ""
+
+    async def _home(self, lender: Lender) -> None:
+        try:
+            await lender.come_back()
+        except MoveFailed as failure:
+            log.error("connections did not come home", problem=str(failure))
+
+    def _make(self, node: NodeHandle, order: Order) -> Lender:
+        assert node.flows is not None
+
+        def stays() -> tuple[str, ...]:
+            situation = node.situation()
+            return self._stays(situation.topology, situation.node)
+
+        first = int(time.time() * 10) & 0x7FFF_FFFF
+        return Lender(node, node.flows, order, self._settle, stays, first)
+
+    def _forget(self) -> None:
+        """The order is done."""
+        if self._file is not None:
+            write_order(self._file, self._name, None)
+
+    def _read(self) -> Order | None:
+        if self._file is None:
+            return None
+        try:
+            return read_orders(self._file).get(self._name)
+        except OSError as error:
+            log.error("drains cannot be read", file=str(self._file), problem=str(error))
+            return self._order
+
+    async def _settle(self) -> None:
+        node = self._node
+        assert node is not None
+        node.replan()
+        situation = node.situation()
+        pools = situation.topology.nodes[situation.node].snat_pools
+        captured = self.captured(situation.topology, pools)
+        before = pools if self._captured is None else self._captured
+        if captured != before and node.recapture is not None:
+            await node.recapture()
+        self._captured = captured

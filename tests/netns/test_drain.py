@@ -1,0 +1,95 @@
+"""Live connections go to another gateway and home again, and a gateway is restarted meanwhile: nobody notices."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench import drain as bench
+from braid.commands_drain import drain
+from braid.drained import orders_file, read_orders
+from lab.origin import digest, size_of
+from tests.netns import traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lab.running import RunningLab
+
+pytestmark = pytest.mark.netns
+
+CONNECTIONS, DOWNLOADS = 120, 20
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
+    with bench.running(tmp_path_factory.mktemp("drain"), "drain") as lab:
+        yield lab
+
+
+@pytest.mark.parametrize("mode", bench.MODES)
+def test_a_rolling_upgrade_of_a_gateway_breaks_no_connection(
+    pair: RunningLab, mode: str, figure: Callable[[str, object], None]
+) -> None:
+    found = bench.measure(pair, mode, CONNECTIONS, DOWNLOADS, calm=1.0)
+    parts = {name: found[name] for name in ("before", "drain", "restart", "undrain")}
+    figure(f"drain, {mode}: longest gap of {DOWNLOADS} downloads beyond their pace, ms", {
+        name: part["gap_ms"]["longest"] for name, part in parts.items()
+    })  # fmt: skip
+    for name, part in parts.items():
+        assert (part["live"], part["failed"]) == (CONNECTIONS, 0), (name, part)
+        assert part.get("answers", {}).get("silent", 0) == 0, name
+    assert found["drain"]["said"]["flows"] >= CONNECTIONS, "all flows were told"
+    assert found["drain"]["said"]["refused"] == found["undrain"]["said"]["refused"] == 0
+    assert found["undrain"]["said"]["flows"] >= CONNECTIONS, "and told back"
+    assert read_orders(orders_file(pair.file)) == {}
+
+
+@pytest.mark.parametrize("mode", bench.MODES)
+def test_real_downloads_are_whole_while_their_gateway_is_drained_and_comes_back(pair: RunningLab, mode: str) -> None:
+    size = "60MB"
+    vip = bench.vip(pair, mode)
+    argv = ["curl", "-s", "--limit-rate", "10M", f"http://{traffic.endpoint(vip, 80)}/object/{size}"]
+    hashed = ["sh", "-c", f"{' '.join(argv)} | sha256sum"]
+    running = [pair.popen(bench.CLIENT, hashed, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    time.sleep(0.5)
+    bench.order(pair)
+    time.sleep(0.5)
+    bench.order(pair, back=True)
+    for child in running:
+        assert child.communicate(timeout=60)[0].split()[0] == digest(size_of(size))
+
+
+def test_new_connections_begin_at_the_sibling_and_what_was_idle_goes_on(pair: RunningLab) -> None:
+    clients = bench.Clients(pair, "nat", 20, 0)
+    bench.order(pair)
+    said = traffic.curl_json(pair, bench.CLIENT, f"http://{traffic.endpoint(bench.vip(pair, 'nat'), 80)}/headers")
+    pools = pair.topology.nodes[bench.SIBLING].snat_pools
+    assert said["client"] in {str(address) for pool in pools for address in pool}
+    assert clients.ask()["silent"] == 0
+    bench.order(pair, back=True)
+    assert clients.ask()["silent"] == 0
+    clients.stop()
+
+
+def test_a_drain_that_cannot_begin_says_why_and_changes_nothing(
+    pair: RunningLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.kill(bench.SIBLING)
+    try:
+        deadline = time.monotonic() + 10
+        while any(each["peer"] == bench.SIBLING and each["usable"] for each in pair.status(bench.GATEWAY)["sessions"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert drain(bench.GATEWAY, bench.SIBLING, False, 20, None, pair.name) == 1
+        assert "there is no session with gw-b" in capsys.readouterr().err
+        assert read_orders(orders_file(pair.file)) == {}
+        vip = traffic.endpoint(bench.vip(pair, "nat"), 80)
+        assert traffic.curl_json(pair, bench.CLIENT, f"http://{vip}/headers")["client"]
+    finally:
+        pair.start(bench.SIBLING)
+        pair.wait_ready(bench.SIBLING)
+        bench.wait_for_sibling(pair)
