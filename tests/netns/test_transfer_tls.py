@@ -8,19 +8,20 @@ import signal
 import ssl
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab import tls_origin
 from lab.impairment import Impairment
+from lab.tls_origin import body
 from tests.gateway.certificates import write_certificate
 from tests.netns import labs
 from tests.netns.test_transfer import FIN, GATEWAY, PROXY, RST, SYN, document, until, witness
-from tests.netns.tls_origin import body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from lab.running import RunningLab
 
@@ -60,9 +61,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def lab(directory: Path) -> Iterator[RunningLab]:
     with labs.running(topology(directory), directory) as running:
-        origin = Path(__file__).with_name("tls_origin.py")
         files = [str(directory / name) for name in ("origin.pem", "origin.key", "origin.log")]
-        running.listening(ORIGIN, [sys.executable, str(origin), *files])
+        running.listening(ORIGIN, [sys.executable, tls_origin.__file__, *files])
         yield running
 
 

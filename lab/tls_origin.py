@@ -1,4 +1,4 @@
-"""An origin that speaks TLS, as it comes with Python: HTTP/1.1, each request a line in a log. Run it with the files of
+"""An origin that speaks TLS, with Python's own server: HTTP/1.1, each request a line in a log. Run it with the files of
 its certificate and key, and the log's."""
 
 from __future__ import annotations
