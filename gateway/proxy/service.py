@@ -340,6 +340,8 @@ class ProxyService:
         server: Kept | None = None,
     ) -> bool:
         """Serve a client in clear text. Closes the stream; whether it ended in order."""
+        if proxied.settings.kind == TLS_SNI and promoted is None and await self._offer(stream, data):
+            return True
         if proxied.relayed:
             return await self.relay.serve(stream, proxied, data, promoted, server)
         if server is not None:
@@ -350,8 +352,6 @@ class ProxyService:
     async def _proxy(
         self, stream: trio.SocketStream, proxied: ProxiedApplication, data: ClientData, promoted: Promoted | None
     ) -> bool:
-        if proxied.settings.kind == TLS_SNI and promoted is None and await self._offer(stream, data):
-            return True
         try:
             proxy = proxied.make_proxy()
         except Exception as error:  # noqa: BLE001 - a plug-in's bug ends its connections, not the gateway

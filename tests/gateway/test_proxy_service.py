@@ -20,6 +20,7 @@ from tests.gateway.test_proxy_gateway import TEXT
 from topology.source import parse
 
 if TYPE_CHECKING:
+    from gateway.proxy.events import ClientData
     from topology.model import SocketAddress, Topology
 
 GET = b"GET / HTTP/1.1\r\nHost: shop.apps.example\r\n\r\n"
@@ -145,3 +146,30 @@ async def test_a_port_that_is_taken_is_named_and_the_others_serve(
     with trio.fail_after(5):
         while service.finish():  # noqa: ASYNC110 - it is asked again and again, as a stopping node does
             await trio.sleep(0.01)
+
+
+async def test_what_begins_with_tls_is_offered_to_content_proxies_first(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (server,) = await http_servers(nursery, "one")
+    node, service = Node(monkeypatch), ProxyService(lambda _key: True, Random(1))
+    node.use(server, kind="tls-sni")
+    offered: list[str] = []
+    taken = False
+
+    async def offer_hello(stream: trio.SocketStream, data: ClientData) -> bool:
+        offered.append(data.application)
+        if taken:
+            await stream.aclose()
+        return taken
+
+    monkeypatch.setattr(service.transfers, "offer_hello", offer_hello)
+    await nursery.start(service.run, node.handle())
+    async with await node.connect() as client:
+        await client.send_all(b"no TLS")
+        # An alert: it went on here.
+        assert (await read_all(client))[:1] == b"\x15"
+    taken = True
+    async with await node.connect() as client:
+        assert await read_all(client) == b""
+    assert offered == ["shop", "shop"]
