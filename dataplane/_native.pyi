@@ -287,6 +287,8 @@ class Relay:
         """Of what was offered: descriptors of client and server, bytes that the client's socket did not take and that
         the server's did not, bytes that the server has yet to give of an answer, its status, bytes of the body, seconds
         to the first one. None: it is not as it was."""
+    def go_on(self, client: int) -> None:
+        """What was offered stays for now: carry it on."""
     def stay(self, client: int) -> None:
         """Offer the client's connection no more."""
     def rest(self, client: int, resting: bool) -> None:

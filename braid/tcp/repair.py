@@ -60,7 +60,12 @@ def is_own(host: str) -> bool:
 def build(record: TcpRecord, device: str = "") -> socket.socket:
     """A frozen socket that is connected as the record says, through a device; non-blocking. OSError if the kernel does
     not take it, as EADDRNOTAVAIL where the connection exists already."""
-    return _socket(record.local.host.version == 6, _native.repair_build(encode_record(record), device))
+    return build_encoded(encode_record(record), record, device)
+
+
+def build_encoded(encoded: bytes, record: TcpRecord, device: str = "") -> socket.socket:
+    """The same, where the record's bytes are there."""
+    return _socket(record.local.host.version == 6, _native.repair_build(encoded, device))
 
 
 def start(frozen: socket.socket, unsent: bytes = b"") -> None:

@@ -30,6 +30,9 @@ SETTLE = 1.0
 one."""
 SETTLE_LOOK = 0.002
 
+Side = tuple[bytes, "TcpRecord"]
+"""One side of a connection as the core told of it: its record, encoded and decoded."""
+
 
 class Promoted:
     """A connection that the stack has. Raises RuntimeError when the core has ended."""
@@ -78,21 +81,21 @@ class Promoted:
 
 
 def promote(
-    core: ConnectionApi, number: int, client: TcpRecord, server: TcpRecord | None = None
+    core: ConnectionApi, number: int, client: Side, server: Side | None = None
 ) -> tuple[Promoted, socket.socket, socket.socket | None]:
     """Build a client's socket, and that of its server where it has one, and let the packets that wait for them in.
     OSError if the kernel does not take them."""
     opened: list[socket.socket] = []
     try:
-        for record in filter(None, (client, server)):
-            opened.append(repair.build(record, DEVICE))
+        for encoded, record in (client,) if server is None else (client, server):
+            opened.append(repair.build_encoded(encoded, record, DEVICE))
             repair.start(opened[-1])
         core.take(number)
     except BaseException:
         for each in opened:
             repair.dissolve(each)
         raise
-    return Promoted(core, number, client), opened[0], opened[1] if server is not None else None
+    return Promoted(core, number, client[1]), opened[0], opened[1] if server is not None else None
 
 
 def name_of(error: OSError) -> str:

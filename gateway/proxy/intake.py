@@ -91,7 +91,8 @@ class Intake:
             self._core.reset_connection(number)
             return
         try:
-            promoted, opened, other = promote(self._core, number, record, server)
+            other_side = (request.server, server) if request.server is not None and server is not None else None
+            promoted, opened, other = promote(self._core, number, (request.client, record), other_side)
         except OSError as error:
             application.count(name_of(error))
             log.debug("no socket for a connection", problem=str(error))

@@ -7,7 +7,8 @@ decides, a plug-in's proxy, goes through ``Connection``.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import nullcontext
+from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -27,7 +28,8 @@ from topology.proxy import ClientAddress
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from dataplane._native import RelayEvent
     from gateway.normalpath.promotion import Promoted
@@ -58,12 +60,16 @@ class Relay:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Carry all connections that were adopted. Survives clients and servers; never returns."""
         task_status.started()
+        descriptor = self._native.fd()
         while True:
             if self._turn():
                 await trio.lowlevel.checkpoint()
                 continue
             with trio.CancelScope(deadline=self._due()) as self._waiting:
-                await trio.lowlevel.wait_readable(self._native.fd())
+                while not self._waiting.cancel_called:
+                    await trio.lowlevel.wait_readable(descriptor)
+                    more = self._turn()
+                    self._waiting.deadline = -inf if more else self._due()
             self._waiting = None
 
     async def serve(
@@ -251,8 +257,8 @@ class Relay:
                     self._served(connection, 0, 0)
             case ("again", client):
                 assert connection.server is not None
-                with self._own(connection, connection.server) as own_socket:
-                    self._native.reconnect(client, now, own_socket.fileno() if own_socket else None)
+                with self._own(connection, connection.server) as own:
+                    self._native.reconnect(client, now, own.fileno() if own else None)
             case ("opaque", _):
                 self._returning.offer(connection, now)
             case ("refused", _, reason):
@@ -315,8 +321,7 @@ class Relay:
         unknown = connection.speech == "tls-sni" and reason == "no_server"
         self._native.refuse_with(connection.number, reason, UNRECOGNIZED_NAME if unknown else b"", now)
 
-    @contextmanager
-    def _own(self, connection: RelayedConnection, chosen: ServerData) -> Iterator[socket.socket | None]:
+    def _own(self, connection: RelayedConnection, chosen: ServerData) -> AbstractContextManager[socket.socket | None]:
         """A socket to connect to a server for this client alone, so that it may go on in the data plane. None where it
         may not."""
         promoted, plain = connection.promoted, connection.speech != "http"
@@ -328,10 +333,8 @@ class Relay:
             if plain and promoted is not None and connection.may_return:
                 self._returning.stay(connection)
                 connection.application.stayed("server_not_translatable")
-            yield None
-            return
-        with opened:
-            yield opened
+            return nullcontext()
+        return opened
 
     def _went(self, connection: RelayedConnection, status: int, size: int, latency: float) -> None:
         """Into the data plane."""

@@ -28,8 +28,8 @@ class Returning:
 
     def offer(self, connection: RelayedConnection, now: float) -> None:
         """Something that may be carried on elsewhere; it may have been offered more than once in a turn."""
-        if connection not in self._resting:
-            self._give_back(connection, now)
+        if connection not in self._resting and not self._give_back(connection, now):
+            self._native.go_on(connection.number)
 
     def forget(self, connection: RelayedConnection) -> None:
         self._resting.pop(connection, None)
@@ -54,17 +54,19 @@ class Returning:
         if self._resting.pop(connection, None) is not None:
             self._native.rest(connection.number, False)
 
-    def _give_back(self, connection: RelayedConnection, now: float) -> None:
+    def _give_back(self, connection: RelayedConnection, now: float) -> bool:
+        """Whether it went."""
         found, promoted = self._native.departing(connection.number), connection.promoted
         if found is None or promoted is None or connection.server is None or not connection.may_return:
-            return
+            return False
         client, server, to_client, to_server, left, status, size, latency = found
         depart = partial(self._native.depart, connection.number)
         reason = promoted.give_back(client, server, to_client, to_server, depart, left)
         if reason is None:
             self._resting.pop(connection, None)
             self._went(connection, status, size, latency)
-        elif reason != TOO_MUCH:
+            return True
+        if reason != TOO_MUCH:
             self._wake(connection)
             self.stay(connection)
             connection.application.stayed(reason)
@@ -74,3 +76,4 @@ class Returning:
         elif connection not in self._resting:
             self._resting[connection] = now + SETTLE
             self._native.rest(connection.number, True)
+        return False

@@ -279,8 +279,7 @@ impl Exchange {
         match self.answering {
             Answering::Tunnel => self.outbox.extend_from_slice(data),
             Answering::Opening => {
-                self.transmit.commit();
-                self.answering = Answering::Tunnel;
+                self.answer_begins();
                 self.outbox.extend_from_slice(data);
             }
             Answering::Nothing => self.steps.push_back(Step::Drop),

@@ -150,6 +150,10 @@ impl Relay {
         self.relay.rest(client, resting);
     }
 
+    fn go_on(&mut self, client: u64) {
+        self.relay.go_on(client);
+    }
+
     fn stay(&mut self, client: u64) {
         self.relay.stay(client);
     }

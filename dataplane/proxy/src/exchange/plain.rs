@@ -31,6 +31,14 @@ impl Exchange {
         matches!(self.answering, Answering::Tunnel)
     }
 
+    /// A server has sent something, which may not be read yet.
+    pub fn answer_begins(&mut self) {
+        if matches!(self.answering, Answering::Opening) {
+            self.transmit.commit();
+            self.answering = Answering::Tunnel;
+        }
+    }
+
     /// Whether nobody needs to see more of the bytes: no other server could take this one's place, and no side has ended.
     pub fn is_free(&self) -> bool {
         let committed =

@@ -108,15 +108,16 @@ impl Relay {
         if client.resting || !server.socket.readable || client.exchange.outbox.len() >= QUEUE {
             return;
         }
+        if client.exchange.is_plain() && !client.exchange.is_answered() && self.offer_unread(slot, index, now) {
+            return;
+        }
+        let (client, server) = (&mut self.clients[slot], &mut self.servers[index]);
         match server.socket.read(&mut self.scratch) {
             Got::Data(count) => {
                 client.latency.get_or_insert(now - client.asked_at);
                 client.from_server += count as u64;
-                let first = client.exchange.is_plain() && !client.exchange.is_answered();
-                client.exchange.server_data(&self.scratch[..count]);
-                if first && client.asked {
-                    self.events.push(Event::Answered { client: client.id, latency: now - client.asked_at });
-                }
+                self.note_answer(slot, now);
+                self.clients[slot].exchange.server_data(&self.scratch[..count]);
                 self.offer(slot, index);
             }
             Got::End => {

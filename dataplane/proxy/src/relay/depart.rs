@@ -43,6 +43,36 @@ impl Relay {
         }
     }
 
+    /// Where bytes pass as they are: what a server sends first goes along unread, if its connection goes now. False: it is to
+    /// be read.
+    pub(super) fn offer_unread(&mut self, slot: usize, index: usize, now: f64) -> bool {
+        let server = &self.servers[index];
+        if !server.own || !braid_io::repair::unread(server.socket.stream.as_fd()).is_ok_and(|count| count > 0) {
+            return false;
+        }
+        self.note_answer(slot, now);
+        self.clients[slot].exchange.answer_begins();
+        let offers = self.clients[slot].offers;
+        self.offer(slot, index);
+        offers != self.clients[slot].offers
+    }
+
+    /// A server's first byte is here.
+    pub(super) fn note_answer(&mut self, slot: usize, now: f64) {
+        let client = &mut self.clients[slot];
+        let latency = now - client.asked_at;
+        if client.exchange.is_plain() && !client.exchange.is_answered() && client.asked {
+            self.events.push(Event::Answered { client: client.id, latency });
+        }
+    }
+
+    /// What was offered stays for now: go on with what waits.
+    pub fn go_on(&mut self, client: u64) {
+        if let Some(slot) = self.slot(client) {
+            self.enqueue(slot);
+        }
+    }
+
     /// What is under way of what was offered; None when it is not as it was.
     pub fn departing(&self, client: u64) -> Option<Departing> {
         let client = self.clients.get(self.slot(client)?)?;
