@@ -21,7 +21,7 @@ from braid.version import version
 from braid.watchdog import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from random import Random
 
     from braid.control import ControlPlane
@@ -91,20 +91,23 @@ class View:
         status = self.recorder.annotate(self._status(seam.read_snapshot(self._control.core)))
         return replace(status, summaries=self._exchange.counts())
 
-    def record(self, now: float) -> None:
-        """Take this second into the node's memory; ``now`` is monotonic. A data thread that does not answer leaves a
-        gap there, and ends the node."""
+    def record(self, now: float) -> Iterator[None]:
+        """Take this second into the node's memory; ``now`` is monotonic. It takes milliseconds: after each piece of it
+        others may have the thread. A data thread that does not answer leaves a gap there, and ends the node."""
         counters = self._control.look_at_paths()
         if counters is None:
             return
         self._load.look(now, self._control.node.shards)
         self.recorder.set_health(self._control.topology.health)
         status = self._status(counters)
+        yield
         for change in self.recorder.receive_snapshot(status, now, self._wall()):
             tell = log.info if change.tone is Tone.GOOD else log.warning
             tell("protection changed", application=change.subject, state=change.text, cause=change.cause)
+        yield
         shown = self.recorder.shown
         self._exchange.beat(shown)
+        yield
         if len(self._control.topology.nodes) <= DRAWN:
             record_overlay(self.recorder.history, self._exchange.overlay(shown), now)
 

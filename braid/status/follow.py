@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 EVERY = 1.0
 """Seconds. What a snapshot costs is measured in docs/status.md."""
 
 
-async def follow(record: Callable[[float], None]) -> NoReturn:
-    """Call ``record`` with trio's time each second. Never returns."""
+async def follow(record: Callable[[float], Iterable[None]]) -> NoReturn:
+    """Go through what ``record`` gives for trio's time each second; others run between its pieces. Never returns."""
     while True:
-        record(trio.current_time())
+        for _ in record(trio.current_time()):
+            await trio.lowlevel.checkpoint()
         await trio.sleep(EVERY - trio.current_time() % EVERY)
