@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from content.keeper import Keeper
     from content.words import Word
 
-OWNERS = ("", "held", "here")
+OWNERS = ("", "away", "held", "here")
 MOST_FLOWS = 1000
 
 
@@ -89,7 +89,7 @@ class Clerk:
         self.flows = []
         over = [(kept.client, kept.vip) for kept in self._keeper.carry_on()]
         for client, vip in {*self._held, *over}:
-            self.own(Own(client, vip, "", -1, wait=False))
+            self.own(Own(client, vip, "away", -1, wait=False))
         self._held.clear()
 
     def _shown(self, data: bytes) -> None:

@@ -54,7 +54,7 @@ def kill_worker(lab: RunningLab) -> None:
 def killed(lab: RunningLab, words: list[str], file: Path, rng: random.Random, times: int = 1) -> list[str]:
     """What curl tells of a download to a file, in which the worker dies. Buffers hold a quarter of it at most."""
     words = ["curl", "-sS", "--fail", "--limit-rate", "15M", "--max-time", "60", *words]
-    before = events(lab).get("resumed", 0)
+    before = {"resumed": 0, "worker_deaths": 0} | events(lab)
     child = lab.popen("client", words, stdout=subprocess.PIPE, text=True)
     for number in range(times):
         least = rng.uniform(0.25 * number, 0.25 * number + 0.2) * size_of(SIZE)
@@ -62,7 +62,9 @@ def killed(lab: RunningLab, words: list[str], file: Path, rng: random.Random, ti
         kill_worker(lab)
     told, _ = child.communicate(timeout=60)
     assert child.returncode == 0, lab.log_tail(PROXY)
-    assert events(lab)["resumed"] == before + times
+    after = events(lab)
+    assert after["resumed"] == before["resumed"] + times
+    assert after["worker_deaths"] == before["worker_deaths"] + times, lab.log_tail(PROXY, 40)
     return str(told).split()
 
 
