@@ -72,7 +72,7 @@ class _Subject:
 
     @property
     def is_well(self) -> bool:
-        return all(state.bad_since is None for state in (self.broken, self.loss, self.delay))
+        return self.broken.bad_since is None and self.loss.bad_since is None and self.delay.bad_since is None
 
     def normal(self) -> float:
         return min([value for _, value in self.least])

@@ -45,10 +45,11 @@ class _Ring:
         self.newest = -1
 
     def put(self, slot: int, value: float) -> None:
-        if slot != self.newest + 1 and self.newest >= 0:
-            for skipped in range(max(self.newest + 1, slot - self._size + 1), slot):
-                self._values[skipped % self._size] = _GAP
-        self._values[slot % self._size] = value
+        size, values, newest = self._size, self._values, self.newest
+        if slot != newest + 1 and newest >= 0:
+            for skipped in range(max(newest + 1, slot - size + 1), slot):
+                values[skipped % size] = _GAP
+        values[slot % size] = value
         self.newest = slot
 
     def read(self, last: int, count: int) -> list[float | None]:
@@ -104,20 +105,22 @@ class History:
         track.second = second
         for name, value in values.items():
             part = track.fields.get(name)
-            if value is None:
-                if part is not None:
-                    part.seconds.put(second, _GAP)
-                continue
             if part is None:
+                if value is None:
+                    continue
                 if not self._make_room(now):
                     self.refused += 1
                     continue
                 track.fields[name] = part = _Field()
                 self.bytes += FIELD_BYTES
-            if part.seconds.newest != second:
+            seconds = part.seconds
+            if value is None:
+                seconds.put(second, _GAP)
+                continue
+            if seconds.newest != second:
                 part.sum += value
                 part.count += 1
-            part.seconds.put(second, value)
+            seconds.put(second, value)
         if not track.fields:
             del self._tracks[subject]
 
