@@ -146,7 +146,9 @@ class Clients:
         return found
 
     def ask(self) -> dict[str, Any]:
+        """Of all that do not download. What they cost the downloads is over when it returns."""
         found: dict[str, Any] = json.loads(self._say("ask"))
+        time.sleep(1.0)
         return found
 
     def stop(self) -> None:

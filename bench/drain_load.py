@@ -25,8 +25,8 @@ TURNS = 10
 """Each download has its turn in one of so many parts of ``PACE``: at any time some bytes are due."""
 STREAM = Random(7402).randbytes(1 << 16)
 ANSWER_WITHIN = 5.0
-ASK_EACH = 200
-"""Connections that are asked in one go, so that the questions do not all come at once."""
+ASK_EACH = 50
+"""Connections that are asked in one go, so that questions and answers are no burst that fills the queues."""
 
 
 def piece(offset: int, size: int) -> bytes:
@@ -174,9 +174,12 @@ class Load:
         self.to_ask, self.slowest = list(self.others), 0.0
         count = len(self.to_ask)
         deadline = time.monotonic() + ANSWER_WITHIN + count / ASK_EACH * PACE
+        due = time.monotonic()
         while (self.to_ask or any(self.others.values())) and time.monotonic() < deadline:
-            self.ask_some()
-            self.turn(PACE)
+            if time.monotonic() >= due:
+                due = time.monotonic() + PACE
+                self.ask_some()
+            self.turn(max(0.0, due - time.monotonic()))
         silent = [connection for connection, since in self.others.items() if since]
         for connection in silent:
             self.lose(connection, "no answer")
