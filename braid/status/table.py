@@ -78,6 +78,7 @@ def node_tables(document: Mapping[str, Any]) -> list[Table]:
         if number
     )
     tables = [
+        _drain(document.get("drain") or {}),
         _applications(document),
         Table(
             "Neighbours",
@@ -88,6 +89,36 @@ def node_tables(document: Mapping[str, Any]) -> list[Table]:
         Table("Packets dropped", ("Reason", "Packets"), frozenset(("Packets",)), drops),
     ]
     return [table for table in tables if table.rows]
+
+
+def _drain(said: Mapping[str, Any]) -> Table:
+    """Empty where no flow of a gateway is with another one, or on its way."""
+    rows = []
+    if said.get("state", "home") != "home" or said.get("problem"):
+        left = f"{said['opening']} being opened, {said['stay']} stay"
+        rows.append(
+            (f"{said['state']} to {said['to']}" if said["to"] else said["state"], said["flows"], said["refused"], left)
+        )
+    if said.get("host_of"):
+        rows.append(
+            (f"has those of {said['host_of']}: {said['host_phase']}", said["hosted"], said["hosted_refused"], DASH)
+        )
+    problem = said.get("problem") or DASH
+    return Table(
+        "Drain",
+        ("State", "Flows", "Refused", "Left", "Problem"),
+        frozenset(("Flows", "Refused")),
+        tuple(
+            (
+                Cell(state),
+                count_cell(flows),
+                count_cell(refused),
+                Cell(left),
+                Cell(problem, "" if problem == DASH else "bad"),
+            )
+            for state, flows, refused, left in rows
+        ),
+    )
 
 
 def flows_table(documents: Documents) -> Table:

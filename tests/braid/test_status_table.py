@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from braid.status.ask import Answers
 from braid.status.documents import paths_document
+from braid.status.drain import DrainStatus
 from braid.status.path_table import changes_table, join_paths, paths_table, services_table
 from braid.status.show import printable, tables_of
 from braid.status.table import duration, flows_table, node_tables, nodes_table
@@ -179,3 +180,18 @@ def test_changes_of_all_nodes_newest_first() -> None:
     documents = {"one": {"changes": [change]}, "two": {"changes": [change | {"at": 70.0}]}}
     rows = changes_table(documents).rows
     assert [(row[0].text, row[1].text) for row in rows] == [("00:01:10 UTC", "two"), ("00:00:10 UTC", "one")]
+
+
+def test_a_drain_is_shown_while_flows_are_with_another_gateway() -> None:
+    def shown(**said: Any) -> list[list[str]]:
+        document = {"drain": asdict(DrainStatus(**said))}
+        tables = [table for table in node_tables(document) if table.title == "Drain"]
+        return [[cell.text for cell in row] for table in tables for row in table.rows]
+
+    assert shown() == []
+    (row,) = shown(state="away", to="gw-b", flows=12, stay=3)
+    assert (row[0], row[3]) == ("away to gw-b", "0 being opened, 3 stay")
+    (row,) = shown(host_of="gw-a", host_phase="away", hosted=12)
+    assert row[0] == "has those of gw-a: away"
+    (row,) = shown(problem="there is no session with gw-b")
+    assert row[4] == "there is no session with gw-b"
