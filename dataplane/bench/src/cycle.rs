@@ -76,7 +76,10 @@ impl Cycle {
         let mut cycle = Cycle { nat, fast, flow, now, client, server: of_server };
         cycle.take();
         let first = with_data(server, snat, (cycle.server.receive_next, 70_000), (777, 5000), &[]);
-        assert_eq!(cycle.fast.receive_server_for_stack(flow, VnetHdr::default(), &first, now), Verdict::Stack);
+        assert_eq!(
+            cycle.fast.receive_server_for_stack(flow, VnetHdr::default(), &first, Some(APP), now),
+            Verdict::Stack
+        );
         cycle
     }
 

@@ -154,7 +154,7 @@ fn the_control_side_hears_of_the_first_byte_three_times_and_then_the_client_is_r
     assert_eq!((request.app, request.edge, request.server, request.held), (7, EDGE, None, 47));
     assert_eq!((record.local, record.remote), (vip(), client()));
     assert_eq!((record.send_next, record.receive_next), (cookie.wrapping_add(1), FIRST));
-    assert_eq!((record.scales, record.mss, record.timestamp), (Some((7, 9)), 1360, None));
+    assert_eq!((record.scales, record.mss, record.timestamp), (Some((7, 9)), 1380, None));
     assert_eq!((record.window.send, record.window.receive), (500 << 7, 14_600));
     braid.advance(3 * Time::SECOND);
     assert_eq!(requests(&mut braid).len(), 2);

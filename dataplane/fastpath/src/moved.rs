@@ -128,6 +128,8 @@ fn read(flow: FlowId, rest: &mut Rest<'_>) -> Option<Session> {
         sender,
         window,
         mss: mss & 7,
+        // What is open needs it no more.
+        told: u16::MAX,
         scale: scale(client_scale)?,
         timestamps: bits & TIMESTAMPS != 0,
         sack: bits & SACK != 0,

@@ -4,8 +4,9 @@
 use crate::client::note;
 use crate::fast_path::{options, parse};
 use crate::hold::{Held, Kept, MOST_IN_BETWEEN};
-use crate::options::find_timestamps;
+use crate::options::{find_timestamps, Offer};
 use crate::records::{mark, Session, State};
+use crate::server::LEAST_MSS;
 use crate::verdict::{Side, Verdict};
 use crate::window::{at_most, later};
 use crate::{FastPath, Reason};
@@ -60,8 +61,16 @@ impl FastPath {
         Verdict::Stack
     }
 
-    /// A server's packet for the stack, unchanged: in the server's addresses.
-    pub fn receive_server_for_stack(&mut self, flow: FlowId, vnet: VnetHdr, packet: &[u8], now: Time) -> Verdict {
+    /// A server's packet for the stack, unchanged: in the server's addresses. `app` of the flow, if clients hear from this
+    /// fast path what its servers take.
+    pub fn receive_server_for_stack(
+        &mut self,
+        flow: FlowId,
+        vnet: VnetHdr,
+        packet: &[u8],
+        app: Option<u16>,
+        now: Time,
+    ) -> Verdict {
         let (ip, tcp) = match parse(packet) {
             Ok(parsed) => parsed,
             Err(reason) => return self.reject(reason),
@@ -76,6 +85,14 @@ impl FastPath {
         note_server(session, packet, &ip, &tcp);
         if tcp.has(Tcp::FIN | Tcp::RST) {
             session.proxy.marks |= mark::SERVER_END;
+        }
+        if tcp.has(Tcp::SYN) {
+            let Some(offer) = Offer::read(options(packet, &ip, &tcp)) else { return Verdict::Stack };
+            let mss = offer.mss.unwrap_or(LEAST_MSS).max(LEAST_MSS);
+            session.proxy.mss = mss;
+            if let Some(app) = app {
+                self.learn(app, ip.v6, mss);
+            }
         }
         Verdict::Stack
     }
@@ -118,12 +135,14 @@ impl FastPath {
         true
     }
 
-    /// Keeps what comes for a connection from now on, of both sides. False if it is not the stack's, or has begun to end.
+    /// Keeps what comes for a connection from now on, of both sides. False if it is not the stack's, has begun to end, or its
+    /// client was told before its server was asked that it may send larger segments than the server takes.
     pub fn hold(&mut self, flow: FlowId, now: Time) -> bool {
         let Some(session) = self.table.get_mut(flow) else { return false };
         let turn = session.proxy.turn.wrapping_add(1);
         if session.proxy.state != State::Normal
             || session.proxy.has(mark::ENDS)
+            || (session.proxy.mss != 0 && session.proxy.mss < session.client.told)
             || !self.timers.add(flow, turn, LONGEST_HOLD, now)
         {
             return false;
@@ -186,7 +205,7 @@ impl FastPath {
     pub fn forget_server(&mut self, flow: FlowId) {
         if let Some(session) = self.table.get_mut(flow) {
             session.proxy.marks &= !mark::SERVER_END;
-            session.proxy.ts_recent = 0;
+            (session.proxy.ts_recent, session.proxy.mss) = (0, 0);
         }
     }
 

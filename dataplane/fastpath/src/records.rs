@@ -35,6 +35,8 @@ pub struct ClientSession {
     pub window: u16,
     /// Index into `MSS`.
     pub mss: u8,
+    /// Bytes of a segment that it was told to send at most.
+    pub told: u16,
     pub scale: Option<u8>,
     pub timestamps: bool,
     pub sack: bool,

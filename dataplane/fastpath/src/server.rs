@@ -15,7 +15,7 @@ use braid_packet::{tcp_checksum_is_good, tcp_reset, FlowId, Ip, Segment, Tcp, Ti
 use std::net::SocketAddr;
 
 /// Smaller segments than this nobody means.
-const LEAST_MSS: u16 = 536;
+pub(crate) const LEAST_MSS: u16 = 536;
 
 impl FastPath {
     /// A server's (super-)packet. On `Pass` and `Grown` it goes on to the client; a `Reply` is for the server.
@@ -93,6 +93,13 @@ impl FastPath {
         }
     }
 
+    /// Clients of an application are told from now on what its servers take.
+    pub(crate) fn learn(&mut self, app: u16, v6: bool, mss: u16) {
+        if mss < self.told(app, v6) {
+            self.server_mss.insert(app, mss);
+        }
+    }
+
     /// The first that a server says.
     fn receive_answer(&mut self, flow: FlowId, packet: &[u8], ip: &Ip, tcp: &Tcp, app: u16, now: Time) -> Verdict {
         let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
@@ -115,10 +122,7 @@ impl FastPath {
         let Some(offer) = Offer::read(options(packet, ip, tcp)) else { return self.reject(Reason::Options) };
         establish(session, tcp, &offer, now);
         let (session, held) = (*session, session.proxy.held > 0);
-        let most = self.mtu.saturating_sub(if ip.v6 { 60 } else { 40 });
-        if session.proxy.mss < self.server_mss.get(&app).copied().unwrap_or(most) {
-            self.server_mss.insert(app, session.proxy.mss);
-        }
+        self.learn(app, ip.v6, session.proxy.mss);
         self.counters.established += 1;
         self.changed.push((flow, true));
         self.acknowledge(&session, &ends(ip, tcp));

@@ -100,7 +100,9 @@ impl FastPath {
             acknowledged: to_server,
         };
         (proxy.shift, proxy.client_shift) = (shift, client_shift);
-        proxy.mss = server.mss;
+        if proxy.mss == 0 {
+            proxy.mss = server.mss;
+        }
         proxy.scale = server.scales.map(|(theirs, _)| theirs);
         proxy.told = server.scales.map_or(0, |(_, ours)| ours);
         proxy.sack = server.sack;

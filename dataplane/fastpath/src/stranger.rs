@@ -32,7 +32,7 @@ impl FastPath {
         let ends = ends(&ip, &tcp);
         match (tcp.has(Tcp::SYN), tcp.has(Tcp::ACK)) {
             (true, false) if !tcp.has(Tcp::RST | Tcp::FIN) => self.answer_syn(&ends, packet, &ip, &tcp, app, now),
-            (false, true) if !tcp.has(Tcp::RST) => self.check(&ends, packet, &ip, &tcp, now),
+            (false, true) if !tcp.has(Tcp::RST) => self.check(&ends, packet, &ip, &tcp, app, now),
             _ => self.refuse(Reason::CookieForged, packet, now),
         }
     }
@@ -47,9 +47,8 @@ impl FastPath {
         let Some((cookie, begin)) = self.keys.make(ends, tcp.sequence, carried) else {
             return self.drop(Reason::NoKey);
         };
-        let mss = self.server_mss.get(&app).map_or(most, |&server| server.min(most));
         let answer = Offer {
-            mss: Some(mss),
+            mss: Some(self.told(app, ip.v6)),
             scale: offer.scale.map(|_| OUR_SCALE),
             sack: offer.sack,
             timestamps: offer.timestamps.map(|(value, _)| (begin.wrapping_add(clock(now)), value)),
@@ -71,7 +70,13 @@ impl FastPath {
         Stranger::Reply
     }
 
-    fn check(&mut self, ends: &Ends, packet: &[u8], ip: &Ip, tcp: &Tcp, now: Time) -> Stranger {
+    /// Bytes of a segment that clients of an application are told.
+    pub(crate) fn told(&self, app: u16, v6: bool) -> u16 {
+        let most = self.mtu.saturating_sub(if v6 { 60 } else { 40 });
+        self.server_mss.get(&app).map_or(most, |&server| server.min(most))
+    }
+
+    fn check(&mut self, ends: &Ends, packet: &[u8], ip: &Ip, tcp: &Tcp, app: u16, now: Time) -> Stranger {
         if self.keys.is_empty() {
             // Just started: it may be good, and will come again.
             return self.drop(Reason::NoKey);
@@ -103,6 +108,7 @@ impl FastPath {
             },
             window: tcp.window,
             mss: carried.mss,
+            told: self.told(app, ip.v6),
             scale: carried.scale,
             timestamps: timestamps.is_some(),
             sack: carried.sack,

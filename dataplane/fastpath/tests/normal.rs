@@ -9,10 +9,10 @@ use braid_packet::record::{TcpRecord, Window};
 use braid_packet::{FlowId, Tcp, Time, VnetHdr};
 use proptest::prelude::*;
 use world::end::{bytes, State};
-use world::lone::{self, START};
+use world::lone::{self, in_the_stack, START};
 use world::proxied::{Control, Proxied};
 use world::setting::Setting;
-use world::{fast_path, Faults, APP, FLOW};
+use world::{fast_path, matrix, Faults, APP, FLOW};
 
 const CONTROL: Control = Control { take_after: 1, splice_after: 8, frozen_for: 2, reads: 20_000, again: false };
 
@@ -59,6 +59,28 @@ fn in_a_perfect_network_nothing_is_refused_and_no_clock_goes_back() {
     }
 }
 
+/// Every pair of option sets, in the stack all the time and given back in the middle; what cannot go back stays, and says why.
+#[test]
+fn every_pair_of_option_sets_works_promoted_and_spliced() {
+    let base = Setting { bytes: 100_000, ..setting(false) };
+    let faults = Faults { doubled: 2, ..Faults::default() };
+    let stays = Control { splice_after: 1_000_000, ..CONTROL };
+    let returns = Control { splice_after: 4, ..CONTROL };
+    for (n, (client, server)) in matrix::pairs(base, Setting { burst: 8, bytes: 120_000, ..base }).enumerate() {
+        let seed = (n as u64) << 32 | 77;
+        assert_eq!(transfer(client, server, faults, stays, seed).spliced, 0);
+        let world = transfer(client, server, faults, returns, seed);
+        let small = server.mtu < 1404;
+        match server.timestamps && !client.timestamps {
+            true if !small => {
+                assert_eq!(world.spliced, 0);
+                assert!(world.stayed.contains("timestamps_of_the_server_alone"), "{:?}", world.stayed);
+            }
+            _ => assert_eq!(world.spliced == 1, !small, "{client:?} {server:?} {:?}", world.stayed),
+        }
+    }
+}
+
 #[test]
 fn a_client_that_goes_on_after_the_answer_is_the_stacks_again() {
     let (client, server) = (Setting { bytes: 400_000, ..setting(false) }, setting(false));
@@ -92,23 +114,12 @@ proptest! {
             mtu: mtus.0, window: windows.0, burst: 1, segment: 0, bytes: sizes.0,
         };
         let server = Setting {
-            v6, timestamps: bits & 8 == 0 && with, sack: bits & 16 == 0, scale: (bits & 1 == 0).then_some(scales.1),
+            v6, timestamps: bits & 8 == 0, sack: bits & 16 == 0, scale: (bits & 1 == 0).then_some(scales.1),
             mtu: mtus.1, window: windows.1, burst, segment: 0, bytes: sizes.1,
         };
         let control = Control { take_after: times.0, splice_after: times.1, frozen_for: times.2, reads, again };
         transfer(client, server, Faults { lost, doubled, late }, control, seed);
     }
-}
-
-/// A client that has sent something; the connection is the stack's.
-fn in_the_stack(fast: &mut braid_fastpath::FastPath) -> u32 {
-    let cookie = lone::cookie(fast);
-    let first = lone::from_client(Tcp::ACK, lone::CLIENT_ISN.wrapping_add(1), cookie.wrapping_add(1), b"request");
-    let Stranger::Open(admitted) = fast.receive_stranger(&first, false, APP, START) else { panic!("no cookie") };
-    assert!(fast.accept(FLOW, admitted, &first, false, false, START));
-    assert_eq!((fast.take_requests().len(), fast.held_now()), (1, 1));
-    assert_eq!(fast.take(FLOW).unwrap().len(), 1);
-    cookie
 }
 
 #[test]
@@ -126,6 +137,26 @@ fn what_is_held_while_a_connection_changes_hands_is_bounded_and_acknowledgements
     assert!(fast.counters().refused(Reason::HoldFull) > 0);
     fast.take(FLOW).unwrap();
     assert_eq!(fast.held_now(), 0);
+}
+
+/// It would get larger ones than it takes, as long as the client believes what it was told.
+#[test]
+fn a_server_that_takes_less_than_its_client_was_told_stays_and_the_next_client_is_told() {
+    let mut fast = fast_path(1404);
+    for (mss, may) in [(1300, false), (1300, true), (1460, true)] {
+        in_the_stack(&mut fast);
+        let options = [2, 4, (mss >> 8) as u8, mss as u8];
+        let answer = lone::packet(lone::vip(), lone::client(), Tcp::SYN | Tcp::ACK, (9, 9), &options, &[]);
+        fast.receive_server_for_stack(FLOW, VnetHdr::default(), &answer, Some(APP), START);
+        assert_eq!(fast.hold(FLOW, START), may, "{mss}");
+        fast.sweep(10, |_| false);
+        lone::cookie(&mut fast);
+        let (ip, tcp) = world::parse(fast.answer());
+        assert_eq!(
+            world::bytes::read(&fast.answer()[ip.header_len + 20..ip.header_len + tcp.header_len]).0,
+            Some(1300)
+        );
+    }
 }
 
 #[test]
@@ -209,7 +240,7 @@ proptest! {
                 3 => {
                     let packet = lone::from_server(flags, sequence, acknowledgement, &body);
                     fast.receive_from_stack(FLOW, Side::Client, &packet);
-                    fast.receive_server_for_stack(FLOW, VnetHdr::default(), &packet, now);
+                    fast.receive_server_for_stack(FLOW, VnetHdr::default(), &packet, Some(APP), now);
                 }
                 _ => {
                     if !fast.handle_timeout(now, lone::ends).is_empty() {

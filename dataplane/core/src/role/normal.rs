@@ -44,7 +44,9 @@ impl Gateway {
     ) -> Outward<'static> {
         // An ICMP error about a packet of the stack's is its own.
         let is_tcp = Ip::parse(packet).is_ok_and(|ip| ip.protocol == TCP);
-        if is_tcp && self.fast.receive_server_for_stack(flow, vnet, packet, now) != Verdict::Stack {
+        // Where edges answer SYNs, clients do not hear of servers what is learned here.
+        let app = self.nat.app(flow).filter(|app| !self.cookies_at_edge.contains(app));
+        if is_tcp && self.fast.receive_server_for_stack(flow, vnet, packet, app, now) != Verdict::Stack {
             return Outward::Nothing;
         }
         self.follow(now);

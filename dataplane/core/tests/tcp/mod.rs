@@ -4,7 +4,7 @@ use braid_packet::{tcp_checksum_is_good, Ip, Segment, Tcp, Transport};
 use std::net::SocketAddr;
 
 pub fn segment(from: SocketAddr, to: SocketAddr, flags: u8, numbers: (u32, u32), body: &[u8]) -> Vec<u8> {
-    let options: &[u8] = if flags & Tcp::SYN != 0 { &[2, 4, 5, 0x50, 1, 3, 3, 7] } else { &[] };
+    let options: &[u8] = if flags & Tcp::SYN != 0 { &[2, 4, 5, 0xb4, 1, 3, 3, 7] } else { &[] };
     let (sequence, acknowledgement) = numbers;
     let mut out = Vec::new();
     let segment = Segment { from, to, sequence, acknowledgement, flags, window: 500, options };

@@ -30,7 +30,8 @@ pub struct End {
     pub refuses: bool,
     pub setting: Setting,
     data: Vec<u8>,
-    overlay_mtu: u16,
+    /// Packet that its link brings.
+    largest: u16,
     isn: u32,
     una: u64,
     next: u64,
@@ -70,7 +71,7 @@ pub fn bytes(seed: u64, count: usize) -> Vec<u8> {
 }
 
 impl End {
-    fn new(own: SocketAddr, peer: SocketAddr, setting: Setting, overlay_mtu: u16, isn: u32, seed: u64) -> End {
+    fn new(own: SocketAddr, peer: SocketAddr, setting: Setting, largest: u16, isn: u32, seed: u64) -> End {
         End {
             own,
             peer,
@@ -79,7 +80,7 @@ impl End {
             refuses: false,
             setting,
             data: bytes(seed, setting.bytes),
-            overlay_mtu,
+            largest,
             isn,
             una: 0,
             next: 0,
@@ -111,12 +112,21 @@ impl End {
         self.fin_at.is_some_and(|at| self.got > at)
     }
 
-    pub fn client(own: SocketAddr, peer: SocketAddr, setting: Setting, mtu: u16, isn: u32) -> End {
-        End::new(own, peer, setting, mtu, isn, 1)
+    pub fn client(own: SocketAddr, peer: SocketAddr, setting: Setting, isn: u32) -> End {
+        End::new(own, peer, setting, setting.mtu, isn, 1)
     }
 
-    pub fn server(own: SocketAddr, peer: SocketAddr, setting: Setting, mtu: u16, isn: u32) -> End {
-        End::new(own, peer, setting, mtu, isn, 2)
+    /// `largest` packet that comes to it: its own link may be narrower than a client was told before the server was asked.
+    pub fn server(own: SocketAddr, peer: SocketAddr, setting: Setting, largest: u16, isn: u32) -> End {
+        End::new(own, peer, setting, largest, isn, 2)
+    }
+
+    /// One of a stack, beside which whoever cuts super-packets is.
+    pub fn in_stack(own: SocketAddr, peer: SocketAddr, setting: Setting, isn: u32) -> End {
+        let mut end = End::new(own, peer, setting, u16::MAX, isn, 1);
+        end.data.clear();
+        (end.more, end.handed) = (true, true);
+        end
     }
 
     pub fn connect(&mut self, _: Time) {
@@ -190,7 +200,7 @@ impl End {
     pub fn receive(&mut self, packet: &[u8], now: Time) {
         let (ip, tcp) = parse(packet);
         assert!(tcp_checksum_is_good(packet, &ip), "checksum");
-        assert!(packet.len() <= usize::from(self.overlay_mtu.max(self.setting.mtu)), "{} bytes", packet.len());
+        assert!(packet.len() <= usize::from(self.largest), "{} bytes", packet.len());
         assert_eq!((ip.source, ip.destination), (self.peer.ip(), self.own.ip()));
         let options = &packet[ip.header_len + 20..ip.header_len + tcp.header_len];
         let (mss, scale, sack, timestamps, blocks) = read(options);

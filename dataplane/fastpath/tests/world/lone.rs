@@ -2,7 +2,8 @@
 
 use super::bytes::finish;
 use super::{parse, APP, FLOW};
-use braid_fastpath::{Ends, FastPath, Side, Stranger, Verdict};
+use braid_fastpath::{Ends, FastPath, Side, Splice, Stranger, Verdict};
+use braid_packet::record::{TcpRecord, Window};
 use braid_packet::{FlowId, Segment, Tcp, Time, VnetHdr};
 use std::net::SocketAddr;
 
@@ -73,6 +74,55 @@ pub fn open(fast: &mut FastPath) -> u32 {
     assert_eq!(fast.receive_from_server(FLOW, VnetHdr::default(), &mut answer, APP, START), Verdict::Taken);
     let (_, acknowledgement) = parse(&fast.take_outputs()[0].packet);
     assert_eq!((acknowledgement.flags, acknowledgement.acknowledgement), (Tcp::ACK, SERVER_ISN + 1));
+    cookie
+}
+
+/// A client that has sent "request"; the control side is asked to take the connection.
+pub fn asked(fast: &mut FastPath) -> u32 {
+    let cookie = cookie(fast);
+    let first = from_client(Tcp::ACK, CLIENT_ISN.wrapping_add(1), cookie.wrapping_add(1), b"request");
+    let Stranger::Open(admitted) = fast.receive_stranger(&first, false, APP, START) else { panic!("no cookie") };
+    assert!(fast.accept(FLOW, admitted, &first, false, false, START));
+    assert_eq!((fast.take_requests().len(), fast.held_now()), (1, 1));
+    cookie
+}
+
+/// The same, and the connection is the stack's.
+pub fn in_the_stack(fast: &mut FastPath) -> u32 {
+    let cookie = asked(fast);
+    assert_eq!(fast.take(FLOW).unwrap().len(), 1);
+    cookie
+}
+
+/// The stack's own first number towards a server.
+pub const STACK_ISN: u32 = 70_000;
+
+/// The same, and it has gone back, with the request at the server and no byte of an answer.
+pub fn spliced(fast: &mut FastPath, until: Option<u32>) -> u32 {
+    let cookie = in_the_stack(fast);
+    let record = |send_next: u32, receive_next: u32| TcpRecord {
+        local: vip(),
+        remote: client(),
+        send_next,
+        receive_next,
+        mss: 1360,
+        scales: Some((7, 9)),
+        sack: false,
+        timestamp: None,
+        window: Window { update: receive_next, send: 60_000, most: 60_000, receive: 60_000, edge_from: receive_next },
+        unread: Vec::new(),
+        unacknowledged: Vec::new(),
+        unsent: Vec::new(),
+    };
+    assert!(fast.hold(FLOW, START));
+    let splice = Splice {
+        client: record(cookie.wrapping_add(1), CLIENT_ISN.wrapping_add(8)),
+        server: record(STACK_ISN + 8, SERVER_ISN + 1),
+        to_client: Vec::new(),
+        to_server: Vec::new(),
+        until,
+    };
+    assert_eq!(fast.splice(FLOW, &splice, &ends(FLOW).unwrap(), START), Some(Vec::new()));
     cookie
 }
 

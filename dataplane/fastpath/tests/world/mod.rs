@@ -5,6 +5,7 @@
 pub mod bytes;
 pub mod end;
 pub mod lone;
+pub mod matrix;
 pub mod proxied;
 pub mod setting;
 
@@ -62,8 +63,8 @@ impl World {
         let v6 = client.v6;
         let (a, b) = if v6 { ("[fd00::7]:4000", "[fd00::80]:80") } else { ("192.0.2.7:4000", "203.0.113.1:80") };
         let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
-        let mut client = End::client(a, b, client, mtu, 0xffff_f000 ^ seed as u32);
-        let server = End::server(b, a, server, mtu, (seed >> 32) as u32);
+        let mut client = End::client(a, b, client, 0xffff_f000 ^ seed as u32);
+        let server = End::server(b, a, server, server.mtu.max(mtu), (seed >> 32) as u32);
         let now = Time(1000 * Time::SECOND);
         client.connect(now);
         World {

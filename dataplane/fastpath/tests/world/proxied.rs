@@ -7,7 +7,7 @@ use super::{fast_path, Faults, To, APP, DELAY, FLOW, MS};
 use braid_fastpath::{Ends, FastPath, Held, Output, Side, Splice, Stranger, Verdict};
 use braid_offload::Segments;
 use braid_packet::{finish_checksum, Time, VnetHdr};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What the control side does.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,8 @@ pub struct Proxied {
     pub now: Time,
     pub spliced: u32,
     pub taken: u32,
+    /// Why it did not go back.
+    pub stayed: BTreeSet<&'static str>,
     control: Control,
     mtu: u16,
     faults: Faults,
@@ -57,8 +59,8 @@ impl Proxied {
         let v6 = client.v6;
         let (a, b) = if v6 { ("[fd00::7]:4000", "[fd00::80]:80") } else { ("192.0.2.7:4000", "203.0.113.1:80") };
         let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
-        let mut client = End::client(a, b, client, mtu, 0xffff_f000 ^ seed as u32);
-        let mut server = End::server(b, a, server, mtu, (seed >> 32) as u32);
+        let mut client = End::client(a, b, client, 0xffff_f000 ^ seed as u32);
+        let mut server = End::server(b, a, server, server.mtu, (seed >> 32) as u32);
         (client.handed, server.handed) = (true, true);
         let now = Time(1000 * Time::SECOND);
         client.connect(now);
@@ -69,6 +71,7 @@ impl Proxied {
             now,
             spliced: 0,
             taken: 0,
+            stayed: BTreeSet::new(),
             control,
             mtu,
             faults,
@@ -195,23 +198,16 @@ impl Proxied {
         assert_eq!((client.local, client.remote), (self.client.peer, self.client.own));
         let setting = |of: Setting| Setting { window: 60_000, burst: 8, segment: 0, mtu: self.mtu, ..of };
         let own = setting(self.client.setting);
-        let built = End::built(&client, own, u16::MAX, self.now);
+        let built = End::built(&client, own, self.now);
         let to_server = match server {
-            Some(record) => End::built(&record, setting(self.server.setting), u16::MAX, self.now),
+            Some(record) => End::built(&record, setting(self.server.setting), self.now),
             None => {
-                // As a socket does that was told the client's segment size, with room for timestamps.
+                // As a socket does that was told the client's segment size, with room for timestamps, which it always offers.
                 let room = if client.timestamp.is_some() { 12 } else { 0 };
                 let headers = if own.v6 { 60 } else { 40 };
-                let told = Setting {
-                    timestamps: client.timestamp.is_some(),
-                    sack: true,
-                    scale: Some(8),
-                    mtu: client.mss - room + headers,
-                    ..own
-                };
-                let mut end = End::client(self.client.own, self.client.peer, told, u16::MAX, 0x1234_5678);
-                end.take_data();
-                (end.more, end.handed) = (true, true);
+                let told =
+                    Setting { timestamps: true, sack: true, scale: Some(8), mtu: client.mss - room + headers, ..own };
+                let mut end = End::in_stack(self.client.own, self.client.peer, told, 0x1234_5678);
                 end.connect(self.now);
                 end
             }
@@ -233,7 +229,8 @@ impl Proxied {
             to_server: Vec::new(),
             until: until.map(|bytes| bytes as u32),
         };
-        if splice.check().is_err() {
+        if let Err(why) = splice.check() {
+            self.stayed.insert(why);
             // It goes on where it is.
             (stack.server, stack.held, stack.since) = (Some(server), None, self.now);
             self.stack = Some(stack);
@@ -290,7 +287,7 @@ impl Proxied {
 
     fn at_server_side(&mut self, vnet: VnetHdr, mut packet: Vec<u8>) {
         if self.normal {
-            if self.fast.receive_server_for_stack(FLOW, vnet, &packet, self.now) == Verdict::Stack {
+            if self.fast.receive_server_for_stack(FLOW, vnet, &packet, Some(APP), self.now) == Verdict::Stack {
                 for segment in cut(vnet, &packet, usize::from(u16::MAX)) {
                     let server = self.stack.as_mut().and_then(|stack| stack.server.as_mut());
                     server.expect("a stack has it").receive(&segment, self.now);

@@ -7,10 +7,9 @@ use braid_packet::Time;
 
 impl End {
     /// A socket that is made from a record whose queues are empty, or whose bytes are `unread`.
-    pub fn built(record: &TcpRecord, setting: Setting, overlay_mtu: u16, now: Time) -> End {
+    pub fn built(record: &TcpRecord, setting: Setting, now: Time) -> End {
         let isn = record.send_next.wrapping_sub(1);
-        let mut end = End::new(record.local, record.remote, setting, overlay_mtu, isn, 0);
-        end.data.clear();
+        let mut end = End::in_stack(record.local, record.remote, setting, isn);
         end.state = State::Established;
         (end.una, end.next, end.most_sent, end.got) = (1, 1, 1, 1);
         end.peer_isn = record.receive_next.wrapping_sub(1);
@@ -23,8 +22,6 @@ impl End {
         end.clock = record.timestamp.map(|value| (value, now));
         end.last_told = record.timestamp.unwrap_or(0);
         end.sack = record.sack;
-        end.more = true;
-        end.handed = true;
         end
     }
 
@@ -54,11 +51,6 @@ impl End {
             unacknowledged: self.data[una..sent.min(len)].to_vec(),
             unsent: self.data[sent.min(len)..].to_vec(),
         }
-    }
-
-    /// A socket that has nothing to say yet.
-    pub fn take_data(&mut self) {
-        self.data.clear();
     }
 
     /// How many of this end's bytes a socket has not had.
