@@ -105,6 +105,8 @@ class ProxiedApplication:
     accept: Accept = "listener"
     """Who accepts TCP connections: a listener of the stack, or the fast path, which asks the stack to take them with
     the client's first byte or at once."""
+    transparent: tuple[str, ...] = ()
+    """Servers that see clients' own addresses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,14 @@ class Setting:
         return ".".join(self.key)
 
 
+def read_setting(*key: str, root: Path = SYSCTL) -> str | None:
+    """None if this kernel, or container, does not show it."""
+    try:
+        return root.joinpath(*key).read_text().strip()
+    except OSError:
+        return None
+
+
 def apply_settings(settings: Sequence[Setting], root: Path = SYSCTL) -> list[str]:
     """Write each setting that is not right yet. Returns one warning per setting that stays wrong."""
     warnings = []

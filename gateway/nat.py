@@ -13,7 +13,7 @@ from braid.plan import port_matches
 from gateway.drain.state import AT_HOME
 from topology.graph import siblings
 from topology.model import CookiePlace, ServiceMode
-from topology.proxy import HTTP, TLS_SNI
+from topology.proxy import HTTP, TLS_SNI, ClientAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from braid.plan import AppNumbers
     from gateway.drain.state import Standing
     from gateway.targets import TargetKey
-    from topology.model import Application, IPNetwork, Topology
+    from topology.model import Application, IPAddress, IPNetwork, Topology
 
 
 def served(topology: Topology, gateway: str) -> tuple[Application, ...]:
@@ -77,6 +77,14 @@ def accepted(application: Application, topology: Topology, *, promotes: bool) ->
     return "first-byte" if settings.kind in (HTTP, TLS_SNI) or settings.tls is not None else "at-once"
 
 
+def transparent(application: Application) -> tuple[IPAddress, ...]:
+    """The servers of an application that see its clients' own addresses."""
+    settings = application.proxy
+    if settings is None or settings.client_address is not ClientAddress.TRANSPARENT:
+        return ()
+    return tuple(target.address for target in application.targets)
+
+
 def gateway_policy(
     topology: Topology,
     gateway: str,
@@ -112,6 +120,7 @@ def gateway_policy(
                 set=set_number(application, numbers),
                 app=numbers.number(application.name),
                 accept=accepted(application, topology, promotes=promotes),
+                transparent=tuple(str(server) for server in transparent(application)),
             )
             for application in served(topology, gateway)
             if application.mode is ServiceMode.PROXY

@@ -32,6 +32,8 @@ class ClientAddress(StrEnum):
     PROXY_V2 = "proxy-v2"
     FORWARDED = "forwarded"
     """X-Forwarded-For and Forwarded (RFC 7239) in each request."""
+    TRANSPARENT = "transparent"
+    """It sees the client's own address; what it answers has to come back through the gateway."""
 
 
 TCP, TLS_SNI, HTTP = "tcp", "tls-sni", "http"

@@ -151,7 +151,7 @@ applications:
       #   certificates: [{certificate: web.pem, key: web.key}]      # the first also for names that none is for
       #   minimum: "1.2"        # or "1.3"
       #   alpn: [h2, http/1.1]
-      client_address: forwarded # X-Forwarded-For and Forwarded; or proxy-v1, proxy-v2, none
+      client_address: forwarded # X-Forwarded-For and Forwarded; or proxy-v1, proxy-v2, transparent, none
       retries: 1                # on other servers, before the first byte of an answer
       connect_timeout: 2        # seconds; likewise select_timeout, answer_timeout, idle_timeout
       eject_after: 5            # failures in a row

@@ -33,6 +33,7 @@ from gateway.proxy.gateway import Blame, Connect, Count, Reset, SendServer, Serv
 from gateway.proxy.leg import Leg, keep_short
 from gateway.proxy.preface import preface
 from gateway.proxy.record import write_access
+from topology.proxy import ClientAddress
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -351,6 +352,8 @@ class Connection:
         if of_flow is not None:
             server.translatable = True
             opened = trio.socket.from_stdlib_socket(of_flow)
+        elif self.gateway.proxy.settings.client_address is ClientAddress.TRANSPARENT:
+            raise OSError(errno.EADDRNOTAVAIL, "the client's address cannot be had")
         else:
             family = socket.AF_INET6 if address.host.version == 6 else socket.AF_INET
             opened = trio.socket.socket(family, socket.SOCK_STREAM)

@@ -258,6 +258,10 @@ class Relay:
             case ("again", client):
                 assert connection.server is not None
                 with self._own(connection, connection.server) as own:
+                    if own is None and connection.is_transparent:
+                        connection.application.count("not_transparent")
+                        self.reset(connection)
+                        return
                     self._native.reconnect(client, now, own.fileno() if own else None)
             case ("opaque", _):
                 self._returning.offer(connection, now)
@@ -311,6 +315,9 @@ class Relay:
         if kept is not None:
             self._native.drop_server(number)
         with self._own(connection, chosen) as own:
+            if own is None and connection.is_transparent:
+                self._refuse(connection, "not_transparent", now)
+                return
             self._native.serve(number, server, chosen.cookie, now, own.fileno() if own else None)
 
     def _refuse(self, connection: RelayedConnection, reason: str, now: float) -> None:
@@ -322,12 +329,12 @@ class Relay:
         self._native.refuse_with(connection.number, reason, UNRECOGNIZED_NAME if unknown else b"", now)
 
     def _own(self, connection: RelayedConnection, chosen: ServerData) -> AbstractContextManager[socket.socket | None]:
-        """A socket to connect to a server for this client alone, so that it may go on in the data plane. None where it
-        may not."""
+        """A socket to connect to a server for this client alone, so that it may go on in the data plane, or the server
+        sees the client's address. None where it may not."""
         promoted, plain = connection.promoted, connection.speech != "http"
         opened = None
         wanted = plain or connection.application.settings.splice_above is not None
-        if promoted is not None and wanted and connection.may_return:
+        if promoted is not None and (connection.is_transparent or (wanted and connection.may_return)):
             opened = promoted.open_server(chosen.address)
         if opened is None:
             if plain and promoted is not None and connection.may_return:

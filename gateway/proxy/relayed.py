@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
+from topology.proxy import ClientAddress
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
@@ -52,6 +54,11 @@ class RelayedConnection:
     ended: trio.Event = field(default_factory=trio.Event)
     done: Callable[[], None] | None = None
     """Called when the relay has it no more."""
+
+    @property
+    def is_transparent(self) -> bool:
+        """Whether its servers have to see the client's own address."""
+        return self.application.settings.client_address is ClientAddress.TRANSPARENT
 
     def end(self, *, whole: bool) -> None:
         self.whole = whole

@@ -16,7 +16,7 @@ from braid.process import allow_descriptors
 from braid.streams import reset_on_close
 from braid.tls.certificates import Certificates
 from braid.tls.terminate import Limits, terminate
-from gateway.nat import accepted, served
+from gateway.nat import accepted, served, transparent
 from gateway.proxy import stack
 from gateway.proxy.accept import accept, reset
 from gateway.proxy.connection import Connection
@@ -156,6 +156,11 @@ class ProxyService:
                 continue
             accept = accepted(application, topology, promotes=self.promotes)
             proxied.accepted_by = "listener" if accept == "listener" else "fast-path"
+            if accept == "listener" and transparent(application):
+                self._problems[f"applications.{application.name}.proxy.client_address"] = (
+                    f"clients' addresses cannot be kept: {self._no_repair or 'listeners accept connections'}; "
+                    "use a kernel with CONFIG_CHECKPOINT_RESTORE, or write proxy-v2"
+                )
             if accept == "listener":
                 wanted |= dict.fromkeys(stack.listeners(situation.topology, application), proxied)
         self.applications = {each.name: self.applications[each.name] for each in mine if each.name in self.applications}

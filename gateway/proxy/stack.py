@@ -14,12 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from braid.linux import LinuxError, ip, ip_batch
+from braid.linux import LinuxError, Setting, apply_settings, ip, ip_batch, read_setting
 from braid.tun import DEVICE
+from gateway.nat import transparent
 from topology.model import Role, ServiceMode, SocketAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterator
 
     from topology.model import Application, IPAddress, IPNetwork, Topology
 
@@ -31,6 +32,7 @@ TABLE_LOCAL = "7401"
 """To the stack."""
 PRIORITY = "7400"
 BACKLOG = 1024
+RP_FILTER = "rp_filter"
 IPV6_FREEBIND = 78
 """linux/in6.h"""
 
@@ -44,14 +46,17 @@ class Local:
     """Packets that leave this node from an address in them go into the overlay."""
     snat: frozenset[IPNetwork] = frozenset()
     """The same, and packets to them that come out of the overlay are for the stack."""
+    servers: frozenset[IPAddress] = frozenset()
+    """They see clients' own addresses: all that they send through this node is an answer."""
 
 
-def local(topology: Topology, node: str, applications: Iterable[Application]) -> Local:
+def local(topology: Topology, node: str, applications: Collection[Application]) -> Local:
     names = {each.name for each in applications if each.mode is ServiceMode.PROXY}
     vips = frozenset(vip.address for vip in topology.vips if vip.application in names)
     pools = (pool for edge in topology.by_role(Role.EDGE) for pool in edge.vip_pools)
     snat = frozenset(topology.nodes[node].snat_pools if vips else ())
-    return Local(vips, frozenset(pool for pool in pools if any(_holds(pool, vip) for vip in vips)), snat)
+    servers = frozenset(server for each in applications if each.name in names for server in transparent(each))
+    return Local(vips, frozenset(pool for pool in pools if any(_holds(pool, vip) for vip in vips)), snat, servers)
 
 
 def _holds(pool: IPNetwork, address: IPAddress) -> bool:
@@ -77,6 +82,13 @@ def changes(before: Local, after: Local, version: int) -> list[tuple[str, ...]]:
     def inward(verb: str, pool: str) -> tuple[str, ...]:
         return "rule", verb, "iif", DEVICE, "to", pool, "lookup", TABLE_LOCAL, "priority", PRIORITY
 
+    def answers(verb: str, server: str) -> Iterator[tuple[str, ...]]:
+        """In this order: out of the overlay to the stack, else into the overlay; and what the stack sends it."""
+        end = "priority", PRIORITY
+        yield "rule", verb, "iif", DEVICE, "from", server, "lookup", TABLE_LOCAL, *end
+        yield "rule", verb, "from", server, "lookup", TABLE, *end
+        yield "rule", verb, "oif", DEVICE, "to", server, "lookup", TABLE, *end
+
     def vip_route(verb: str, vip: str) -> tuple[str, ...]:
         return "route", verb, "local", vip, "dev", "lo", "table", "local", "proto", PROTOCOL
 
@@ -94,8 +106,10 @@ def changes(before: Local, after: Local, version: int) -> list[tuple[str, ...]]:
         *([stack("replace")] if takes and not took else ()),
         *(rule("add", pool) for pool in these(sources[1] - sources[0])),
         *(inward("add", pool) for pool in these(after.snat - before.snat)),
+        *(words for server in these(after.servers - before.servers) for words in answers("add", server)),
         *(vip_route("replace", vip) for vip in these(after.vips - before.vips)),
         *(vip_route("delete", vip) for vip in these(before.vips - after.vips)),
+        *(words for server in these(before.servers - after.servers) for words in answers("delete", server)),
         *(inward("delete", pool) for pool in these(before.snat - after.snat)),
         *(rule("delete", pool) for pool in these(sources[0] - sources[1])),
         *([stack("delete")] if took and not takes else ()),
@@ -106,11 +120,19 @@ def changes(before: Local, after: Local, version: int) -> list[tuple[str, ...]]:
 async def apply(before: Local, after: Local) -> list[str]:
     """Go over from one to the other; returns warnings. LinuxError when IPv4 cannot be set up."""
     await ip_batch(changes(before, after, 4), family=4)
+    warnings = _loosen() if any(server.version == 4 for server in after.servers) else []
     try:
         await ip_batch(changes(before, after, 6), family=6)
     except LinuxError as error:
-        return [f"IPv6 is not available: {error}"]
-    return []
+        warnings.append(f"IPv6 is not available: {error}")
+    return warnings
+
+
+def _loosen() -> list[str]:
+    """A strict reverse path filter would refuse what a server sends a client where it comes out of the overlay."""
+    loose = Setting(("net", "ipv4", "conf", DEVICE, RP_FILTER), "2", "clients' own addresses are kept towards servers")
+    strict = any(read_setting("net", "ipv4", "conf", of, RP_FILTER) == "1" for of in ("all", DEVICE))
+    return apply_settings([loose]) if strict else []
 
 
 async def clear() -> None:

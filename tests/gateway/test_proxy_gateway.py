@@ -40,7 +40,7 @@ from gateway.proxy.tls import TlsProxy
 from tests.gateway.hellos import client_hello
 from tests.gateway.proxy_bench import CLIENT
 from topology.model import SocketAddress, Target
-from topology.proxy import HTTP, TCP, TLS_SNI, ProxySettings
+from topology.proxy import HTTP, TCP, TLS_SNI, ClientAddress, ProxySettings
 from topology.source import parse
 from topology.tls import Certificate, Tls
 
@@ -359,6 +359,18 @@ def test_proxied_vips_are_local_and_not_the_nats() -> None:
     assert set(stack.listeners(topology, shop)) == {
         SocketAddress(vip, port) for vip in vips for port in (80, 8000, 8001)
     }
+    ours = replace(shop, proxy=ProxySettings(HTTP, client_address=ClientAddress.TRANSPARENT))
+    kept = stack.local(topology, "g-1", [ours])
+    assert kept == replace(local, servers=frozenset(target.address for target in shop.targets))
+    assert stack.changes(local, kept, 4) == [
+        ("rule", "add", *words.split(), "priority", "7400")
+        for words in (
+            "iif braid0 from 10.2.0.10 lookup 7401",
+            "from 10.2.0.10 lookup 7400",
+            "oif braid0 to 10.2.0.10 lookup 7400",
+        )
+    ]
+    assert [words[1] for words in stack.changes(kept, local, 6)] == ["delete"] * 3
     for version in (4, 6):
         there, back = (stack.changes(*pair, version) for pair in ((stack.Local(), local), (local, stack.Local())))
         added = ["route"] * 2 + ["rule"] * 3 + ["route"]

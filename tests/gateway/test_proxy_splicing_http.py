@@ -17,7 +17,7 @@ from gateway.proxy.relayed import Kept
 from tests.gateway.proxy_bench import CLIENT, LOOPBACK, application, exchange, http_servers, listen
 from tests.gateway.test_proxy_splicing import NUMBER, FakeCore, OnLoopback
 from topology.model import SocketAddress, Target
-from topology.proxy import HTTP, ProxySettings
+from topology.proxy import HTTP, ClientAddress, ProxySettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -146,3 +146,28 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_made_anew(nursery:
         assert (await exchange(client, GET))[2] == b"one / 0"
     assert made.counters.servers[f"127.0.0.1:{one.port}"].failures == 0
     near.close()
+
+
+async def test_servers_that_see_clients_addresses_get_connections_of_each_client(nursery: trio.Nursery) -> None:
+    (one,) = await http_servers(nursery, "one")
+    settings = ProxySettings(HTTP, client_address=ClientAddress.TRANSPARENT)
+    made = ProxiedApplication(application((one.target,), settings), settings, lambda _key: True, Random(1))
+    for clients in (1, 2):
+        async with relayed(nursery, made, OnLoopback(FakeCore())) as (_, client, _):
+            answers = [(await exchange(client, GET))[0] for _ in range(3)]
+        assert answers == [200, 200, 200]
+        assert one.connections == clients
+
+
+async def test_where_the_clients_address_cannot_be_kept_it_is_told(nursery: trio.Nursery) -> None:
+    class Elsewhere(OnLoopback):
+        def open_server(self, server: SocketAddress) -> None:
+            return None
+
+    (one,) = await http_servers(nursery, "one")
+    settings = ProxySettings(HTTP, client_address=ClientAddress.TRANSPARENT)
+    made = ProxiedApplication(application((one.target,), settings), settings, lambda _key: True, Random(1))
+    async with relayed(nursery, made, Elsewhere(FakeCore())) as (_, client, _):
+        assert (await exchange(client, GET))[0] == 502
+    assert one.connections == 0
+    assert made.counters.refused["not_transparent"] == 1

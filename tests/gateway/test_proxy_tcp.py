@@ -70,6 +70,21 @@ async def test_the_server_is_told_the_client_first(nursery: trio.Nursery, kind: 
         assert await read_all(client) == expected + b"hello"
 
 
+async def test_where_the_clients_address_cannot_be_kept_no_server_gets_another(nursery: trio.Nursery) -> None:
+    """As for a connection that a listener accepted."""
+    asked: list[trio.SocketStream] = []
+
+    async def server(stream: trio.SocketStream) -> None:
+        asked.append(stream)
+
+    settings = ProxySettings(TCP, client_address=ClientAddress.TRANSPARENT)
+    async with proxied(settings, Target(LOOPBACK, await listen(nursery, server), 1)) as shop:
+        with pytest.raises(trio.BrokenResourceError):
+            await read_all(await shop.connect())
+        assert sum(shop.application.counters.refused.values()) == 1
+    assert asked == []
+
+
 async def test_rules_by_client_and_region_choose_subsets(nursery: trio.Nursery) -> None:
     ports = [await listen(nursery, lambda stream, name=name: stream.send_all(name)) for name in (b"a", b"b")]
     one, two = (Target(LOOPBACK, port, 1) for port in ports)

@@ -28,6 +28,13 @@ PROXIES = [
     proxy("sticky", "{kind: http, sticky: yes}", "proxy.sticky", "not accepted", "cookie:NAME"),
     proxy("sticky of TLS", "{kind: tls-sni, sticky: cookie:a}", "proxy.sticky", "reads no requests", "client"),
     proxy("headers of TCP", "{kind: tcp, client_address: forwarded}", "proxy.client_address", "no headers", "proxy-v1"),
+    proxy(
+        "clients' addresses behind TLS",
+        "{kind: http, client_address: transparent, tls: {certificates: [{certificate: a, key: b}]}}",
+        "proxy.client_address",
+        "start from the gateway",
+        "proxy-v2",
+    ),
     proxy("small buffer", "{kind: http, buffer: 10}", "proxy.buffer", "out of range", "from 16384 on"),
     proxy("panic", "{kind: http, panic: 1}", "proxy.panic", "out of range", "below 1"),
     case(

@@ -78,7 +78,15 @@ def _words(draft: Draft, key: Key, proxy: ProxyShape) -> None:
         draft.report.add((*key, word), f"a {proxy.kind} proxy reads no requests", "use `kind: http`, or `client`")
     if not http and proxy.client_address is ClientAddress.FORWARDED:
         draft.report.add(
-            (*key, "client_address"), f"a {proxy.kind} proxy writes no headers", "write none, proxy-v1 or proxy-v2"
+            (*key, "client_address"),
+            f"a {proxy.kind} proxy writes no headers",
+            "write none, proxy-v1, proxy-v2 or transparent",
+        )
+    if proxy.client_address is ClientAddress.TRANSPARENT and proxy.tls is not None:
+        draft.report.add(
+            (*key, "client_address"),
+            "behind TLS that ends here connections start from the gateway",
+            "write proxy-v2, or remove `tls`",
         )
 
 

@@ -47,6 +47,7 @@ impl Cycle {
                 set: 2,
                 fast: true,
                 proxied: true,
+                transparent: Vec::new(),
             }],
             snat: vec!["10.94.0.0/24".parse().unwrap()],
             ..Policy::default()

@@ -27,6 +27,7 @@ fn nat(most: usize, fast: bool) -> Nat {
             set: 2,
             fast,
             proxied: false,
+            transparent: Vec::new(),
         }],
         snat: vec!["10.94.0.0/24".parse().unwrap()],
         ..Policy::default()

@@ -38,6 +38,7 @@ pub fn nat(max_flows: usize) -> Nat {
             set: 2,
             fast: false,
             proxied: false,
+            transparent: Vec::new(),
         }],
         snat: vec!["10.94.0.0/24".parse().unwrap()],
         ..Policy::default()

@@ -163,6 +163,9 @@ pub struct ProxiedApplication {
     pub set: u8,
     #[serde(default)]
     pub accept: Accept,
+    /// Servers that see their clients' own addresses.
+    #[serde(default)]
+    pub transparent: Vec<IpAddr>,
     /// Its edges answer SYNs; where the stack's listeners do not.
     #[serde(default)]
     pub cookies_at_edge: bool,

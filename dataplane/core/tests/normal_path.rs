@@ -16,17 +16,20 @@ const CLIENT_ISN: u32 = 0xffff_fffe;
 const FIRST: u32 = CLIENT_ISN.wrapping_add(1);
 const STACK_ISN: u32 = 70_000;
 const SERVER_ISN: u32 = 4_000_000;
+/// `server` sees clients' own addresses.
+const OWN: &str = r#""10.93.0.10""#;
 
 fn proxied(accept: &str) -> Braid {
-    with_shards(Braid::up(), accept, 1)
+    with_shards(Braid::up(), accept, 1, "")
 }
 
-fn with_shards(mut braid: Braid, accept: &str, shards: u8) -> Braid {
+/// `transparent`: the server that sees clients' own addresses, as JSON.
+fn with_shards(mut braid: Braid, accept: &str, shards: u8, transparent: &str) -> Braid {
     let at = |n: u16| format!(r#"{{"node": {n}, "addresses": ["{}"]}}"#, address(n));
     let desired = format!(
         r#"{{"neighbours": [{}, {}], "shards": {{"{EDGE}": {shards}, "21": {shards}, "22": {shards}}},
             "path_sets": [{{"peer": {EDGE}, "set": 2, "paths": [{{"id": 0, "route": [21, {EDGE}]}}, {{"id": 1, "route": [22, {EDGE}]}}]}}],
-            "gateway": {{"applications": [], "snat": ["10.93.0.128/30"], "proxied": [{{"app": 7, "accept": "{accept}",
+            "gateway": {{"applications": [], "snat": ["10.93.0.128/30"], "proxied": [{{"app": 7, "accept": "{accept}", "transparent": [{transparent}],
                 "vips": [{{"address": "{VIP}", "edge": {EDGE}}}], "ports": [["tcp", 80, 80]], "set": 2}}]}}}}"#,
         at(RELAYS[0]),
         at(RELAYS[1])
@@ -201,8 +204,14 @@ fn while_the_stack_has_it_all_packets_pass_as_they_are_until_both_have_ended() {
 
 #[test]
 fn a_connection_goes_back_and_both_sides_go_on_in_their_own_numbers() {
-    let mut braid = proxied("first-byte");
+    for transparent in ["", OWN] {
+        goes_back(with_shards(Braid::up(), "first-byte", 1, transparent), !transparent.is_empty());
+    }
+}
+
+fn goes_back(mut braid: Braid, transparent: bool) {
     let (connection, cookie, snat) = in_the_stack(&mut braid);
+    assert_eq!(snat == client(), transparent);
     let (record, of_server) = records(cookie, snat);
     assert!(hold(&mut braid, connection));
     let (next, behind) = (FIRST.wrapping_add(7), cookie.wrapping_add(7));
@@ -302,7 +311,12 @@ fn the_next_request_of_a_spliced_connection_waits_for_the_answer_and_is_the_cont
 
 #[test]
 fn each_shard_has_its_connections_whichever_queue_their_packets_come_by() {
-    let mut braid = with_shards(Braid::up_with(2, 2, 2), "first-byte", 2);
+    for transparent in ["", OWN] {
+        have_their_connections(with_shards(Braid::up_with(2, 2, 2), "first-byte", 2, transparent), transparent);
+    }
+}
+
+fn have_their_connections(mut braid: Braid, transparent: &str) {
     let mut owners = [0, 0];
     for port in 4000..4020_u16 {
         let client = SocketAddr::new(client().ip(), port);
@@ -316,6 +330,7 @@ fn each_shard_has_its_connections_whichever_queue_their_packets_come_by() {
         assert!(only(braid.taken(GATEWAY)).ends_with(b"request"));
         let snat = open_server(&mut braid, connection);
         assert_eq!(usize::from(snat.port() % 2), shard_of(connection));
+        assert_eq!(snat.ip() == client.ip(), !transparent.is_empty());
         owners[shard_of(connection)] += 1;
         for queue in 0..2 {
             braid.queue = queue;

@@ -66,7 +66,8 @@ impl Nat {
         let keys = (self.table.key(flow, Side::Client), self.table.key(flow, Side::Server));
         let (Some(forward), Some(reverse)) = keys else { return false };
         let Some((vip, rule)) = self.rules.vip(forward.far) else { return false };
-        if rule.id != flow.app || !(reverse.is_nothing() || self.rules.is_snat(reverse.far)) {
+        let own = rule.transparent && reverse.far == forward.near && self.rules.is_transparent(reverse.near);
+        if rule.id != flow.app || !(reverse.is_nothing() || own || self.rules.is_snat(reverse.far)) {
             return false;
         }
         let Some(flow) = self.table.get_mut(index) else { return false };

@@ -35,6 +35,11 @@ impl Nat {
         self.rules.is_snat(widen(address))
     }
 
+    /// Whether the address is that of a server that sees clients' own.
+    pub fn is_transparent(&self, address: std::net::IpAddr) -> bool {
+        self.rules.is_transparent(widen(address))
+    }
+
     /// Whether packets pass as they are, or not.
     pub fn is_normal(&self, flow: FlowId) -> bool {
         self.table.get(flow.index).is_some_and(|known| known.serial == flow.serial && known.is_normal())
@@ -49,8 +54,9 @@ impl Nat {
         }
     }
 
-    /// Gives a flow a server, and returns the address and port that it is talked to from: another one than before. None if
-    /// there is no such flow, or no port left, or the server cannot be one.
+    /// Gives a flow a server, and returns the address and port that it is talked to from: another one than before, of the
+    /// pool, or of the client where the application is transparent. None if there is no such flow, or no port left, or the
+    /// server cannot be one.
     pub fn lease(&mut self, flow: FlowId, server: SocketAddr, now: Time) -> Option<SocketAddr> {
         let index = self.live(Some(flow.index).filter(|_| self.is_live(flow)), now)?;
         let known = self.table.get(index)?;
@@ -61,7 +67,11 @@ impl Nat {
         }
         let (near, near_port) = (widen(server.ip()), server.port());
         let wanted = Key { near, far: 0, near_port, far_port: front.near_port, protocol: TCP };
-        let reverse = self.choose_source(wanted, front.near, now)?;
+        let reverse = match self.rules.application(known.app).is_some_and(|rule| rule.transparent) {
+            true if !self.rules.is_transparent(near) => return None,
+            true => self.choose_port(Key { far: front.near, ..wanted }, now)?,
+            false => self.choose_source(wanted, front.near, now)?,
+        };
         self.table.set_reverse(index, &reverse);
         Some(SocketAddr::new(narrow(reverse.far), reverse.far_port))
     }

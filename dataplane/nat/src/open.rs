@@ -130,10 +130,10 @@ impl Nat {
             let found = if ported {
                 self.choose_port(key, now)
             } else {
-                self.is_free(&Key { far_port: 0, ..key }, now).then_some(0)
+                Some(Key { far_port: 0, ..key }).filter(|key| self.is_free(key, now))
             };
-            if let Some(far_port) = found {
-                return Some(Key { far_port, ..key });
+            if found.is_some() {
+                return found;
             }
             tried += 1;
             if tried >= tries {
@@ -153,11 +153,11 @@ impl Nat {
         None
     }
 
-    /// The client's own port if possible.
-    fn choose_port(&mut self, key: Key, now: Time) -> Option<u16> {
+    /// Completes a key by a port, the client's own if possible.
+    pub(crate) fn choose_port(&mut self, key: Key, now: Time) -> Option<Key> {
         let ((first, last), (rest, of)) = (self.rules.ports, self.rules.share);
         if (first..=last).contains(&key.far_port) && key.far_port % of == rest && self.is_free(&key, now) {
-            return Some(key.far_port);
+            return Some(key);
         }
         let (last, of) = (u32::from(last), u32::from(of));
         let start = u32::from(first) + (u32::from(rest) + of - u32::from(first) % of) % of;
@@ -166,9 +166,9 @@ impl Nat {
         let random = if range > LINEAR_TRIES { RANDOM_TRIES } else { 0 };
         for n in 0..random + LINEAR_TRIES.min(range) {
             at = if n < random { self.random.below(range) } else { (at + 1) % range };
-            let far_port = (start + at * of) as u16;
-            if self.is_free(&Key { far_port, ..key }, now) {
-                return Some(far_port);
+            let key = Key { far_port: (start + at * of) as u16, ..key };
+            if self.is_free(&key, now) {
+                return Some(key);
             }
         }
         None

@@ -57,6 +57,8 @@ pub struct Application {
     pub fast: bool,
     /// Of those, each gets its target later, by `Nat::lease`; `targets` are not used.
     pub proxied: bool,
+    /// Servers of a proxied application that see their clients' own addresses, and what they send to anybody is an answer.
+    pub transparent: Vec<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -71,7 +71,9 @@ impl Nat {
         let found = self.table.find_reverse(&key);
         self.live(found, now).ok_or(match ip.transport {
             // A server that still believes in a connection is told, so that it need not time out.
-            Transport::Tcp(_) if self.rules.is_snat(key.far) => Refusal::Answer(Reason::NoFlow, Answer::Reset),
+            Transport::Tcp(_) if self.rules.is_answer(key.near, key.far) => {
+                Refusal::Answer(Reason::NoFlow, Answer::Reset)
+            }
             _ => Refusal::Drop(Reason::NoFlow),
         })
     }
@@ -79,7 +81,7 @@ impl Nat {
     fn reverse_later(&mut self, packet: &mut [u8], ip: &Ip, now: Time) -> Result<Way, Refusal> {
         let datagram = Datagram::of(ip);
         let Some(known) = self.reverse_fragments.find(&datagram, now) else {
-            if !self.rules.is_snat(widen(ip.destination)) {
+            if !self.rules.is_answer(widen(ip.source), widen(ip.destination)) {
                 return Err(Refusal::Drop(Reason::NoFlow));
             }
             let whole = packet.get(..ip.total_len).unwrap_or(packet);

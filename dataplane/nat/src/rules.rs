@@ -4,6 +4,7 @@ use crate::table::Map;
 use crate::{Policy, Prefix, Proto, Target, Timeouts};
 use braid_packet::ip::{ICMPV4, ICMPV6, TCP, UDP};
 use foldhash::fast::FixedState;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct Rule {
     pub(crate) set: u8,
     pub(crate) fast: bool,
     pub(crate) proxied: bool,
+    pub(crate) transparent: bool,
     ports: Vec<(Proto, u16, u16)>,
     targets: Vec<Target>,
 }
@@ -28,6 +30,7 @@ pub(crate) struct Rule {
 pub(crate) struct Rules {
     pub(crate) applications: Vec<Rule>,
     vips: Map<Wide, Vip>,
+    transparent: BTreeSet<Wide>,
     snat_v4: Vec<Prefix>,
     snat_v6: Vec<Prefix>,
     guests: Vec<Prefix>,
@@ -45,6 +48,7 @@ impl Rules {
         let mut rules = Rules {
             applications: Vec::new(),
             vips: Map::with_hasher(FixedState::with_seed(0)),
+            transparent: policy.applications.iter().flat_map(|each| &each.transparent).copied().map(widen).collect(),
             snat_v4: policy.snat.iter().copied().filter(|p| !p.is_ipv6()).collect(),
             snat_v6: policy.snat.iter().copied().filter(Prefix::is_ipv6).collect(),
             guests: policy.guests.clone(),
@@ -70,6 +74,7 @@ impl Rules {
                 set: application.set,
                 fast: application.fast,
                 proxied: application.proxied,
+                transparent: !application.transparent.is_empty(),
                 ports: application.ports,
                 targets: usable,
             });
@@ -98,6 +103,20 @@ impl Rules {
         let v6 = narrow(address).is_ipv6();
         let guests = self.guests.iter().filter(|prefix| prefix.is_ipv6() == v6);
         self.snat(v6).iter().chain(guests).any(|prefix| prefix.contains_wide(address))
+    }
+
+    /// Whether a server sees clients' own addresses, from one application at least.
+    pub(crate) fn is_transparent(&self, server: Wide) -> bool {
+        self.transparent.contains(&server)
+    }
+
+    /// Whether what goes from one address to another is an answer, or what is left of one.
+    pub(crate) fn is_answer(&self, from: Wide, to: Wide) -> bool {
+        self.is_snat(to) || self.is_transparent(from)
+    }
+
+    pub(crate) fn application(&self, id: u16) -> Option<&Rule> {
+        self.applications.iter().find(|rule| rule.id == id)
     }
 
     pub(crate) fn snat(&self, v6: bool) -> &[Prefix] {

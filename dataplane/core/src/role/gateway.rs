@@ -81,6 +81,7 @@ impl Gateway {
                 set: application.set,
                 fast: application.mode == ServiceMode::FastPath,
                 proxied: false,
+                transparent: Vec::new(),
             })
             .chain(spec.proxied.iter().filter(|proxied| proxied.accept != Accept::Listener).map(|proxied| {
                 Application {
@@ -91,6 +92,7 @@ impl Gateway {
                     set: proxied.set,
                     fast: true,
                     proxied: true,
+                    transparent: proxied.transparent.clone(),
                 }
             }))
             .collect();

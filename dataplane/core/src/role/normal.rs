@@ -70,9 +70,10 @@ impl Gateway {
         self.nat.edge_and_set(flow)
     }
 
-    /// Whether a packet comes from an address of the SNAT pool, which is then the stack's.
+    /// Whether a packet comes from an address of the SNAT pool, which is then the stack's, or from a client's own that the
+    /// stack has taken.
     pub(crate) fn is_from_stack_to_server(&self, ip: &Ip) -> bool {
-        self.proxied.accepts() && self.nat.is_snat(ip.source)
+        self.proxied.accepts() && (self.nat.is_snat(ip.source) || self.nat.is_transparent(ip.destination))
     }
 
     /// Whether such a packet may go on to its server.

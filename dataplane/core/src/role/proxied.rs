@@ -102,6 +102,7 @@ mod tests {
             ports: vec![PortRange(Protocol::Tcp, 80, 80)],
             set: 2,
             accept: Accept::Listener,
+            transparent: Vec::new(),
             cookies_at_edge: false,
         };
         let proxied = Proxied::new(std::slice::from_ref(&spec));

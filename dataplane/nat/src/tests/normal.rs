@@ -109,3 +109,35 @@ fn a_spliced_flow_is_translated() {
     assert!(matches!(verdict, Reverse::Pass { fast: Some(found), .. } if found == flow), "{verdict:?}");
     assert_eq!(ends(&packet), (vip(false, 80), client(false, 4000)));
 }
+
+#[test]
+fn a_transparent_application_keeps_its_clients_addresses() {
+    let rules = || {
+        let mut policy = policy();
+        (policy.applications[0].fast, policy.applications[0].proxied) = (true, true);
+        policy.applications[0].transparent = vec![server(false, 80).ip(), server(true, 80).ip()];
+        policy
+    };
+    for v6 in [false, true] {
+        let mut nat = nat_with(rules());
+        let flow = open(&mut nat, v6);
+        let first = nat.lease(flow, server(v6, 8080), START).unwrap();
+        assert_eq!(first, client(v6, 4000));
+        let second = nat.lease(flow, server(v6, 8080), START).unwrap();
+        assert_eq!(
+            (second.ip(), second == first),
+            (first.ip(), false),
+            "another port, as the first one's server knows it"
+        );
+        assert_eq!(back(&mut nat, server(v6, 8080), first, START), Reverse::Reply, "its server is told");
+        assert_eq!(back(&mut nat, server(v6, 8080), second, START), Reverse::Normal(flow));
+        let another = if v6 { "[fd93::99]:80" } else { "10.93.0.99:80" };
+        assert_eq!(nat.lease(flow, another.parse().unwrap(), START), None, "its answers would not come here");
+        nat.set_policy(rules());
+        assert_eq!(back(&mut nat, server(v6, 8080), second, START), Reverse::Normal(flow), "a reload");
+        let mut policy = rules();
+        policy.applications[0].transparent.clear();
+        nat.set_policy(policy);
+        assert_ne!(back(&mut nat, server(v6, 8080), second, START), Reverse::Normal(flow), "no longer");
+    }
+}

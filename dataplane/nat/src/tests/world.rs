@@ -36,6 +36,7 @@ pub(super) fn policy() -> Policy {
                 set: 2,
                 fast: false,
                 proxied: false,
+                transparent: Vec::new(),
             },
             Application {
                 id: 1,
@@ -48,6 +49,7 @@ pub(super) fn policy() -> Policy {
                 set: 3,
                 fast: false,
                 proxied: false,
+                transparent: Vec::new(),
             },
         ],
         snat: vec![prefix("10.93.0.128/30"), prefix("fd93::1:0/126")],

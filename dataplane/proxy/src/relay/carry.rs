@@ -63,7 +63,9 @@ impl Relay {
                 }
             }
             server.connecting = false;
-            if server.own && braid_io::repair::keep_short(server.socket.stream.as_fd(), true).is_err() {
+            let client = &self.clients[slot];
+            let may_depart = server.own && (client.exchange.is_plain() || client.settings.splice_above.is_some());
+            if may_depart && braid_io::repair::keep_short(server.socket.stream.as_fd(), true).is_err() {
                 return self.failed(slot, Failure::Connect, "connect_failed", now);
             }
             let (client, seconds) = (self.clients[slot].id, now - server.since);
