@@ -2,7 +2,6 @@
 //! side's. It waits until all before it is said and acknowledged, and the other side hears nothing of it.
 
 use crate::client::note_end;
-use crate::cookie::Ends;
 use crate::hold::{Held, Kept, MOST_SEGMENTS};
 use crate::records::{mark, Session};
 use crate::stranger::ends;
@@ -45,49 +44,25 @@ impl FastPath {
         }
         let session = *session;
         let end = session.client.sender.end;
-        self.tell_known(&session, Side::Server, &ends(ip, tcp), (packet, ip, tcp), (span.sequence, end), now);
+        self.tell_server(&session, (packet, ip, tcp), (span.sequence, end), now);
         self.ask_if_answered(flow, now);
         Some(Verdict::Taken)
     }
 
-    /// A server ends a connection that was to be asked about again; admitted.
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn keep_end(
-        &mut self,
-        flow: FlowId,
-        vnet: VnetHdr,
-        packet: &[u8],
-        ip: &Ip,
-        tcp: &Tcp,
-        span: &Span,
-        now: Time,
-    ) -> Verdict {
-        let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
-        let is_new = !session.proxy.has(mark::SERVER_END);
-        session.proxy.marks |= mark::SERVER_END;
-        let session = *session;
-        let kept = match is_new {
-            true => self.keep(flow, Side::Server, vnet, packet, ip, tcp, now),
-            false => Verdict::Taken,
-        };
-        if kept != Verdict::Taken {
-            if let Some(session) = self.table.get_mut(flow) {
-                session.proxy.marks &= !mark::SERVER_END;
-            }
-        }
-        let numbers = (span.sequence, session.proxy.sender.end);
-        self.tell_known(&session, Side::Client, &crate::server::ends(ip, tcp), (packet, ip, tcp), numbers, now);
+    /// Nothing but the end of a server's connection that is to be asked about again; admitted, and noted. The server says it
+    /// again until the stack, which has the connection then, acknowledges it.
+    pub(crate) fn keep_end(&mut self, flow: FlowId, ip: &Ip, tcp: &Tcp, now: Time) -> Verdict {
+        let Some(&session) = self.table.get(flow) else { return self.reject(Reason::NoSession) };
+        self.acknowledge_to(&session, Side::Client, &crate::server::ends(ip, tcp), now);
         self.ask_if_answered(flow, now);
-        kept
+        Verdict::Taken
     }
 
-    /// Tells the other side what a packet that it does not get acknowledges. Who sends again may put old bytes and new ones
+    /// Tells the server what a packet that it does not get acknowledges. Who sends again may put old bytes and new ones
     /// into one segment: the old ones it gets. `sequence` of the packet, and where its sender's known bytes end.
-    fn tell_known(
+    fn tell_server(
         &mut self,
         session: &Session,
-        to: Side,
-        ends: &Ends,
         (packet, ip, tcp): (&[u8], &Ip, &Tcp),
         (sequence, end): (u32, u32),
         now: Time,
@@ -97,15 +72,16 @@ impl FastPath {
             true => (end.wrapping_sub(sequence) as usize).min(tcp.payload),
             false => 0,
         };
-        let shift = if to == Side::Client { session.proxy.shift } else { 0 };
         let bytes = packet.get(start..start + known).unwrap_or(&[]);
-        self.tell(session, to, ends, sequence.wrapping_sub(shift), bytes, now);
+        self.tell(session, Side::Server, &ends(ip, tcp), sequence, bytes, now);
     }
 
-    /// Asks the control side about a spliced connection for which something waits, if nothing else is under way.
+    /// Asks the control side about a spliced connection for which something waits, be it that its server has ended, if nothing
+    /// else is under way.
     fn ask_if_answered(&mut self, flow: FlowId, now: Time) {
         let Some(session) = self.table.get_mut(flow) else { return };
-        let due = session.proxy.has(mark::AGAIN) && session.proxy.held > 0 && is_quiet(session);
+        let waits = session.proxy.held > 0 || session.proxy.has(mark::SERVER_END);
+        let due = session.proxy.has(mark::AGAIN) && waits && is_quiet(session);
         if !due || !self.ask(flow, now) {
             return;
         }
@@ -122,9 +98,13 @@ pub(crate) fn is_request(session: &Session, span: &Span, tcp: &Tcp) -> bool {
     session.proxy.has(mark::AGAIN) && !span.reset && is_new && (tcp.payload > 0 || session.proxy.held > 0)
 }
 
-/// Whether a server's segment is an end that the client is not to hear of.
+/// Whether a server's segment is an end that the client is not to hear of: behind the whole answer. An earlier one cuts the
+/// answer off.
 pub(crate) fn is_servers_own_end(session: &Session, tcp: &Tcp) -> bool {
-    tcp.has(Tcp::FIN) && session.proxy.has(mark::AGAIN) && !session.proxy.has(mark::CLIENT_END)
+    tcp.has(Tcp::FIN)
+        && session.proxy.has(mark::AGAIN)
+        && !session.proxy.has(mark::CLIENT_END)
+        && at_most(session.proxy.until, tcp.sequence.wrapping_add(tcp.payload as u32))
 }
 
 /// A segment as the other side is told of it: `kept`, or nothing but an acknowledgement. Behind something that waits its
@@ -139,11 +119,11 @@ pub(crate) fn only_known(sender: &Sender, span: &Span, kept: bool) -> Span {
     }
 }
 
-/// Whether the server has said all that it had to, or ends, and all is acknowledged both ways.
+/// Whether the server has said all that it had to, and all is acknowledged both ways.
 fn is_quiet(session: &Session) -> bool {
     let (client, proxy) = (&session.client, &session.proxy);
     !proxy.has(mark::OWES | mark::CLIENT_END)
-        && (proxy.has(mark::SERVER_END) || at_most(proxy.until, client.sender.acknowledged))
+        && at_most(proxy.until, client.sender.acknowledged)
         && proxy.sender.acknowledged == client.sender.end
         && client.sender.acknowledged == proxy.sender.end
 }

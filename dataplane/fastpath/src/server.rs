@@ -7,7 +7,7 @@ use crate::fast_path::{options, parse};
 use crate::normal::note_server;
 use crate::options::{timestamps_option, Offer};
 use crate::records::{clock, mark, Session, State, OUR_WINDOW};
-use crate::translate::{to_client, to_server, Terms};
+use crate::translate::{to_client, to_server, without_end, Terms};
 use crate::verdict::{Output, Side, Verdict};
 use crate::window::{admit, at_most, later, Sender, Span};
 use crate::{FastPath, Reason};
@@ -44,6 +44,9 @@ impl FastPath {
             let session = *session;
             return self.receive_syn_again(&session, &ip, &tcp, packet);
         }
+        let own_end = is_servers_own_end(session, &tcp);
+        let kept = own_end && tcp.payload == 0;
+        let tcp = if own_end && !kept { without_end(packet, &ip, &tcp, vnet.needs_csum) } else { tcp };
         let span = Span {
             sequence: tcp.sequence,
             length: tcp.payload as u32 + u32::from(tcp.has(Tcp::FIN)),
@@ -51,7 +54,6 @@ impl FastPath {
             window: session.server_scaled(tcp.window),
             reset: tcp.has(Tcp::RST),
         };
-        let kept = is_servers_own_end(session, &tcp);
         let told = if session.proxy.has(mark::AGAIN) { only_known(&session.proxy.sender, &span, kept) } else { span };
         let mut terms = Terms::for_client(session, &tcp);
         let session = if session.proxy.has(mark::OWES) {
@@ -68,8 +70,11 @@ impl FastPath {
         };
         if session.proxy.state == State::Spliced {
             note_server(session, packet, &ip, &tcp);
+            if own_end {
+                session.proxy.marks |= mark::SERVER_END;
+            }
             if kept {
-                return self.keep_end(flow, vnet, packet, &ip, &tcp, &span, now);
+                return self.keep_end(flow, &ip, &tcp, now);
             }
         }
         if session.proxy.has(mark::RESET) && is_revived(session, mark::SERVER_END, &tcp) {

@@ -8,6 +8,7 @@ use braid_packet::{Ip, Tcp};
 
 const SEQUENCE: usize = 4;
 const ACKNOWLEDGEMENT: usize = 8;
+const FLAGS: usize = 13;
 const WINDOW: usize = 14;
 const CHECKSUM: usize = 16;
 const OPTIONS: usize = 20;
@@ -48,6 +49,22 @@ impl Terms {
             sack: session.client.sack && session.proxy.sack,
         }
     }
+}
+
+/// Takes the FIN off a segment.
+pub(crate) fn without_end(packet: &mut [u8], ip: &Ip, tcp: &Tcp, partial: bool) -> Tcp {
+    let flags = tcp.flags & !Tcp::FIN;
+    let at = ip.header_len;
+    if let Some(header) = packet.get_mut(at..at + OPTIONS) {
+        let checksum = u16::from_be_bytes([header[CHECKSUM], header[CHECKSUM + 1]]);
+        let (old, new) = ([header[FLAGS - 1], header[FLAGS]], [header[FLAGS - 1], header[FLAGS] & !Tcp::FIN]);
+        header[FLAGS] = new[1];
+        if !partial {
+            let checksum = checksum::update(checksum, &old, &new);
+            header[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_be_bytes());
+        }
+    }
+    Tcp { flags, ..*tcp }
 }
 
 /// A client's segment for the server.

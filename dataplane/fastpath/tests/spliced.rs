@@ -106,6 +106,49 @@ fn data_behind_an_end_changes_nothing_of_what_was_before_it() {
     assert_eq!((to_server(&mut fast, end), fast.is_over(FLOW)), (Verdict::Pass, Some(false)));
 }
 
+/// An answer whose length was known, and a server that closes behind it: in the last segment, or in one of its own. The client
+/// gets the answer and no end; the control side is asked when it has all, and the stack gets the end when the server repeats it.
+#[test]
+fn a_server_that_closes_behind_the_whole_answer_takes_none_of_it_along() {
+    for alone in [false, true] {
+        let mut fast = fast_path(1404);
+        let sent = spliced(&mut fast, Some(6)).wrapping_add(1);
+        let mut parts = vec![from_server(Tcp::ACK | Tcp::FIN, SERVED, ASKED, b"answer")];
+        if alone {
+            parts = vec![
+                from_server(Tcp::ACK, SERVED, ASKED, b"answer"),
+                from_server(Tcp::FIN | Tcp::ACK, SERVED + 6, ASKED, b""),
+            ];
+        }
+        let verdicts: Vec<Verdict> =
+            parts.iter_mut().map(|part| fast.receive_from_server(FLOW, VnetHdr::default(), part, APP, START)).collect();
+        assert_eq!(verdicts, if alone { vec![Verdict::Pass, Verdict::Taken] } else { vec![Verdict::Pass] });
+        let (tcp, body) = payload(&parts[0]);
+        assert_eq!((tcp.sequence, tcp.flags, body), (sent, Tcp::ACK, &b"answer"[..]));
+        assert!(fast.take_requests().is_empty(), "the client has not all of it");
+        assert_eq!(to_server(&mut fast, from_client(Tcp::ACK, NEXT, sent.wrapping_add(6), b"")), Verdict::Pass);
+        assert_eq!(fast.take_requests().iter().map(|request| request.held).collect::<Vec<_>>(), [0]);
+        let address = (vip(), client());
+        let (_, server) = fast.records(FLOW, &ends(FLOW).unwrap(), Some(address), START).unwrap();
+        assert_eq!(server.unwrap().receive_next, SERVED + 6, "its end is still to come");
+        assert_eq!(fast.take(FLOW), Some(Vec::new()));
+        let end = from_server(Tcp::FIN | Tcp::ACK, SERVED + 6, ASKED, b"");
+        assert_eq!(fast.receive_server_for_stack(FLOW, VnetHdr::default(), &end, Some(APP), START), Verdict::Stack);
+    }
+}
+
+#[test]
+fn a_server_that_closes_within_its_answer_ends_it_for_the_client_too() {
+    let mut fast = fast_path(1404);
+    let sent = spliced(&mut fast, Some(6)).wrapping_add(1);
+    let mut cut = from_server(Tcp::ACK | Tcp::FIN, SERVED, ASKED, b"ans");
+    assert_eq!(fast.receive_from_server(FLOW, VnetHdr::default(), &mut cut, APP, START), Verdict::Pass);
+    let (tcp, body) = payload(&cut);
+    assert_eq!((tcp.sequence, tcp.flags, body), (sent, Tcp::ACK | Tcp::FIN, &b"ans"[..]));
+    assert_eq!(to_server(&mut fast, from_client(Tcp::ACK, NEXT, sent.wrapping_add(4), b"")), Verdict::Pass);
+    assert!(fast.take_requests().is_empty());
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Reached {
     Asked,

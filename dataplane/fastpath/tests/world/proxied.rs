@@ -187,7 +187,9 @@ impl Proxied {
             target.more = !(source.has_all() && until == source.received.len());
         }
         let due = now.since(stack.since) >= control.splice_after * MS;
-        if due && server.state == State::Established && self.fast.hold(FLOW, now) {
+        // Where a next request is to come back nothing is gained behind the end of an answer.
+        let is_answered = control.again && self.server.bytes_behind(server) == 0;
+        if due && !is_answered && server.state == State::Established && self.fast.hold(FLOW, now) {
             stack.held = Some(now);
         }
     }
