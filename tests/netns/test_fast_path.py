@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import pytest
 from bench.failover import ASK, Receiver, connected
 from lab.impairment import Impairment
 from lab.origin import digest, size_of
-from tests.netns import labs, traffic
+from tests.netns import hosts, labs, traffic
 from topology.model import Role
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ pytestmark = pytest.mark.netns
 GATEWAY = "gw-sto-1"
 CLIENT, SERVER = "client", "origin-2"
 NOBODY = "10.93.0.99"
-OPTIONS = ("timestamps", "sack", "window_scaling")
 
 
 @pytest.fixture(scope="module")
@@ -118,24 +116,11 @@ def wait_for(found: Callable[[], Any], timeout: float = 5.0) -> dict[str, Any]:
     return value
 
 
-@contextmanager
-def setting(lab: RunningLab, host: str, **values: int) -> Iterator[None]:
-    def write(**values: int) -> None:
-        lab.exec(host, ["sysctl", "-qw", *(f"net.ipv4.tcp_{name}={value}" for name, value in values.items())])
-
-    write(**values)
-    try:
-        yield
-    finally:
-        write(**dict.fromkeys(values, 1))
-
-
 def test_every_pair_of_option_sets_works(fast: RunningLab) -> None:
     """Client and server each without timestamps, SACK or window scaling, or with all, over both IP versions, and with
     cookies of the edge."""
-    sets = [dict.fromkeys(OPTIONS, 1), *(dict.fromkeys(OPTIONS, 1) | {name: 0} for name in OPTIONS)]
-    for of_client, of_server in itertools.product(sets, sets):
-        with setting(fast, CLIENT, **of_client), setting(fast, SERVER, **of_server):
+    for of_client, of_server in itertools.product(hosts.option_sets(), hosts.option_sets()):
+        with hosts.options(fast, CLIENT, **of_client), hosts.options(fast, SERVER, **of_server):
             for version in (4, 6):
                 fetch(fast, "1MB", version)
             fetch(fast, "1MB", 4, "at-edge")
@@ -179,23 +164,11 @@ def test_clients_that_only_receive_are_told_of_a_gateway_that_started_again(
     figure("fast path, gateway killed and started at once: a client that only receives is reset after", f"{told} s")
 
 
-@contextmanager
-def mtu(lab: RunningLab, host: str, size: int) -> Iterator[None]:
-    listed = lab.exec(host, ["ip", "-o", "link", "show", "up"]).stdout.splitlines()
-    name = next(line.split(": ")[1].split("@")[0] for line in listed if ": lo:" not in line)
-    before = lab.exec(host, ["cat", f"/sys/class/net/{name}/mtu"]).stdout.strip()
-    lab.exec(host, ["ip", "link", "set", name, "mtu", str(size)])
-    try:
-        yield
-    finally:
-        lab.exec(host, ["ip", "link", "set", name, "mtu", before])
-
-
 @pytest.mark.parametrize("size", [1280, 1400, 1500])
 @pytest.mark.parametrize("host", [CLIENT, SERVER])
 def test_every_mtu_works(fast: RunningLab, host: str, size: int) -> None:
     """A link that is narrower at the far end only: packets that are too long are lost without a word."""
-    with mtu(fast, host, size):
+    with hosts.mtu(fast, host, size):
         for version in (4, 6):
             fetch(fast, "1MB", version)
         upload(fast, 1)

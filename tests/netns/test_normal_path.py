@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.witness import witness
-from lab.origin import digest, size_of
-from tests.netns import labs, traffic
+from tests.netns import labs
+from tests.netns.connections import GATEWAY, connect, fetch, listener, proxy, receive, reset, wait_spliced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from lab.running import RunningLab
 
 pytestmark = pytest.mark.netns
-
-GATEWAY, CLIENT, SERVER = "gw-sto-1", "client", "origin-2"
 
 
 @pytest.fixture(scope="module")
@@ -54,50 +51,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
         if proxy(running)["accepted_by"] != "fast-path":
             pytest.skip("this kernel builds no sockets from records (TCP_REPAIR)")
         yield running
-
-
-def proxy(lab: RunningLab, application: str = "plain") -> dict[str, Any]:
-    (found,) = [each for each in lab.status(GATEWAY)["proxies"] if each["application"] == application]
-    return dict(found)
-
-
-def fetch(lab: RunningLab, application: str, version: int, *sizes: str) -> list[str]:
-    """Objects over one connection, in order, and compared; what the client saw of control packets. How often it
-    connected for each."""
-    vip = labs.vip(lab, application, version)
-    with witness(lab, CLIENT, vip) as seen:
-        host = traffic.endpoint(vip, 80)
-        words = " ".join(f"-o >(sha256sum >&2) http://{host}/object/{size}" for size in sizes)
-        script = f"curl -sS --fail -w '%{{num_connects}}\n' {words}; wait; sleep 0.2"
-        done = lab.exec(CLIENT, ["bash", "-c", script], timeout=60)
-    expected = sorted(digest(size_of(size)) for size in sizes)
-    assert sorted(line.split()[0] for line in done.stderr.splitlines()) == expected
-    assert (seen.connections, dict(seen.control), seen.missed) == (1, {}, 0)
-    return list(done.stdout.split())
-
-
-def connect(lab: RunningLab, port: int, version: int = 4) -> socket.socket:
-    opened = lab.socket(CLIENT, socket.AF_INET6 if version == 6 else socket.AF_INET)
-    opened.settimeout(20)
-    opened.connect((labs.vip(lab, "plain", version), port))
-    return opened
-
-
-def listener(lab: RunningLab, port: int) -> socket.socket:
-    opened = lab.socket(SERVER, socket.AF_INET6)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    opened.bind(("::", port))
-    opened.listen()
-    opened.settimeout(20)
-    return opened
-
-
-def receive(opened: socket.socket, count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count:
-        data += (more := opened.recv(65536))
-        assert more, f"closed after {len(data)} of {count} bytes"
-    return bytes(data)
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -216,10 +169,8 @@ def test_resets_pass_either_way_when_spliced(lab: RunningLab) -> None:
                 before = proxy(lab)["spliced"]
                 accepted.sendall(b"x")
                 assert receive(client, 1) == b"x"
-                while proxy(lab)["spliced"] == before:
-                    time.sleep(0.02)
+                wait_spliced(lab, before)
                 one, other = (client, accepted) if end == "client" else (accepted, client)
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-                one.close()
+                reset(one)
                 with pytest.raises(ConnectionResetError):
                     other.recv(1)

@@ -138,8 +138,8 @@ class Retransmissions:
 
 def retransmissions(lab: RunningLab, receiver: str, *senders: str) -> Retransmissions:
     """So far, of connections from ``senders`` to ``receiver``, read in both kernels."""
-    there = [_tcp_counters(lab, sender) for sender in senders]
-    here = _tcp_counters(lab, receiver)
+    there = [tcp_counters(lab, sender) for sender in senders]
+    here = tcp_counters(lab, receiver)
     reported = sum(sender["TCPDSACKRecvSegs"] + sender["TCPDSACKOfoRecv"] for sender in there)
     # An ACK with a D-SACK may be overtaken by a later one that the sender makes use of.
     return Retransmissions(
@@ -148,7 +148,7 @@ def retransmissions(lab: RunningLab, receiver: str, *senders: str) -> Retransmis
     )
 
 
-def _tcp_counters(lab: RunningLab, host: str) -> dict[str, int]:
+def tcp_counters(lab: RunningLab, host: str) -> dict[str, int]:
     lines = [line.split() for name in ("snmp", "netstat") for line in _proc_net(lab, host, name).splitlines()]
     found: dict[str, int] = {}
     for names, values in zip(lines[::2], lines[1::2], strict=True):
