@@ -72,6 +72,7 @@ impl Cycle {
             send_next: 70_000,
             receive_next: 4_000_000,
             timestamp: Some(5000),
+            mss: 1460,
             ..client.clone()
         };
         let mut cycle = Cycle { nat, fast, flow, now, client, server: of_server };
