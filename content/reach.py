@@ -36,6 +36,12 @@ def applications_of(topology: Topology, node: str) -> tuple[Application, ...]:
     return tuple(each for each in topology.applications.values() if each.name in names)
 
 
+def may_ask(topology: Topology, gateway: int, application: str) -> bool:
+    """Whether a node, by its number, is a gateway of the application."""
+    node, found = topology.by_number(gateway), topology.applications.get(application)
+    return node is not None and found is not None and node.region in found.gateways
+
+
 def gateways_of(topology: Topology, node: str) -> tuple[str, ...]:
     """Those that may ask it."""
     regions = {region for application in applications_of(topology, node) for region in application.gateways}

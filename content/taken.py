@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from braid.status.flow import FlowStatus
+from braid.tcp.record import encode_record
+from braid.tcp.repair import FreezeError, freeze, start
+from braid.transfer import fits, numbers_of
 from content.wire import Keeping, Unkept
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from braid.transfer import Numbers
     from content.agent import State
+    from content.held import HeldWire
     from topology.model import SocketAddress
 
 
@@ -50,10 +55,25 @@ class Taken:
     decided: trio.Event = field(default_factory=trio.Event)
     """Whether the gateway takes it back; a new one for each time it is asked."""
     gone: bool = False
-    scope: trio.CancelScope | None = None
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     """Of its service."""
+    wire: HeldWire | None = None
+    """Where its first answer is made before its socket may emit."""
     busy: Callable[[], bool] = lambda: True
     keeping: Keeping = field(default_factory=Unkept)
+
+
+def frozen_of(taken: Taken) -> tuple[Numbers, bytes] | None:
+    """Its numbers and record, for the gateway to have it. None where that cannot: the socket lives on."""
+    try:
+        record = freeze(taken.socket)
+    except FreezeError:
+        return None
+    data = encode_record(record)
+    if record.unsent or not fits(b" ", data):
+        start(taken.socket)
+        return None
+    return numbers_of(record), data
 
 
 def flow_of(taken: Taken, state: State | None, now: float) -> FlowStatus:

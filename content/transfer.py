@@ -1,10 +1,10 @@
 """Connections that gateways transfer to this content proxy, at work: sockets, messages, timers, and what is served.
 
 A socket is built for a request that can be answered from the store, frozen, and lives when the gateway says that the
-client's packets come here. It is then served as any client's connection; a request that cannot be answered from the
-store is given back with it, and where the gateway does not take it the origin is asked through the overlay. One that
-begins with TLS is taken for the name that it asks for, whatever is stored, and does not go back. Gateways are told what
-is stored, and tell what is asked for and is not.
+client's packets come here; its answer is made meanwhile. It is served as any client's connection; a request that cannot
+be answered from the store is given back with it, and where the gateway does not take it the origin is asked through the
+overlay. One that begins with TLS is taken for the name that it asks for, whatever is stored, and does not go back.
+Gateways are told what is stored, and tell what is asked for and is not.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from braid import log as logs
 from braid import stored
 from braid.errors import BadPacket
 from braid.status.transfers import TransferStatus, transfer_status
-from braid.tcp.record import decode_record, encode_record
-from braid.tcp.repair import FreezeError, build, dissolve, freeze, start
-from braid.transfer import Reason, Send, TransferRequest, decode, encode, fits, is_transfer, numbers_of
+from braid.tcp.record import decode_record
+from braid.tcp.repair import build, dissolve, start
+from braid.transfer import Reason, Send, TransferRequest, decode, encode, is_transfer, numbers_of
 from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_table import Candidate, matching
 from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start
@@ -29,8 +29,9 @@ from content.carry import Answering, Source
 from content.connection import ONCE, ClientConnection, read_request
 from content.delegated import begins_with_tls, refusal_of_hello
 from content.facts import Facts, decode_facts, encode_facts
-from content.reach import vips_of
-from content.taken import Keep, Taken, flow_of
+from content.held import HeldWire
+from content.reach import may_ask, vips_of
+from content.taken import Keep, Taken, flow_of, frozen_of
 from content.telling import Teller
 from content.wire import Keeping, Wire
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from braid.role import NodeHandle
     from braid.status.flow import FlowStatus
     from braid.tcp.record import TcpRecord
-    from braid.transfer import Numbers
     from content.cache import Cache
     from content.keys import Keys
     from content.message import Request
@@ -114,7 +114,7 @@ class TransferService:
     def finish(self) -> bool:
         """End connections between two requests. True while others are under way."""
         for taken in self.taken.values():
-            if taken.scope is not None and not taken.busy():
+            if not taken.busy():
                 taken.scope.cancel()
         return bool(self.taken)
 
@@ -175,6 +175,7 @@ class TransferService:
                 if taken is not None:
                     taken.gone = True
                     taken.decided.set()
+                    taken.scope.cancel()
                     dissolve(taken.socket)
                     self._own(taken, "away")
             case KeepOn(id_):
@@ -210,15 +211,19 @@ class TransferService:
             dissolve(built)
             return self.agent.refuse(request.id, Reason.BUSY, now)
         self.taken[request.id] = taken
+        if not taken.tls:
+            assert self._nursery is not None
+            taken.wire = HeldWire(built.dup(), record.unread)
+            self._nursery.start_soon(self._serve, taken)
         return self.agent.accept(request.id, numbers_of(record), now)
 
     def _refusal(self, peer: int, request: TransferRequest, record: TcpRecord) -> Reason | None:
         """Why this connection is not taken over."""
         assert self._node is not None
         situation = self._node.situation()
-        topology, gateway = situation.topology, situation.topology.by_number(peer)
+        topology = situation.topology
         edge, name = self._vips().get(record.local.host, ("", ""))
-        if gateway is None or not name or gateway.region not in topology.applications[name].gateways:
+        if not may_ask(topology, peer, name):
             return Reason.NOT_DELEGATED
         if numbers_of(record) != request.numbers:
             return Reason.MISMATCH
@@ -262,23 +267,31 @@ class TransferService:
         """A gateway offers no connection for what is not stored; it may be next time."""
         assert self._node is not None
         topology = self._node.situation().topology
-        gateway = topology.by_number(peer)
         edge, name = self._vips().get(message.vip.host, ("", "")) if isinstance(message, stored.Wanted) else ("", "")
-        if gateway is None or not name or gateway.region not in topology.applications[name].gateways:
+        if not isinstance(message, stored.Wanted) or not may_ask(topology, peer, name):
             self.agent.count("stray")
             return
-        assert isinstance(message, stored.Wanted)
         self.agent.count("wanted")
         asked = read_request(message.request, self._find)
         if asked is not None and not self._draining():
             self._is_stored(asked, _candidate(asked, name, message.client, topology.nodes[edge].region))
 
     def _start(self, taken: Taken) -> None:
-        assert self._nursery is not None
         taken.keeping = self._keep(taken.socket, str(taken.client), str(taken.vip), self._facts(taken))
+        if taken.wire is not None:
+            taken.wire.keep(taken.keeping)
         start(taken.socket)
         self._own(taken, "here")
-        self._nursery.start_soon(self._serve, taken)
+        if taken.wire is None:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._serve, taken)
+        elif taken.wire.start():
+            self._note_first(taken)
+
+    def _note_first(self, taken: Taken) -> None:
+        if taken.first_byte is None:
+            taken.first_byte = trio.current_time() - taken.began
+            self.first_bytes += taken.first_byte
 
     def _facts(self, taken: Taken) -> bytes:
         """What ``adopt`` makes of it."""
@@ -311,15 +324,13 @@ class TransferService:
     async def _serve(self, taken: Taken, begun: Answering | None = None, descriptor: int = -1) -> None:
         assert self._node is not None
         name = self._node.situation().node
-        wire = Wire(taken.socket.dup(), taken.keeping)
+        held, wire = taken.wire, taken.wire or Wire(taken.socket.dup(), taken.keeping)
 
         async def elsewhere(asked: Request | None) -> bool:
             return await self._give_back(taken, asked)
 
         def sent(count: int) -> None:
-            if taken.first_byte is None:
-                taken.first_byte = trio.current_time() - taken.began
-                self.first_bytes += taken.first_byte
+            self._note_first(taken)
             taken.active = trio.current_time()
             taken.bytes_out += count
             self.bytes += count
@@ -327,9 +338,9 @@ class TransferService:
         connection = ClientConnection(
             wire, taken.client.host, self._cache, self._find, name, self._draining, elsewhere, sent
         )  # fmt: skip
-        taken.busy = lambda: taken.tls or connection.busy
+        taken.busy = lambda: taken.tls or connection.busy or (held is not None and not held.started.is_set())
         try:
-            with trio.CancelScope() as taken.scope:
+            with taken.scope:
                 if taken.tls:
                     # The keys of the connection go with this process.
                     taken.keeping.told(ONCE)
@@ -338,6 +349,9 @@ class TransferService:
                 elif begun is None or await connection.go_on(begun, descriptor):
                     await self._read.wait()
                     await connection.serve()
+                    if held is not None:
+                        # An answer that broke may have had no first byte: the client is told when it may be.
+                        await held.started.wait()
         finally:
             wire.close()
             if descriptor >= 0:
@@ -361,8 +375,10 @@ class TransferService:
         if not self._own(taken, "held", wait=True):
             return False
         taken.keeping.told(BACK)
-        data = self._frozen(taken)
-        if data is not None:
+        data = frozen_of(taken)
+        if data is None:
+            self._own(taken, "here")
+        else:
             taken.decided = trio.Event()
             self._carry_out(self.agent.give_back(taken.id, *data, trio.current_time()))
             self._wake.set()
@@ -370,20 +386,6 @@ class TransferService:
         if not taken.gone:
             taken.keeping.settled()
         return taken.gone
-
-    def _frozen(self, taken: Taken) -> tuple[Numbers, bytes] | None:
-        """What the gateway needs to have the connection. None where it cannot have it: it goes on here."""
-        try:
-            record = freeze(taken.socket)
-        except FreezeError:
-            self._own(taken, "here")
-            return None
-        data = encode_record(record)
-        if record.unsent or not fits(b" ", data):
-            start(taken.socket)
-            self._own(taken, "here")
-            return None
-        return numbers_of(record), data
 
     def _own(self, taken: Taken, owner: str, *, wait: bool = False) -> bool:
         """To be waited for where a socket is live that packets must not reach from then on."""
