@@ -65,7 +65,7 @@ def test_every_room_is_packaged_and_copied_into_the_image() -> None:
 
 def test_the_image_takes_both_bases_as_arguments() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
-    assert re.findall(r"^ARG (\w+)=", dockerfile, re.MULTILINE) == ["BUILD_IMAGE", "BASE_IMAGE"]
+    assert re.findall(r"^ARG (\w+_IMAGE)=", dockerfile, re.MULTILINE) == ["BUILD_IMAGE", "BASE_IMAGE"]
     assert re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE) == ["${BUILD_IMAGE}", "${BASE_IMAGE}"]
 
 
