@@ -153,7 +153,8 @@ def test_an_intermediate_cannot_make_the_last_node_take_anything(
         own = Header(DATA, epoch=rogue.session.remote_epoch, receiver=rogue.session.remote_index)
         rogue.expect("wrong_session", [junk(own, number) for number in range(MANY)])
 
-        kept = [sign(header, body) for header, body in real[:100]]
+        # The newest ones: the window keeps numbers for a time, and what came before it takes a busy machine longer.
+        kept = [sign(header, body) for header, body in real[-100:]]
         good = rogue.strike("good ones, handed over late", kept)
         assert len(good.delivered) == len(kept), "a forgery has moved the window"
         again = rogue.strike("replayed", kept * (MANY // len(kept)))
