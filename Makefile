@@ -27,11 +27,16 @@ TARGET = $(or $(CARGO_TARGET_DIR),dataplane/target)
 RUST_SOURCES := $(shell find dataplane -path dataplane/target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ROOMS := braid edge intermediate gateway dns content topology dataplane lab bench
 
+# Tests that need nothing but memory, half of them, so that two run at a time.
+IN_MEMORY := not netns and not compose and not bench
+FIRST := tests/bench tests/braid tests/topology
+
 ARGS ?=
 PYTEST ?=
 RUST ?=
 
-.PHONY: help setup build demo test lint lint-ruff lint-mypy lint-fmt lint-clippy check-rust check-root test-rust test-python compose-images bench bench-quick lock clean
+.PHONY: help setup build demo test lint lint-ruff lint-mypy lint-fmt lint-clippy check-rust check-root \
+	test-image test-rust test-memory test-memory-first test-memory-rest test-namespaces test-python compose-images bench bench-quick lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,7 +77,11 @@ $(STAMPS)/link: $(STAMPS)/venv $(RUST_SOURCES)
 demo: check-root build ## the whole thing in network namespaces on this machine (root); ARGS=--once runs unattended
 	@$(BIN)/python -m lab.demo $(ARGS)
 
-test: build lint test-rust test-python ## everything: lint, Rust tests, Python tests in memory, in namespaces and with compose
+test: build ## everything: lint, Rust tests, Python tests in memory, in namespaces and with compose
+	@tools/setup.sh --test
+	@$(MAKE) --jobs=3 --output-sync=target test-image lint test-rust
+	@$(MAKE) --jobs=2 --output-sync=target test-memory
+	@$(MAKE) test-namespaces
 
 lint: lint-ruff lint-mypy lint-fmt lint-clippy ## formatting, types and lints of Python and Rust
 
@@ -94,10 +103,25 @@ lint-clippy: check-rust $(STAMPS)/venv
 test-rust: check-rust ## the Rust tests
 	@$(CARGO) test $(MANIFEST) --locked --workspace --quiet
 
-test-python: build ## the Python tests; PYTEST="-k name" narrows them; what fails in namespaces runs once more
-	@tools/setup.sh --test
+test-memory: test-memory-first test-memory-rest
+
+test-memory-first: build
+	@$(BIN)/python -m pytest -q -rs -m "$(IN_MEMORY)" $(FIRST)
+
+test-memory-rest: build
+	@$(BIN)/python -m pytest -q -rs -m "$(IN_MEMORY)" $(FIRST:%=--ignore=%)
+
+# Built while other tests run. Whether it could be is told by the tests that need it.
+test-image: build
+	@$(BIN)/python -m tests.compose.images || true
+
+test-namespaces: build
 	@rm -f .pytest_cache/v/cache/lastfailed
-	@$(BIN)/python -m pytest -rs -m "not bench" $(PYTEST) || $(BIN)/python tools/again.py
+	@$(BIN)/python -m pytest -rs -m "netns or compose" || $(BIN)/python tools/again.py
+
+test-python: build ## the Python tests, one after the other; PYTEST="-k name" narrows them
+	@tools/setup.sh --test
+	@$(BIN)/python -m pytest -rs -m "not bench" $(PYTEST)
 
 compose-images: build ## base images for compose where no image registry can be reached (root)
 	@tools/images.sh
