@@ -116,8 +116,7 @@ test-image: build
 	@$(BIN)/python -m tests.compose.images || true
 
 test-namespaces: build
-	@rm -f .pytest_cache/v/cache/lastfailed
-	@$(BIN)/python -m pytest -rs -m "netns or compose" || $(BIN)/python tools/again.py
+	@$(BIN)/python tools/namespaces.py
 
 test-python: build ## the Python tests, one after the other; PYTEST="-k name" narrows them
 	@tools/setup.sh --test

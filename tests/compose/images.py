@@ -1,5 +1,5 @@
-"""The container image that compose starts, built by a process of its own: by ``make test`` beside lint and Rust's tests,
-which waits for linkers and disks as they do, or else when pytest begins.
+"""The container image that compose starts, built by a process of its own: by ``make test`` beside lint and Rust's
+tests, or else when pytest begins.
 
 Tests in namespaces need all CPUs, and begin when the image is there.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -32,22 +33,21 @@ def lab(shared_lab: RunningLab) -> Iterator[RunningLab]:
     labs.mend(shared_lab)
 
 
-@pytest.fixture(scope="session")
-def figures() -> dict[str, object]:
-    """What this run has measured so far."""
-    return {}
-
-
 @pytest.fixture
-def figure(request: pytest.FixtureRequest, figures: dict[str, object]) -> Callable[[str, object], None]:
-    """Shows a measured figure as one line, also of a test that passes, and writes those of this run to ``RESULTS``."""
+def figure(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Shows a measured figure as one line, also of a test that passes, and keeps the last ones in ``RESULTS``, which
+    runs at the same time share."""
     capture: Any = request.config.pluginmanager.get_plugin("capturemanager")
 
     def record(name: str, measured: object) -> None:
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             print(f"\nfigure: {name}: {measured}", flush=True)
-        figures[name] = measured
         RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(figures, indent=2) + "\n")
+        with RESULTS.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            figures = json.loads(file.read() or "{}") | {name: measured}
+            file.truncate(0)
+            file.write(json.dumps(figures, indent=2) + "\n")
 
     return record

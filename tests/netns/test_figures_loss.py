@@ -82,9 +82,9 @@ def test_residual_loss_of_two_lossy_paths_is_the_product(
 def test_a_skew_of_100_ms_makes_no_first_copy_too_old(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
     """The overlay loses nothing. A machine that gives the edge no CPU for 20 ms fills the queue of its TUN: that loss
     comes before Braid and is counted by the kernel. And second copies may be too old until the window has grown, which
-    takes longer where the gateway gets no CPU. What the fast relay's socket has no room for meanwhile arrives by the slow
-    path, behind what came after it. It is measured up to three times until there is none of these, and that loss must
-    stay below 1 % once."""
+    takes longer where the gateway gets no CPU. What the fast relay's socket has no room for meanwhile arrives by the
+    slow path, behind what came after it. It is measured up to three times until there is none of these, and that loss
+    must stay below 1 % once."""
     fast = labs.relays(lab, EDGE, GATEWAY)[0]
     # All others, since a slow path is left for a better one.
     for node in lab.topology.nodes.values():
