@@ -241,7 +241,8 @@ def control(counters: dict[str, Any], links: int, seconds: int) -> dict[str, Any
         _count_on(counters)
         core.show()
         began = time.process_time()
-        view.record(now[0])
+        for _ in view.record(now[0]):
+            pass
         plane.review_peers()
         now[0] += 0.5
         plane.look_at_arrivals()

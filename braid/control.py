@@ -13,6 +13,7 @@ import trio
 
 from braid import core as seam
 from braid import log as logs
+from braid.calm import Calm
 from braid.candidates import targets_by_set
 from braid.desired import TARGETS, Desired, PathSet
 from braid.events import (
@@ -28,7 +29,7 @@ from braid.events import (
 from braid.identity import read_certificate
 from braid.measured import Reports
 from braid.pathwatch import AFTER, LOOK_EVERY, MEASURE_EVERY, PathWatch, round_trips, samples
-from braid.peers import PeerCertificates, own_problem, refusal, wanted
+from braid.peers import PeerCertificates, Wanted, own_problem, refusal
 from braid.plan import AppNumbers, PathPlanner, plan_neighbours, plan_shards, usable_by_number
 from braid.redundancy.application import Mode
 from braid.redundancy.node import Redundancy
@@ -89,11 +90,13 @@ class ControlPlane:
         self._today = today
         self._fail = fail
         self._certificates = PeerCertificates()
+        self._wanted = Wanted()
         self._paths = PathPlanner()
         self.redundancy = Redundancy()
         """The paths of applications with a target loss."""
         self._shared: dict[str, tuple[str, ...]] = {}
         self._watch = PathWatch()
+        self._calm = Calm()
         self._round_trips: dict[int, float] = {}
         self.traffic: dict[str, int] = {}
         self._desired: Desired | None = None
@@ -172,10 +175,13 @@ class ControlPlane:
         return self._watch.observe(samples(snapshot), now)
 
     def look_at_paths(self) -> dict[str, Any] | None:
-        """Returns the core's snapshot by which it judges; None when there is none."""
+        """Returns the core's snapshot by which it judges, calm links as they were; None when there is none."""
         now = self._looked = self._measured = self._clock()
         snapshot = self.ask(lambda: seam.read_snapshot(self.core, whole=False), None)
-        if snapshot is not None and self.role.peers(self.topology, self.name):
+        if snapshot is None:
+            return None
+        snapshot["neighbours"] = self._calm.hold(snapshot.get("neighbours", ()), self.topology.health)
+        if self.role.peers(self.topology, self.name):
             broken = self._judge_arrivals(snapshot, now)
             dearer = self._paths.look(self.topology, self.name, snapshot, self.reports(), now)
             if broken or dearer:
@@ -191,16 +197,14 @@ class ControlPlane:
 
     def review_peers(self) -> None:
         """Judge every peer's certificate anew: by date, revocation list and topology. To be called each second."""
-        now, before, judged = self._clock(), self.sessions.up(), self._standings
         self._review_own_certificate()
-        relations = wanted(self.topology, self.name, self.role.peers(self.topology, self.name))
-        trust, today = self._credentials.trust, self._today()
-        self._standings = standings = self._certificates.standings(relations, trust, self.topology, today)
-        if standings is judged:
+        relations = self._wanted(self.topology, self.name, self.role.peers(self.topology, self.name))
+        standings = self._certificates.standings(relations, self._credentials.trust, self.topology, self._today())
+        if standings is self._standings:
             return
-        self._names |= relations
-        commands = self.sessions.set_peers(standings, now)
-        self._carry_out(commands)
+        now, before, self._standings = self._clock(), self.sessions.up(), standings
+        self._names = self._names | relations
+        self._carry_out(self.sessions.set_peers(standings, now))
         self._names = relations
         self._follow_links(before, now)
         self._wake.set()

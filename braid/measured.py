@@ -24,11 +24,12 @@ class Reports:
     """Busy share by node."""
 
 
-def own_links(topology: Topology, name: str, snapshot: Mapping[str, Any]) -> dict[NodePair, Measure]:
-    """From the core's snapshot. One way is half of the round trip: two clocks cannot tell more of a single link."""
+def own_links(topology: Topology, name: str, entries: Iterable[Mapping[str, Any]]) -> dict[NodePair, Measure]:
+    """From a snapshot's entries of neighbours. One way is half of the round trip: two clocks cannot tell more of one
+    link."""
     names = _names(topology)
     found = {}
-    for entry in snapshot.get("neighbours", ()):
+    for entry in entries:
         if entry.get("up") and entry["node"] in names:
             found[name, names[entry["node"]]] = Measure(_half_ms(entry.get("rtt_us")), entry.get("loss"))
     return found

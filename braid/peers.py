@@ -27,6 +27,21 @@ def wanted(topology: Topology, name: str, end_to_end: Iterable[str]) -> dict[Rel
     return relations | {Relation(topology.nodes[peer].number, False): peer for peer in end_to_end}
 
 
+class Wanted:
+    """``wanted``, worked out when it may be another answer: it is asked each second."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[Topology, str, frozenset[str]] | None = None
+        self._relations: dict[Relation, str] = {}
+
+    def __call__(self, topology: Topology, name: str, end_to_end: Iterable[str]) -> dict[Relation, str]:
+        peers = frozenset(end_to_end)
+        last = self._asked
+        if last is None or last[0] is not topology or last[1:] != (name, peers):
+            self._asked, self._relations = (topology, name, peers), wanted(topology, name, peers)
+        return self._relations
+
+
 def refusal(initiation: Initiation, trust: Trust, topology: Topology, now: datetime) -> str | None:
     """Why the sender of an initiation gets no session, or None. ``now`` is aware."""
     try:
@@ -50,7 +65,7 @@ class _Verdict:
 
     def holds(self, relations: Mapping[Relation, str], trust: Trust, topology: Topology, now: datetime) -> bool:
         same = self.trust is trust and self.topology is topology and self.at <= now < self.until
-        return same and self.relations == relations
+        return same and (self.relations is relations or self.relations == relations)
 
 
 def _next_date(certificates: Iterable[PeerCertificate], trust: Trust, now: datetime) -> datetime:
@@ -108,7 +123,7 @@ class PeerCertificates:
         if all(standing.distrust is None for standing in found.values()):
             known = [*self._in_use.values(), *self._presented.values(), *trust.peers.values()]
             until = _next_date(known, trust, now)
-            self._verdict = _Verdict(dict(relations), trust, topology, now, until, found)
+            self._verdict = _Verdict(relations, trust, topology, now, until, found)
         return found
 
     def _of_session(self, relation: Relation, trust: Trust, topology: Topology, now: datetime) -> Standing | None:

@@ -124,6 +124,8 @@ class PathPlanner:
         """Regions of the paths that were chosen last."""
         self._pairs: dict[tuple[str, str], float] = {}
         self._joint = JointLosses()
+        self._looked: Mapping[int, Any] = {}
+        """Entries of links in the last snapshot, by number."""
         self.chosen: dict[Wish, Routes] = {}
         """What the last plan chose."""
         self._reasons: dict[Wish, str] = {}
@@ -155,9 +157,14 @@ class PathPlanner:
         return costs != Costs() or health.loads != loads_before
 
     def look(self, topology: Topology, name: str, snapshot: Mapping[str, Any], told: Reports, now: float) -> bool:
-        """The same with the core's snapshot, and what others told."""
+        """The same with the core's snapshot, and what others told. Nothing is new of a link whose entry is that of the
+        last time."""
         self._joint.observe(snapshot, now)
-        links = {**told.links, **own_links(topology, name, snapshot)}
+        self._of(topology, name)
+        before, entries = self._looked, snapshot.get("neighbours", ())
+        self._looked = {entry["node"]: entry for entry in entries}
+        fresh = [entry for entry in entries if before.get(entry["node"]) is not entry]
+        links = {**told.links, **own_links(topology, name, fresh)}
         paths = own_paths(topology, name, snapshot)
         return self.observe(topology, name, links, paths, told.loads, now, self._joint.costs(topology))
 
@@ -187,7 +194,7 @@ class PathPlanner:
     def _of(self, topology: Topology, name: str) -> tuple[Planner, Health]:
         if self._planner is None or self._health is None or self._planner.topology is not topology:
             before, self._planner, self._health = self._health, Planner(topology), Health(topology, name)
-            self._kept = {}
+            self._kept, self._looked = {}, {}
             if before is not None:
                 measured = self._health.take_over(before)
                 self._planner.update(Costs(measured.links, measured.regions, self._pairs))

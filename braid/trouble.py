@@ -14,7 +14,7 @@ from topology.model import HealthSettings
 from topology.steady import Steady
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Collection, Hashable, Mapping
 
 NORMAL_OVER = 600.0
 """Seconds: the normal round trip is the least one of so long. What lasts longer is the new normal."""
@@ -94,8 +94,9 @@ class Troubles:
         self.settings = settings or HealthSettings()
         self._subjects: dict[Hashable, _Subject] = {}
 
-    def observe(self, samples: Mapping[Hashable, Sample], now: float) -> None:
-        for gone in self._subjects.keys() - samples.keys():
+    def observe(self, samples: Mapping[Hashable, Sample], now: float, same: Collection[Hashable] = ()) -> None:
+        """``same`` are those of which there is nothing new."""
+        for gone in self._subjects.keys() - samples.keys() - set(same):
             del self._subjects[gone]
         for key, sample in samples.items():
             subject = self._subjects.get(key)

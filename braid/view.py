@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from braid import core as seam
 from braid import log as logs
 from braid.role import Drains, Proxies, Steers, Stores, Transfers
-from braid.status.build import flow_statuses, joined, node_status
+from braid.status.build import Links, flow_statuses, joined, node_status
 from braid.status.changes import Tone
 from braid.status.choices import choices
 from braid.status.exchange import Exchange
@@ -83,6 +83,7 @@ class View:
         self._started = wall()
         self._version = version()
         self.recorder = Recorder()
+        self._links = Links()
         self._exchange = Exchange(control, self.recorder, rng, clock, wall)
         control.receive_summary = self._exchange.receive
         control.reports = self._exchange.reports
@@ -99,7 +100,7 @@ class View:
             return
         self._load.look(now, self._control.node.shards)
         self.recorder.set_health(self._control.topology.health)
-        status = self._status(counters)
+        status = self._status(counters, self._links)
         yield
         for change in self.recorder.receive_snapshot(status, now, self._wall()):
             tell = log.info if change.tone is Tone.GOOD else log.warning
@@ -119,7 +120,7 @@ class View:
         seen = self._exchange.overlay(self.snapshot())
         return seen, choices(seen)
 
-    def _status(self, counters: dict[str, Any]) -> NodeStatus:
+    def _status(self, counters: dict[str, Any], links: Links | None = None) -> NodeStatus:
         control = self._control
         return node_status(
             control.topology,
@@ -145,6 +146,7 @@ class View:
                 load=self._load.share,
                 chosen=control.reasons(),
             ),
+            links,
         )
 
     def flows(self, limit: int) -> list[FlowStatus]:

@@ -31,10 +31,27 @@ SERVING = (Role.EDGE, Role.GATEWAY)
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6", 132: "sctp"}
 
 
-def node_status(topology: Topology, node: Node, core: Json, facts: Facts) -> NodeStatus:
+class Links:
+    """What was made of entries of neighbours, for those that come again as they were (``braid.calm``)."""
+
+    def __init__(self) -> None:
+        self._topology: Topology | None = None
+        self._made: dict[int, tuple[Json, NeighbourStatus]] = {}
+
+    def of(self, topology: Topology, entries: Sequence[Json], names: _Names) -> tuple[NeighbourStatus, ...]:
+        known = self._made if topology is self._topology else {}
+        self._topology, self._made = topology, {}
+        for entry in entries:
+            made = known.get(entry["node"])
+            fresh = made is None or made[0] is not entry
+            self._made[entry["node"]] = (entry, _neighbour(entry, names)) if made is None or fresh else made
+        return tuple([status for _, status in self._made.values()])
+
+
+def node_status(topology: Topology, node: Node, core: Json, facts: Facts, links: Links | None = None) -> NodeStatus:
     """Everything about one node. ``core`` is the decoded ``Core.snapshot``; a counter it lacks reads as zero."""
     names = _Names(topology, facts.applications)
-    neighbours = tuple(_neighbour(entry, names) for entry in core.get("neighbours", ()))
+    neighbours = (links or Links()).of(topology, core.get("neighbours", ()), names)
     sessions = tuple(_session(entry, names) for entry in core.get("sessions", ()))
     received = tuple(_received(entry, names) for entry in core.get("received", ()))
     world = _World(

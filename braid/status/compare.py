@@ -25,7 +25,7 @@ def _neighbours(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[
     known = {item.node: item for item in before.neighbours}
     for item in after.neighbours:
         old = known.pop(item.node, None)
-        if old is None or old.up == item.up:
+        if old is item or old is None or old.up == item.up:
             continue
         if item.up:
             yield Change(wall, Kind.NEIGHBOUR, Tone.GOOD, item.node, f"neighbour {item.node} is up", _lasted(old, wall))
@@ -61,14 +61,15 @@ def _troubles(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[Ch
     """Beginnings and ends; a figure that changes meanwhile is no news."""
     links = {item.node: item.trouble for item in before.neighbours}
     for item in after.neighbours:
-        yield from _trouble(
-            Kind.NEIGHBOUR, f"link to {item.node}", item.node, links.get(item.node, ""), item.trouble, wall
-        )
+        old = links.get(item.node, "")
+        if old != item.trouble:
+            yield from _trouble(Kind.NEIGHBOUR, f"link to {item.node}", item.node, old, item.trouble, wall)
     known = {(path.peer, path.route): path.trouble for path in before.paths}
     for path in after.paths:
-        subject = f"{path.peer} via {way(path)}"
         old = known.get((path.peer, path.route), "")
-        yield from _trouble(Kind.PATH, f"path to {subject}", subject, old, path.trouble, wall)
+        if old != path.trouble:
+            subject = f"{path.peer} via {way(path)}"
+            yield from _trouble(Kind.PATH, f"path to {subject}", subject, old, path.trouble, wall)
 
 
 def _trouble(kind: Kind, what: str, subject: str, old: str, new: str, wall: float) -> Iterator[Change]:

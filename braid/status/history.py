@@ -44,11 +44,13 @@ class _Ring:
         self._values = array("f", [_GAP]) * size
         self.newest = -1
 
-    def put(self, slot: int, value: float) -> None:
+    def put(self, slot: int, value: float, lasted: int = 1) -> None:
+        """``value`` stands for ``lasted`` slots, ``slot`` the last of them; those that have a value keep it."""
         size, values, newest = self._size, self._values, self.newest
-        if slot != newest + 1 and newest >= 0:
-            for skipped in range(max(newest + 1, slot - size + 1), slot):
-                values[skipped % size] = _GAP
+        if slot != newest + 1:
+            before = newest if newest >= 0 else max(slot - lasted, -1)
+            for skipped in range(max(before + 1, slot - size + 1), slot):
+                values[skipped % size] = value if slot - skipped < lasted else _GAP
         values[slot % size] = value
         self.newest = slot
 
@@ -91,8 +93,9 @@ class History:
         self.refused = 0
         """Times that a value found no room."""
 
-    def record(self, subject: Subject, values: Mapping[str, float | None], now: float) -> None:
-        """Take in what was measured in this second; None is a gap. A second time in one second replaces it."""
+    def record(self, subject: Subject, values: Mapping[str, float | None], now: float, lasted: int = 1) -> None:
+        """Take in what was measured in this second, or holds for so many that end with it; None is a gap. A second time
+        in one second replaces it."""
         second, minute = int(now), int(now) // 60
         track = self._tracks.get(subject)
         if track is None:
@@ -115,12 +118,13 @@ class History:
                 self.bytes += FIELD_BYTES
             seconds = part.seconds
             if value is None:
-                seconds.put(second, _GAP)
+                seconds.put(second, _GAP, lasted)
                 continue
             if seconds.newest != second:
-                part.sum += value
-                part.count += 1
-            seconds.put(second, value)
+                weight = min(lasted, second - seconds.newest)
+                part.sum += value * weight
+                part.count += weight
+            seconds.put(second, value, lasted)
         if not track.fields:
             del self._tracks[subject]
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from braid.status.renew import renewed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from braid.status.history import History
     from braid.status.paths import PathStatus, ReceivedStatus
     from braid.status.picture import Overlay
@@ -18,14 +20,21 @@ LATELY = 60.0
 STEP = 10.0
 
 
-def record(history: History, before: NodeStatus, after: NodeStatus, seconds: float, now: float) -> None:
-    """``seconds`` lie between the two. A counter that went back (the session was replaced) is a gap, not a rate."""
+def record(
+    history: History, before: NodeStatus, after: NodeStatus, seconds: float, now: float, looked: Mapping[str, float]
+) -> None:
+    """``seconds`` lie between the two. A counter that went back (the session was replaced) is a gap, not a rate.
+    ``looked`` says when the neighbours of ``before`` were looked at. One that is the same in both was not since, and
+    what is found of it the next time holds for all of this time."""
     if seconds <= 0:
         return
     neighbours = {item.node: item for item in before.neighbours}
     for item in after.neighbours:
-        values = _neighbour(neighbours.get(item.node), item, seconds)
-        history.record((after.name, "neighbour", item.node), values, now)
+        old = neighbours.get(item.node)
+        if old is not item:
+            since = max(now - looked.get(item.node, now - seconds), 0.001)
+            values = _neighbour(old, item, since)
+            history.record((after.name, "neighbour", item.node), values, now, max(1, round(since)))
     paths = {(path.peer, path.route): path for path in before.paths}
     for path in after.paths:
         if path.in_use or path.silent:

@@ -18,10 +18,10 @@ from braid.status.size import narrowness
 from braid.trouble import Sample, Troubles
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Collection, Hashable
 
     from braid.status.paths import PathStatus
-    from braid.status.snapshot import NodeStatus
+    from braid.status.snapshot import NeighbourStatus, NodeStatus
     from topology.model import HealthSettings
 
 PathKey = tuple[str, tuple[str, ...]]
@@ -50,12 +50,22 @@ class _Silence:
         return not self.detail.startswith("neighbour")
 
 
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A neighbour as it was taken in last, and for as long as the very same comes again (``braid.calm``)."""
+
+    taken: NeighbourStatus
+    shown: NeighbourStatus
+    at: float
+
+
 class Recorder:
     def __init__(self, history: History | None = None) -> None:
         self.history = history or History()
         self.changes = ChangeLog()
         self._guard = Guard()
         self._neighbours: dict[str, _State] = {}
+        self._links: dict[str, _Link] = {}
         self._paths: dict[PathKey, _State] = {}
         self._silent: dict[PathKey, _Silence] = {}
         self._shares = Shares()
@@ -75,14 +85,20 @@ class Recorder:
         self._follow_neighbours(status, wall)
         self._follow_paths(status, before[0] if before else status, wall)
         self._shares.receive(status.received, now)
-        self._troubles.observe(_samples(status), now)
+        same = {item.node for item in status.neighbours if self._is_known(item)}
+        self._troubles.observe(_samples(status, same), now, same)
         linked = self._with_links(status)
         told = self._guard.receive(linked, now, wall)
         shown = self._annotate(linked)
         self._note(status, before, compare(before[0], shown, wall) if before else [], told, now, wall)
         if before is not None:
-            record(self.history, before[0], shown, now - before[1], now)
+            looked = {name: link.at for name, link in self._links.items()}
+            record(self.history, before[0], shown, now - before[1], now, looked)
         self._last = (shown, now)
+        self._links = {
+            taken.node: self._links[taken.node] if taken.node in same else _Link(taken, item, now)
+            for taken, item in zip(status.neighbours, shown.neighbours, strict=True)
+        }
         self._shown = renewed(shown, change_counts=self._change_counts())
         return told
 
@@ -125,14 +141,19 @@ class Recorder:
         return {f"{kind}/{tone}": count for (kind, tone), count in sorted(self.changes.counts.items())}
 
     def _with_links(self, status: NodeStatus) -> NodeStatus:
-        neighbours = tuple(
-            renewed(item, since=known.since, trouble=self._trouble(item.node))
-            if (known := self._neighbours.get(item.node))
-            else item
-            for item in status.neighbours
-        )
+        neighbours = tuple([self._with_link(item) for item in status.neighbours])
         paths = tuple(self._annotated(path) for path in status.paths)
         return renewed(status, neighbours=neighbours, paths=paths)
+
+    def _is_known(self, item: NeighbourStatus) -> bool:
+        link = self._links.get(item.node)
+        return link is not None and link.taken is item
+
+    def _with_link(self, item: NeighbourStatus) -> NeighbourStatus:
+        if self._is_known(item):
+            return self._links[item.node].shown
+        known = self._neighbours.get(item.node)
+        return renewed(item, since=known.since, trouble=self._trouble(item.node)) if known else item
 
     def _trouble(self, key: str | PathKey, *known: str) -> str:
         found = self._troubles.of(key)
@@ -179,9 +200,11 @@ def _fell_silent(path: PathStatus, before: _State | None, now: _State, wall: flo
     return delivered or (path.in_use and wall - now.since >= SETTLE)
 
 
-def _samples(status: NodeStatus) -> dict[Hashable, Sample]:
-    """Of what is up: silence is told in other words."""
-    links: dict[Hashable, Sample] = {item.node: Sample(item.rtt_ms, item.loss) for item in status.neighbours if item.up}
+def _samples(status: NodeStatus, same: Collection[str]) -> dict[Hashable, Sample]:
+    """Of what is up: silence is told in other words. ``same`` neighbours have none."""
+    links: dict[Hashable, Sample] = {
+        item.node: Sample(item.rtt_ms, item.loss) for item in status.neighbours if item.up and item.node not in same
+    }
     probed = [path for path in status.paths if path.up and (path.in_use or path.spare)]
     return {
         **links,

@@ -24,11 +24,11 @@ def test_own_links_are_those_that_are_up_with_half_the_round_trip() -> None:
             {"node": 9, "up": True, "rtt_us": 1},
         ]
     }
-    assert own_links(TOPOLOGY, EDGE, snapshot) == {
+    assert own_links(TOPOLOGY, EDGE, snapshot["neighbours"]) == {
         (EDGE, "mid-ams-1"): Measure(15.0, 0.01),
         (EDGE, "mid-par-1"): Measure(None, None),
     }
-    assert own_links(TOPOLOGY, EDGE, {}) == {}
+    assert own_links(TOPOLOGY, EDGE, ()) == {}
 
 
 def test_own_paths_are_those_that_are_measured_and_arrive() -> None:
