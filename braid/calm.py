@@ -54,4 +54,4 @@ def _is_calm(last: Mapping[str, Any], now: Mapping[str, Any], settings: HealthSe
     if old is None or new is None:
         return old is new
     limit: float = max(old * settings.delay_bad, settings.delay_bad_ms * 1000) / 2
-    return -limit < new - old < limit
+    return bool(-limit < new - old < limit)
