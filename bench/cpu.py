@@ -38,3 +38,14 @@ def seconds_of_threads(pid: int, name: str) -> float:
                 fields = rest.split()
                 total += (int(fields[11]) + int(fields[12])) * TICK
     return total
+
+
+def wakings_of_threads(pid: int, name: str) -> int:
+    """How often the threads of a process whose names begin so went to sleep, and so were woken."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if (thread / "comm").read_text().startswith(name):
+                lines = (thread / "status").read_text().splitlines()
+                total += sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
+    return total

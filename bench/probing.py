@@ -111,16 +111,19 @@ def in_namespaces(links: int, seconds: float) -> dict[str, Any]:
 
 
 def _measured(lab: RunningLab, names: Iterable[str], seconds: float) -> dict[str, Any]:
-    before = {name: _looked(lab.nodes[name], lab.status(name)) for name in names}
+    # No answer about the status is a part of it.
+    counted = {name: _counted(lab.status(name)) for name in names}
+    spent = {name: _spent(lab.nodes[name]) for name in counted}
     time.sleep(seconds)
+    spent_after = {name: _spent(lab.nodes[name]) for name in counted}
     found: dict[str, Any] = {}
-    for name, earlier in before.items():
-        after = _looked(lab.nodes[name], lab.status(name))
-        grown = {what: after[what] - earlier[what] for what in after}
-        # Asking for the status twice is a part of it.
+    for name in counted:
+        after = spent_after[name] | _counted(lab.status(name))
+        grown = {what: after[what] - earlier for what, earlier in (spent[name] | counted[name]).items()}
         found[name] = {
             "share_of_a_core": round(grown["cpu_s"] / grown["at"], 5),
             "data_thread_share": round(grown["thread_s"] / grown["at"], 5),
+            "data_thread_wakings_per_second": round(grown["wakings"] / grown["at"], 1),
             "sent_per_second": round(grown["sent"] / grown["at"], 1),
             "received_per_second": round(grown["received"] / grown["at"], 1),
             "bytes_sent_per_second": round(grown["bytes"] / grown["at"]),
@@ -147,17 +150,23 @@ def _part(lab: RunningLab, alone: str) -> None:
             lab.exec(name, ["sh", "-c", f"for queue in {queues}; do echo {mask} > $queue; done"])
 
 
-def _looked(pid: int, status: dict[str, Any]) -> dict[str, float]:
+def _spent(pid: int) -> dict[str, float]:
     return {
         "at": time.monotonic(),
         "cpu_s": cpu.seconds([pid]),
         "thread_s": cpu.seconds_of_threads(pid, "braid-shard"),
+        "wakings": cpu.wakings_of_threads(pid, "braid-shard"),
+        "resident": _resident(pid),
+    }
+
+
+def _counted(status: dict[str, Any]) -> dict[str, float]:
+    return {
         "sent": status["io"]["udp_tx_datagrams"],
         "received": status["io"]["udp_rx_datagrams"],
         "bytes": status["io"]["udp_tx_bytes"],
         "heard": status["summaries"]["received"] + status["summaries"]["old"],
         "told": status["summaries"]["sent"],
-        "resident": _resident(pid),
     }
 
 

@@ -81,6 +81,12 @@ class View:
         self._loaded = loaded
         self._wall = wall
         self._started = wall()
+        role = control.role
+        # Asking a protocol takes long, for a thing of each second.
+        self._proxies = role if isinstance(role, Proxies) else None
+        self._stores = role if isinstance(role, Stores) else None
+        self._drains = role if isinstance(role, Drains) else None
+        self._transfers = role if isinstance(role, Transfers) else None
         self._version = version()
         self.recorder = Recorder()
         self._links = Links()
@@ -138,11 +144,11 @@ class View:
                 reload_error=self._loaded.error,
                 targets=control.role.targets(control.topology, control.name),
                 applications=control.numbers.names,
-                proxies=control.role.proxies() if isinstance(control.role, Proxies) else (),
+                proxies=self._proxies.proxies() if self._proxies else (),
                 dns=control.role.counters(),
-                content=control.role.content() if isinstance(control.role, Stores) else None,
-                drain=control.role.drain() if isinstance(control.role, Drains) else None,
-                transfers=control.role.transfers() if isinstance(control.role, Transfers) else None,
+                content=self._stores.content() if self._stores else None,
+                drain=self._drains.drain() if self._drains else None,
+                transfers=self._transfers.transfers() if self._transfers else None,
                 load=self._load.share,
                 chosen=control.reasons(),
             ),
@@ -150,10 +156,9 @@ class View:
         )
 
     def flows(self, limit: int) -> list[FlowStatus]:
-        control = self._control
-        role = control.role
+        control, role = self._control, self._proxies
         flows = flow_statuses(control.topology, seam.read_flows(control.core, limit), control.numbers.names)
-        if isinstance(role, Proxies):
+        if role is not None:
             flows = joined(role.proxied_flows(limit), flows, role.spliced())
         return sorted(flows, key=lambda flow: flow.idle_s)[:limit]
 

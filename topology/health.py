@@ -103,9 +103,11 @@ class Health:
             self._set_link(pair)
         nodes = self._topology.nodes
         whole = {path: measure for path, measure in round_trips.items() if all(name in nodes for name in path)}
-        self._paths.observe(one_way(whole, self._links.latest), now)
-        before, self._extra = self._extra, self._charges()
-        touched |= {pair for pair in before.keys() | self._extra.keys() if before.get(pair) != self._extra.get(pair)}
+        if self._paths.observe(one_way(whole, self._links.latest), now) or touched:
+            before, self._extra = self._extra, self._charges()
+            touched |= {
+                pair for pair in before.keys() | self._extra.keys() if before.get(pair) != self._extra.get(pair)
+            }
         busier = self._observe_loads(loads, now)
         return self._changed({self._regions(*pair) for pair in touched}, busier)
 

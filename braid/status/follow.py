@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 EVERY = 1.0
-"""Seconds. What a snapshot costs is measured in docs/status.md."""
+"""Seconds. ``bench.probing`` measures what it costs."""
 
 
 async def follow(record: Callable[[float], Iterable[None]]) -> NoReturn:

@@ -49,8 +49,11 @@ class _Ring:
         size, values, newest = self._size, self._values, self.newest
         if slot != newest + 1:
             before = newest if newest >= 0 else max(slot - lasted, -1)
-            for skipped in range(max(before + 1, slot - size + 1), slot):
-                values[skipped % size] = value if slot - skipped < lasted else _GAP
+            first, since = max(before + 1, slot - size + 1), slot - lasted + 1
+            for skipped in range(first, since):
+                values[skipped % size] = _GAP
+            for held in range(max(first, since), slot):
+                values[held % size] = value
         values[slot % size] = value
         self.newest = slot
 
