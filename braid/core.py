@@ -62,7 +62,15 @@ class FlowApi(Protocol):
     def take_flows(self, shard: int, piece: bytes) -> tuple[int, int, int, str]: ...
 
 
-class CoreApi(ConnectionApi, FlowApi, Protocol):
+class LineApi(Protocol):
+    """What a content proxy, whose decisions are made in another process, uses of ``dataplane``'s ``Core``."""
+
+    def open_line(self, hears: int, says: int, kinds: bytes) -> None: ...
+    def close_line(self) -> None: ...
+    def line_is_bad(self) -> bool: ...
+
+
+class CoreApi(ConnectionApi, FlowApi, LineApi, Protocol):
     """What the node uses of ``dataplane``'s ``Core``; its contracts are in ``dataplane/_native.pyi``."""
 
     def start(self) -> None: ...

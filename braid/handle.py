@@ -30,6 +30,7 @@ def node_handle(control: ControlPlane, ready: Callable[[], bool]) -> NodeHandle:
         traffic=lambda: control.traffic,
         connections=control.core,
         flows=_Flows(control),
+        lines=control.core,
     )
 
 

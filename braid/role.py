@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from braid.core import ConnectionApi, FlowApi
+    from braid.core import ConnectionApi, FlowApi, LineApi
     from braid.desired import Desired
     from braid.events import ConnectionEnded, Control, ServiceRequest
     from braid.plan import AppNumbers
@@ -90,6 +90,8 @@ class NodeHandle:
     """The core's commands for connections between its fast path and the stack."""
     flows: FlowApi | None = None
     """The core's commands for flows that go to another gateway."""
+    lines: LineApi | None = None
+    """The core's commands for a process beside this one that decides about connections."""
     recapture: Callable[[], Awaitable[None]] | None = None
     """To be called when ``captured`` changed: the host answers for what it says now."""
     topology_file: Path | None = None

@@ -13,8 +13,9 @@ from braid.status.content import ContentStatus
 from braid.status.flow import FlowStatus
 from braid.status.transfers import TransferStatus
 from content.carry import Source
+from content.line import OWNERS
 from content.totals import content_total, read_status, transfers_total
-from content.words import Ended, Keep, Own, Settled, Shown, Tell, Told
+from content.words import Ended, Keep, Own, Settled, Shown, Told
 from topology.values import socket_address
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from content.keeper import Keeper
     from content.words import Word
 
-OWNERS = ("", "away", "held", "here")
 MOST_FLOWS = 1000
 
 
@@ -40,8 +40,6 @@ class Clerk:
         self._keeper = keeper
         self._content, self._transfers = ContentStatus(), TransferStatus()
         """Of those that are no more."""
-        self._held: set[tuple[str, str]] = set()
-        """Connections of which packets wait in the core for what the worker is about to do."""
 
     def do(self, word: Word, descriptors: list[int]) -> None:
         """The descriptors are closed, or kept. BadPacket for what no worker says."""
@@ -50,12 +48,7 @@ class Clerk:
             _close(descriptors)
             raise BadPacket("word_descriptors")
         match word:
-            case Tell(name, message):
-                self._node.tell(name, message)
-            case Own():
-                self.own(word)
             case Keep(id_, client, vip, facts):
-                self._held.discard((client, vip))
                 self._keeper.transferred(id_, socket.socket(fileno=descriptors[0]), client, vip, facts)
             case Told(id_, answering):
                 self._keeper.told(id_, answering, descriptors[0] if descriptors else -1)
@@ -75,9 +68,7 @@ class Clerk:
             client, vip = socket_address(own.client, 0), socket_address(own.vip, 0)
         except ValueError:
             raise BadPacket("own_address") from None
-        (self._held.add if own.owner == "held" else self._held.discard)((own.client, own.vip))
-        by = None if own.by < 0 else own.by
-        return self._node.set_owner(client, vip, own.owner, by, own.wait)
+        return self._node.set_owner(client, vip, own.owner)
 
     def bury(self) -> None:
         """The worker is dead: what it had counted stays, what only it knew of its connections goes."""
@@ -87,10 +78,8 @@ class Clerk:
         if self.transfers is not None:
             self._transfers = self.transfers
         self.flows = []
-        over = [(kept.client, kept.vip) for kept in self._keeper.carry_on()]
-        for client, vip in {*self._held, *over}:
-            self.own(Own(client, vip, "away", -1, wait=False))
-        self._held.clear()
+        for kept in self._keeper.carry_on():
+            self.own(Own(kept.client, kept.vip, "away"))
 
     def _shown(self, data: bytes) -> None:
         try:

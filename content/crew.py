@@ -7,14 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import trio
 
 from braid import log as logs
 from content.channel import Channel, pair
-from content.words import FORK, PID
+from content.words import CHANNELS, FORK, PID
 
 log = logs.get(__name__)
 
@@ -23,12 +23,23 @@ BEGIN_WITHIN = 60.0
 
 
 class Worker:
-    def __init__(self, pid: int, channel: socket.socket, records: socket.socket, questions: socket.socket) -> None:
+    """``hears`` and ``says``: its line, for the core."""
+
+    def __init__(
+        self,
+        pid: int,
+        channel: socket.socket,
+        records: socket.socket,
+        questions: socket.socket,
+        hears: socket.socket,
+        says: socket.socket,
+    ) -> None:
         self.pid = pid
         self.channel = Channel(channel)
         self.records = Channel(records)
         """What it says of its connections."""
         self.questions = questions
+        self.hears, self.says = hears, says
         self._handle = os.pidfd_open(pid)
 
     def kill(self) -> None:
@@ -42,11 +53,12 @@ class Worker:
     def close(self) -> None:
         """Ends it, if it has not."""
         self.kill()
-        for each in (self.questions, self._handle):
-            trio.lowlevel.notify_closing(each)
+        for end in (self.questions, self._handle):
+            trio.lowlevel.notify_closing(end)
         self.channel.close()
         self.records.close()
-        self.questions.close()
+        for each in (self.questions, self.hears, self.says):
+            each.close()
         os.close(self._handle)
 
 
@@ -64,8 +76,10 @@ class Crew:
             if self._socket is None:
                 self._begin()
             assert self._socket is not None
-            ours, theirs = zip(*(pair() for _ in range(3)), strict=True)
-            with theirs[0], theirs[1], theirs[2]:
+            ours, theirs = zip(*(pair() for _ in range(CHANNELS)), strict=True)
+            with ExitStack() as held:
+                for each in theirs:
+                    held.enter_context(each)
                 try:
                     socket.send_fds(self._socket, [FORK], [each.fileno() for each in theirs])
                     with trio.fail_after(BEGIN_WITHIN):

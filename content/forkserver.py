@@ -1,7 +1,7 @@
 """A process that has everything a worker needs in memory, and makes workers by fork: the next one is there at once.
 
-The keeper cannot do it: it has threads. Each request is a message with three descriptors, the worker's channel, its
-records and its questions; the answer is the worker's process id.
+The keeper cannot do it: it has threads. Each request is a message with five descriptors, the worker's channel, its
+records, its questions and both ways of its line; the answer is the worker's process id.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from braid import log as logs
 from braid.process import end_with_parent, protect_memory
-from content.words import PID
+from content.words import CHANNELS, PID
 from content.worker import run_worker
 
 
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> NoReturn:
     gc.freeze()
     asked = socket.socket(fileno=int(number))
     while True:
-        data, descriptors, _, _ = socket.recv_fds(asked, 64, 3)
+        data, descriptors, _, _ = socket.recv_fds(asked, 64, CHANNELS)
         if not data:
             os._exit(0)
         pid = os.fork()

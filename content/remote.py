@@ -1,4 +1,4 @@
-"""The node as its worker sees it: through a channel to the process that holds sessions, packets and descriptors."""
+"""The node as its worker sees it: through channels to the process that holds sessions, packets and descriptors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from braid.role import NodeHandle, Situation
-from content.words import Done, Ended, Keep, Own, Settled, Tell, Told, decode, encode
+from content.words import Done, Ended, Keep, Own, Settled, Told, decode, encode
 
 if TYPE_CHECKING:
     import socket
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from content.carry import Answering
     from content.channel import Channel
+    from content.line import Line
     from content.wire import Keeping
     from topology.model import SocketAddress, Topology
 
@@ -62,16 +63,17 @@ class RemoteKeeping:
 
 
 class Remote:
-    """What is said of connections goes by ``records``, what is waited for by ``questions``, which block."""
+    """What is said to neighbours, and of packets, goes by the line, what is said of connections by ``records``, what is
+    waited for by ``questions``, which block."""
 
-    def __init__(self, channel: Channel, records: Channel, questions: socket.socket) -> None:
+    def __init__(self, line: Line, records: Channel, questions: socket.socket) -> None:
         self.topology: Topology
         self.node = ""
         self.topology_file: Path | None = None
         self.up: set[int] = set()
         """Numbers of neighbours."""
         self.draining = False
-        self._channel = channel
+        self._line = line
         self._records = records
         self._questions = questions
         self._changed = trio.Event()
@@ -116,7 +118,9 @@ class Remote:
         )
 
     def _tell(self, name: str, message: bytes) -> None:
-        self._channel.send(Tell(name, message))
+        node = self.topology.nodes.get(name)
+        if node is not None:
+            self._line.tell(node.number, message)
 
     def _send_control(self, name: str, message: bytes) -> bool:
         self._tell(name, message)
@@ -125,11 +129,10 @@ class Remote:
     def _set_owner(
         self, client: SocketAddress, vip: SocketAddress, owner: str, by: int | None = None, wait: bool = True
     ) -> bool:
-        own = Own(str(client), str(vip), owner, -1 if by is None else by, wait)
         if not wait:
-            self._channel.send(own)
+            self._line.own(client, vip, owner)
             return True
-        self._questions.send(encode(own))
+        self._questions.send(encode(Own(str(client), str(vip), owner)))
         answer = self._questions.recv(4096)
         if not answer:
             raise SystemExit("the keeper has gone")

@@ -22,6 +22,7 @@ from content.channel import Silent
 from content.clerk import Clerk
 from content.crew import Crew
 from content.keeper import Keeper
+from content.line import KINDS
 from content.listeners import accept, open_listeners
 from content.local import apply, clear
 from content.reach import Local, vips_of
@@ -47,6 +48,7 @@ from topology.transfer import takes_transfers
 if TYPE_CHECKING:
     import socket
 
+    from braid.core import LineApi
     from braid.events import Control
     from braid.role import NodeHandle
     from braid.status.content import ContentStatus
@@ -73,6 +75,7 @@ class Supervisor:
         """None until the node serves."""
         self._keeper = Keeper()
         self._node: NodeHandle | None = None
+        self._lines: LineApi | None = None
         self._worker: Worker | None = None
         self._up: set[int] = set()
         self._topology = -1
@@ -92,7 +95,7 @@ class Supervisor:
         """
         situation, settings = node.situation(), settings_of(node)
         allow_descriptors()
-        self._node, self.clerk = node, Clerk(node, self._keeper)
+        self._node, self._lines, self.clerk = node, node.lines, Clerk(node, self._keeper)
         lock = take_directory(Path(settings.directory))
         has_tun = takes_transfers(situation.topology, situation.node)
         listeners: list[socket.socket] = []
@@ -168,6 +171,8 @@ class Supervisor:
             finally:
                 self._worker = None
                 worker.close()
+                if self._lines is not None:
+                    self._lines.close_line()
             counts = self._keeper.counts.copy()
             self.clerk.bury()
             pause = restarts.died(trio.current_time())
@@ -178,6 +183,8 @@ class Supervisor:
     def _begin(self, worker: Worker) -> None:
         self._worker = worker
         self._heard = trio.current_time()
+        if self._lines is not None:
+            self._lines.open_line(worker.hears.fileno(), worker.says.fileno(), KINDS)
         log.info("worker started", pid=worker.pid)
         self._configure()
         for number in self._up:
@@ -249,6 +256,10 @@ class Supervisor:
         late = 0
         while True:
             await trio.sleep(LOOK_EVERY)
+            if self._lines is not None and self._lines.line_is_bad():
+                log.error("worker is killed, it says what none does", reason="line")
+                worker.kill()
+                return
             late = late + 1 if trio.current_time() - self._heard > SILENCE else 0
             if late >= 2:
                 log.error("worker is killed, it says nothing", seconds=round(trio.current_time() - self._heard, 1))

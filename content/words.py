@@ -26,7 +26,8 @@ MOST = 180_000
 MOST_BEGIN = 65_536
 """Of an answer's beginning."""
 FORK, PID = b"fork", struct.Struct("!I")
-"""What the fork server is asked for, with three descriptors, and its answer."""
+"""What the fork server is asked for, with so many descriptors as a worker has channels, and its answer."""
+CHANNELS = 5
 _HEAD = struct.Struct("!BI")
 
 
@@ -94,23 +95,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """To the keeper: a control message for a neighbour."""
-
-    name: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Own:
-    """To the keeper: whose packets of a connection are, as ``NodeHandle.set_owner``. Asked where ``wait``."""
+    """To the keeper, which is asked: whose packets of a connection are, as ``NodeHandle.set_owner``. What need not be
+    waited for goes by the line (``content.line``)."""
 
     client: str
     vip: str
     owner: str
-    by: int
-    """-1: nobody."""
-    wait: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +152,7 @@ class Shown:
 
 Word = (
     Configure | Take | Heard | Neighbour | Drain | Done
-    | Ready | Failed | Tell | Own | Keep | Told | Settled | Ended | Shown
+    | Ready | Failed | Own | Keep | Told | Settled | Ended | Shown
 )  # fmt: skip
 _KINDS: tuple[Any, ...] = Word.__args__
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}

@@ -15,6 +15,7 @@ from braid import log as logs
 from braid.process import allow_descriptors, end_with_parent
 from braid.role import StartError
 from content.channel import Channel, Silent
+from content.line import Line
 from content.remote import Remote, RemoteKeeping
 from content.service import ContentService
 from content.words import Configure, Drain, Failed, Heard, Neighbour, Ready, Shown, Take, Told
@@ -30,7 +31,9 @@ MOST_FLOWS = 128
 """That are shown, newest first."""
 
 
-def run_worker(channel: socket.socket, records: socket.socket, questions: socket.socket) -> int:
+def run_worker(
+    channel: socket.socket, records: socket.socket, questions: socket.socket, hears: socket.socket, says: socket.socket
+) -> int:
     """Until the keeper has gone; returns the exit code."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # They are for the keeper, which says what to do.
@@ -39,7 +42,7 @@ def run_worker(channel: socket.socket, records: socket.socket, questions: socket
     allow_descriptors()
     code = 0
     try:
-        trio.run(Worker(Channel(channel), Channel(records), questions).run)
+        trio.run(Worker(Channel(channel), Channel(records), questions, Line(hears, says)).run)
     except* Silent:
         log.info("worker ends, its keeper has gone")
     except* Exception:
@@ -49,10 +52,11 @@ def run_worker(channel: socket.socket, records: socket.socket, questions: socket
 
 
 class Worker:
-    def __init__(self, channel: Channel, records: Channel, questions: socket.socket) -> None:
+    def __init__(self, channel: Channel, records: Channel, questions: socket.socket, line: Line) -> None:
         self._channel = channel
         self._records = records
-        self._remote = Remote(channel, records, questions)
+        self._line = line
+        self._remote = Remote(line, records, questions)
         self._service = ContentService(keep=self._remote.keep)
         self._begun: dict[int, tuple[Answering, int]] = {}
         """Told ahead of the connections that they belong to."""
@@ -62,6 +66,7 @@ class Worker:
             configured = trio.Event()
             nursery.start_soon(self._receive, nursery, configured)
             await configured.wait()
+            nursery.start_soon(self._hear)
             nursery.start_soon(self._show)
             try:
                 await nursery.start(self._service.run, self._remote.handle())
@@ -77,6 +82,12 @@ class Worker:
                 self._do(word, descriptors, nursery)
             configured.set()
         nursery.cancel_scope.cancel()
+
+    async def _hear(self) -> None:
+        while heard := await self._line.receive():
+            now = trio.current_time()
+            for peer, message in heard:
+                self._service.receive(peer, True, message, now)
 
     def _do(self, word: Word, descriptors: list[int], nursery: trio.Nursery) -> None:
         match word:

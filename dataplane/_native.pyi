@@ -159,6 +159,16 @@ class Core:
         nobody in particular (empty). When it returns, no packet will meet the owner before. False: there is no room,
         or, at an edge, ``by`` is not the gateway that serves the client. Without ``wait`` it returns True at once, and
         the data threads follow in the order of commands."""
+    def open_line(self, hears: int, says: int, kinds: bytes) -> None:
+        """Another process decides about connections from now on, in place of the one before. It gets on ``hears``, a
+        socket that keeps messages apart, what neighbours say of these kinds (the second byte), which is no event then,
+        and what it says on ``says`` is done in its order; ``dataplane/py/src/line.rs`` has the picture of both. OSError
+        for what is no descriptor."""
+    def close_line(self) -> None:
+        """Ends it, if there is one: all that it said before is done when this returns, and packets wait no longer for
+        what it was about to do."""
+    def line_is_bad(self) -> bool:
+        """Whether it has said what nobody says, and is not heard any more."""
     def copy_flows(
         self, shard: int, pools: list[str], start: int, since: int
     ) -> tuple[list[bytes], int, int, int, int | None, int]:

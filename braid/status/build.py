@@ -95,7 +95,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts, links:
         proxies=facts.proxies,
         dns=dict(sorted(facts.dns.items())),
         content=facts.content,
-        transfers=facts.transfers,
+        transfers=facts.transfers and replace(facts.transfers, passed_on=core.get("owners", {}).get("passed_on", 0)),
         drain=facts.drain,
         passed_on=core.get("passed_on", 0),
         load=facts.load,

@@ -121,6 +121,7 @@ _RULES: dict[str, Rule] = {
     "nat": _nat,
     "fast_path": _sums,
     "relay": _sums,
+    "owners": _sums,
     "offload": _nested({"udp_gso": all, "udp_gro": all, "tun_tso": all, "tun_uso": all, "fallbacks": sum}),
     "offloads": _listed(("name",), {"in_use": all, "errno": max}),
     "gso_refusals": _joined,

@@ -34,3 +34,5 @@ def transfers(status: NodeStatus) -> Iterator[Metric]:
     yield counter("braid_transfer_events", "What else happened", ("event",), events)
     yield counter("braid_transfer_seconds", "From request to service, of all moved", (), [((), found.seconds)])
     yield counter("braid_transfer_bytes", "Sent on transferred connections", (), [((), found.bytes)])
+    late = [((), found.passed_on)]
+    yield counter("braid_transfer_passed_on_packets", "Sent after a connection that had gone", (), late)

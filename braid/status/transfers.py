@@ -30,6 +30,8 @@ class TransferStatus:
     its question to the first byte of the answer."""
     bytes: int = 0
     """Proxy: sent to clients on transferred connections, which the origin did not have to send."""
+    passed_on: int = 0
+    """Clients' packets that came when their connection had gone, and were sent after it."""
 
 
 def transfer_status(counts: Mapping[str, int], *, open_: int, seconds: float, sent: int = 0) -> TransferStatus:

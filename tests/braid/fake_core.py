@@ -77,6 +77,13 @@ class FakeCore:
     def set_owner(self, client: tuple[str, int], vip: tuple[str, int], owner: str, by: int | None = None) -> bool:
         return True
 
+    def open_line(self, hears: int, says: int, kinds: bytes) -> None: ...
+
+    def close_line(self) -> None: ...
+
+    def line_is_bad(self) -> bool:
+        return False
+
     def set_syn_keys(self, current: int, keys: list[tuple[int, bytes]], gateways: list[int]) -> None:
         self.syn_keys = (current, keys, gateways)
 

@@ -13,9 +13,10 @@ from braid.errors import BadPacket
 from braid.status.content import ContentStatus
 from braid.status.transfers import TransferStatus
 from content.carry import Answering, Source
-from content.clerk import OWNERS, Clerk
+from content.clerk import Clerk
 from content.keeper import Keeper
-from content.words import Own, Ready, Shown, Tell, Told, Word
+from content.line import OWNERS
+from content.words import Own, Ready, Shown, Told, Word
 from tests.content.web import handle
 
 CLIENT, VIP = "192.0.2.1:1000", "[2001:db8::1]:80"
@@ -29,7 +30,6 @@ class Node:
         never: Any = None
         self.handle = replace(
             handle(lambda: never),
-            tell=lambda *words: self.did.append(words),
             set_owner=lambda client, vip, owner, by=None, wait=True: bool(
                 self.did.append((str(client), str(vip), owner)) or True
             ),
@@ -47,7 +47,7 @@ def clerk(node: Node) -> Clerk:
 
 
 def own(owner: str) -> Own:
-    return Own(CLIENT, VIP, owner, -1, wait=False)
+    return Own(CLIENT, VIP, owner)
 
 
 def shown(content: object = None, **other: object) -> Shown:
@@ -56,16 +56,14 @@ def shown(content: object = None, **other: object) -> Shown:
 
 
 def test_orders_are_passed_on(clerk: Clerk, node: Node) -> None:
-    clerk.do(Tell("gw-1", b"message"), [])
-    for owner in OWNERS:
-        clerk.do(own(owner), [])
-    assert node.did == [("gw-1", b"message"), *((CLIENT, VIP, owner) for owner in OWNERS)]
+    assert all(clerk.own(own(owner)) for owner in OWNERS)
+    assert node.did == [(CLIENT, VIP, owner) for owner in OWNERS]
 
 
 @pytest.mark.parametrize(
     "word",
     [
-        Ready(), own("elsewhere"), Own("nowhere", VIP, "held", -1, wait=True), Shown(b"{"), Shown(b"[]"),
+        Ready(), own("held"), Shown(b"{"), Shown(b"[]"),
         shown(content={"answers": 1}), shown(content=asdict(ContentStatus()) | {"bytes": "1"}), shown(flows=[{}]),
         shown(problems={"a": 1}), Told(1, Answering(source=Source.FILE)),
     ],
@@ -77,10 +75,17 @@ def test_what_no_worker_says_is_refused(clerk: Clerk, node: Node, word: Word) ->
     assert node.did == []
 
 
+@pytest.mark.parametrize("word", [own("elsewhere"), Own("nowhere", VIP, "held"), Own(CLIENT, "", "held")], ids=repr)
+def test_owners_that_are_none_are_refused(clerk: Clerk, node: Node, word: Own) -> None:
+    with pytest.raises(BadPacket):
+        clerk.own(word)
+    assert node.did == []
+
+
 def test_descriptors_that_do_not_belong_to_a_word_are_closed(clerk: Clerk) -> None:
     descriptor = os.open("/dev/null", os.O_RDONLY)
     with pytest.raises(BadPacket):
-        clerk.do(Tell("gw-1", b"message"), [descriptor])
+        clerk.do(Shown(b"{}"), [descriptor])
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
 
@@ -94,10 +99,3 @@ def test_counts_of_workers_add_up(clerk: Clerk) -> None:
     assert clerk.content == replace(status, requests={"hit": 9}, client_bytes=30, events={"stored": 3})
     assert clerk.transfers == TransferStatus(moved=6)
     assert clerk.counts["worker_deaths"] == 2
-
-
-def test_packets_that_wait_for_a_dead_worker_are_let_go(clerk: Clerk, node: Node) -> None:
-    clerk.do(own("held"), [])
-    clerk.bury()
-    clerk.bury()
-    assert node.did == [(CLIENT, VIP, "held"), (CLIENT, VIP, "away")]

@@ -47,8 +47,8 @@ impl<O: Outbox> Node<O> {
         let mut drops: Map<String, Value> =
             self.net.drops.all().iter().map(|(reason, &count)| ((*reason).to_owned(), count.into())).collect();
         let mut snapshot = Map::new();
-        if !self.owners.is_empty() {
-            let (held, owned, passed_on) = self.owners.counts();
+        let (held, owned, passed_on) = self.owners.counts();
+        if !self.owners.is_empty() || passed_on > 0 {
             snapshot.insert("owners".to_owned(), json!({"held": held, "owned": owned, "passed_on": passed_on}));
         }
         if let Some(gateway) = &self.gateway {

@@ -27,7 +27,7 @@ pub use counters::{Drops, Io, Offload, Snapshot, SocketState};
 pub use exchange::Exchange;
 pub use handover::{handovers, Handover};
 pub use offloads::{OffloadState, Probe, Refusal};
-pub use shard::{spawn, Handle, Refused, ShardConfig};
+pub use shard::{spawn, Commander, Handle, Refused, ShardConfig};
 pub use socket::{bind, Socket, SocketOptions};
 pub use stream::{adopt_stream, connect, duplicate, is_own, reset_on_close, unacknowledged};
 pub use sys::EventFd;

@@ -78,17 +78,29 @@ pub struct Handle<C> {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Gives commands from any thread. It does not keep the shard running.
+#[derive(Debug)]
+pub struct Commander<C> {
+    shared: Arc<Shared<C>>,
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<C> Handle<C> {
+impl<C> Commander<C> {
     /// Gives the engine a command, to be handled within a turn.
     pub fn command(&self, command: C) -> Result<(), Refused> {
-        if self.shared.ended.load(Ordering::Acquire) {
+        self.shared.command(command)
+    }
+}
+
+impl<C> Shared<C> {
+    fn command(&self, command: C) -> Result<(), Refused> {
+        if self.ended.load(Ordering::Acquire) {
             return Err(Refused::Stopped);
         }
-        let mut commands = lock(&self.shared.commands);
+        let mut commands = lock(&self.commands);
         if commands.len() >= MAX_COMMANDS {
             return Err(Refused::Full);
         }
@@ -96,9 +108,20 @@ impl<C> Handle<C> {
         let first = commands.len() == 1;
         drop(commands);
         if first {
-            self.shared.wake.signal();
+            self.wake.signal();
         }
         Ok(())
+    }
+}
+
+impl<C> Handle<C> {
+    /// Gives the engine a command, to be handled within a turn.
+    pub fn command(&self, command: C) -> Result<(), Refused> {
+        self.shared.command(command)
+    }
+
+    pub fn commander(&self) -> Commander<C> {
+        Commander { shared: Arc::clone(&self.shared) }
     }
 
     /// Ends and joins the thread, which closes its TUN queue and sockets. Idempotent. Not to be called by `on_exit`.

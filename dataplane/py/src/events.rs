@@ -1,5 +1,6 @@
 //! The queue between the data threads and Python: bounded, with an eventfd that is readable while it is not empty.
 
+use crate::line::Line;
 use braid_core::{Event, Outbox};
 use braid_io::EventFd;
 use std::collections::VecDeque;
@@ -23,12 +24,14 @@ struct Inner {
 pub(crate) struct Events {
     inner: Mutex<Inner>,
     wake: EventFd,
+    /// What goes by it does not come here.
+    pub(crate) line: Line,
 }
 
 impl Events {
     pub(crate) fn new() -> std::io::Result<Arc<Events>> {
         let inner = Mutex::new(Inner { entries: VecDeque::new(), lost: 0 });
-        Ok(Arc::new(Events { inner, wake: EventFd::new()? }))
+        Ok(Arc::new(Events { inner, wake: EventFd::new()?, line: Line::default() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -78,6 +81,8 @@ pub(crate) struct Sender {
 
 impl Outbox for Sender {
     fn event(&mut self, event: Event) {
-        self.events.push(Entry::Event(self.shard, event));
+        if !self.events.line.takes(&event) {
+            self.events.push(Entry::Event(self.shard, event));
+        }
     }
 }

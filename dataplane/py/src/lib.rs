@@ -5,6 +5,7 @@
 mod connections;
 mod datagrams;
 mod events;
+mod line;
 mod moved;
 mod owner;
 mod relay;
@@ -260,6 +261,18 @@ impl Core {
         wait: bool,
     ) -> PyResult<bool> {
         self.say_owner(py, owner::ends(&client, &vip)?, owner::owner(owner)?, by, wait)
+    }
+
+    fn open_line(&self, py: Python<'_>, hears: i32, says: i32, kinds: &[u8]) -> PyResult<()> {
+        self.begin_line(py, hears, says, kinds)
+    }
+
+    fn close_line(&self, py: Python<'_>) {
+        self.end_line(py);
+    }
+
+    fn line_is_bad(&self) -> bool {
+        self.events.line.is_bad()
     }
 
     fn copy_flows(&self, py: Python<'_>, shard: usize, pools: Vec<String>, start: u32, since: u64) -> PyResult<Part> {

@@ -2,7 +2,7 @@
 
 use crate::events::{Entry, Events, Sender};
 use braid_core::{Command, Node, Reply};
-use braid_io::{Handle, ShardConfig, Snapshot};
+use braid_io::{Commander, Handle, ShardConfig, Snapshot};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::sync::mpsc::{sync_channel, SyncSender};
@@ -68,6 +68,11 @@ impl Threads {
             Threads::Ready(_) => Err(PyRuntimeError::new_err("the core is not started")),
             Threads::Stopped => Err(PyRuntimeError::new_err("the core is stopped")),
         }
+    }
+
+    /// One for each shard.
+    pub(crate) fn commanders(&self) -> PyResult<Vec<Commander<Command>>> {
+        Ok(self.running()?.iter().map(Handle::commander).collect())
     }
 
     pub(crate) fn is_single(&self) -> bool {

@@ -1,0 +1,62 @@
+"""A worker's line: what it says has the picture that the core reads, and what it hears comes whole."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from braid.transfer import Steered, TransferCommit, encode
+from content.channel import Silent, pair
+from content.line import KINDS, Line
+from topology.values import socket_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLIENT, VIP = socket_address("192.0.2.1:4000", 0), socket_address("192.0.2.2:80", 0)
+Ends = tuple[Line, socket.socket, socket.socket]
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """The worker's, and the core's two."""
+    hears, says = pair(), pair()
+    with hears[0], hears[1], says[0], says[1]:
+        yield Line(hears[1], says[1]), hears[0], says[0]
+
+
+def test_what_is_said_has_its_picture(ends: Ends) -> None:
+    line, _, says = ends
+    line.tell(31, b"message")
+    line.own(CLIENT, VIP, "held")
+    six = socket_address("[2001:db8::1]:1", 0), socket_address("[2001:db8::2]:443", 0)
+    line.own(*six, "here")
+    assert says.recv(4096) == b"\0\0\x1fmessage"
+    assert says.recv(4096) == bytes([1, 2, 15, 160, 0, 80, 4, 192, 0, 2, 1, 192, 0, 2, 2])
+    assert says.recv(4096) == b"\1\3" + struct.pack("!2HB", 1, 443, 6) + six[0].host.packed + six[1].host.packed
+
+
+async def test_what_neighbours_say_is_heard_in_its_order(ends: Ends) -> None:
+    line, hears, _ = ends
+    for number in (1, 300):
+        hears.send(struct.pack("!H", number) + b"message")
+    assert await line.receive() == [(1, b"message"), (300, b"message")]
+    hears.send(struct.pack("!H", 2) + b"last")
+    hears.close()
+    assert await line.receive() == [(2, b"last")]
+    assert await line.receive() == []
+
+
+def test_an_end_that_has_gone_is_noticed(ends: Ends) -> None:
+    line, _, says = ends
+    says.close()
+    with pytest.raises(Silent):
+        line.tell(31, b"message")
+
+
+def test_it_hears_messages_of_transfers() -> None:
+    assert encode(TransferCommit(bytes(16)))[1] in KINDS
+    assert encode(Steered(bytes(16), 1, True))[1] in KINDS
