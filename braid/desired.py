@@ -62,6 +62,8 @@ class EdgeApplication:
     """SYNs are answered here."""
     diverts: tuple[tuple[int, int], ...] = ()
     """Gateways whose clients go to another one now, and which."""
+    owners: tuple[int, ...] = ()
+    """Nodes that its gateways may give connections to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,12 @@ def targets_of(topology: Topology, edge: str) -> dict[str, tuple[str, ...]]:
     return targets
 
 
+def owners_of(topology: Topology, application: Application) -> tuple[int, ...]:
+    """Content nodes that the routing table lets have the application's connections."""
+    names = {proxy for row in topology.transfers if row.application == application.name for proxy in row.proxies}
+    return tuple(sorted(int(topology.nodes[name].number) for name in names))
+
+
 def edge_policy(topology: Topology, edge: str, numbers: AppNumbers, diverts: Diverts) -> EdgePolicy:
     return EdgePolicy(
         tuple(
@@ -58,6 +64,7 @@ def edge_policy(topology: Topology, edge: str, numbers: AppNumbers, diverts: Div
                 gateways=(gateways := tuple(int(each.number) for each in gateways_of(topology, application))),
                 cookies=application.cookie_at is CookiePlace.EDGE,
                 diverts=diverts.of(application.name, gateways),
+                owners=owners_of(topology, application),
             )
             for application in topology.applications.values()
             if (vips := vip_for(topology, edge, application.name))

@@ -6,14 +6,13 @@
                            |                   |                      |                      |
                            | refuse, mismatch, | the same,            | abort, silent        | return
                            v silent            v edge silent          v                      v
-            ENDED <------ UNSTEERING <---------+                    ENDED <--edge silent-- RETAKING --steered--> BACK
-                 steered, edge silent
+                         ENDED               ENDED                  ENDED <--edge silent-- RETAKING --steered--> BACK
 
 While it asks, and until the edge has said that it sends the client's packets to the proxy, they are held and the
 origin's connection is untouched: ``Release`` gives them to it, and nobody has noticed. Only then the proxy is told to
 begin. The edge may be asked together with the proxy (``early``), where the proxy most likely accepts: STEERING is over
-at once then. Where the origin is to serve after all, and the edge was asked, it first has to say that it obeys us
-again: answers of the origin would not pass it (UNSTEERING).
+at once then. Where the origin is to serve after all, nobody waits for the edge to have heard that: until the proxy has
+spoken, which it does not before it is told to, the edge lets our answers pass whatever it was asked.
 
 An ended transfer is remembered for a while, so that what comes late is answered by an ABORT and the proxy closes what
 it built in silence. What the edge was told last is repeated until it says that it heard.
@@ -61,7 +60,6 @@ FOREVER = float("inf")
 class State(Enum):
     ASKING = "asking"
     STEERING = "steering"
-    UNSTEERING = "unsteering"
     COMMITTED = "committed"
     MOVED = "moved"
     RETAKING = "retaking"
@@ -83,8 +81,6 @@ class _Transfer:
     """What the edge has not confirmed."""
     steered: bool = False
     """The edge sends the client's packets to the proxy, and said so."""
-    why: str = ""
-    """The origin serves, or is to."""
     steer_due: float = FOREVER
     terminated: Terminated | None = None
     returned: Returned | None = None
@@ -172,8 +168,6 @@ class TransferAgent:
                 return []
             case State.STEERING:
                 return self._commit(transfer, now)
-            case State.UNSTEERING:
-                return self._release(transfer, transfer.why, now)
             case State.RETAKING if not message.done:
                 return self._lose(transfer, "edge_refused", now)
             case State.RETAKING:
@@ -219,7 +213,7 @@ class TransferAgent:
                     commands += self._refuse(transfer, "proxy_down", Reason.STALE, now)
                 case State.MOVED:
                     self._end(transfer, now)
-                case State.UNSTEERING | State.COMMITTED | State.RETAKING | State.BACK | State.ENDED:
+                case State.COMMITTED | State.RETAKING | State.BACK | State.ENDED:
                     continue
             self._note(id_)
         return commands
@@ -252,8 +246,6 @@ class TransferAgent:
                 self.count("refused/edge_silent")
                 commands.append(self._ask_edge(transfer, None, now))
                 commands += [*self._release(transfer, "edge_silent", now), _abort(transfer, Reason.STALE)]
-            case State.UNSTEERING:
-                commands += self._release(transfer, transfer.why, now)
             case State.COMMITTED if now - transfer.began >= COMMIT_FOR:
                 commands += self._lose(transfer, "silent", now)
             case State.COMMITTED:
@@ -289,7 +281,7 @@ class TransferAgent:
                     return self._commit(transfer, now)
                 self._enter(transfer, State.STEERING, now, max(now + RESEND, transfer.asked + STEER_FOR))
                 return [] if transfer.steer is not None else [self._ask_edge(transfer, transfer.peer, now)]
-            case State.UNSTEERING | State.ENDED:
+            case State.ENDED:
                 self.count("late")
                 return [Send(transfer.peer, TransferAbort(id_, Reason.STALE))]
             case State.STEERING | State.COMMITTED | State.MOVED | State.RETAKING | State.BACK:
@@ -310,7 +302,7 @@ class TransferAgent:
             case State.MOVED:
                 self._end(transfer, now)
                 return []
-            case State.UNSTEERING | State.RETAKING | State.BACK | State.ENDED:
+            case State.RETAKING | State.BACK | State.ENDED:
                 return []
 
     def _terminate(self, transfer: _Transfer, message: Terminate, now: float) -> list[Command]:
@@ -343,11 +335,9 @@ class TransferAgent:
         """The origin is to serve. ``tell``: what the proxy is told, unless it says so itself."""
         self.count(f"refused/{why}")
         told: list[Command] = [] if tell is None else [_abort(transfer, tell)]
-        if transfer.steer is None and not transfer.steered:
-            return [*self._release(transfer, why, now), *told]
-        transfer.why, transfer.steered = why, False
-        self._enter(transfer, State.UNSTEERING, now, max(now + RESEND, transfer.asked + STEER_FOR))
-        return [self._ask_edge(transfer, None, now), *told]
+        asked = transfer.steer is not None or transfer.steered
+        back: list[Command] = [self._ask_edge(transfer, None, now)] if asked else []
+        return [*back, *self._release(transfer, why, now), *told]
 
     def _release(self, transfer: _Transfer, why: str, now: float) -> list[Command]:
         """The origin serves."""

@@ -54,6 +54,7 @@ def test_desired_state_of_an_edge_has_the_shape_the_core_takes() -> None:
                     "gateways": [31, 32],
                     "cookies": False,
                     "diverts": [],
+                    "owners": [],
                 }
             ]
         },

@@ -14,8 +14,9 @@ from edge.load import Carried
 from edge.node import Edge
 from edge.report import Meters, carried, edge_measures, edge_report
 from edge.vip import captured
+from tests.topology.test_transfers import ROW, text
 from topology.policy import FixedCopies
-from topology.source import load
+from topology.source import load, parse
 from topology.vips import vip_for
 
 TOPOLOGY = load(Path("lab/demo.yaml"))
@@ -53,6 +54,12 @@ def test_applications_carry_their_vips_ports_and_gateways_in_order() -> None:
     assert lab.gateways == (gateways["gw-mil-1"], gateways["gw-sto-1"])
     assert shop.vips == tuple(str(vip.address) for vip in vip_for(TOPOLOGY, EDGE, "shop"))
     assert len(shop.vips) == 2
+
+
+def test_content_proxies_of_the_routing_table_may_have_connections() -> None:
+    topology = parse(text(ROW.replace("c-1, c-2", "c-1")), "net.yaml")
+    (application,) = edge_policy(topology, "e-1", AppNumbers(), Diverts()).applications
+    assert application.owners == (topology.nodes["c-1"].number,)
 
 
 def test_only_vips_of_this_edge_are_captured() -> None:

@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from braid.transfer import Numbers, Reason, Send, Steer, Steered, TransferMessage, TransferRequest, decode, encode
+from braid.transfer import (
+    Numbers,
+    Reason,
+    Send,
+    Steer,
+    Steered,
+    TransferMessage,
+    TransferRequest,
+    decode,
+    encode,
+    is_later,
+)
 from braid.transfer_parts import Assembler, split
 from content import agent as proxy_side
 from content.agent import ProxyAgent
-from edge.steering import Steering
 from gateway.transfer import commands as gateway_side
 from gateway.transfer.agent import TransferAgent
 from topology.model import SocketAddress
@@ -55,7 +65,8 @@ class World:
     now: float = 0.0
     gateway: TransferAgent = field(default_factory=TransferAgent)
     proxy: ProxyAgent = field(default_factory=ProxyAgent)
-    edge: Steering = field(default_factory=Steering)
+    edge: dict[bytes, int] = field(default_factory=dict)
+    """The latest order that the edge has heard, by connection."""
     connections: dict[bytes, Connection] = field(default_factory=dict)
     flying: list[tuple[str, TransferMessage, bytes]] = field(default_factory=list)
     """To whom, what, and which part of it."""
@@ -90,8 +101,9 @@ class World:
         self.flying += ((where, message, part) for part in split(encode(message)))
 
     def at_edge(self, message: Steer) -> None:
-        if self.edge_plan == "nothing" or not self.edge.is_new(GATEWAY, message, self.now):
+        if self.edge_plan == "nothing" or is_later(self.edge.get(message.id, message.order), message.order):
             return
+        self.edge[message.id] = message.order
         done = self.edge_plan == "obey"
         if done:
             self.connections[message.id].steered = "proxy" if message.node == PROXY else "gateway"

@@ -83,6 +83,9 @@ pub struct EdgeApplication {
     /// Gateways whose clients go to another one now.
     #[serde(default)]
     pub diverts: Vec<(u16, u16)>,
+    /// Nodes that its gateways may give connections to.
+    #[serde(default)]
+    pub owners: Vec<u16>,
 }
 
 /// protocol ("tcp", "udp", "icmp", "any"), lowest, highest port.

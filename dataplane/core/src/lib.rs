@@ -43,6 +43,7 @@ mod sizing;
 mod skew;
 mod snapshot;
 mod steer;
+mod steering;
 mod telling;
 mod transmit;
 mod upkeep;

@@ -15,6 +15,7 @@ use crate::role::owners::Owners;
 use crate::session::PeerKey;
 use crate::shard::Place;
 use crate::steer::Pieces;
+use crate::steering::Steering;
 use crate::transmit::{Net, Over};
 use crate::upkeep::{JITTER, TICK};
 use crate::window::MOST_OF_NODE;
@@ -46,6 +47,7 @@ pub struct Node<O: Outbox> {
     pub(crate) edge: Option<Edge>,
     pub(crate) gateway: Option<Gateway>,
     pub(crate) owners: Owners,
+    pub(crate) steering: Steering,
     pub(crate) coalescer: Coalescer,
     /// For the packets that a node makes itself, and the rate of ICMP errors.
     pub(crate) icmp: Vec<u8>,
@@ -91,6 +93,7 @@ impl<O: Outbox> Node<O> {
             relay: (config.role == Role::Intermediate).then(Relay::default),
             edge: (config.role == Role::Edge).then(|| Edge::new(config.pins.clone())),
             owners: Owners::default(),
+            steering: Steering::default(),
             // A content proxy ends transferred connections as a gateway ends proxied ones; its NAT has no applications.
             gateway: matches!(config.role, Role::Gateway | Role::Content)
                 .then(|| Gateway::new(config.seed, config.max_flows, config.mtu, config.place)),
@@ -248,6 +251,7 @@ where
         }
         self.deliver(batches, &mut deliveries, now, sink);
         self.deliveries = deliveries;
+        self.receive_steering(now, sink);
         while let Some(key) = self.greet.pop() {
             self.send_probes(key, now, sink);
         }

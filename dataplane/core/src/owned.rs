@@ -25,11 +25,11 @@ impl<O: Outbox> Node<O> {
     ) -> Option<bool> {
         if let (Some(edge), Some(gateway)) = (&mut self.edge, by) {
             let may = edge.may_steer(&ends, gateway)?;
-            if !may {
+            let node = if let Some(Owner::Node(node)) = owner { node } else { gateway };
+            if !may || (owner.is_some() && !edge.may_own(&ends, node)) {
                 self.net.drops.count("steering_refused");
                 return Some(false);
             }
-            let node = if let Some(Owner::Node(node)) = owner { node } else { gateway };
             edge.moved(&ends, node);
         }
         let before = self.owners.of(&ends);
@@ -89,6 +89,12 @@ impl<O: Outbox> Node<O> {
         Some(())
     }
 
+    /// At an edge: whether that gateway says who has the connection of a packet towards a client.
+    fn decides(&self, ip: &Ip, gateway: u16) -> bool {
+        let ends = Ends::outward(ip).map(|(ends, _)| ends);
+        self.edge.as_ref().zip(ends).is_some_and(|(edge, ends)| edge.may_steer(&ends, gateway) == Some(true))
+    }
+
     fn release(&mut self, kept: &[Kept], sink: &mut impl Sink) {
         let packets: Vec<Delivered<'_>> =
             kept.iter().map(|kept| Delivered { bytes: &kept.packet, partial: kept.partial }).collect();
@@ -113,14 +119,16 @@ impl<O: Outbox> Node<O> {
             return Some(false);
         }
         let passes = match role {
-            Role::Edge => match self.owners.reply(&ip, now)? {
-                Owner::Left(_) => return None,
-                Owner::Node(node) if node == peer => {
+            Role::Edge => match self.owners.reply_from(&ip, peer, now)? {
+                (Owner::Left(_), _) => return None,
+                (Owner::Node(node), _) if node == peer => {
                     if let Some(edge) = &mut self.edge {
                         edge.note_reply(&ip, peer, now);
                     }
                     Ok(())
                 }
+                // It was asked to give the connection away before it knew that another one takes it, and may yet keep it.
+                (Owner::Node(_), false) if self.decides(&ip, peer) => return None,
                 _ => Err("not_the_owner"),
             },
             Role::Gateway => match self.owners.receive(&ip, packet, partial, now) {

@@ -289,7 +289,7 @@ impl<O: Outbox> Node<O> {
         }
         hearing.heard = Some(now);
         let payload = &datagram[HEADER..HEADER + length];
-        if header.kind == Kind::Control {
+        if header.kind == Kind::Control && (adjacent || !self.steering.takes(self.config.role, number, payload)) {
             self.outbox.event(Event::Control { peer: number, adjacent, message: payload.to_vec() });
         }
         let partial = header.kind == Kind::DataPartial;

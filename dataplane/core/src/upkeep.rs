@@ -67,6 +67,9 @@ impl<O: Outbox> Node<O> {
                 edge.expire(now);
             }
         }
+        if self.ticks % 10 == 0 {
+            self.steering.expire(now);
+        }
         if self.ticks % 10 == 0 && !self.owners.is_empty() {
             match self.owners.expire(now) {
                 0 => {}

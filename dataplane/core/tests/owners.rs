@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
-use braid_core::{Ends, Owner};
+use braid_core::{Command, Ends, Event, Owner};
 use braid_packet::{Ip, Tcp, Transport};
 use braid_testbed::*;
+use std::sync::mpsc::channel;
 
 const CLIENT: &str = "10.91.1.10";
 const ACK: u8 = Tcp::ACK;
@@ -66,6 +67,7 @@ fn only_the_gateway_that_serves_a_client_says_who_has_its_connection() {
     assert_eq!(braid.own(EDGE, ends(), to_proxy, Some(GATEWAY)), None, "the client is not known");
     let mut braid = opened();
     assert_eq!(braid.own(EDGE, ends(), to_proxy, Some(GATEWAY + 1)), Some(false));
+    assert_eq!(braid.own(EDGE, ends(), Some(Owner::Node(GATEWAY + 1)), Some(GATEWAY)), Some(false), "no row names it");
     assert_eq!(arrived(&mut braid, ACK), 1);
     assert_eq!(braid.own(EDGE, ends(), to_proxy, Some(GATEWAY)), Some(true));
     assert_eq!(arrived(&mut braid, ACK), 0, "it goes to the proxy, or nowhere");
@@ -86,8 +88,8 @@ fn a_client_whose_proxy_is_gone_is_reset_and_may_connect_again() {
 }
 
 #[test]
-fn the_gateway_no_longer_speaks_on_a_connection_that_another_node_has() {
-    let mut braid = opened();
+fn the_gateway_no_longer_speaks_on_a_connection_when_another_node_has_begun_to() {
+    let mut braid = opened_with_proxy();
     braid.client(&segment(ACK));
     braid.settle();
     let mut reply = braid.taken(GATEWAY).remove(0);
@@ -101,8 +103,59 @@ fn the_gateway_no_longer_speaks_on_a_connection_that_another_node_has() {
     };
     assert_eq!(answer(&mut braid), 1);
     braid.own(EDGE, ends(), Some(Owner::Node(PROXY)), Some(GATEWAY));
+    assert_eq!(answer(&mut braid), 1, "it may have been refused by then");
+    assert_eq!(braid.own(EDGE, ends(), None, Some(GATEWAY)), Some(true));
+    assert_eq!(answer(&mut braid), 1);
+    braid.own(EDGE, ends(), Some(Owner::Node(PROXY)), Some(GATEWAY));
+    braid.own(PROXY, ends(), Some(Owner::Here), None);
+    let mut spoken = segment(ACK);
+    // From the VIP to the client; the checksums stay right.
+    spoken[12..20].rotate_left(4);
+    spoken[20..24].rotate_left(2);
+    braid.server_at(PROXY, &spoken);
+    braid.settle();
+    assert_eq!(braid.taken(EDGE).len(), 1);
     assert_eq!(answer(&mut braid), 0);
     assert_eq!(braid.drops(EDGE, "not_the_owner"), 1);
+}
+
+/// As `braid/transfer.py` has its picture, of the connection of these tests.
+fn steer(order: u32, node: u16) -> Vec<u8> {
+    let hosts = [CLIENT, VIP].map(|host| host.parse::<std::net::Ipv4Addr>().unwrap().octets()).concat();
+    let mut message = vec![1, 25, 0, 38];
+    message.extend([7; 16]);
+    message.extend(order.to_be_bytes());
+    [node, 4000, 80].iter().for_each(|number| message.extend(number.to_be_bytes()));
+    message.extend(hosts);
+    message
+}
+
+/// What the gateway hears when it has said that to the edge.
+fn answered(braid: &mut Braid, message: Vec<u8>) -> Vec<Vec<u8>> {
+    let sent = answer(channel().0);
+    braid.command(GATEWAY, Command::Control { peer: EDGE, adjacent: false, message, sent });
+    braid.settle();
+    let controls = braid.heard(GATEWAY).into_iter().filter_map(|event| match event {
+        Event::Control { message, .. } => Some(message),
+        _ => None,
+    });
+    controls.collect()
+}
+
+#[test]
+fn an_edge_obeys_the_gateway_in_the_turn_in_which_it_hears_it() {
+    let mut braid = opened_with_proxy();
+    braid.own(PROXY, ends(), Some(Owner::Here), None);
+    assert_eq!(answered(&mut braid, steer(2, PROXY)), [[&[1, 26, 0, 25][..], &[7; 16], &[0, 0, 0, 2, 1]].concat()]);
+    assert_eq!(arrived(&mut braid, ACK), 0);
+    assert_eq!(braid.taken(PROXY).len(), 1);
+    assert!(answered(&mut braid, steer(1, 0)).is_empty(), "overtaken");
+    assert_eq!(braid.drops(EDGE, "steering_stray"), 1);
+    assert_eq!(answered(&mut braid, steer(3, 0)).len(), 1);
+    assert_eq!(arrived(&mut braid, ACK), 1);
+    assert_eq!(answered(&mut braid, steer(4, GATEWAY + 1))[0][24], 0, "no row names that node");
+    assert!(answered(&mut braid, steer(5, PROXY)[..30].to_vec()).is_empty());
+    assert_eq!(braid.drops(EDGE, "steering_bad"), 1);
 }
 
 /// How a connection moves to the proxy, in the order in which the control sides say it; `meanwhile` between edge and gateway.

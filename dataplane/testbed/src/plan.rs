@@ -64,7 +64,7 @@ pub(crate) fn desired_with_proxy(number: u16, shards: &Shards) -> String {
 
 fn edge() -> String {
     format!(
-        r#", "edge": {{"applications": [{{"app": 0, "vips": ["{VIP}"], "ports": [["any", 0, 65535]], "set": 2, "gateways": [{GATEWAY}]}}]}}"#
+        r#", "edge": {{"applications": [{{"app": 0, "vips": ["{VIP}"], "ports": [["any", 0, 65535]], "set": 2, "gateways": [{GATEWAY}], "owners": [{PROXY}]}}]}}"#
     )
 }
 

@@ -205,6 +205,11 @@ impl Edge {
         Some(serves && application.gateways.contains(&gateway))
     }
 
+    /// Whether the connection's application lets its gateways give it to that node.
+    pub fn may_own(&self, ends: &Ends, node: u16) -> bool {
+        self.by_vip.get(&ends.vip).is_some_and(|&index| self.applications[index].owners.contains(&node))
+    }
+
     /// Whether an entry of a transferred connection still means something.
     pub fn knows(&self, ends: &Ends, owner: Owner) -> bool {
         self.by_vip.contains_key(&ends.vip) && matches!(owner, Owner::Node(_) | Owner::Left(_))
@@ -264,6 +269,7 @@ mod tests {
                 gateways: vec![31, 32],
                 cookies: false,
                 diverts: Vec::new(),
+                owners: Vec::new(),
             }],
         });
         edge

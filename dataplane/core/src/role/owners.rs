@@ -49,6 +49,8 @@ struct Entry {
     bytes: usize,
     /// FIN of the client, and of the other end.
     ended: [bool; 2],
+    /// Its owner, another node, has sent the client something.
+    spoken: bool,
     until: Time,
 }
 
@@ -91,9 +93,11 @@ impl Owners {
             return Err(());
         }
         let lifetime = owner.lifetime();
-        let fresh = Entry { owner, kept: Vec::new(), bytes: 0, ended: [false; 2], until: now.after(lifetime) };
+        let until = now.after(lifetime);
+        let fresh = Entry { owner, kept: Vec::new(), bytes: 0, ended: [false; 2], spoken: false, until };
         let entry = self.by_ends.entry(ends).or_insert(fresh);
-        (entry.owner, entry.until) = (owner, now.after(lifetime));
+        entry.spoken &= entry.owner == owner;
+        (entry.owner, entry.until) = (owner, until);
         if owner == Owner::Held {
             return Ok(Vec::new());
         }
@@ -133,6 +137,16 @@ impl Owners {
         let entry = self.by_ends.get_mut(&ends)?;
         entry.follow(1, &tcp, now);
         Some(entry.owner)
+    }
+
+    /// The same of one from another node, and whether the owner has begun to speak.
+    #[inline]
+    pub fn reply_from(&mut self, ip: &Ip, node: u16, now: Time) -> Option<(Owner, bool)> {
+        let (ends, tcp) = Ends::outward(ip)?;
+        let entry = self.by_ends.get_mut(&ends)?;
+        entry.follow(1, &tcp, now);
+        entry.spoken |= entry.owner == Owner::Node(node);
+        Some((entry.owner, entry.spoken))
     }
 
     /// Forgets what is over. How many packets waited too long, and are lost.
