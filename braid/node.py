@@ -26,7 +26,7 @@ from braid.handle import node_handle
 from braid.linux import LinuxError
 from braid.peers import own_problem
 from braid.plan import inner_mtu
-from braid.process import protect_memory
+from braid.process import keep_what_is_there, protect_memory
 from braid.reload import Reloader, revision_of
 from braid.role import Drains, Finishes, StartError
 from braid.roles import role_runtime
@@ -82,7 +82,7 @@ def run_node(options: Options) -> int:
     credentials = check_credentials(topology, options)
     code = 0
     try:
-        trio.run(run, topology, credentials, options)
+        trio.run(_run_settled, topology, credentials, options)
     except* (StartError, LinuxError) as expected:
         code = 1
         for problem in _leaves(expected):
@@ -92,6 +92,12 @@ def run_node(options: Options) -> int:
         log.exception("node failed")
     log.info("node stopped", exit_code=code)
     return code
+
+
+async def _run_settled(topology: Topology, credentials: Credentials, options: Options) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run, topology, credentials, options)
+        keep_what_is_there()
 
 
 def check_credentials(topology: Topology, options: Options) -> Credentials:
