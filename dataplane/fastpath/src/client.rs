@@ -50,10 +50,15 @@ impl FastPath {
         let mut terms = Terms::for_server(session, &tcp);
         let kept = is_request(session, &span, &tcp);
         let told = if session.proxy.has(mark::AGAIN) { only_known(&session.client.sender, &span, kept) } else { span };
-        let session = if session.proxy.has(mark::OWES) {
+        let session = if session.proxy.has(mark::SETTLES) {
             match self.receive_owing_from_client(flow, packet, &ip, &tcp, &told, partial, now) {
                 Ok(changed) => terms = changed,
-                Err(verdict) => return verdict,
+                Err(verdict) => {
+                    if let (Verdict::Taken, Some(session)) = (verdict, self.table.get_mut(flow)) {
+                        note(session, packet, &ip, &tcp);
+                    }
+                    return verdict;
+                }
             }
             let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
             session
@@ -200,7 +205,7 @@ impl FastPath {
             if session.proxy.held > 0 {
                 self.hold.take(flow);
             }
-            if session.proxy.has(mark::OWES) {
+            if session.proxy.has(mark::SETTLES) {
                 self.owed.forget(flow);
             }
         }

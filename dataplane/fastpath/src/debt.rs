@@ -1,5 +1,6 @@
 //! Bytes that one side of a spliced connection is owed, and when they are sent: slow start, a timer, three duplicates of an
-//! acknowledgement, probes of a closed window. Knows nothing of packets.
+//! acknowledgement, probes of a closed window. More join them as long as a promise lasts: that of a socket, to the other side,
+//! of room that this side does not have. Knows nothing of packets.
 
 use crate::window::{at_most, later};
 use braid_packet::Time;
@@ -11,6 +12,9 @@ const MOST_TRIES: u8 = 8;
 /// Segments that are sent before anything is acknowledged (RFC 6928).
 const FIRST_SEGMENTS: usize = 10;
 const DUPLICATES: u8 = 3;
+/// Bytes that may join while so many are not acknowledged.
+const MOST_OPEN: usize = 256 << 10;
+
 /// What is owed to one side of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Debt {
@@ -23,6 +27,8 @@ pub(crate) struct Debt {
     allowed: usize,
     /// Behind the last byte that the receiver has room for.
     edge: u32,
+    /// Behind the last byte that the other side was told it may send.
+    promised: u32,
     size: usize,
     again: bool,
     probe: bool,
@@ -30,11 +36,21 @@ pub(crate) struct Debt {
     due: Time,
     tries: u8,
     duplicates: u8,
+    /// Somebody will call `handle_timeout`.
+    timed: bool,
 }
 
 impl Debt {
     /// `sent` of the bytes are under way. `size` of a segment.
-    pub(crate) fn new(first: u32, bytes: Vec<u8>, sent: usize, window: u32, size: usize, now: Time) -> Debt {
+    pub(crate) fn new(
+        first: u32,
+        bytes: Vec<u8>,
+        sent: usize,
+        window: u32,
+        promised: u32,
+        size: usize,
+        now: Time,
+    ) -> Debt {
         let size = size.max(1);
         Debt {
             first,
@@ -42,6 +58,7 @@ impl Debt {
             sent,
             allowed: sent + FIRST_SEGMENTS * size,
             edge: first.wrapping_add(window),
+            promised,
             size,
             again: false,
             probe: false,
@@ -49,8 +66,53 @@ impl Debt {
             due: now.after(FIRST_PAUSE),
             tries: 0,
             duplicates: 0,
+            timed: false,
             bytes,
         }
+    }
+
+    /// Whether the other side was told that it may send more than there is room for, or is here.
+    pub(crate) fn is_promised(&self) -> bool {
+        !at_most(self.promised, later(self.edge, self.end()))
+    }
+
+    pub(crate) fn promised(&self) -> u32 {
+        self.promised
+    }
+
+    /// Bytes that begin with number `at` join those behind which they belong. False if they do not follow, or are too many.
+    pub(crate) fn join(&mut self, at: u32, bytes: &[u8], now: Time) -> bool {
+        let end = self.end();
+        let fresh = bytes.get(end.wrapping_sub(at) as usize..).unwrap_or(&[]);
+        if !at_most(at, end) || fresh.is_empty() || self.open() + fresh.len() > MOST_OPEN {
+            return false;
+        }
+        if self.is_paid() {
+            self.due = now.after(self.pause);
+        }
+        if self.done > self.bytes.len() / 2 {
+            self.bytes.drain(..self.done);
+            self.first = self.at(self.done);
+            self.sent -= self.done;
+            self.allowed -= self.done;
+            self.done = 0;
+        }
+        self.bytes.extend_from_slice(fresh);
+        true
+    }
+
+    /// Whether a timer is to be set, which is done then.
+    pub(crate) fn set_timer(&mut self) -> bool {
+        !self.is_paid() && !std::mem::replace(&mut self.timed, true)
+    }
+
+    pub(crate) fn timer_is_over(&mut self) {
+        self.timed = false;
+    }
+
+    /// Behind the last byte that the receiver has room for.
+    pub(crate) fn edge(&self) -> u32 {
+        self.edge
     }
 
     pub(crate) fn end(&self) -> u32 {
@@ -89,6 +151,7 @@ impl Debt {
             return;
         }
         let done = (number.wrapping_sub(self.first) as usize).min(self.bytes.len());
+        let edge = later(self.edge, number.wrapping_add(window));
         if done > self.done {
             // Slow start: as many more as were acknowledged.
             self.allowed += 2 * (done - self.done);
@@ -96,11 +159,14 @@ impl Debt {
             self.sent = self.sent.max(done);
             (self.tries, self.duplicates, self.pause) = (0, 0, FIRST_PAUSE);
             self.due = now.after(self.pause);
-        } else if plain && self.sent > self.done && done == self.done {
+        } else if at_most(edge, self.at(self.done)) {
+            // Whoever has no room, and says so, is there.
+            self.tries = 0;
+        } else if plain && edge == self.edge && self.sent > self.done && done == self.done {
             self.duplicates = self.duplicates.saturating_add(1);
             self.again |= self.duplicates == DUPLICATES;
         }
-        self.edge = later(self.edge, number.wrapping_add(window));
+        self.edge = edge;
     }
 
     /// Nothing has come for a while. False if it is given up.
@@ -119,16 +185,14 @@ impl Debt {
 
     /// The next piece to send: where it begins and ends.
     pub(crate) fn next(&mut self) -> Option<(usize, usize)> {
-        let whole = self.bytes.len();
-        if std::mem::take(&mut self.again) {
-            return Some((self.done, (self.done + self.size).min(whole)));
-        }
-        let from = self.sent;
+        let again = std::mem::take(&mut self.again);
+        let from = if again { self.done } else { self.sent };
         let room = self.edge.wrapping_sub(self.at(from)) as i32;
         // A closed window is probed with one byte.
-        let room = if self.probe { room.max(1) } else { room }.max(0) as usize;
-        let to = (from + self.size).min(whole).min(self.allowed.max(self.done + 1)).min(from + room);
-        self.probe = false;
+        let room = if self.probe || again { room.max(1) } else { room }.max(0) as usize;
+        let allowed = if again { from + self.size } else { self.allowed.max(self.done + 1) };
+        let to = (from + self.size).min(self.bytes.len()).min(allowed).min(from + room);
+        self.probe &= again;
         self.sent = self.sent.max(to);
         (to > from).then_some((from, to))
     }

@@ -89,7 +89,8 @@ impl FastPath {
         self.grown = grown;
     }
 
-    /// To be called after everything but `Pass`, `Grown`, `Reply` and `Drop`.
+    /// To be called after everything but `Reply` and `Drop`: what a side is owed can go out with any packet of a connection.
+    #[inline]
     pub fn take_outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
     }

@@ -15,6 +15,7 @@ mod normal;
 mod opening;
 mod options;
 mod owed;
+mod owing;
 mod quoted;
 mod reason;
 mod recent;

@@ -6,12 +6,11 @@
 use crate::cookie::Ends;
 use crate::debt::Debt;
 use crate::options::{timestamps_option, TIMESTAMPS_ROOM};
-use crate::records::{clock, mark, Session, OUR_SCALE};
-use crate::translate::Terms;
-use crate::verdict::{Output, Side, Verdict};
-use crate::window::{admit, at_most, later, Span};
+use crate::records::{clock, Session, OUR_SCALE};
+use crate::verdict::{Output, Side};
+use crate::window::{at_most, later};
 use crate::{FastPath, Reason};
-use braid_packet::{FlowId, Ip, Segment, Tcp, Time};
+use braid_packet::{FlowId, Segment, Tcp, Time};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -19,22 +18,35 @@ use std::collections::{BTreeMap, BinaryHeap};
 const LEAST_SIZE: usize = 88;
 const PSH: u8 = 8;
 
-type Key = (u32, u32, bool);
+pub(crate) type Key = (u32, u32, bool);
 
-fn key(flow: FlowId, to: Side) -> Key {
+pub(crate) fn key(flow: FlowId, to: Side) -> Key {
     (flow.index, flow.serial, to == Side::Client)
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Owed {
-    debts: BTreeMap<Key, Debt>,
+    pub(crate) debts: BTreeMap<Key, Debt>,
     due: BinaryHeap<Reverse<(Time, Key)>>,
 }
 
 impl Owed {
     pub(crate) fn add(&mut self, flow: FlowId, to: Side, debt: Debt) {
-        self.due.push(Reverse((debt.due(), key(flow, to))));
         self.debts.insert(key(flow, to), debt);
+        self.set_timer(key(flow, to));
+    }
+
+    pub(crate) fn set_timer(&mut self, key: Key) {
+        if let Some(debt) = self.debts.get_mut(&key) {
+            if debt.set_timer() {
+                self.due.push(Reverse((debt.due(), key)));
+            }
+        }
+    }
+
+    /// Behind the last byte that a side itself has room for.
+    pub(crate) fn edge(&self, flow: FlowId, of: Side) -> Option<u32> {
+        self.debts.get(&key(flow, of)).map(Debt::edge)
     }
 
     pub(crate) fn forget(&mut self, flow: FlowId) {
@@ -67,112 +79,13 @@ impl Owed {
 }
 
 impl FastPath {
-    /// A client's packet of a connection that owes something. Takes note of it; says what the server is told, or what became
-    /// of the packet if it does not go on.
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn receive_owing_from_client(
-        &mut self,
-        flow: FlowId,
-        packet: &[u8],
-        ip: &Ip,
-        tcp: &Tcp,
-        span: &Span,
-        partial: bool,
-        now: Time,
-    ) -> Result<Terms, Verdict> {
-        let ends = crate::stranger::ends(ip, tcp);
-        match self.receive_owing(flow, Side::Client, &ends, tcp, span, now) {
-            Err(Verdict::Drop(reason)) => {
-                let Some(&session) = self.table.get(flow) else { return Err(Verdict::Drop(reason)) };
-                Err(self.misfit(&session, packet, ip, tcp, partial, reason))
-            }
-            told => told,
-        }
-    }
-
-    pub(crate) fn receive_owing_from_server(
-        &mut self,
-        flow: FlowId,
-        ip: &Ip,
-        tcp: &Tcp,
-        span: &Span,
-        now: Time,
-    ) -> Result<Terms, Verdict> {
-        let ends = crate::server::ends(ip, tcp);
-        self.receive_owing(flow, Side::Server, &ends, tcp, span, now)
-    }
-
-    /// `span` is in the server's numbers.
-    fn receive_owing(
-        &mut self,
-        flow: FlowId,
-        from: Side,
-        ends: &Ends,
-        tcp: &Tcp,
-        span: &Span,
-        now: Time,
-    ) -> Result<Terms, Verdict> {
-        let Some(session) = self.table.get_mut(flow) else { return Err(self.reject(Reason::NoSession)) };
-        let to = if from == Side::Client { Side::Server } else { Side::Client };
-        let shift = session.proxy.shift;
-        // In the server's numbers: where what the sender is owed ends, and where its own bytes begin for the other side.
-        let in_common = |end: u32, owed_to: Side| if owed_to == Side::Client { end.wrapping_add(shift) } else { end };
-        let owed = self.owed.end(flow, from).map(|end| in_common(end, from));
-        let begin = self.owed.end(flow, to).map(|end| in_common(end, to));
-        let missing = match (owed, span.acknowledgement) {
-            (Some(end), Some(number)) if !at_most(end, number) => end.wrapping_sub(number),
-            _ => 0,
-        };
-        let known = Span {
-            acknowledgement: span.acknowledgement.map(|number| number.wrapping_add(missing)),
-            window: span.window.saturating_sub(missing),
-            ..*span
-        };
-        let (own, other) = match from {
-            Side::Client => (&mut session.client.sender, &mut session.proxy.sender),
-            Side::Server => (&mut session.proxy.sender, &mut session.client.sender),
-        };
-        if let Err(reason) = admit(own, other, &known, self.loose) {
-            return Err(self.reject(reason));
-        }
-        let session = *session;
-        let plain = tcp.payload == 0 && !tcp.has(Tcp::FIN | Tcp::RST);
-        if let (Some(debt), Some(_)) = (self.owed.debts.get_mut(&key(flow, from)), span.acknowledgement) {
-            debt.acknowledge(tcp.acknowledgement, span.window, plain, now);
-            if debt.is_paid() {
-                self.owed.debts.remove(&key(flow, from));
-                self.clear(flow, if from == Side::Client { mark::OWES_CLIENT } else { mark::OWES_SERVER });
-            } else {
-                self.pay(&session, from, ends, now);
-            }
-        }
-        if begin.is_some_and(|begin| tcp.payload > 0 && !at_most(begin, span.sequence)) {
-            // The stack has acknowledged that: what stands there for the other side may be something else.
-            self.acknowledge_to(&session, from, ends, now);
-            return Err(Verdict::Taken);
-        }
-        if missing > 0 && plain {
-            return Err(Verdict::Taken);
-        }
-        let number = known.acknowledgement.unwrap_or(0);
-        let (acknowledgement, scale) = match from {
-            Side::Client => (number, session.proxy.told),
-            Side::Server => {
-                (number.wrapping_sub(session.proxy.client_shift), session.client.scale.map_or(0, |_| OUR_SCALE))
-            }
-        };
-        Ok(Terms {
-            acknowledgement: if span.acknowledgement.is_some() { acknowledgement } else { tcp.acknowledgement },
-            window: u16::try_from(known.window >> scale).unwrap_or(u16::MAX),
-            sack: session.client.sack && session.proxy.sack && missing == 0,
-        })
-    }
-
     /// Sends what may be sent now of what is owed to a side.
-    pub(crate) fn pay(&mut self, session: &Session, to: Side, ends: &Ends, now: Time) {
+    /// Whether there was any.
+    pub(crate) fn pay(&mut self, session: &Session, to: Side, ends: &Ends, now: Time) -> bool {
         let flow = session.flow;
         let header = self.header(session, to, ends, now);
-        let Some(debt) = self.owed.debts.get_mut(&key(flow, to)) else { return };
+        let Some(debt) = self.owed.debts.get_mut(&key(flow, to)) else { return false };
+        let before = self.outputs.len();
         while let Some((from, until)) = debt.next() {
             let segment = Segment {
                 sequence: debt.at(from),
@@ -185,6 +98,7 @@ impl FastPath {
                 self.outputs.push(Output { flow, to, packet, partial: false });
             }
         }
+        self.outputs.len() > before
     }
 
     /// Tells a side how far the other one is.
@@ -234,8 +148,9 @@ impl FastPath {
                 let acknowledged = later(proxy.sender.acknowledged, owed);
                 let window = room(client.sender.limit, acknowledged) >> client.scale.map_or(0, |_| OUR_SCALE);
                 let value = if proxy.timestamps { proxy.ts_recent } else { clock(now) };
+                let end = proxy.sender.end.wrapping_sub(proxy.shift);
                 (
-                    proxy.sender.end.wrapping_sub(proxy.shift),
+                    self.owed.edge(*flow, to).map_or(end, |edge| if at_most(end, edge) { end } else { edge }),
                     acknowledged.wrapping_sub(proxy.client_shift),
                     window,
                     client.timestamps.then_some((value.wrapping_add(proxy.ts_shift), client.ts_recent)),
@@ -244,8 +159,9 @@ impl FastPath {
             Side::Server => {
                 let owed = self.owed.end(*flow, Side::Client).map(|end| end.wrapping_add(proxy.shift));
                 let acknowledged = later(client.sender.acknowledged, owed.unwrap_or(client.sender.acknowledged));
+                let end = client.sender.end;
                 (
-                    client.sender.end,
+                    self.owed.edge(*flow, to).map_or(end, |edge| if at_most(end, edge) { end } else { edge }),
                     acknowledged,
                     room(proxy.sender.limit, acknowledged) >> proxy.told,
                     proxy.timestamps.then_some((client.ts_recent.wrapping_add(proxy.client_ts_shift), proxy.ts_recent)),
@@ -272,19 +188,22 @@ impl FastPath {
             let Some(debt) = self.owed.debts.get_mut(&due) else { continue };
             let (index, serial, to_client) = due;
             let flow = FlowId { index, serial };
+            debt.timer_is_over();
+            if debt.is_paid() {
+                continue;
+            }
             if debt.due() > now {
-                self.owed.due.push(Reverse((debt.due(), due)));
+                self.owed.set_timer(due);
                 continue;
             }
             let lives = debt.handle_timeout(now);
-            let again = debt.due();
             let (Some(ends), Some(&session)) = (ends(flow), self.table.get(flow)) else {
                 self.forget(flow);
                 self.owed.forget(flow);
                 continue;
             };
             if lives {
-                self.owed.due.push(Reverse((again, due)));
+                self.owed.set_timer(due);
                 self.counters.owed_resent += 1;
                 self.pay(&session, if to_client { Side::Client } else { Side::Server }, &ends, now);
             } else {
@@ -297,12 +216,6 @@ impl FastPath {
     /// Bytes that are owed by all connections.
     pub fn owed_bytes(&self) -> usize {
         self.owed.bytes()
-    }
-
-    fn clear(&mut self, flow: FlowId, marks: u16) {
-        if let Some(session) = self.table.get_mut(flow) {
-            session.proxy.marks &= !marks;
-        }
     }
 }
 
@@ -318,7 +231,8 @@ impl Header {
     }
 }
 
-fn room(limit: u32, from: u32) -> u32 {
+/// From one number to another; none if that is before it.
+pub(crate) fn room(limit: u32, from: u32) -> u32 {
     if at_most(from, limit) {
         limit.wrapping_sub(from)
     } else {

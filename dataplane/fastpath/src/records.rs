@@ -75,6 +75,10 @@ pub mod mark {
     pub const OWES_CLIENT: u16 = 32;
     pub const OWES_SERVER: u16 = 64;
     pub const OWES: u16 = OWES_CLIENT | OWES_SERVER;
+    /// What this side says goes to `owed` first: it is owed something, or the other one was promised more room than it has.
+    pub const SETTLES_CLIENT: u16 = 512;
+    pub const SETTLES_SERVER: u16 = 1024;
+    pub const SETTLES: u16 = SETTLES_CLIENT | SETTLES_SERVER;
     /// One side has reset the other.
     pub const RESET: u16 = 256;
     /// Its end was told.

@@ -56,10 +56,15 @@ impl FastPath {
         };
         let told = if session.proxy.has(mark::AGAIN) { only_known(&session.proxy.sender, &span, kept) } else { span };
         let mut terms = Terms::for_client(session, &tcp);
-        let session = if session.proxy.has(mark::OWES) {
-            match self.receive_owing_from_server(flow, &ip, &tcp, &told, now) {
+        let session = if session.proxy.has(mark::SETTLES) {
+            match self.receive_owing_from_server(flow, packet, &ip, &tcp, &told, vnet.needs_csum, now) {
                 Ok(changed) => terms = changed,
-                Err(verdict) => return verdict,
+                Err(verdict) => {
+                    if let (Verdict::Taken, Some(session)) = (verdict, self.table.get_mut(flow)) {
+                        note_server(session, packet, &ip, &tcp);
+                    }
+                    return verdict;
+                }
             }
             let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
             session
@@ -91,7 +96,7 @@ impl FastPath {
             return Verdict::Pass;
         }
         let (value, echo) = (session.proxy.ts_shift.wrapping_add(clock(now)), session.client.ts_recent);
-        let tcp = Tcp { sequence: tcp.sequence.wrapping_sub(session.proxy.shift), ..tcp };
+        let tcp = Tcp { sequence: terms.sequence, ..tcp };
         match self.grown.grow(vnet, packet, &ip, &tcp, value, echo) {
             true => Verdict::Grown,
             false => self.reject(Reason::Options),

@@ -4,6 +4,7 @@
 use crate::cookie::Ends;
 use crate::hold::Held;
 use crate::opening::pause;
+use crate::owed::room;
 use crate::records::{clock, mark, ProxySession, Session, State, OUR_SCALE, OUR_WINDOW};
 use crate::verdict::{Admitted, Side};
 use crate::window::Sender;
@@ -84,7 +85,15 @@ impl FastPath {
     ) -> Option<(TcpRecord, Option<TcpRecord>)> {
         let session = self.table.get(flow)?;
         let server = server.filter(|_| session.proxy.has(mark::SERVED));
-        Some((client_record(session, ends, now), server.map(|server| server_record(session, server))))
+        let (mut client, mut server) =
+            (client_record(session, ends, now), server.map(|server| server_record(session, server)));
+        // Room that the other side was promised is not theirs.
+        for (side, record) in [(Side::Client, Some(&mut client)), (Side::Server, server.as_mut())] {
+            if let Some((edge, record)) = self.owed.edge(flow, side).zip(record) {
+                record.window.send = record.window.send.min(room(edge, record.send_next));
+            }
+        }
+        Some((client, server))
     }
 
     /// A stack has the connection now. Returns what was held, to be received again; None if there is no such connection to
@@ -94,6 +103,7 @@ impl FastPath {
         match session.proxy.state {
             State::Waiting | State::Asking(_) => {
                 to_own_numbers(session);
+                self.owed.forget(flow);
                 self.counters.taken += 1;
             }
             State::Held | State::Normal => {}
@@ -165,7 +175,7 @@ fn to_own_numbers(session: &mut Session) {
     }
     session.proxy.shift = 0;
     session.proxy.client_shift = 0;
-    session.proxy.marks &= !(mark::SERVED | mark::AGAIN);
+    session.proxy.marks &= !(mark::SERVED | mark::AGAIN | mark::OWES | mark::SETTLES);
 }
 
 /// Client session record #1, as the record that #2 is made from; of a spliced connection what has become of it.

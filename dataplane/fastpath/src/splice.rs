@@ -6,7 +6,7 @@ use crate::debt::Debt;
 use crate::hold::Held;
 use crate::records::{clock, mark, State, OUR_SCALE};
 use crate::verdict::Side;
-use crate::window::{later, Sender};
+use crate::window::{at_most, later, Sender};
 use crate::{FastPath, Reason};
 use braid_packet::{FlowId, TcpRecord, Time};
 
@@ -78,24 +78,32 @@ impl FastPath {
         let next = to_server.wrapping_add(owed_to_server.len() as u32);
         let client_shift = next.wrapping_sub(client.receive_next);
         let shift = server.receive_next.wrapping_sub(to_client.wrapping_add(owed_to_client.len() as u32));
-        let told = |record: &TcpRecord| record.window.edge_from.wrapping_add(record.window.receive);
+        // What a side was told it may send it may send from now on, though the other one has less room; its windows are rounded
+        // down then.
+        let promised = |record: &TcpRecord, edge: u32, shift: u32| {
+            let edge_told = record.window.edge_from.wrapping_add(record.window.receive).wrapping_add(shift);
+            let unit = record.scales.map_or(1, |(_, ours)| 1 << ours);
+            if at_most(edge_told, edge) {
+                edge_told
+            } else {
+                edge_told.wrapping_add(unit - 1)
+            }
+        };
+        let edge_of_server = to_server.wrapping_add(server.window.send);
+        let edge_of_client = to_client.wrapping_add(client.window.send).wrapping_add(shift);
+        let promised_to_client = promised(client, edge_of_server, client_shift);
+        let promised_to_server = promised(server, edge_of_client, 0);
         // What a side sends again may be as old as the window that the stack gave it, though the other side's is smaller.
         session.client.sender = Sender {
             end: next,
-            limit: later(
-                later(next, told(client).wrapping_add(client_shift)),
-                to_server.wrapping_add(server.window.send),
-            ),
+            limit: later(later(next, promised_to_client), edge_of_server),
             window: client.window.most.max(server.window.receive).max(1),
             acknowledged: to_client.wrapping_add(shift),
         };
         let proxy = &mut session.proxy;
         proxy.sender = Sender {
             end: server.receive_next,
-            limit: later(
-                later(server.receive_next, told(server)),
-                to_client.wrapping_add(client.window.send).wrapping_add(shift),
-            ),
+            limit: later(later(server.receive_next, promised_to_server), edge_of_client),
             window: server.window.most.max(client.window.receive).max(1),
             acknowledged: to_server,
         };
@@ -111,26 +119,23 @@ impl FastPath {
         let from = if proxy.timestamps { proxy.ts_recent } else { clock(now) };
         proxy.ts_shift = client.timestamp.unwrap_or(0).wrapping_sub(from);
         proxy.client_ts_shift = server.timestamp.unwrap_or(0).wrapping_sub(session.client.ts_recent);
-        proxy.marks = mark::SERVED
-            | if splice.until.is_some() { mark::AGAIN } else { 0 }
-            | if owed_to_client.is_empty() { 0 } else { mark::OWES_CLIENT }
-            | if owed_to_server.is_empty() { 0 } else { mark::OWES_SERVER };
+        proxy.marks = mark::SERVED | if splice.until.is_some() { mark::AGAIN } else { 0 };
         proxy.until = server.receive_next.wrapping_add(splice.until.unwrap_or(0));
         proxy.state = State::Spliced;
         proxy.turn = proxy.turn.wrapping_add(1);
         proxy.held = 0;
         let session = *session;
         self.counters.spliced += 1;
-        for (to, record, from, owed) in
-            [(Side::Client, client, to_client, owed_to_client), (Side::Server, server, to_server, owed_to_server)]
-        {
-            if owed.is_empty() {
-                continue;
-            }
+        let promised_to_server = promised_to_server.wrapping_sub(shift);
+        for (to, record, from, owed, promised) in [
+            (Side::Client, client, to_client, owed_to_client, promised_to_server),
+            (Side::Server, server, to_server, owed_to_server, promised_to_client),
+        ] {
+            let sent = record.unacknowledged.len();
             let size = self.segment_size(&session, to, ends);
-            let debt = Debt::new(from, owed, record.unacknowledged.len(), record.window.send, size, now);
-            self.owed.add(flow, to, debt);
+            self.owed.add(flow, to, Debt::new(from, owed, sent, record.window.send, promised, size, now));
             self.pay(&session, to, ends, now);
+            self.settle(flow, to);
         }
         Some(self.hold.take(flow))
     }

@@ -21,8 +21,9 @@ struct Rules {
     sack: Option<u32>,
 }
 
-/// What a segment says to the other side of what that one sends, in that one's terms.
+/// Where a segment stands for the other side, and what it says to it of what that one sends, in that one's terms.
 pub(crate) struct Terms {
+    pub(crate) sequence: u32,
     pub(crate) acknowledgement: u32,
     pub(crate) window: u16,
     /// Whether its blocks mean anything there.
@@ -34,6 +35,7 @@ impl Terms {
     pub(crate) fn for_server(session: &Session, tcp: &Tcp) -> Terms {
         let shift = if tcp.has(Tcp::ACK) { session.proxy.shift } else { 0 };
         Terms {
+            sequence: tcp.sequence.wrapping_add(session.proxy.client_shift),
             acknowledgement: tcp.acknowledgement.wrapping_add(shift),
             window: session.window_for_server(tcp.window),
             sack: session.client.sack && session.proxy.sack,
@@ -44,6 +46,7 @@ impl Terms {
     pub(crate) fn for_client(session: &Session, tcp: &Tcp) -> Terms {
         let shift = if tcp.has(Tcp::ACK) { session.proxy.client_shift } else { 0 };
         Terms {
+            sequence: tcp.sequence.wrapping_sub(session.proxy.shift),
             acknowledgement: tcp.acknowledgement.wrapping_sub(shift),
             window: session.window_for_client(tcp.window),
             sack: session.client.sack && session.proxy.sack,
@@ -81,8 +84,7 @@ pub(crate) fn to_server(
         timestamps: proxy.timestamps.then_some((proxy.client_ts_shift, proxy.ts_shift.wrapping_neg())),
         sack: terms.sack.then_some(proxy.shift),
     };
-    let sequence = tcp.sequence.wrapping_add(proxy.client_shift);
-    rewrite(packet, ip, tcp, partial, sequence, terms, &rules)
+    rewrite(packet, ip, tcp, partial, terms, &rules)
 }
 
 /// A server's segment for the client. Where only the client has timestamps they are still missing.
@@ -99,20 +101,11 @@ pub(crate) fn to_client(
         timestamps: proxy.timestamps.then_some((proxy.ts_shift, proxy.client_ts_shift.wrapping_neg())),
         sack: terms.sack.then_some(proxy.client_shift.wrapping_neg()),
     };
-    let sequence = tcp.sequence.wrapping_sub(proxy.shift);
-    rewrite(packet, ip, tcp, partial, sequence, terms, &rules)
+    rewrite(packet, ip, tcp, partial, terms, &rules)
 }
 
-fn rewrite(
-    packet: &mut [u8],
-    ip: &Ip,
-    tcp: &Tcp,
-    partial: bool,
-    sequence: u32,
-    terms: &Terms,
-    rules: &Rules,
-) -> Result<(), Reason> {
-    let &Terms { acknowledgement, window, .. } = terms;
+fn rewrite(packet: &mut [u8], ip: &Ip, tcp: &Tcp, partial: bool, terms: &Terms, rules: &Rules) -> Result<(), Reason> {
+    let &Terms { sequence, acknowledgement, window, .. } = terms;
     let header = packet.get_mut(ip.header_len..ip.header_len + tcp.header_len).ok_or(Reason::Options)?;
     let (fixed, options) = header.split_at_mut(OPTIONS);
     let mut old = [0; braid_packet::MOST_OPTIONS];

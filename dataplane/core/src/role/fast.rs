@@ -81,6 +81,7 @@ impl Gateway {
                 let verdict = self.fast.receive_from_client(flow, packet, partial, now);
                 match verdict {
                     Verdict::Pass if self.nat.pass(flow, packet, partial, now) => {
+                        self.route(now);
                         self.follow(now);
                         return Inward::Pass;
                     }
@@ -172,6 +173,7 @@ impl Gateway {
         let verdict = self.fast.receive_from_server(flow, vnet, packet, app, now);
         match verdict {
             Verdict::Pass | Verdict::Grown => {
+                self.route(now);
                 self.follow(now);
                 return match verdict {
                     Verdict::Grown => Outward::Grown { edge, set },

@@ -28,7 +28,23 @@ pub fn packet(
     options: &[u8],
     body: &[u8],
 ) -> Vec<u8> {
-    let segment = Segment { from, to, sequence: numbers.0, acknowledgement: numbers.1, flags, window: 5000, options };
+    let (sequence, acknowledgement) = numbers;
+    written(&Segment { from, to, sequence, acknowledgement, flags, window: 5000, options }, body)
+}
+
+/// One that acknowledges, with a window.
+pub fn numbered(
+    from: SocketAddr,
+    to: SocketAddr,
+    sequence: u32,
+    acknowledgement: u32,
+    window: u16,
+    body: &[u8],
+) -> Vec<u8> {
+    written(&Segment { from, to, sequence, acknowledgement, flags: Tcp::ACK, window, options: &[] }, body)
+}
+
+fn written(segment: &Segment<'_>, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     segment.write(&mut out).unwrap();
     out.extend_from_slice(body);

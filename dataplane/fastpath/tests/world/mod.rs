@@ -4,6 +4,7 @@
 
 pub mod bytes;
 pub mod end;
+pub mod linux;
 pub mod lone;
 pub mod matrix;
 pub mod proxied;
