@@ -43,6 +43,8 @@ struct Pair {
     /// The furthest right edge that each end was told, less its own numbers.
     edges: [u32; 2],
     moved_left: u32,
+    /// What the stack had acknowledged to each.
+    acknowledged: [u32; 2],
     now: Time,
     steps: u32,
     random: u64,
@@ -64,6 +66,7 @@ impl Pair {
         let peers = [(0, &of_client), (1, &of_server)]
             .map(|(n, record)| Linux::peer_of(record, shape.sent[n], shape.owed[1 - n], shape.room[n]));
         let edges = [&of_client, &of_server].map(|record| record.window.edge_from.wrapping_add(record.window.receive));
+        let acknowledged = [of_client.receive_next, of_server.receive_next];
         let splice =
             Splice { client: of_client, server: of_server, to_client: Vec::new(), to_server: Vec::new(), until: None };
         assert_eq!(fast.splice(FLOW, &splice, &ends(FLOW).unwrap(), START), Some(Vec::new()));
@@ -74,6 +77,7 @@ impl Pair {
             from: Default::default(),
             edges,
             moved_left: 0,
+            acknowledged,
             now: START,
             steps: 0,
             random: seed | 1,
@@ -100,6 +104,8 @@ impl Pair {
 
     fn towards(&mut self, n: usize, packet: Vec<u8>) {
         let (_, tcp) = parse(&packet);
+        let known = tcp.acknowledgement.wrapping_sub(self.acknowledged[n]) as i32;
+        assert!(known >= 0, "acknowledges {} bytes less than the stack had", -known);
         let scale = if n == 0 { braid_fastpath::OUR_SCALE } else { 8 };
         let edge = tcp.acknowledgement.wrapping_add(u32::from(tcp.window) << scale);
         let left = self.edges[n].wrapping_sub(edge) as i32;
