@@ -154,12 +154,15 @@ impl FastPath {
         let Some(debt) = self.owed.debts.get(&key(flow, to)) else {
             return if is_behind { Way::Here { tell_sender: false } } else { Way::On(sequence) };
         };
-        // Before what is acknowledged to it a sender only asks for an answer, as to whether there is room again.
+        // Before what is acknowledged to it a sender only asks for an answer, as to whether there is room again. Whoever is owed
+        // nothing is asked: what it said when it had room may be lost.
         let asks = !at_most(in_common(debt.end()), sequence);
         let edge = in_common(debt.edge());
-        match is_behind || asks {
-            true => Way::Here { tell_sender: asks },
-            false => Way::On(if at_most(sequence, edge) { sequence } else { edge }),
+        match (asks, debt.is_paid()) {
+            (true, true) => Way::On(sequence),
+            (true, false) => Way::Here { tell_sender: true },
+            (false, _) if is_behind => Way::Here { tell_sender: false },
+            (false, _) => Way::On(if at_most(sequence, edge) { sequence } else { edge }),
         }
     }
 

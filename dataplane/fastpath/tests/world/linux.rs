@@ -86,12 +86,12 @@ impl Linux {
         self.write_end = self.write_end.wrapping_add(count);
     }
 
-    /// The application reads. A window that opens by two segments is told.
+    /// The application reads. A window that opens by two segments, or half of the room, is told.
     pub fn read(&mut self, count: u32) -> Option<Vec<u8>> {
         self.unread -= count;
         let edge = self.rcv_next.wrapping_add(self.room - self.unread);
         let opened = edge.wrapping_sub(self.rcv_wup.wrapping_add(self.rcv_wnd)) as i32;
-        (opened >= 2 * MSS as i32).then(|| self.acknowledge())
+        (opened >= (2 * MSS).min(self.room / 2) as i32).then(|| self.acknowledge())
     }
 
     fn edge(&self) -> u32 {
