@@ -62,7 +62,7 @@ served or refused. first_bytes: all that a client of ``tls-sni`` has sent; to be
 with more. answered: seconds from the last bytes for the server to its first. failed: reason, whether to serve or refuse
 it again. served: status, bytes of the body, seconds to the first byte. connected: seconds it took. again: a kept
 connection of its own to the server was found closed, ``reconnect``. opaque: what is left may go on elsewhere,
-``departing``. refused: reason. ended: whether in order, not cut off."""
+``depart`` or ``go_on``. refused: reason. ended: whether in order, not cut off."""
 
 class Core:
     """One node's data plane: its sockets, its data threads, one for each shard, its Noise state.
@@ -240,6 +240,10 @@ def give_back(
 def is_own(host: str) -> bool:
     """Whether packets to an address stay on this host."""
 
+Departure = tuple[Literal["went"], int, int, float] | tuple[Literal["stays"], str, bool]
+"""went: of an answer under way its status, bytes of the body, seconds to the first one. stays: the reason, a word;
+whether what is too much becomes less by being read."""
+
 class Relay:
     """Connections between clients and servers, carried without waiting: whoever has it calls ``turn`` when
     ``fd`` is readable or ``next_timeout`` has come. ``now`` is seconds on one clock, the same in all calls. A client's
@@ -293,18 +297,17 @@ class Relay:
         """Reset the client's connection to a server."""
     def adopt_server(self, client: int, fd: int, server: int, now: float) -> None:
         """Give a client that was just adopted the connection that it had to a server; the descriptor is dupped."""
-    def departing(self, client: int) -> tuple[int, int, bytes, bytes, int | None, int, int, float] | None:
-        """Of what was offered: descriptors of client and server, bytes that the client's socket did not take and that
-        the server's did not, bytes that the server has yet to give of an answer, its status, bytes of the body, seconds
-        to the first one. None: it is not as it was."""
+    def departing(self, client: int) -> tuple[int, int] | None:
+        """Descriptors of a client and its server that were offered. None: it is not as it was."""
+    def depart(self, core: DataPlane, client: int, connection: int) -> Departure | None:
+        """Give what was offered to ``core``, as ``give_back`` does; ``connection`` is the core's number. When it went
+        no event follows. None: it is not as it was."""
     def go_on(self, client: int) -> None:
-        """What was offered stays for now: carry it on."""
+        """What was offered stays for now: carry it on. Until then nothing more is read from the server."""
     def stay(self, client: int) -> None:
         """Offer the client's connection no more."""
     def rest(self, client: int, resting: bool) -> None:
         """Read nothing more from the client and its server, or go on."""
-    def depart(self, client: int) -> None:
-        """Close a client's and its server's sockets; no event follows."""
     def refuse(self, client: int, reason: str, status: int, now: float) -> None: ...
     def refuse_with(self, client: int, reason: str, answer: bytes, now: float) -> None:
         """Where bytes pass as they are: end with this answer, or with a reset if it is empty."""

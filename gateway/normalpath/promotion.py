@@ -6,7 +6,7 @@ Nothing here waits: a connection is made, or frozen and given back, while no oth
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from braid.tcp import repair
 from braid.tun import DEVICE
@@ -32,6 +32,15 @@ SETTLE_LOOK = 0.002
 
 Side = tuple[bytes, "TcpRecord"]
 """One side of a connection as the core told of it: its record, encoded and decoded."""
+
+Departure = tuple[Literal["went"], int, int, float] | tuple[Literal["stays"], str, bool]
+"""As the relay in Rust says it."""
+
+
+class Carrier(Protocol):
+    """What a connection that leaves it needs of the relay in Rust."""
+
+    def depart(self, core: ConnectionApi, client: int, connection: int) -> Departure | None: ...
 
 
 class Promoted:
@@ -60,6 +69,13 @@ class Promoted:
             return repair.bound(where, DEVICE, mss)
         except OSError:
             return None
+
+    def leave(self, relay: Carrier, client: int) -> Departure | None:
+        """Go on in the data plane; ``client`` is a number of the relay's, which has both sockets. What became of it;
+        None: it is not as it was when the relay offered it."""
+        found = relay.depart(self._core, client, self.number)
+        self.away = found is not None and found[0] == "went"
+        return found
 
     def give_back(
         self,

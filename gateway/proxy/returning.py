@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
-from braid.tcp.repair import unread
-from gateway.normalpath.promotion import MOST_RESIDUE, SETTLE, SETTLE_LOOK, TOO_MUCH
+from gateway.normalpath.promotion import SETTLE, SETTLE_LOOK, TOO_MUCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +35,7 @@ class Returning:
     def look_again(self, now: float) -> float:
         """Try once more with those that rest; when to do so again."""
         for connection, until in list(self._resting.items()):
-            if now < until and self._native.departing(connection.number) is not None:
-                self._give_back(connection, now)
-            else:
+            if now >= until or self._give_back(connection, now) is None:
                 self._wake(connection)
                 connection.application.stayed(TOO_MUCH)
                 if connection.speech != "http":
@@ -54,26 +50,27 @@ class Returning:
         if self._resting.pop(connection, None) is not None:
             self._native.rest(connection.number, False)
 
-    def _give_back(self, connection: RelayedConnection, now: float) -> bool:
-        """Whether it went."""
-        found, promoted = self._native.departing(connection.number), connection.promoted
-        if found is None or promoted is None or connection.server is None or not connection.may_return:
-            return False
-        client, server, to_client, to_server, left, status, size, latency = found
-        depart = partial(self._native.depart, connection.number)
-        reason = promoted.give_back(client, server, to_client, to_server, depart, left)
-        if reason is None:
-            self._resting.pop(connection, None)
-            self._went(connection, status, size, latency)
-            return True
-        if reason != TOO_MUCH:
-            self._wake(connection)
-            self.stay(connection)
-            connection.application.stayed(reason)
-        elif left is not None and unread(server) > MOST_RESIDUE // 2:
-            # That becomes less by being read. The rest of the answer is offered again.
-            self._wake(connection)
-        elif connection not in self._resting:
-            self._resting[connection] = now + SETTLE
-            self._native.rest(connection.number, True)
+    def _give_back(self, connection: RelayedConnection, now: float) -> bool | None:
+        """Whether it went; None: it is not as it was when it was offered."""
+        promoted = connection.promoted
+        if promoted is None or connection.server is None or not connection.may_return:
+            return None
+        match promoted.leave(self._native, connection.number):
+            case None:
+                return None
+            case ("went", status, size, latency):
+                self._resting.pop(connection, None)
+                self._went(connection, status, size, latency)
+                return True
+            case ("stays", reason, read_on):
+                if reason != TOO_MUCH:
+                    self._wake(connection)
+                    self.stay(connection)
+                    connection.application.stayed(reason)
+                elif read_on:
+                    # The rest of the answer is offered again.
+                    self._wake(connection)
+                elif connection not in self._resting:
+                    self._resting[connection] = now + SETTLE
+                    self._native.rest(connection.number, True)
         return False

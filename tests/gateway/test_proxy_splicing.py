@@ -30,6 +30,8 @@ from topology.proxy import TCP, ProxySettings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from dataplane import _native
+
 pytestmark = pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")
 
 ANY = SocketAddress(LOOPBACK, 1)
@@ -97,6 +99,16 @@ class OnLoopback(Promoted):
         else:
             self.close(kept)
         return reason
+
+    def leave(self, relay: _native.Relay, client: int) -> _native.Departure | None:
+        found = relay.departing(client)
+        kept = [os.dup(each) for each in found or ()]
+        departure = super().leave(relay, client)
+        if self.away:
+            self.frozen = kept
+        else:
+            self.close(kept)
+        return departure
 
     def close(self, descriptors: list[int]) -> None:
         for each in descriptors:

@@ -8,9 +8,9 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 /// Bytes that the core takes over for each side, to send until they are acknowledged.
-const MOST_RESIDUE: usize = 131_072;
+pub(crate) const MOST_RESIDUE: usize = 131_072;
 /// The reason not to go back that passes by itself.
-const TOO_MUCH: &str = "too_much_queued";
+pub(crate) const TOO_MUCH: &str = "too_much_queued";
 
 /// What the data plane does for a connection of a number of its own.
 pub trait DataPlane {

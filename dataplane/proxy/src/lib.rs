@@ -14,4 +14,4 @@ pub use exchange::{Exchange, Failure, Step, Verdict};
 pub use hand_back::{give_back, DataPlane};
 pub use head::{Bad, RequestHead};
 pub use onward::Forwarded;
-pub use relay::{Departing, Event, Flow, Newcomer, Relay, Settings, Speech};
+pub use relay::{Departure, Event, Flow, Newcomer, Relay, Settings, Speech};

@@ -11,7 +11,7 @@ use crate::exchange::Exchange;
 use crate::pool::Pool;
 use crate::socket::Socket;
 use crate::RequestHead;
-pub use depart::Departing;
+pub use depart::Departure;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
@@ -61,6 +61,8 @@ struct Client {
     own: Option<std::net::TcpStream>,
     /// How often the answer under way was offered to be carried on elsewhere.
     offers: u32,
+    /// The owner has not said yet what becomes of it: until then nothing more is read from the server.
+    offered: bool,
     /// Nothing is read from the server, so that less waits for the client.
     resting: bool,
     /// FIN was sent.
@@ -184,6 +186,7 @@ impl Relay {
             end_client: false,
             own: None,
             offers: 0,
+            offered: false,
             resting: false,
             shut: false,
             ended: false,

@@ -1,15 +1,15 @@
 //! The relay of proxied connections, which Python's thread drives: `dataplane._native.Relay`.
 
-use braid_proxy::{Departing, Event, Forwarded, Newcomer, RequestHead, Settings, Speech};
+use crate::repair::Plane;
+use braid_proxy::{Departure, Event, Forwarded, Newcomer, RequestHead, Settings, Speech};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
-/// Sockets of client and server, bytes for each, bytes to come, status, bytes of the body, seconds to the first one.
-type Leaving<'py> = (i32, i32, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Option<u64>, u16, u64, f64);
 /// State, seconds idle, bytes in and out, our address towards the server.
 type Shown = (&'static str, f64, u64, u64, Option<(String, u16)>);
 
@@ -139,11 +139,21 @@ impl Relay {
         Ok(self.relay.adopt_server(client, fd, server, now)?)
     }
 
-    fn departing<'py>(&self, py: Python<'py>, client: u64) -> Option<Leaving<'py>> {
-        let found = self.relay.departing(client)?;
-        let (to_client, to_server) = (PyBytes::new(py, &found.to_client), PyBytes::new(py, &found.to_server));
-        let Departing { client, server, left, status, bytes, latency, .. } = found;
-        Some((client, server, to_client, to_server, left, status, bytes, latency))
+    fn departing(&self, client: u64) -> Option<(i32, i32)> {
+        self.relay.departing(client).map(|(client, server, _)| (client.as_raw_fd(), server.as_raw_fd()))
+    }
+
+    fn depart(&mut self, core: Bound<'_, PyAny>, client: u64, connection: u64) -> PyResult<Option<Py<PyAny>>> {
+        let py = core.py();
+        Ok(match self.relay.depart(client, &Plane(core.clone()), connection)? {
+            None => None,
+            Some(Departure::Went { status, bytes, latency }) => {
+                Some(("went", status, bytes, latency).into_pyobject(py)?.into_any().unbind())
+            }
+            Some(Departure::Stays { reason, read_on }) => {
+                Some(("stays", reason, read_on).into_pyobject(py)?.into_any().unbind())
+            }
+        })
     }
 
     fn rest(&mut self, client: u64, resting: bool) {
@@ -156,10 +166,6 @@ impl Relay {
 
     fn stay(&mut self, client: u64) {
         self.relay.stay(client);
-    }
-
-    fn depart(&mut self, client: u64) {
-        self.relay.depart(client);
     }
 
     fn refuse(&mut self, client: u64, reason: String, status: u16, now: f64) {

@@ -47,7 +47,7 @@ fn is_own(host: &str) -> PyResult<bool> {
 }
 
 /// A `Core`, or what a test has in its place.
-struct Plane<'py>(Bound<'py, PyAny>);
+pub(crate) struct Plane<'py>(pub(crate) Bound<'py, PyAny>);
 
 impl DataPlane for Plane<'_> {
     type Error = PyErr;

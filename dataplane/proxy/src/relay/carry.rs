@@ -1,11 +1,14 @@
 //! Bytes of one client connection on their way, and what its exchange wants done.
 
 use super::servers::connect_reason;
-use super::{Closing, Event, Relay, LINGER, QUEUE, ROUNDS};
+use super::{Closing, Event, Relay, CHUNK, LINGER, QUEUE, ROUNDS};
 use crate::exchange::{Failure, Step};
 use crate::socket::Got;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
+
+/// Bytes that are read first of an answer which may go on elsewhere: more than most heads.
+const HEAD: usize = 4096;
 
 impl Relay {
     /// Move one connection's bytes.
@@ -107,14 +110,16 @@ impl Relay {
 
     pub(super) fn read_server(&mut self, slot: usize, index: usize, now: f64) {
         let (client, server) = (&mut self.clients[slot], &mut self.servers[index]);
-        if client.resting || !server.socket.readable || client.exchange.outbox.len() >= QUEUE {
+        if client.resting || client.offered || !server.socket.readable || client.exchange.outbox.len() >= QUEUE {
             return;
         }
         if client.exchange.is_plain() && !client.exchange.is_answered() && self.offer_unread(slot, index, now) {
             return;
         }
         let (client, server) = (&mut self.clients[slot], &mut self.servers[index]);
-        match server.socket.read(&mut self.scratch) {
+        // The rest of what may be offered is better left where it is: what was read goes along as a copy.
+        let room = if server.own && client.latency.is_none() { HEAD } else { CHUNK };
+        match server.socket.read(&mut self.scratch[..room]) {
             Got::Data(count) => {
                 client.latency.get_or_insert(now - client.asked_at);
                 client.from_server += count as u64;

@@ -1,44 +1,39 @@
 //! Connections that go on elsewhere in the middle of an answer, and come back for the next request.
 
 use super::{Event, Relay, Server};
+use crate::hand_back::{give_back, DataPlane, MOST_RESIDUE, TOO_MUCH};
 use crate::socket::Socket;
+use braid_io::repair::unread;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
+use std::borrow::Cow;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// How often one answer is offered.
 const OFFERS: u32 = 16;
 /// And while it has at most so many to come: half of TCP's numbers lie ahead, half behind.
 const MOST: u64 = 1 << 30;
 
-/// Both ends of an answer under way.
-#[derive(Clone, Debug)]
-pub struct Departing {
-    pub client: RawFd,
-    pub server: RawFd,
-    /// Bytes that the client's socket did not take yet.
-    pub to_client: Vec<u8>,
-    /// And the server's.
-    pub to_server: Vec<u8>,
-    /// Bytes that the server's socket has yet to give of an answer; None: whatever comes.
-    pub left: Option<u64>,
-    pub status: u16,
-    /// Of the whole body.
-    pub bytes: u64,
-    /// Seconds from the request to the first byte of the answer.
-    pub latency: f64,
+/// What became of a connection that was to go on elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Departure {
+    /// It is not here any more. Of an answer under way: its status, the bytes of its whole body, seconds to the first of them.
+    Went { status: u16, bytes: u64, latency: f64 },
+    /// The reason is a word. `read_on`: what is too much becomes less by being read, and the rest is offered again.
+    Stays { reason: Cow<'static, str>, read_on: bool },
 }
 
 impl Relay {
     pub(super) fn offer(&mut self, slot: usize, index: usize) {
         let client = &mut self.clients[slot];
-        if !self.servers[index].own || client.offers >= OFFERS {
+        if !self.servers[index].own || client.offers >= OFFERS || client.offered {
             return;
         }
         let long = |above| client.exchange.opaque().is_some_and(|left| left > above && left <= MOST);
         if client.exchange.is_free() || client.settings.splice_above.is_some_and(long) {
             client.offers += 1;
+            client.offered = true;
             self.events.push(Event::Opaque { client: client.id });
         }
     }
@@ -47,7 +42,7 @@ impl Relay {
     /// be read.
     pub(super) fn offer_unread(&mut self, slot: usize, index: usize, now: f64) -> bool {
         let server = &self.servers[index];
-        if !server.own || !braid_io::repair::unread(server.socket.stream.as_fd()).is_ok_and(|count| count > 0) {
+        if !server.own || !unread(server.socket.stream.as_fd()).is_ok_and(|count| count > 0) {
             return false;
         }
         self.note_answer(slot, now);
@@ -69,29 +64,44 @@ impl Relay {
     /// What was offered stays for now: go on with what waits.
     pub fn go_on(&mut self, client: u64) {
         if let Some(slot) = self.slot(client) {
+            self.clients[slot].offered = false;
             self.enqueue(slot);
         }
     }
 
-    /// What is under way of what was offered; None when it is not as it was.
-    pub fn departing(&self, client: u64) -> Option<Departing> {
+    /// The sockets of a client and its server that may go on elsewhere, and how many bytes the server's has yet to give of an
+    /// answer (None: whatever comes). None when they are not as they were when they were offered.
+    pub fn departing(&self, client: u64) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>, Option<u64>)> {
         let client = self.clients.get(self.slot(client)?)?;
-        let server = self.servers.get(client.server?).filter(|server| server.own)?;
-        if !server.preface.is_empty() {
-            return None;
-        }
+        let server = self.servers.get(client.server?).filter(|server| server.own && server.preface.is_empty())?;
         let left = if client.exchange.is_free() { None } else { Some(client.exchange.opaque()?) };
+        Some((client.socket.stream.as_fd(), server.socket.stream.as_fd(), left))
+    }
+
+    /// Give what was offered to the data plane, which knows the connection by a number of its own; see `give_back`. None when
+    /// it is not as it was. No event follows.
+    pub fn depart<P: DataPlane>(
+        &mut self,
+        client: u64,
+        plane: &P,
+        connection: u64,
+    ) -> Result<Option<Departure>, P::Error> {
+        let (Some(slot), Some((near, far, left))) = (self.slot(client), self.departing(client)) else {
+            return Ok(None);
+        };
+        let client = &self.clients[slot];
+        let waiting = (&client.exchange.outbox[..], client.exchange.transmit.waiting());
+        if let Some(reason) = give_back(plane, connection, (near, far), waiting, left)? {
+            let read_on = reason == TOO_MUCH && left.is_some() && unread(far).is_ok_and(|count| count > MOST_RESIDUE / 2);
+            return Ok(Some(Departure::Stays { reason, read_on }));
+        }
         let (status, came) = client.exchange.answered();
-        Some(Departing {
-            client: client.socket.stream.as_raw_fd(),
-            server: server.socket.stream.as_raw_fd(),
-            to_client: client.exchange.outbox.clone(),
-            to_server: client.exchange.transmit.waiting().to_vec(),
-            left,
-            status,
-            bytes: came + left.unwrap_or(0),
-            latency: client.latency.unwrap_or(0.0),
-        })
+        let latency = client.latency.unwrap_or(0.0);
+        if let Some(server) = client.server {
+            self.forget_server(server);
+        }
+        self.clients.remove(slot);
+        Ok(Some(Departure::Went { status, bytes: came + left.unwrap_or(0), latency }))
     }
 
     /// A client's connections are not offered any more, and may have large windows from here on.
@@ -112,17 +122,9 @@ impl Relay {
         let Some(slot) = self.slot(client) else { return };
         self.clients[slot].resting = resting;
         if !resting {
+            self.clients[slot].offered = false;
             self.enqueue(slot);
         }
-    }
-
-    /// Close a client's and its server's sockets. No event follows.
-    pub fn depart(&mut self, client: u64) {
-        let Some(slot) = self.slot(client) else { return };
-        if let Some(server) = self.clients[slot].server {
-            self.forget_server(server);
-        }
-        self.clients.remove(slot);
     }
 
     /// Give a client that was just adopted the connection to a server that it had.

@@ -76,7 +76,7 @@ pub enum Event {
     Again {
         client: u64,
     },
-    /// What is left may be carried on elsewhere: `departing` says what there is, `depart` forgets it.
+    /// What is left may be carried on elsewhere: `depart`, or `go_on`.
     Opaque {
         client: u64,
     },
