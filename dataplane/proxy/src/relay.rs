@@ -28,6 +28,7 @@ const QUEUE: usize = 262_144;
 const CHUNK: usize = 65_536;
 /// Events taken, and connections served, in one turn: others of the thread wait for its end.
 const TURN: usize = 256;
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// How often one connection's bytes are moved before others have their turn.
 const ROUNDS: usize = 8;
 /// Seconds that a client may go without taking any of the last bytes before its connection is dropped.
@@ -44,6 +45,8 @@ struct Closing {
 struct Client {
     id: u64,
     socket: Socket,
+    /// The kernel tells what happens at the socket.
+    watched: bool,
     exchange: Exchange,
     settings: Rc<Settings>,
     newcomer: Newcomer,
@@ -105,6 +108,8 @@ pub struct Relay {
     queue: VecDeque<usize>,
     events: Vec<Event>,
     scratch: Vec<u8>,
+    /// A socket is new to the kernel.
+    watches: bool,
     serial: u64,
     /// No timeout is due before.
     earliest: f64,
@@ -122,6 +127,7 @@ impl Relay {
             queue: VecDeque::new(),
             events: Vec::new(),
             scratch: vec![0; CHUNK],
+            watches: false,
             serial: 0,
             earliest: f64::INFINITY,
         })
@@ -166,12 +172,17 @@ impl Relay {
         let entry = self.clients.vacant_entry();
         let slot = entry.key();
         let mut stream = TcpStream::from_std(stream);
-        self.poll.registry().register(&mut stream, Token(slot * 2), Interest::READABLE | Interest::WRITABLE)?;
+        // One whose server is chosen at once is not read until it is there: its bytes need not wake anybody before.
+        let watched = newcomer.speech != Speech::Plain;
+        if watched {
+            self.poll.registry().register(&mut stream, Token(slot * 2), BOTH)?;
+        }
         self.serial += 1;
         let id = self.serial << 32 | slot as u64;
         entry.insert(Client {
             id,
             socket: Socket::new(stream),
+            watched,
             exchange,
             settings,
             newcomer,
@@ -286,6 +297,18 @@ impl Relay {
 
     /// Move what can be moved; what the owner has to know since the last time. `more`: call again without waiting.
     pub fn turn(&mut self, now: f64) -> io::Result<(Vec<Event>, bool)> {
+        self.poll(now)?;
+        if std::mem::take(&mut self.watches) {
+            // What the kernel says at once of a socket that is new to it would wake the owner for nothing.
+            self.poll(now)?;
+        }
+        if now >= self.earliest {
+            self.handle_timeouts(now);
+        }
+        Ok((self.said(), !self.queue.is_empty()))
+    }
+
+    fn poll(&mut self, now: f64) -> io::Result<()> {
         match self.poll.poll(&mut self.ready, Some(Duration::ZERO)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
@@ -315,10 +338,7 @@ impl Relay {
                 self.work(slot, now);
             }
         }
-        if now >= self.earliest {
-            self.handle_timeouts(now);
-        }
-        Ok((self.said(), !self.queue.is_empty()))
+        Ok(())
     }
 
     /// What the owner has to know since the last time.

@@ -1,9 +1,10 @@
 //! Bytes of one client connection on their way, and what its exchange wants done.
 
 use super::servers::connect_reason;
-use super::{Closing, Event, Relay, CHUNK, LINGER, QUEUE, ROUNDS};
+use super::{Closing, Event, Relay, BOTH, CHUNK, LINGER, QUEUE, ROUNDS};
 use crate::exchange::{Failure, Step};
 use crate::socket::Got;
+use mio::Token;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 
@@ -13,6 +14,9 @@ const HEAD: usize = 4096;
 impl Relay {
     /// Move one connection's bytes.
     pub(super) fn work(&mut self, slot: usize, now: f64) {
+        if !self.clients[slot].server.is_some_and(|server| self.servers[server].connecting) {
+            self.watch(slot);
+        }
         for _ in 0..ROUNDS {
             let before = self.clients[slot].moved();
             self.read_client(slot, now);
@@ -30,6 +34,17 @@ impl Relay {
         }
         self.enqueue(slot);
         self.touch(slot, now);
+    }
+
+    /// Have the kernel tell what happens at a client's socket.
+    fn watch(&mut self, slot: usize) {
+        let client = &mut self.clients[slot];
+        if !client.watched {
+            client.watched = true;
+            client.gone |= self.poll.registry().register(&mut client.socket.stream, Token(slot * 2), BOTH).is_err();
+            (client.socket.readable, client.socket.writable) = (true, true);
+            self.watches = true;
+        }
     }
 
     pub(super) fn read_client(&mut self, slot: usize, now: f64) {
@@ -73,6 +88,8 @@ impl Relay {
             }
             let (client, seconds) = (self.clients[slot].id, now - server.since);
             self.events.push(Event::Connected { client, seconds });
+            self.watch(slot);
+            self.read_client(slot, now);
         }
         self.write_server(slot, index, now);
         self.read_server(slot, index, now);

@@ -1,11 +1,11 @@
 //! Connections that go on elsewhere in the middle of an answer, and come back for the next request.
 
-use super::{Event, Relay, Server};
+use super::{Event, Relay, Server, BOTH};
 use crate::hand_back::{give_back, DataPlane, MOST_RESIDUE, TOO_MUCH};
 use crate::socket::Socket;
 use braid_io::repair::unread;
 use mio::net::TcpStream;
-use mio::{Interest, Token};
+use mio::Token;
 use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -92,7 +92,8 @@ impl Relay {
         let client = &self.clients[slot];
         let waiting = (&client.exchange.outbox[..], client.exchange.transmit.waiting());
         if let Some(reason) = give_back(plane, connection, (near, far), waiting, left)? {
-            let read_on = reason == TOO_MUCH && left.is_some() && unread(far).is_ok_and(|count| count > MOST_RESIDUE / 2);
+            let read_on =
+                reason == TOO_MUCH && left.is_some() && unread(far).is_ok_and(|count| count > MOST_RESIDUE / 2);
             return Ok(Some(Departure::Stays { reason, read_on }));
         }
         let (status, came) = client.exchange.answered();
@@ -133,7 +134,7 @@ impl Relay {
         let mut stream = TcpStream::from_std(braid_io::adopt_stream(fd)?);
         let entry = self.servers.vacant_entry();
         let token = Token(entry.key() * 2 + 1);
-        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        self.poll.registry().register(&mut stream, token, BOTH)?;
         let client = &mut self.clients[slot];
         client.server = Some(entry.key());
         entry.insert(Server {

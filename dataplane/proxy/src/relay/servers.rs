@@ -1,11 +1,11 @@
 //! Connections to servers: made, kept for others, found broken.
 
-use super::{Event, Relay, Server};
+use super::{Event, Relay, Server, BOTH};
 use crate::exchange::{Failure, Verdict};
 use crate::socket::Socket;
 use crate::RequestHead;
 use mio::net::TcpStream;
-use mio::{Interest, Token};
+use mio::Token;
 use std::io;
 
 impl Relay {
@@ -45,7 +45,7 @@ impl Relay {
         };
         let made = made.and_then(|mut stream| {
             let _ = stream.set_nodelay(true);
-            self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            self.poll.registry().register(&mut stream, token, BOTH)?;
             Ok(stream)
         });
         match made {
