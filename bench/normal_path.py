@@ -7,7 +7,8 @@ request and its answer are translated; how many of them a core makes; a witness 
 the same with fifty at a time, as a busy gateway has them. ``again``:
 the same of a proxy of kind http whose long answers are spliced, so that the second request is promoted again; a quarter
 as many connections. ``kept``: long answers alone, a hundred on each connection, so that nothing counts but the cycles
-themselves: a request in the stack, its answer in the data plane.
+themselves: a request in the stack, its answer in the data plane. ``living``: the same of answers so short that each can
+go along whole, so that what their bytes cost counts less.
 ``bulk``: one flow that was spliced, beside mode ``nat`` and HAProxy as in ``bench.fast_path``. Results go to
 ``bench/normal_path.json``.
 """
@@ -42,11 +43,12 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).with_name("normal_path.json")
 NAME = "bench-normal"
-PARTS = ("promotion", "cycles", "crowd", "again", "kept", "bulk")
+PARTS = ("promotion", "cycles", "crowd", "again", "kept", "living", "bulk")
 AT_ONCE = 50
 PATHS = ("/object/1000", "/object/2000")
 LONG = ("/object/400kB", "/object/1000")
 KEPT = ("/object/400kB",) * 100
+LIVING = ("/object/100kB",) * 100
 
 
 def document() -> dict[str, Any]:
@@ -172,6 +174,8 @@ def main(arguments: Sequence[str]) -> int:
                 results[part] = cycles(lab, "long", options.connections // 4, LONG)
             elif part == "kept":
                 results[part] = cycles(lab, "long", max(options.connections // 400, 1), KEPT)
+            elif part == "living":
+                results[part] = cycles(lab, "long", max(options.connections // 400, 1), LIVING)
             else:
                 results[part] = bulk(lab, haproxy, options.rounds)
             print(part, json.dumps(results[part], indent=2), flush=True)

@@ -33,7 +33,8 @@ impl Relay {
         let long = |above| client.exchange.opaque().is_some_and(|left| left > above && left <= MOST);
         if client.exchange.is_free() || client.settings.splice_above.is_some_and(long) {
             client.offers += 1;
-            client.offered = true;
+            // At the head of an answer little is under way. Once it was too much, it becomes less by being read.
+            client.offered = client.offers == 1;
             self.events.push(Event::Opaque { client: client.id });
         }
     }
