@@ -3,7 +3,7 @@
 use crate::event::Outbox;
 use crate::node::Node;
 use crate::oversized::Destination;
-use braid_packet::{Ip, Sink, Time, VnetHdr};
+use braid_packet::{partial_offsets, Ip, Sink, Time, VnetHdr};
 
 /// Siblings are neighbours: one path, and one copy.
 const DIRECT: u8 = 1;
@@ -33,7 +33,9 @@ impl<O: Outbox> Node<O> {
     fn origin_at_sibling(&mut self, packet: &[u8], partial: bool) -> Origin {
         let (Some(gateway), Ok(ip)) = (&mut self.gateway, Ip::parse(packet)) else { return Origin::Nobody };
         if gateway.nat.is_snat(ip.destination) {
-            let vnet = VnetHdr { needs_csum: partial, ..VnetHdr::default() };
+            // It may be for the stack, which gets it as it is.
+            let (csum_start, csum_offset) = partial_offsets(packet).filter(|_| partial).unwrap_or_default();
+            let vnet = VnetHdr { needs_csum: partial, csum_start, csum_offset, ..VnetHdr::default() };
             gateway.passed.push((vnet, packet.to_vec()));
             return Origin::Server;
         }
