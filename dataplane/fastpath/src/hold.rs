@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 /// client was told.
 const MOST_BYTES: usize = 4 << 20;
 pub(crate) const MOST_SEGMENTS: u8 = 32;
-/// While a connection changes hands.
-pub(crate) const MOST_IN_BETWEEN: u8 = 64;
+/// While a connection changes hands: what both sides may send then, which is up to a window of each.
+pub(crate) const MOST_IN_BETWEEN: u8 = 250;
 
 /// A packet that waits, unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@
 use crate::threads::Unheard;
 use crate::Core;
 use braid_core::{Command, Ends, Event, Owner};
-use braid_io::Commander;
+use braid_io::{Commander, Refused};
 use pyo3::prelude::*;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
@@ -20,11 +20,15 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 const MOST_CONTROL: usize = 1100;
 const OWNERS: [Option<Owner>; 4] = [None, Some(Owner::Away), Some(Owner::Held), Some(Owner::Here)];
 /// Connections that are remembered as held; more than any node knows transfers.
 const MOST_HELD: usize = 16_384;
+/// For room in a data thread's queue.
+const WAIT: Duration = Duration::from_millis(1);
+const MOST_WAITS: usize = 1000;
 
 /// What it may say.
 #[derive(Debug, PartialEq, Eq)]
@@ -188,9 +192,17 @@ impl Listener {
         }
     }
 
+    /// Nobody repeats an owner, so a full queue is waited for, and with it whoever speaks. One that is full for `MOST_WAITS`
+    /// belongs to a data thread that has not turned, which its node notices.
     fn own(&self, ends: Ends, owner: Option<Owner>) {
         for commander in &self.commanders {
-            let _ = commander.command(Command::Own { ends, owner, by: None, done: Box::new(Unheard) });
+            for _ in 0..MOST_WAITS {
+                let command = Command::Own { ends, owner, by: None, done: Box::new(Unheard) };
+                match commander.command(command) {
+                    Err(Refused::Full) => std::thread::sleep(WAIT),
+                    Ok(()) | Err(_) => break,
+                }
+            }
         }
     }
 }
