@@ -53,12 +53,7 @@ impl FastPath {
         let session = if session.proxy.has(mark::SETTLES) {
             match self.receive_owing_from_client(flow, packet, &ip, &tcp, &told, partial, now) {
                 Ok(changed) => terms = changed,
-                Err(verdict) => {
-                    if let (Verdict::Taken, Some(session)) = (verdict, self.table.get_mut(flow)) {
-                        note(session, packet, &ip, &tcp);
-                    }
-                    return verdict;
-                }
+                Err(verdict) => return verdict,
             }
             let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
             session

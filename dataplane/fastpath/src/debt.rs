@@ -167,6 +167,13 @@ impl Debt {
             self.again |= self.duplicates == DUPLICATES;
         }
         self.edge = edge;
+        let end = self.end();
+        if end != number && at_most(end, number) {
+            // What went on by itself has arrived too: what joins from now on follows it.
+            self.bytes.clear();
+            (self.first, self.sent, self.done) = (number, 0, 0);
+            self.allowed = FIRST_SEGMENTS * self.size;
+        }
     }
 
     /// Nothing has come for a while. False if it is given up.

@@ -5,7 +5,9 @@
 //! passed. So what comes within the promise is owed as well, until the side that it is for has as much room itself; and what
 //! acknowledges bears a number that its receiver looks at.
 
+use crate::client::note;
 use crate::cookie::Ends;
+use crate::normal::note_server;
 use crate::owed::{key, room};
 use crate::records::{mark, OUR_SCALE};
 use crate::translate::Terms;
@@ -74,7 +76,7 @@ impl FastPath {
         span: &Span,
         now: Time,
     ) -> Result<Terms, Verdict> {
-        let tcp = whole.2;
+        let (packet, ip, tcp, _) = whole;
         let Some(session) = self.table.get_mut(flow) else { return Err(self.reject(Reason::NoSession)) };
         let to = if from == Side::Client { Side::Server } else { Side::Client };
         let shift = session.proxy.shift;
@@ -104,6 +106,11 @@ impl FastPath {
             return Err(self.reject(reason));
         }
         let is_news = told(own, other) != before;
+        // Before anything is answered: what echoes an older timestamp says that what was sent again was sent for nothing.
+        match from {
+            Side::Client => note(session, packet, ip, tcp),
+            Side::Server => note_server(session, packet, ip, tcp),
+        }
         let session = *session;
         let plain = tcp.payload == 0 && !tcp.has(Tcp::FIN | Tcp::RST);
         if let (Some(debt), Some(_)) = (self.owed.debts.get_mut(&key(flow, from)), span.acknowledgement) {
@@ -182,7 +189,8 @@ impl FastPath {
         let (sequence, end) = (own(span.sequence), own(span.sequence.wrapping_add(span.length)));
         let follows = at_most(debt.end(), sequence);
         let fits = follows && at_most(end, debt.edge());
-        if span.reset || span.length == 0 || (fits && (tcp.has(Tcp::FIN) || !debt.is_promised())) {
+        let waits = !debt.is_paid() && debt.is_promised() && !tcp.has(Tcp::FIN);
+        if span.reset || span.length == 0 || (fits && !waits) {
             return Way::On(span.sequence);
         }
         if tcp.payload > 0 && debt.is_promised() && !at_most(end, debt.end()) && at_most(sequence, debt.end()) {

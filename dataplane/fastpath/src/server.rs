@@ -59,12 +59,7 @@ impl FastPath {
         let session = if session.proxy.has(mark::SETTLES) {
             match self.receive_owing_from_server(flow, packet, &ip, &tcp, &told, vnet.needs_csum, now) {
                 Ok(changed) => terms = changed,
-                Err(verdict) => {
-                    if let (Verdict::Taken, Some(session)) = (verdict, self.table.get_mut(flow)) {
-                        note_server(session, packet, &ip, &tcp);
-                    }
-                    return verdict;
-                }
+                Err(verdict) => return verdict,
             }
             let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
             session

@@ -44,6 +44,8 @@ struct Pair {
     /// The furthest right edge that each end was told, less its own numbers.
     edges: [u32; 2],
     moved_left: u32,
+    /// Packets that went on as they were.
+    passed: u32,
     now: Time,
     steps: u32,
     random: u64,
@@ -76,6 +78,7 @@ impl Pair {
             from: Default::default(),
             edges,
             moved_left: 0,
+            passed: 0,
             now: START,
             steps: 0,
             random: seed | 1,
@@ -124,7 +127,10 @@ impl Pair {
         };
         self.drain();
         match verdict {
-            Verdict::Pass => self.towards(1 - n, packet),
+            Verdict::Pass => {
+                self.passed += u32::from(n == 1);
+                self.towards(1 - n, packet);
+            }
             // What was overtaken by a window is old.
             Verdict::Taken | Verdict::Drop(Reason::Window) => {}
             other => panic!("{other:?}"),
@@ -226,6 +232,25 @@ fn two_ends_that_close_their_windows_for_a_while_go_on() {
         let pair = run(&shape, u64::from(from) << 20);
         assert!(pair.steps > 600 && pair.steps < 6_000, "{} steps", pair.steps);
     }
+}
+
+/// What has room goes on, also behind a gap: a promise that lasts for a whole answer does not make its losses dearer.
+#[test]
+fn packets_behind_a_lost_one_go_on_while_more_is_promised() {
+    let shape = Shape {
+        room: [65_000, 65_000],
+        free: [60_000, 60_000],
+        promised: [900_000, 900_000],
+        sent: [0, 0],
+        owed: [0, 0],
+        more: [0, 400_000],
+        echo: None,
+        lost: 3,
+        closed: 0..0,
+        depth: 1,
+    };
+    let pair = run(&shape, 7 << 20);
+    assert!(pair.passed > 200, "{} of some 300 segments went on by themselves", pair.passed);
 }
 
 proptest! {
