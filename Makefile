@@ -21,7 +21,8 @@ export PYO3_PYTHON := $(abspath .venv/bin/python)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := build/stamps
-CARGO := cargo
+# Of make's jobs it knows nothing: a server of them that it cannot reach is worth a warning to it for every crate.
+CARGO := env -u MAKEFLAGS cargo
 MANIFEST := --manifest-path dataplane/Cargo.toml
 TARGET = $(or $(CARGO_TARGET_DIR),dataplane/target)
 RUST_SOURCES := $(shell find dataplane -path dataplane/target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
