@@ -5,25 +5,22 @@ use crate::client::note_end;
 use crate::hold::{Held, Kept, MOST_SEGMENTS};
 use crate::records::{mark, Session};
 use crate::stranger::ends;
-use crate::verdict::{Side, Verdict};
+use crate::verdict::{Arrived, Side, Verdict};
 use crate::window::{at_most, Sender, Span};
 use crate::{FastPath, Reason};
 use braid_packet::{FlowId, Ip, Tcp, Time, VnetHdr};
 
 impl FastPath {
     /// A packet of the client of a spliced connection, admitted. Some if it does not go on to the server.
-    #[allow(clippy::too_many_arguments)]
     pub(crate) fn follow_client(
         &mut self,
         flow: FlowId,
-        packet: &[u8],
-        ip: &Ip,
-        tcp: &Tcp,
+        arrived: Arrived,
         span: &Span,
         kept: bool,
-        partial: bool,
         now: Time,
     ) -> Option<Verdict> {
+        let Arrived { packet, ip, tcp, partial } = arrived;
         let session = self.table.get_mut(flow)?;
         if !kept {
             if tcp.has(Tcp::FIN | Tcp::RST) {
@@ -44,7 +41,7 @@ impl FastPath {
         }
         let session = *session;
         let end = session.client.sender.end;
-        self.tell_server(&session, (packet, ip, tcp), (span.sequence, end), now);
+        self.tell_server(&session, arrived, (span.sequence, end), now);
         self.ask_if_answered(flow, now);
         Some(Verdict::Taken)
     }
@@ -63,7 +60,7 @@ impl FastPath {
     fn tell_server(
         &mut self,
         session: &Session,
-        (packet, ip, tcp): (&[u8], &Ip, &Tcp),
+        Arrived { packet, ip, tcp, .. }: Arrived,
         (sequence, end): (u32, u32),
         now: Time,
     ) {

@@ -9,7 +9,7 @@ use crate::recent::Mark;
 use crate::records::{mark, Session, State};
 use crate::stranger::ends;
 use crate::translate::{to_server, Terms};
-use crate::verdict::{Side, Verdict};
+use crate::verdict::{Arrived, Side, Verdict};
 use crate::window::{admit, at_most, Span};
 use crate::{FastPath, Reason};
 use braid_packet::{tcp_checksum_is_good, FlowId, Ip, Segment, Tcp, Time, VnetHdr};
@@ -51,7 +51,7 @@ impl FastPath {
         let kept = is_request(session, &span, &tcp);
         let told = if session.proxy.has(mark::AGAIN) { only_known(&session.client.sender, &span, kept) } else { span };
         let session = if session.proxy.has(mark::SETTLES) {
-            match self.receive_owing_from_client(flow, packet, &ip, &tcp, &told, partial, now) {
+            match self.receive_owing_from_client(flow, Arrived { packet, ip: &ip, tcp: &tcp, partial }, &told, now) {
                 Ok(changed) => terms = changed,
                 Err(verdict) => return verdict,
             }
@@ -70,7 +70,9 @@ impl FastPath {
             self.changed.push((flow, true));
         }
         let session = if session.proxy.state == State::Spliced {
-            if let Some(verdict) = self.follow_client(flow, packet, &ip, &tcp, &span, kept, partial, now) {
+            if let Some(verdict) =
+                self.follow_client(flow, Arrived { packet, ip: &ip, tcp: &tcp, partial }, &span, kept, now)
+            {
                 return verdict;
             }
             let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };

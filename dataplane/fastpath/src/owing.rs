@@ -11,10 +11,10 @@ use crate::normal::note_server;
 use crate::owed::{key, room};
 use crate::records::{mark, OUR_SCALE};
 use crate::translate::Terms;
-use crate::verdict::{Side, Verdict};
+use crate::verdict::{Arrived, Side, Verdict};
 use crate::window::{admit, at_most, later, Sender, Span};
 use crate::{FastPath, Reason};
-use braid_packet::{tcp_checksum_is_good, FlowId, Ip, Tcp, Time};
+use braid_packet::{tcp_checksum_is_good, FlowId, Tcp, Time};
 
 /// What becomes of a segment that has been admitted.
 enum Way {
@@ -30,19 +30,15 @@ enum Way {
 impl FastPath {
     /// A client's packet of a connection that owes something. Takes note of it; says what the server is told, or what became
     /// of the packet if it does not go on.
-    #[allow(clippy::too_many_arguments)]
     pub(crate) fn receive_owing_from_client(
         &mut self,
         flow: FlowId,
-        packet: &[u8],
-        ip: &Ip,
-        tcp: &Tcp,
+        arrived: Arrived,
         span: &Span,
-        partial: bool,
         now: Time,
     ) -> Result<Terms, Verdict> {
-        let ends = crate::stranger::ends(ip, tcp);
-        match self.receive_owing(flow, Side::Client, &ends, (packet, ip, tcp, partial), span, now) {
+        let Arrived { packet, ip, tcp, partial } = arrived;
+        match self.receive_owing(flow, Side::Client, &crate::stranger::ends(ip, tcp), arrived, span, now) {
             Err(Verdict::Drop(reason)) => {
                 let Some(&session) = self.table.get(flow) else { return Err(Verdict::Drop(reason)) };
                 Err(self.misfit(&session, packet, ip, tcp, partial, reason))
@@ -51,19 +47,15 @@ impl FastPath {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     pub(crate) fn receive_owing_from_server(
         &mut self,
         flow: FlowId,
-        packet: &[u8],
-        ip: &Ip,
-        tcp: &Tcp,
+        arrived: Arrived,
         span: &Span,
-        partial: bool,
         now: Time,
     ) -> Result<Terms, Verdict> {
-        let ends = crate::server::ends(ip, tcp);
-        self.receive_owing(flow, Side::Server, &ends, (packet, ip, tcp, partial), span, now)
+        let ends = crate::server::ends(arrived.ip, arrived.tcp);
+        self.receive_owing(flow, Side::Server, &ends, arrived, span, now)
     }
 
     /// `span` is in the server's numbers.
@@ -72,11 +64,11 @@ impl FastPath {
         flow: FlowId,
         from: Side,
         ends: &Ends,
-        whole: (&[u8], &Ip, &Tcp, bool),
+        arrived: Arrived,
         span: &Span,
         now: Time,
     ) -> Result<Terms, Verdict> {
-        let (packet, ip, tcp, _) = whole;
+        let Arrived { packet, ip, tcp, .. } = arrived;
         let Some(session) = self.table.get_mut(flow) else { return Err(self.reject(Reason::NoSession)) };
         let to = if from == Side::Client { Side::Server } else { Side::Client };
         let shift = session.proxy.shift;
@@ -120,7 +112,7 @@ impl FastPath {
         }
         let way = match plain {
             true => self.way_of_acknowledgement(flow, to, shift, span.sequence, missing > 0),
-            false => self.way_of_bytes(flow, to, shift, whole, span, now),
+            false => self.way_of_bytes(flow, to, shift, arrived, span, now),
         };
         let sequence = match way {
             Way::On(number) if to == Side::Client => number.wrapping_sub(shift),
@@ -180,7 +172,7 @@ impl FastPath {
         flow: FlowId,
         to: Side,
         shift: u32,
-        (packet, ip, tcp, partial): (&[u8], &Ip, &Tcp, bool),
+        Arrived { packet, ip, tcp, partial }: Arrived,
         span: &Span,
         now: Time,
     ) -> Way {

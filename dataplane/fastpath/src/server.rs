@@ -8,7 +8,7 @@ use crate::normal::note_server;
 use crate::options::{timestamps_option, Offer};
 use crate::records::{clock, mark, Session, State, OUR_WINDOW};
 use crate::translate::{to_client, to_server, without_end, Terms};
-use crate::verdict::{Output, Side, Verdict};
+use crate::verdict::{Arrived, Output, Side, Verdict};
 use crate::window::{admit, at_most, later, Sender, Span};
 use crate::{FastPath, Reason};
 use braid_packet::{tcp_checksum_is_good, tcp_reset, FlowId, Ip, Segment, Tcp, Time, VnetHdr};
@@ -57,7 +57,12 @@ impl FastPath {
         let told = if session.proxy.has(mark::AGAIN) { only_known(&session.proxy.sender, &span, kept) } else { span };
         let mut terms = Terms::for_client(session, &tcp);
         let session = if session.proxy.has(mark::SETTLES) {
-            match self.receive_owing_from_server(flow, packet, &ip, &tcp, &told, vnet.needs_csum, now) {
+            match self.receive_owing_from_server(
+                flow,
+                Arrived { packet, ip: &ip, tcp: &tcp, partial: vnet.needs_csum },
+                &told,
+                now,
+            ) {
                 Ok(changed) => terms = changed,
                 Err(verdict) => return verdict,
             }

@@ -1,6 +1,6 @@
 use crate::records::{ClientSession, ProxySession, Session, State};
 use crate::Reason;
-use braid_packet::FlowId;
+use braid_packet::{FlowId, Ip, Tcp};
 
 /// What became of the first packet of something that has no flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,15 @@ pub enum Verdict {
 pub enum Side {
     Client,
     Server,
+}
+
+/// A packet that came, and what was read of it. `partial`: its checksum is one of the pseudo header alone.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrived<'a> {
+    pub packet: &'a [u8],
+    pub ip: &'a Ip,
+    pub tcp: &'a Tcp,
+    pub partial: bool,
 }
 
 /// A packet beside the one that was given. In the client's addresses, as all that the fast path sees: one to the server
