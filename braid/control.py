@@ -16,16 +16,7 @@ from braid import log as logs
 from braid.calm import Calm
 from braid.candidates import targets_by_set
 from braid.desired import TARGETS, Desired, PathSet
-from braid.events import (
-    ConnectionEnded,
-    Control,
-    CoreEvent,
-    Established,
-    Failed,
-    Initiation,
-    Losses,
-    ServiceRequest,
-)
+from braid.events import ConnectionEvent, Control, CoreEvent, Established, Failed, Initiation, Losses
 from braid.identity import read_certificate
 from braid.measured import Reports
 from braid.pathwatch import AFTER, LOOK_EVERY, MEASURE_EVERY, PathWatch, round_trips, samples
@@ -105,6 +96,8 @@ class ControlPlane:
         self._standings: Mapping[Relation, Standing] = {}
         self._wake = trio.Event()
         self._receive_connection = role.receive_connection if isinstance(role, Promotes) else lambda _event: None
+        self.settle = role.settle_connections if isinstance(role, Promotes) else lambda: None
+        """To be called when all events that came at once were received."""
 
     @property
     def node(self) -> Node:
@@ -116,7 +109,7 @@ class ControlPlane:
         self.review_peers()
 
     def receive(self, event: CoreEvent) -> None:
-        if isinstance(event, ServiceRequest | ConnectionEnded):
+        if isinstance(event, ConnectionEvent):
             # Clients wait for it, and nothing else depends on it.
             self._receive_connection(event)
             return

@@ -14,6 +14,7 @@ import trio
 from braid.desired import MAX_PATH_ID
 from braid.events import (
     ConnectionEnded,
+    ConnectionHeld,
     Control,
     CoreEvent,
     Down,
@@ -45,7 +46,9 @@ class ConnectionApi(Protocol):
     """What a gateway's proxies use of ``dataplane``'s ``Core``: connections between fast path and stack."""
 
     def take(self, connection: int) -> None: ...
-    def open_server(self, connection: int, host: str, port: int) -> tuple[str, int] | None: ...
+    def open_servers(
+        self, taken: list[int], wanted: list[tuple[int, str, int, bool]]
+    ) -> Sequence[tuple[str, int] | None]: ...
     def hold(self, connection: int) -> bool: ...
     def splice(
         self, connection: int, client: bytes, server: bytes, to_client: bytes, to_server: bytes, until: int | None
@@ -134,7 +137,14 @@ def open_core(
 
 
 def typed_event(raw: _native.Event) -> CoreEvent:
+    # Where there are many, it is these.
     match raw:
+        case ("service_request", connection, _app, _edge, client, server, _held, held_at):
+            return ServiceRequest(connection, client, server, held_at / 1e9)
+        case ("held", connection, at):
+            return ConnectionHeld(connection, at / 1e9)
+        case ("ended", connection, why, bytes_in, bytes_out):
+            return ConnectionEnded(connection, why, bytes_in, bytes_out)
         case ("initiation", number, peer, adjacent, static_key, certificate):
             return Initiation(number, peer, adjacent, static_key, certificate)
         case ("established", peer, adjacent, epoch, initiator):
@@ -157,10 +167,6 @@ def typed_event(raw: _native.Event) -> CoreEvent:
                 tuple(SentOn(*counts) for counts in sent),
                 {path: microseconds / 1e6 for path, microseconds in delays},
             )
-        case ("service_request", connection, _app, _edge, client, server, _held, held_at):
-            return ServiceRequest(connection, client, server, held_at / 1e9)
-        case ("ended", connection, why, bytes_in, bytes_out):
-            return ConnectionEnded(connection, why, bytes_in, bytes_out)
         case ("failed", message):
             return Failed(message)
         case _:
@@ -192,10 +198,14 @@ def configure(core: CoreApi, desired: Desired) -> None:
     core.configure(desired.to_json())
 
 
-async def pump_events(core: CoreApi, receive: Callable[[CoreEvent], None]) -> NoReturn:
-    """Hand every event of the core to ``receive``, oldest first. Never returns; what ``receive`` raises ends it."""
+async def pump_events(
+    core: CoreApi, receive: Callable[[CoreEvent], None], settle: Callable[[], None] = lambda: None
+) -> NoReturn:
+    """Hand every event of the core to ``receive``, oldest first, and call ``settle`` after all that came at once. Never
+    returns; what either raises ends it."""
     descriptor = core.event_fd()
     while True:
         await trio.lowlevel.wait_readable(descriptor)
         for raw in core.events(EVENTS_PER_TURN):
             receive(typed_event(raw))
+        settle()

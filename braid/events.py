@@ -122,6 +122,15 @@ class ServiceRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionHeld:
+    """Nothing of a connection reaches the stack any more, as was asked for: its server has begun to send."""
+
+    connection: int
+    at: float
+    """Since when, in seconds of CLOCK_BOOTTIME. A hold ends by itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionEnded:
     """A spliced connection is over."""
 
@@ -132,4 +141,5 @@ class ConnectionEnded:
     bytes_out: int
 
 
-CoreEvent = Initiation | Established | Up | Down | Rekey | Control | Losses | ServiceRequest | ConnectionEnded | Failed
+ConnectionEvent = ServiceRequest | ConnectionHeld | ConnectionEnded
+CoreEvent = Initiation | Established | Up | Down | Rekey | Control | Losses | ConnectionEvent | Failed

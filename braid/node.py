@@ -158,7 +158,7 @@ async def run(
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(watch, core, exit_at_once)
-                nursery.start_soon(pump_events, core, control.receive)
+                nursery.start_soon(pump_events, core, control.receive, control.settle)
                 nursery.start_soon(control.run_timers)
                 nursery.start_soon(control.watch_paths)
                 await reloader.capture_addresses()

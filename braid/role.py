@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from braid.core import ConnectionApi, FlowApi, LineApi
     from braid.desired import Desired
-    from braid.events import ConnectionEnded, Control, ServiceRequest
+    from braid.events import ConnectionEvent, Control
     from braid.plan import AppNumbers
     from braid.status.content import ContentStatus
     from braid.status.drain import DrainStatus
@@ -124,7 +124,10 @@ class Proxies(Protocol):
 class Promotes(Protocol):
     """A role whose stack takes connections from the fast path."""
 
-    def receive_connection(self, event: ServiceRequest | ConnectionEnded) -> None: ...
+    def receive_connection(self, event: ConnectionEvent) -> None: ...
+    def settle_connections(self) -> None:
+        """All events that came at once were received."""
+        ...
 
 
 @runtime_checkable

@@ -43,7 +43,9 @@ wait, since when (nanoseconds of CLOCK_BOOTTIME; 0: none do). Told three times w
 Ended = tuple[Literal["ended"], int, Literal["closed", "reset", "idle", "silent", "gone"], int, int]
 """connection, why, bytes of IP packets from and to the client: it is over without its sockets, if it had some. It was
 spliced, or never taken (silent); gone: what was said of it came too late. Its number means nothing any more."""
-Event = Initiation | Established | Up | Down | Rekey | Control | Losses | ServiceRequest | Ended | Failed
+Held = tuple[Literal["held"], int, int]
+"""connection, since when (nanoseconds of CLOCK_BOOTTIME): as after ``hold``, where ``open_servers`` was told so."""
+Event = Initiation | Established | Up | Down | Rekey | Control | Losses | ServiceRequest | Held | Ended | Failed
 
 RelayEvent = (
     tuple[Literal["request"], int, str, str, str, str, dict[str, str]]
@@ -134,10 +136,12 @@ class Core:
         started. What was held goes to them through the TUN, and all packets of both sides pass as they are."""
     def reset_connection(self, connection: int) -> None:
         """Refuses a connection: its client gets a reset, and its server if it was spliced."""
-    def open_server(self, connection: int, host: str, port: int) -> tuple[str, int] | None:
-        """Gives a connection a server: the address and port of the SNAT pool that it is to be talked to from, other
-        ones at each call; packets of a server before are not its any more. None: the connection is gone, there is no
-        port left, or its client's IP version is another one."""
+    def open_servers(self, taken: list[int], wanted: list[tuple[int, str, int, bool]]) -> list[tuple[str, int] | None]:
+        """``take`` for several connections, and then servers for some: host and port of each server, and whether the
+        connection is to be held (``held``) at the server's first bytes. Returns addresses and ports of the SNAT pool
+        that they are to be talked to from, other ones at each call; packets of a server before are not its any more.
+        None: the connection is gone, there is no port left, its client's IP version is another one, or the server is
+        on this host."""
     def hold(self, connection: int) -> bool:
         """True: no packet of either side reaches the stack until ``splice`` or ``take``, or for 3.5 s. False: it has to
         stay there, having no server or a side that has ended."""
@@ -240,9 +244,15 @@ def give_back(
 def is_own(host: str) -> bool:
     """Whether packets to an address stay on this host."""
 
+Newcomer = tuple[int, Literal["http", "tcp", "tls-sni"], bytes, tuple[str, bool] | None]
+"""The application that it came to, and what it speaks: what is not ``http`` passes as it is, and ``tcp`` wants to be
+served or refused at once. What begins each server connection, which then no other client shares, or nothing. Where
+servers are told in each request: the client's address, and whether it spoke TLS."""
+Source = tuple[str, int, int]
+"""Host, port, and bytes of the largest segments."""
 Departure = tuple[Literal["went"], int, int, float] | tuple[Literal["stays"], str, bool]
-"""went: of an answer under way its status, bytes of the body, seconds to the first one. stays: the reason, a word;
-whether what is too much becomes less by being read."""
+"""went: of an answer under way its status, bytes of the body, seconds to the first one, or zero. stays: the reason, a
+word; whether what is too much becomes less by being read."""
 
 class Relay:
     """Connections between clients and servers, carried without waiting: whoever has it calls ``turn`` when
@@ -250,7 +260,8 @@ class Relay:
     number is given by ``adopt``; calls about one that has ended do nothing.
     """
 
-    def __init__(self) -> None: ...
+    def __init__(self, device: str) -> None:
+        """``device``: through which sockets of ``promote`` and ``source`` are connected; empty: any."""
     def fd(self) -> int: ...
     def next_timeout(self) -> float: ...
     def configure(
@@ -269,27 +280,15 @@ class Relay:
         """For connections to come."""
     def server(self, host: str, port: int) -> int:
         """The number of a server's address."""
-    def adopt(
-        self,
-        fd: int,
-        application: int,
-        now: float,
-        *,
-        speech: Literal["http", "tcp", "tls-sni"],
-        client: str,
-        preface: bytes,
-        forwarded: bool,
-        tls: bool,
-        promoted: bool,
-    ) -> int:
-        """Dups the descriptor of a client's connection and serves it. What is not ``http`` passes as it is; ``tcp``
-        wants to be served or refused at once. ``promoted``: it may go on in the data plane. ``preface`` begins each
-        server connection, which then no other client shares; ``forwarded``: servers are told the client's address in
-        each request."""
-    def serve(self, client: int, server: int, cookie: str, now: float, own: int | None = None) -> None:
-        """The verdict on a request; ``cookie`` is a ``Set-Cookie`` value, or empty; ``own`` is a socket to connect to
-        the server for this client alone, which is dupped."""
-    def reconnect(self, client: int, now: float, own: int | None = None) -> None:
+    def adopt(self, fd: int, now: float, newcomer: Newcomer, promoted: bool) -> int:
+        """Dups the descriptor of a client's connection and serves it. ``promoted``: it may go on in the data plane."""
+    def promote(self, client: bytes, now: float, newcomer: Newcomer, server: tuple[bytes, int] | None = None) -> int:
+        """Build a client's connection from its record, and that to its server, with the number of that, and serve it.
+        OSError if the kernel does not take them, ValueError for what is no record."""
+    def serve(self, client: int, server: int, cookie: str, now: float, source: Source | None = None) -> None:
+        """The verdict on a request; ``cookie`` is a ``Set-Cookie`` value, or empty; ``source``: a connection of this
+        client alone starts from there. OSError if that cannot be had: nothing has happened."""
+    def reconnect(self, client: int, now: float, source: Source | None = None) -> None:
         """Another connection to the server that was chosen, after ``again``."""
     def own_server(self, client: int) -> tuple[int, int] | None:
         """The server that the client has a connection of its own to, and its descriptor."""
@@ -297,11 +296,12 @@ class Relay:
         """Reset the client's connection to a server."""
     def adopt_server(self, client: int, fd: int, server: int, now: float) -> None:
         """Give a client that was just adopted the connection that it had to a server; the descriptor is dupped."""
-    def departing(self, client: int) -> tuple[int, int] | None:
+    def departing(self, client: int, held: bool = False) -> tuple[int, int] | None:
         """Descriptors of a client and its server that were offered. None: it is not as it was."""
-    def depart(self, core: DataPlane, client: int, connection: int) -> Departure | None:
+    def depart(self, core: DataPlane, client: int, connection: int, held: float | None = None) -> Departure | None:
         """Give what was offered to ``core``, as ``give_back`` does; ``connection`` is the core's number. When it went
-        no event follows. None: it is not as it was."""
+        no event follows. None: it is not as it was. ``held``: the core holds it as its server has begun to send, since
+        this moment."""
     def go_on(self, client: int) -> None:
         """What was offered stays for now: carry it on. Until then nothing more is read from the server."""
     def stay(self, client: int) -> None:

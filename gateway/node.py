@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from braid.desired import Desired, GatewayPolicy
-    from braid.events import ConnectionEnded, Control, ServiceRequest
+    from braid.events import ConnectionEvent, Control
     from braid.plan import AppNumbers
     from braid.role import NodeHandle, Situation
     from braid.status.drain import DrainStatus
@@ -79,8 +79,11 @@ class Gateway:
         if not self._drain.receive(control, now):
             self._proxies.transfers.receive(control, now)
 
-    def receive_connection(self, event: ServiceRequest | ConnectionEnded) -> None:
+    def receive_connection(self, event: ConnectionEvent) -> None:
         self._proxies.receive(event)
+
+    def settle_connections(self) -> None:
+        self._proxies.settle()
 
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
         """A content proxy that is gone answers no more questions."""

@@ -84,6 +84,30 @@ class TcpRecord:
         return not (self.unread or self.unacknowledged or self.unsent)
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What a record says first."""
+
+    local: SocketAddress
+    remote: SocketAddress
+    mss: int
+    timestamps: bool
+
+
+def decode_ends(data: bytes) -> Ends:
+    """BadPacket where there is no record's beginning; what follows may still be none."""
+    try:
+        version, flags, mss, _, _, local_port, remote_port = _HEAD.unpack_from(data)
+        local, remote = _ADDRESSES[bool(flags & _V6)].unpack_from(data, _HEAD.size)
+    except struct.error:
+        raise BadPacket("record_truncated") from None
+    if version != VERSION:
+        raise BadPacket("record_version")
+    host = IPv6Address if flags & _V6 else IPv4Address
+    ends = SocketAddress(host(local), local_port), SocketAddress(host(remote), remote_port)
+    return Ends(*ends, mss, bool(flags & _TIMESTAMPS))
+
+
 def encode_record(record: TcpRecord) -> bytes:
     v6 = record.local.host.version == 6
     send_scale, receive_scale = record.scales or (0, 0)

@@ -9,14 +9,14 @@ import errno
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from braid.tcp import repair
+from braid.tcp.record import decode_record
 from braid.tun import DEVICE
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from braid.core import ConnectionApi
-    from braid.tcp.record import TcpRecord
     from topology.model import SocketAddress
 
 MOST_RESIDUE = 131_072
@@ -30,9 +30,6 @@ SETTLE = 1.0
 one."""
 SETTLE_LOOK = 0.002
 
-Side = tuple[bytes, "TcpRecord"]
-"""One side of a connection as the core told of it: its record, encoded and decoded."""
-
 Departure = tuple[Literal["went"], int, int, float] | tuple[Literal["stays"], str, bool]
 """As the relay in Rust says it."""
 
@@ -40,40 +37,40 @@ Departure = tuple[Literal["went"], int, int, float] | tuple[Literal["stays"], st
 class Carrier(Protocol):
     """What a connection that leaves it needs of the relay in Rust."""
 
-    def depart(self, core: ConnectionApi, client: int, connection: int) -> Departure | None: ...
+    def depart(
+        self, core: ConnectionApi, client: int, connection: int, held: float | None = None
+    ) -> Departure | None: ...
 
 
 class Promoted:
     """A connection that the stack has. Raises RuntimeError when the core has ended."""
 
-    def __init__(self, core: ConnectionApi, number: int, client: TcpRecord) -> None:
+    def __init__(self, core: ConnectionApi, number: int, mss: int, *, timestamps: bool) -> None:
+        self.core = core
         self.number = number
         """The core's, by which it knows the connection."""
-        self.client = client
+        self.mss = mss - (_TIMESTAMPS if timestamps else 0)
+        """Bytes of a segment that its client takes, for servers."""
         self.away = False
         """Whether it went back."""
-        self._core = core
 
     def open_server(self, server: SocketAddress) -> socket.socket | None:
         """A socket to be connected to a server, bound to the address and port that the NAT gave to this connection; one
         that it had before must be closed. None: an ordinary socket has to serve, and the connection stays in the stack.
         """
-        host = str(server.host)
-        if server.host.version != self.client.local.host.version or repair.is_own(host):
-            return None
-        where = self._core.open_server(self.number, host, server.port)
+        (where,) = self.core.open_servers([], [(self.number, str(server.host), server.port, False)])
         if where is None:
             return None
-        mss = self.client.mss - (_TIMESTAMPS if self.client.timestamp is not None else 0)
         try:
-            return repair.bound(where, DEVICE, mss)
+            return repair.bound(where, DEVICE, self.mss)
         except OSError:
             return None
 
-    def leave(self, relay: Carrier, client: int) -> Departure | None:
+    def leave(self, relay: Carrier, client: int, held: float | None = None) -> Departure | None:
         """Go on in the data plane; ``client`` is a number of the relay's, which has both sockets. What became of it;
-        None: it is not as it was when the relay offered it."""
-        found = relay.depart(self._core, client, self.number)
+        None: it is not as it was when the relay offered it. ``held``: the core holds it as its server has begun to
+        send; the moment, on the relay's clock. What stays then is the stack's again."""
+        found = relay.depart(self.core, client, self.number, held)
         self.away = found is not None and found[0] == "went"
         return found
 
@@ -89,29 +86,40 @@ class Promoted:
         """Go on in the data plane; ``client`` and ``server`` are descriptors, and ``close`` closes both, without a
         word. Bytes that were read and not written yet go along. ``until``: behind so many bytes that the server's
         socket has yet to give, the client's next bytes are a request of the stack's. The reason if it stays, a word."""
-        reason = repair.give_back(self._core, self.number, (client, server), (to_client, to_server), until)
+        reason = repair.give_back(self.core, self.number, (client, server), (to_client, to_server), until)
         if reason is None:
             close()
             self.away = True
         return reason
 
 
-def promote(
-    core: ConnectionApi, number: int, client: Side, server: Side | None = None
-) -> tuple[Promoted, socket.socket, socket.socket | None]:
-    """Build a client's socket, and that of its server where it has one, and let the packets that wait for them in.
-    OSError if the kernel does not take them."""
+def promote(promoted: Promoted, client: bytes, server: bytes | None) -> tuple[socket.socket, socket.socket | None]:
+    """Build a client's socket, and that of its server where it has one, of their records, and let the packets that wait
+    for them in. OSError if the kernel does not take them, BadPacket where these are no records."""
     opened: list[socket.socket] = []
     try:
-        for encoded, record in (client,) if server is None else (client, server):
-            opened.append(repair.build_encoded(encoded, record, DEVICE))
+        for encoded in (client,) if server is None else (client, server):
+            opened.append(repair.build_encoded(encoded, decode_record(encoded), DEVICE))
             repair.start(opened[-1])
-        core.take(number)
+        promoted.core.take(promoted.number)
     except BaseException:
         for each in opened:
             repair.dissolve(each)
         raise
-    return Promoted(core, number, client[1]), opened[0], opened[1] if server is not None else None
+    return opened[0], opened[1] if server is not None else None
+
+
+def open_servers(
+    taken: Sequence[Promoted], wanted: Sequence[tuple[Promoted, str, int, bool]]
+) -> Sequence[tuple[str, int] | None]:
+    """Let the packets in that wait for connections which were built; and give others servers: host, port, and whether
+    ``ConnectionHeld`` is to come with the server's first bytes. From where each is talked to; None: as ``open_server``.
+    """
+    if not taken and not wanted:
+        return ()
+    core = (taken[0] if taken else wanted[0][0]).core
+    asked = [(each.number, host, port, holds) for each, host, port, holds in wanted]
+    return core.open_servers([each.number for each in taken], asked)
 
 
 def name_of(error: OSError) -> str:

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING
 
 from braid import log as logs
 from braid.errors import BadPacket
-from braid.events import ConnectionEnded, ServiceRequest
-from braid.tcp.record import decode_record
-from gateway.normalpath.promotion import name_of, promote
-from gateway.proxy.relayed import Kept
+from braid.events import ConnectionEnded, ConnectionHeld, ServiceRequest
+from braid.tcp.record import decode_ends
+from gateway.normalpath.promotion import Promoted, name_of
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from braid.core import ConnectionApi
-    from braid.tcp.record import TcpRecord
-    from gateway.normalpath.promotion import Promoted
+    from braid.events import ConnectionEvent
+    from braid.tcp.record import Ends
     from gateway.proxy.pool import ProxiedApplication
-    from topology.model import IPAddress
+    from topology.model import IPAddress, SocketAddress
 
 log = logs.get(__name__)
 
@@ -30,27 +28,26 @@ REPEATED = 8192
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A connection that the stack has now."""
+    """A connection that the stack is to have."""
 
     application: ProxiedApplication
-    socket: socket.socket
-    record: TcpRecord
     promoted: Promoted
-    held_at: float
-    """As in ``ServiceRequest``."""
-    server: Kept | None
-    """Its server's side, where it was spliced."""
+    ends: Ends
+    request: ServiceRequest
+    server: SocketAddress | None
+    """Where it was spliced."""
 
 
 class Intake:
-    """``application_of`` says what a VIP serves, if anything; ``serve`` gets what was taken; ``ended`` hears of a
-    connection that the core does not have any more."""
+    """``application_of`` says what a VIP serves, if anything; ``serve`` builds what is taken, and raises OSError, or
+    BadPacket, where that cannot be; ``held`` and ``ended`` hear of what was taken."""
 
     def __init__(
         self,
         core: ConnectionApi,
         application_of: Callable[[IPAddress], ProxiedApplication | None],
         serve: Callable[[Arrival], None],
+        held: Callable[[Promoted, float], None],
         ended: Callable[[int], None],
     ) -> None:
         self.draining = False
@@ -58,15 +55,20 @@ class Intake:
         self._core = core
         self._application_of = application_of
         self._serve = serve
+        self._held = held
         self._ended = ended
         self._taken: dict[int, Promoted] = {}
 
-    def receive(self, event: ServiceRequest | ConnectionEnded) -> None:
+    def receive(self, event: ConnectionEvent) -> None:
         match event:
             case ServiceRequest(number):
                 known = self._taken.get(number)
                 if known is None or known.away:
                     self._take(event)
+            case ConnectionHeld(number, at):
+                known = self._taken.get(number)
+                if known is not None:
+                    self._held(known, at)
             case ConnectionEnded(number):
                 self._taken.pop(number, None)
                 self._ended(number)
@@ -74,13 +76,12 @@ class Intake:
     def _take(self, request: ServiceRequest) -> None:
         number = request.connection
         try:
-            record = decode_record(request.client)
-            server = None if request.server is None else decode_record(request.server)
+            ends = decode_ends(request.client)
+            server = None if request.server is None else decode_ends(request.server).remote
         except BadPacket as error:
-            log.error("the core's record of a connection is none", problem=str(error))
-            self._core.reset_connection(number)
+            self._refuse(number, error)
             return
-        application = self._application_of(record.local.host)
+        application = self._application_of(ends.local.host)
         if application is None or self.draining:
             self._core.reset_connection(number)
             return
@@ -90,9 +91,12 @@ class Intake:
             application.count("too_many_connections")
             self._core.reset_connection(number)
             return
+        promoted = Promoted(self._core, number, ends.mss, timestamps=ends.timestamps)
         try:
-            other_side = (request.server, server) if request.server is not None and server is not None else None
-            promoted, opened, other = promote(self._core, number, (request.client, record), other_side)
+            self._serve(Arrival(application, promoted, ends, request, server))
+        except BadPacket as error:
+            self._refuse(number, error)
+            return
         except OSError as error:
             application.count(name_of(error))
             log.debug("no socket for a connection", problem=str(error))
@@ -103,5 +107,7 @@ class Intake:
         if len(self._taken) > REPEATED:
             del self._taken[next(iter(self._taken))]
         application.counters.promoted += 1
-        kept = Kept(other, server.remote) if other is not None and server is not None else None
-        self._serve(Arrival(application, opened, record, promoted, request.held_at, kept))
+
+    def _refuse(self, number: int, error: BadPacket) -> None:
+        log.error("the core's record of a connection is none", problem=str(error))
+        self._core.reset_connection(number)

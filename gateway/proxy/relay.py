@@ -7,7 +7,6 @@ decides, a plug-in's proxy, goes through ``Connection``.
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,44 +15,49 @@ import trio
 from braid.errors import BadPacket
 from braid.http import without_port
 from braid.tls.hello import MAX_HELLO, decode_client_hello
+from braid.tun import DEVICE
 from dataplane import _native
 from gateway.proxy.events import Request, Served
-from gateway.proxy.message import IDEMPOTENT
+from gateway.proxy.opening import Opening
 from gateway.proxy.preface import preface
 from gateway.proxy.record import write_access
 from gateway.proxy.relayed import RelayedConnection
 from gateway.proxy.returning import Returning
-from gateway.proxy.tls import DECODE_ERROR, UNRECOGNIZED_NAME
+from gateway.proxy.tls import DECODE_ERROR
 from topology.proxy import ClientAddress
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     from dataplane._native import RelayEvent
     from gateway.normalpath.promotion import Promoted
-    from gateway.proxy.events import ClientData, ServerData
+    from gateway.proxy.events import ClientData
+    from gateway.proxy.intake import Arrival
     from gateway.proxy.pool import ProxiedApplication
     from gateway.proxy.relayed import Kept
-    from topology.model import SocketAddress, Target
+    from topology.model import Target
     from topology.proxy import ProxySettings
 
 
+HOLD = 2.0
+"""Seconds that a hold of the core is relied on."""
+
+
 class Relay:
-    def __init__(self) -> None:
+    def __init__(self, device: str = DEVICE) -> None:
         self.connections: dict[int, RelayedConnection] = {}
         """Newest last."""
         self.offer: Callable[[RelayedConnection, float], bool] = lambda _connection, _now: False
         """Whether a request waits because its connection is offered to another node. ``serve_request`` or ``give_up``
         follows then."""
-        self._native = _native.Relay()
+        self._native = _native.Relay(device)
         self._returning = Returning(self._native, self._went)
+        self._opening = Opening(self._native, self._returning.stay)
         self._numbers: dict[str, int] = {}
         self._configured: dict[int, ProxySettings] = {}
-        self._servers: dict[SocketAddress, int] = {}
         self._promoted: dict[int, RelayedConnection] = {}
         """By the core's number."""
+        self._held: list[tuple[Promoted, float]] = []
         self._waiting: trio.CancelScope | None = None
         self._turning = False
 
@@ -105,39 +109,67 @@ class Relay:
         data: ClientData,
         promoted: Promoted | None = None,
         server: Kept | None = None,
-        *,
-        held_at: float = 0.0,
-        done: Callable[[], None] | None = None,
     ) -> RelayedConnection:
         """Serve a client from here on; the descriptor is the caller's to close, at once, and the socket of ``server``.
-        OSError when either is closed. ``held_at`` is that of its ``ServiceRequest``; ``done`` is called when it is not
-        here any more."""
-        settings, now = application.settings, trio.current_time()
-        client = self._native.adopt(
-            descriptor,
-            self._configure(application.name, settings),
-            now,
-            speech=application.speech,
-            client=str(data.client.host),
-            preface=preface(settings.client_address, data),
-            forwarded=settings.client_address is ClientAddress.FORWARDED,
-            tls=data.tls,
-            promoted=promoted is not None,
-        )
-        connection = RelayedConnection(
-            client, application, data, application.speech, promoted, held_at=held_at, done=done
-        )
-        self.connections[client] = connection
-        if promoted is not None:
-            self._promoted[promoted.number] = connection
+        OSError when either is closed."""
+        now = trio.current_time()
+        client = self._native.adopt(descriptor, now, self._newcomer(application, data), promoted is not None)
         if server is not None:
-            self._native.adopt_server(client, server.socket.fileno(), self._server(server.address), now)
-        if connection.speech == "tcp":
-            # The server may be the one to speak first, so it is connected without waiting for packets.
-            connection.request = Request(data)
-            self._select(connection, now)
+            self._native.adopt_server(client, server.socket.fileno(), self._opening.server(server.address)[0], now)
+        connection = RelayedConnection(client, application, data, application.speech, promoted)
+        self._begin(connection, now)
         self._attend()
         return connection
+
+    def promote(self, arrival: Arrival, data: ClientData, done: Callable[[], None]) -> None:
+        """Serve a client of the fast path's from here on; ``settle`` is to follow. OSError if the kernel does not take
+        its records, BadPacket if these are none. ``done`` is called when it is not here any more."""
+        request, application, now = arrival.request, arrival.application, trio.current_time()
+        server = None
+        if request.server is not None and arrival.server is not None:
+            server = request.server, self._opening.server(arrival.server)[0]
+        try:
+            client = self._native.promote(request.client, now, self._newcomer(application, data), server)
+        except ValueError as error:
+            raise BadPacket(str(error)) from error
+        self._opening.taken.append(arrival.promoted)
+        connection = RelayedConnection(client, application, data, application.speech, arrival.promoted, done=done)
+        connection.held_at = request.held_at
+        self._begin(connection, now)
+
+    def hold(self, promoted: Promoted, at: float) -> None:
+        """The core holds a connection, as its server has begun to send, since then; ``settle`` is to follow."""
+        self._held.append((promoted, at))
+
+    def settle(self) -> None:
+        """See to all that was asked for at once."""
+        if not (self._held or self._opening.due):
+            return
+        self._attend()
+        held, self._held = self._held, []
+        if held:
+            now, clock = trio.current_time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+            for promoted, at in held:
+                connection = self._promoted.get(promoted.number)
+                if connection is None or clock - at > HOLD or not self._returning.hold(connection, now):
+                    self._opening.taken.append(promoted)
+            self._attend()
+
+    def _begin(self, connection: RelayedConnection, now: float) -> None:
+        self.connections[connection.number] = connection
+        if connection.promoted is not None:
+            self._promoted[connection.promoted.number] = connection
+        if connection.speech == "tcp":
+            # The server may be the one to speak first, so it is connected without waiting for packets.
+            connection.request = Request(connection.data)
+            self._opening.select(connection, now)
+
+    def _newcomer(self, application: ProxiedApplication, data: ClientData) -> _native.Newcomer:
+        settings = application.settings
+        number, forwarded = self._configure(application.name, settings), None
+        if settings.client_address is ClientAddress.FORWARDED:
+            forwarded = str(data.client.host), data.tls
+        return number, application.speech, preface(settings.client_address, data), forwarded
 
     def _configure(self, name: str, settings: ProxySettings) -> int:
         """The number of an application, for connections to come."""
@@ -180,7 +212,7 @@ class Relay:
 
     def serve_request(self, connection: RelayedConnection, now: float) -> None:
         """Serve the request that waits."""
-        self._select(connection, now)
+        self._opening.select(connection, now)
         self._attend()
 
     def give_up(self, connection: RelayedConnection) -> None:
@@ -214,10 +246,12 @@ class Relay:
         self._turning = True
         try:
             now = trio.current_time()
+            self._opening.open(now)
             events, more = self._native.turn(now)
             while events:
                 for event in events:
                     self._receive(event, now)
+                self._opening.open(now)
                 # What came of it: a client that was refused has ended, and nothing would tell.
                 events = self._native.said()
         finally:
@@ -240,7 +274,7 @@ class Relay:
                 host = without_port(authority.lower())
                 connection.request = Request(data, data.sni, alpn, method, host, path, query, headers)
                 if not self.offer(connection, now):
-                    self._select(connection, now)
+                    self._opening.select(connection, now)
             case ("first_bytes", _, data):
                 self._note_promotion(connection)
                 self._read_hello(connection, data, now)
@@ -255,14 +289,8 @@ class Relay:
                 connection.application.connected(_target(connection), seconds)
                 if connection.speech != "http":
                     self._served(connection, 0, 0)
-            case ("again", client):
-                assert connection.server is not None
-                with self._own(connection, connection.server) as own:
-                    if own is None and connection.is_transparent:
-                        connection.application.count("not_transparent")
-                        self.reset(connection)
-                        return
-                    self._native.reconnect(client, now, own.fileno() if own else None)
+            case ("again", _):
+                self._opening.again(connection)
             case ("opaque", _):
                 self._returning.offer(connection, now)
             case ("refused", _, reason):
@@ -295,53 +323,9 @@ class Relay:
         if hello is not None:
             connection.request = Request(connection.data, sni=hello.sni, alpn=hello.alpn)
             connection.target = hello.sni
-            self._select(connection, now)
+            self._opening.select(connection, now)
         elif len(data) > 2 * MAX_HELLO:
             self._native.refuse_with(number, "tls_too_long", DECODE_ERROR, now)
-
-    def _select(self, connection: RelayedConnection, now: float, reason: str = "no_server") -> None:
-        assert connection.request is not None
-        number = connection.number
-        chosen = connection.application.choose(connection.request, connection.tried, None)
-        if chosen is None:
-            self._refuse(connection, reason, now)
-            return
-        connection.begin(chosen)
-        server = self._server(chosen.address)
-        kept = self._native.own_server(number)
-        if kept is not None and kept[0] == server and connection.request.method.encode() in IDEMPOTENT:
-            self._native.serve(number, server, chosen.cookie, now)
-            return
-        if kept is not None:
-            self._native.drop_server(number)
-        with self._own(connection, chosen) as own:
-            if own is None and connection.is_transparent:
-                self._refuse(connection, "not_transparent", now)
-                return
-            self._native.serve(number, server, chosen.cookie, now, own.fileno() if own else None)
-
-    def _refuse(self, connection: RelayedConnection, reason: str, now: float) -> None:
-        """No server is left for what was asked."""
-        if connection.speech == "http":
-            self._native.refuse(connection.number, reason, 503 if reason == "no_server" else 502, now)
-            return
-        unknown = connection.speech == "tls-sni" and reason == "no_server"
-        self._native.refuse_with(connection.number, reason, UNRECOGNIZED_NAME if unknown else b"", now)
-
-    def _own(self, connection: RelayedConnection, chosen: ServerData) -> AbstractContextManager[socket.socket | None]:
-        """A socket to connect to a server for this client alone, so that it may go on in the data plane, or the server
-        sees the client's address. None where it may not."""
-        promoted, plain = connection.promoted, connection.speech != "http"
-        opened = None
-        wanted = plain or connection.application.settings.splice_above is not None
-        if promoted is not None and (connection.is_transparent or (wanted and connection.may_return)):
-            opened = promoted.open_server(chosen.address)
-        if opened is None:
-            if plain and promoted is not None and connection.may_return:
-                self._returning.stay(connection)
-                connection.application.stayed("server_not_translatable")
-            return nullcontext()
-        return opened
 
     def _went(self, connection: RelayedConnection, status: int, size: int, latency: float) -> None:
         """Into the data plane."""
@@ -353,13 +337,9 @@ class Relay:
         if connection.speech == "http":
             connection.application.receive(server.target, latency)
             self._served(connection, status, size)
+        elif latency:
+            connection.application.receive(server.target, latency)
         connection.end(whole=True)
-
-    def _server(self, address: SocketAddress) -> int:
-        number = self._servers.get(address)
-        if number is None:
-            number = self._servers[address] = self._native.server(str(address.host), address.port)
-        return number
 
     def _served(self, connection: RelayedConnection, status: int, size: int) -> None:
         """A request and its answer are through; or there is a server for bytes that pass as they are."""
@@ -379,9 +359,9 @@ class Relay:
         if another:
             connection.tried.append(target)
             if len(connection.tried) > connection.application.settings.retries:
-                self._refuse(connection, f"server_{reason}", now)
+                self._opening.refuse(connection, f"server_{reason}", now)
             else:
-                self._select(connection, now, f"server_{reason}")
+                self._opening.select(connection, now, f"server_{reason}")
 
 
 def _target(connection: RelayedConnection) -> Target:

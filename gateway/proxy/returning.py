@@ -29,6 +29,22 @@ class Returning:
         if connection not in self._resting and not self._give_back(connection, now):
             self._native.go_on(connection.number)
 
+    def hold(self, connection: RelayedConnection, now: float) -> bool:
+        """The core holds it, as its server has begun to send. False: it is to be given to the stack again."""
+        promoted = connection.promoted
+        if promoted is None or connection.server is None or not connection.may_return or connection in self._resting:
+            return False
+        match promoted.leave(self._native, connection.number, now):
+            case None:
+                return False
+            case ("went", status, size, latency):
+                self._went(connection, status, size, latency)
+            case ("stays", reason, _) if reason != TOO_MUCH:
+                self.stay(connection)
+                connection.application.stayed(reason)
+        # What is too much now is offered when the first bytes are here.
+        return True
+
     def forget(self, connection: RelayedConnection) -> None:
         self._resting.pop(connection, None)
 

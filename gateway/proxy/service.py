@@ -17,6 +17,7 @@ from braid.streams import reset_on_close
 from braid.tls.certificates import Certificates
 from braid.tls.terminate import Limits, terminate
 from gateway.nat import accepted, served, transparent
+from gateway.normalpath.promotion import promote
 from gateway.proxy import stack
 from gateway.proxy.accept import accept, reset
 from gateway.proxy.connection import Connection
@@ -29,17 +30,17 @@ from topology.model import ServiceMode, SocketAddress
 from topology.proxy import TLS_SNI
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Callable
     from ipaddress import IPv4Address, IPv6Address
     from random import Random
 
-    from braid.events import ConnectionEnded, ServiceRequest
+    from braid.events import ConnectionEvent
     from braid.role import NodeHandle, Situation
     from braid.tls.terminate import Agreed
     from gateway.normalpath.promotion import Promoted
     from gateway.proxy.intake import Arrival
-    from gateway.proxy.relayed import Kept
     from gateway.targets import TargetKey
 
 log = logs.get(__name__)
@@ -105,10 +106,11 @@ class ProxyService:
                     if arrival.application.relayed and arrival.application.settings.tls is None:
                         self._relay(arrival)
                     else:
-                        nursery.start_soon(self._arrived, arrival)
+                        sockets = promote(arrival.promoted, arrival.request.client, arrival.request.server)
+                        nursery.start_soon(self._arrived, arrival, *sockets)
 
                 if self._no_repair is None and node.connections is not None:
-                    self._intake = Intake(node.connections, self._application_of, serve, self._ended)
+                    self._intake = Intake(node.connections, self._application_of, serve, self.relay.hold, self._ended)
                 await nursery.start(self.relay.run)
                 await nursery.start(self.transfers.run, node)
                 self._nursery = nursery
@@ -247,10 +249,14 @@ class ProxyService:
             proxied.count("too_many_connections")
         await reset(stream)
 
-    def receive(self, event: ServiceRequest | ConnectionEnded) -> None:
+    def receive(self, event: ConnectionEvent) -> None:
         """What the fast path says of connections. Before this service runs nothing is lost: the core asks again."""
         if self._intake is not None:
             self._intake.receive(event)
+
+    def settle(self) -> None:
+        """All that came at once was received."""
+        self.relay.settle()
 
     def _application_of(self, vip: IPv4Address | IPv6Address) -> ProxiedApplication | None:
         place = self._places.get(vip)
@@ -267,36 +273,29 @@ class ProxyService:
 
     def _relay(self, arrival: Arrival) -> None:
         """A connection that needs no task of its own."""
-        application, record, kept = arrival.application, arrival.record, arrival.server
-        data = self._client_data(record.remote, record.local, application)
-        application.open += 1
+        application = arrival.application
 
         def done() -> None:
             application.open -= 1
 
-        descriptor, promoted = arrival.socket.fileno(), arrival.promoted
-        try:
-            self.relay.adopt(descriptor, application, data, promoted, kept, held_at=arrival.held_at, done=done)
-        except OSError:
-            application.count("accept_failed")
-            done()
-        finally:
-            arrival.socket.close()
-            if kept is not None:
-                kept.socket.close()
+        data = self._client_data(arrival.ends.remote, arrival.ends.local, application)
+        self.relay.promote(arrival, data, done)
+        application.open += 1
 
-    async def _arrived(self, arrival: Arrival) -> None:
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(arrival.socket))
-        if arrival.held_at:
+    async def _arrived(self, arrival: Arrival, opened: socket.socket, other: socket.socket | None) -> None:
+        if other is not None:
+            # The application was of another kind when it was spliced.
+            other.close()
+        stream, held_at = trio.SocketStream(trio.socket.from_stdlib_socket(opened)), arrival.request.held_at
+        if held_at:
             try:
-                await trio.lowlevel.wait_readable(arrival.socket.fileno())
+                await trio.lowlevel.wait_readable(opened.fileno())
             except BaseException:
                 await reset(stream)
                 raise
-            arrival.application.counters.promotions.append(time.clock_gettime(time.CLOCK_BOOTTIME) - arrival.held_at)
-        record = arrival.record
-        data = self._client_data(record.remote, record.local, arrival.application)
-        await self._serve(arrival.application, stream, data, arrival.promoted, arrival.server)
+            arrival.application.counters.promotions.append(time.clock_gettime(time.CLOCK_BOOTTIME) - held_at)
+        data = self._client_data(arrival.ends.remote, arrival.ends.local, arrival.application)
+        await self._serve(arrival.application, stream, data, arrival.promoted)
 
     async def _serve(
         self,
@@ -304,12 +303,11 @@ class ProxyService:
         stream: trio.SocketStream,
         data: ClientData,
         promoted: Promoted | None = None,
-        server: Kept | None = None,
     ) -> None:
         proxied.open += 1
         try:
             if proxied.settings.tls is None:
-                await self._carry(proxied, stream, data, promoted, server)
+                await self._carry(proxied, stream, data, promoted)
             elif (context := self.certificates.context(_certificates(proxied.name))) is None:
                 proxied.count("tls_no_certificate")
                 await reset(stream)
@@ -342,16 +340,12 @@ class ProxyService:
         stream: trio.SocketStream,
         data: ClientData,
         promoted: Promoted | None = None,
-        server: Kept | None = None,
     ) -> bool:
         """Serve a client in clear text. Closes the stream; whether it ended in order."""
         if proxied.settings.kind == TLS_SNI and promoted is None and await self._offer(stream, data):
             return True
         if proxied.relayed:
-            return await self.relay.serve(stream, proxied, data, promoted, server)
-        if server is not None:
-            # The application was of another kind when it was spliced.
-            server.socket.close()
+            return await self.relay.serve(stream, proxied, data, promoted)
         return await self._proxy(stream, proxied, data, promoted)
 
     async def _proxy(

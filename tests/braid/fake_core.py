@@ -128,8 +128,8 @@ class FakeCore:
     def take(self, connection: int) -> None:
         raise AssertionError("no connection is asked for here")
 
-    def open_server(self, connection: int, host: str, port: int) -> tuple[str, int] | None:
-        return None
+    def open_servers(self, taken: list[int], wanted: list[tuple[int, str, int, bool]]) -> list[tuple[str, int] | None]:
+        return [None] * len(wanted)
 
     def hold(self, connection: int) -> bool:
         return False

@@ -20,7 +20,22 @@ from braid.desired import (
     PathSet,
     TargetChoice,
 )
-from braid.events import Control, CoreEvent, Down, Established, Failed, Initiation, Losses, Rekey, SentOn, Stream, Up
+from braid.events import (
+    ConnectionEnded,
+    ConnectionHeld,
+    Control,
+    CoreEvent,
+    Down,
+    Established,
+    Failed,
+    Initiation,
+    Losses,
+    Rekey,
+    SentOn,
+    ServiceRequest,
+    Stream,
+    Up,
+)
 from tests.braid.fake_core import Fabric, FakeCore
 
 if TYPE_CHECKING:
@@ -126,6 +141,9 @@ def test_desired_state_of_a_gateway_has_the_shape_the_core_takes() -> None:
         (("down", 21, True), Down(21, True)),
         (("rekey", 21, False), Rekey(21, False)),
         (("control", 21, True, b"m"), Control(21, True, b"m")),
+        (("service_request", 5, 7, 31, b"r", None, 40, 1_500_000_000), ServiceRequest(5, b"r", None, 1.5)),
+        (("held", 5, 1_500_000_000), ConnectionHeld(5, 1.5)),
+        (("ended", 5, "closed", 1, 2), ConnectionEnded(5, "closed", 1, 2)),
         (("failed", "panic"), Failed("panic")),
     ],
 )
@@ -136,13 +154,16 @@ def test_every_event_has_a_type(raw: _native.Event, event: CoreEvent) -> None:
 async def test_events_arrive_in_order_also_when_there_are_many(nursery: trio.Nursery) -> None:
     core = FakeCore(Fabric(), 1)
     received: list[CoreEvent] = []
-    nursery.start_soon(seam.pump_events, core, received.append)
+    settled: list[int] = []
+    nursery.start_soon(seam.pump_events, core, received.append, lambda: settled.append(len(received)))
     await trio.testing.wait_all_tasks_blocked()
     for number in range(600):
         core.push(("up", number, True))
     for _ in range(50):
         await trio.testing.wait_all_tasks_blocked()
     assert received == [Up(number, True) for number in range(600)]
+    assert settled[-1] == 600
+    assert len(settled) < 10
     nursery.cancel_scope.cancel()
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from braid.events import ConnectionEnded, ServiceRequest
+from braid.errors import BadPacket
+from braid.events import ConnectionEnded, ConnectionHeld, ServiceRequest
 from braid.tcp.record import encode_record
-from gateway.proxy import intake, show
+from gateway.proxy import show
 from gateway.proxy.events import ServerData
 from gateway.proxy.intake import Arrival, Intake
 from gateway.proxy.pool import ProxiedApplication
@@ -21,6 +23,9 @@ from tests.gateway.test_proxy_service import Node
 from tests.gateway.test_proxy_splicing import RECORD, FakeCore
 from topology.model import SocketAddress, Target
 from topology.proxy import HTTP, ProxySettings
+
+if TYPE_CHECKING:
+    from gateway.normalpath.promotion import Promoted
 
 REQUEST = ServiceRequest(7, encode_record(RECORD), None, 0.0)
 TARGET = Target(LOOPBACK, 80, 1)
@@ -42,8 +47,18 @@ class Desk:
         self.application = ProxiedApplication(application((TARGET,), made), made, lambda _key: True, Random(1))
         self.core = Core()
         self.arrived: list[Arrival] = []
+        self.fails: Exception | None = None
         self.ended: list[int] = []
-        self.intake = Intake(self.core, self._find, self.arrived.append, self.ended.append)
+        self.held: list[tuple[int, float]] = []
+        self.intake = Intake(self.core, self._find, self._serve, self._hold, self.ended.append)
+
+    def _serve(self, arrival: Arrival) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.arrived.append(arrival)
+
+    def _hold(self, promoted: Promoted, at: float) -> None:
+        self.held.append((promoted.number, at))
 
     def _find(self, vip: object) -> ProxiedApplication | None:
         return self.application if vip == LOOPBACK else None
@@ -68,23 +83,40 @@ def test_what_is_for_nobody_is_reset(request_: ServiceRequest) -> None:
     assert desk.application.counters.connections == 0
 
 
-def test_limits_and_a_stop_refuse_and_a_socket_that_cannot_be_built_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_and_a_stop_refuse_and_a_socket_that_cannot_be_built_is_counted() -> None:
     desk = Desk(connections=1)
     desk.application.open = 1
     desk.intake.receive(REQUEST)
     assert desk.refused == {"too_many_connections": 1}
     desk.application.open = 0
-
-    def refuse(*_words: object) -> None:
-        raise OSError(99, "Cannot assign requested address")
-
-    monkeypatch.setattr(intake, "promote", refuse)
+    desk.fails = OSError(99, "Cannot assign requested address")
     desk.intake.receive(REQUEST)
     assert desk.refused == {"too_many_connections": 1, "build_eaddrnotavail": 1}
     desk.intake.draining = True
     desk.intake.receive(REQUEST)
     assert desk.core.reset == [7, 7, 7]
     assert desk.application.counters.promoted == 0
+
+
+def test_what_is_no_record_behind_its_beginning_is_reset() -> None:
+    desk = Desk()
+    desk.fails = BadPacket("record_length")
+    desk.intake.receive(REQUEST)
+    assert (desk.core.reset, desk.refused, desk.application.counters.promoted) == ([7], {}, 0)
+
+
+def test_a_hold_is_of_a_connection_that_was_taken_and_has_not_ended() -> None:
+    desk = Desk()
+    held = ConnectionHeld(7, 1.5)
+    desk.intake.receive(held)
+    assert desk.held == []
+    desk.intake.receive(REQUEST)
+    desk.intake.receive(REQUEST)
+    desk.intake.receive(held)
+    assert (len(desk.arrived), desk.held) == (1, [(7, 1.5)])
+    desk.intake.receive(ConnectionEnded(7, "closed", 1, 1))
+    desk.intake.receive(held)
+    assert len(desk.held) == 1
 
 
 def test_a_spliced_connection_counts_until_it_ends() -> None:

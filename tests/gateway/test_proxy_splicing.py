@@ -44,13 +44,17 @@ class FakeCore:
     holds: bool = True
     refuses: bool = False
     calls: list[str] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)
+    wanted: list[tuple[int, str, int, bool]] = field(default_factory=list)
     given: tuple[TcpRecord, TcpRecord, bytes, bytes] | None = None
 
     def take(self, connection: int) -> None:
         self.calls.append("take")
 
-    def open_server(self, connection: int, host: str, port: int) -> tuple[str, int] | None:
-        raise AssertionError("not on loopback")
+    def open_servers(self, taken: list[int], wanted: list[tuple[int, str, int, bool]]) -> list[tuple[str, int] | None]:
+        self.taken += taken
+        self.wanted += wanted
+        return [("127.0.0.1", 0)] * len(wanted)
 
     def hold(self, connection: int) -> bool:
         self.calls.append("hold")
@@ -80,7 +84,7 @@ class OnLoopback(Promoted):
     more were kept from the stack: they stay, frozen, and only nobody uses them."""
 
     def __init__(self, core: FakeCore) -> None:
-        super().__init__(core, NUMBER, RECORD)
+        super().__init__(core, NUMBER, 65_495, timestamps=False)
         self.frozen: list[int] = []
 
     def give_back(
@@ -100,10 +104,10 @@ class OnLoopback(Promoted):
             self.close(kept)
         return reason
 
-    def leave(self, relay: _native.Relay, client: int) -> _native.Departure | None:
-        found = relay.departing(client)
+    def leave(self, relay: _native.Relay, client: int, held: float | None = None) -> _native.Departure | None:
+        found = relay.departing(client, held is not None)
         kept = [os.dup(each) for each in found or ()]
-        departure = super().leave(relay, client)
+        departure = super().leave(relay, client, held)
         if self.away:
             self.frozen = kept
         else:
@@ -138,7 +142,7 @@ async def spliceable(
     async with trio.open_nursery() as nursery:
         target = Target(LOOPBACK, await listen(nursery, handle), 1)
         made = ProxiedApplication(application((target,), settings), settings, lambda _key: True, Random(1))
-        world, carrier = World(core, made), Relay()
+        world, carrier = World(core, made), Relay("")
         nursery.start_soon(carrier.run)
 
         async def serve(stream: trio.SocketStream) -> None:

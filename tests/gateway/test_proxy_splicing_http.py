@@ -45,7 +45,7 @@ async def relayed(
     nursery: trio.Nursery, made: ProxiedApplication, promoted: OnLoopback, server: Kept | None = None
 ) -> AsyncIterator[tuple[Relay, trio.SocketStream, Callable[[], bool]]]:
     """A client's connection to the relay, and whether it has ended in order there."""
-    relay, ended = Relay(), list[bool]()
+    relay, ended = Relay(""), list[bool]()
     nursery.start_soon(relay.run)
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -164,14 +164,14 @@ async def test_servers_that_see_clients_addresses_get_connections_of_each_client
 
 
 async def test_where_the_clients_address_cannot_be_kept_it_is_told(nursery: trio.Nursery) -> None:
-    class Elsewhere(OnLoopback):
-        def open_server(self, server: SocketAddress) -> None:
-            return None
+    class Elsewhere(FakeCore):
+        def open_servers(self, taken: list[int], wanted: list[tuple[int, str, int, bool]]) -> list[None]:
+            return [None] * len(wanted)
 
     (one,) = await http_servers(nursery, "one")
     settings = ProxySettings(HTTP, client_address=ClientAddress.TRANSPARENT)
     made = ProxiedApplication(application((one.target,), settings), settings, lambda _key: True, Random(1))
-    async with relayed(nursery, made, Elsewhere(FakeCore())) as (_, client, _):
+    async with relayed(nursery, made, OnLoopback(Elsewhere())) as (_, client, _):
         assert (await exchange(client, GET))[0] == 502
     assert one.connections == 0
     assert made.counters.refused["not_transparent"] == 1

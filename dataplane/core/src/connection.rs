@@ -11,7 +11,9 @@ impl<O: Outbox> Node<O> {
             Order::Take => gateway.take(connection, now),
             Order::Reset => gateway.reset(connection, now),
             Order::Hold(held) => held.reply(gateway.hold(connection, now)),
-            Order::OpenServer(server, leased) => leased.reply(gateway.open_server(connection, server, now)),
+            Order::OpenServer { server, hold, leased } => {
+                leased.reply(gateway.open_server(connection, server, hold, now));
+            }
             Order::Splice(splice) => gateway.splice(connection, &splice, now),
         }
         self.receive_again(now, sink);

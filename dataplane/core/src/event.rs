@@ -53,6 +53,12 @@ pub enum Event {
     },
     /// A connection of a proxied application has something to serve. Told again until it is taken or refused.
     ServiceRequest(Box<ServiceRequest>),
+    /// A connection of which that was asked for is held: its server has begun to send. `Order::Splice`, or `Order::Take`.
+    /// What comes later than that is too late: the hold ends by itself.
+    Held {
+        connection: u64,
+        at: Time,
+    },
     /// A connection that the control side was told of is over, without its stack: it was spliced, or never taken, or is gone.
     Ended {
         connection: u64,
@@ -114,7 +120,12 @@ pub enum Order {
     /// Nothing is to reach the stack any more. Whether that can be.
     Hold(Box<dyn Reply<bool>>),
     /// It gets a server. From where that is talked to; None if it cannot be.
-    OpenServer(SocketAddr, Box<dyn Reply<Option<SocketAddr>>>),
+    OpenServer {
+        server: SocketAddr,
+        /// Whether nobody wants to see what the server sends first: `Event::Held` comes instead, if that can be.
+        hold: bool,
+        leased: Box<dyn Reply<Option<SocketAddr>>>,
+    },
     /// Both of its sockets are gone, silently.
     Splice(Box<Splice>),
 }

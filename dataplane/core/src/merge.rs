@@ -65,6 +65,7 @@ impl Merger {
             | Event::Control { .. }
             | Event::Losses(_)
             | Event::ServiceRequest(_)
+            | Event::Held { .. }
             | Event::Ended { .. } => told[0] = Some(event),
         }
         told.into_iter().flatten()

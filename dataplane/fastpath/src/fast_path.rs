@@ -27,6 +27,7 @@ pub struct FastPath {
     pub(crate) requests: Vec<Request>,
     /// Connections whose hold is over without an answer.
     pub(crate) released: Vec<FlowId>,
+    pub(crate) answered: Vec<FlowId>,
     /// Connections that an end or reset went through; those that are open now, or that a stack has and are over.
     pub(crate) ending: Vec<FlowId>,
     pub(crate) changed: Vec<(FlowId, bool)>,
@@ -55,6 +56,7 @@ impl FastPath {
             outputs: Vec::new(),
             requests: Vec::new(),
             released: Vec::new(),
+            answered: Vec::new(),
             ending: Vec::new(),
             changed: Vec::new(),
             server_mss: BTreeMap::new(),

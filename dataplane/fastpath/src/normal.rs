@@ -82,6 +82,12 @@ impl FastPath {
                 false => self.reject(Reason::NormalNoFlow),
             };
         }
+        let answers = tcp.payload > 0 && session.proxy.has(mark::HOLDS) && !tcp.has(Tcp::SYN | Tcp::RST);
+        if answers && self.hold(flow, now) {
+            self.answered.push(flow);
+            return self.keep(flow, Side::Server, vnet, packet, &ip, &tcp, now);
+        }
+        let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
         note_server(session, packet, &ip, &tcp);
         if tcp.has(Tcp::FIN | Tcp::RST) {
             session.proxy.marks |= mark::SERVER_END;
@@ -150,7 +156,21 @@ impl FastPath {
         session.proxy.turn = turn;
         session.proxy.state = State::Held;
         session.proxy.held = 0;
+        session.proxy.marks &= !mark::HOLDS;
         true
+    }
+
+    /// Whether a connection of the stack is to be held by itself, once, when its server sends the first bytes: the control side
+    /// wants to see none of them. Look at `take_answered`.
+    pub fn hold_at_answer(&mut self, flow: FlowId, holds: bool) {
+        if let Some(session) = self.table.get_mut(flow) {
+            session.proxy.marks = session.proxy.marks & !mark::HOLDS | if holds { mark::HOLDS } else { 0 };
+        }
+    }
+
+    /// Connections that are held by themselves since the last call.
+    pub fn take_answered(&mut self) -> Vec<FlowId> {
+        std::mem::take(&mut self.answered)
     }
 
     pub(crate) fn release_hold(&mut self, flow: FlowId) {
@@ -179,10 +199,12 @@ impl FastPath {
         proxy.is_over().then_some(proxy.has(mark::RESET))
     }
 
-    /// Whether any of what follows has something to say: `take_requests`, `take_released`, `take_ending`, `take_changed`.
+    /// Whether any of what follows has something to say: `take_requests`, `take_answered`, `take_released`, `take_ending`,
+    /// `take_changed`.
     #[inline]
     pub fn has_news(&self) -> bool {
-        !(self.requests.is_empty() && self.released.is_empty() && self.ending.is_empty() && self.changed.is_empty())
+        let told = self.requests.is_empty() && self.answered.is_empty() && self.changed.is_empty();
+        !(told && self.released.is_empty() && self.ending.is_empty())
     }
 
     /// Counts what was refused before it came here.

@@ -79,6 +79,8 @@ pub mod mark {
     pub const SETTLES_CLIENT: u16 = 512;
     pub const SETTLES_SERVER: u16 = 1024;
     pub const SETTLES: u16 = SETTLES_CLIENT | SETTLES_SERVER;
+    /// The stack's: it is held by itself when its server sends the first bytes.
+    pub const HOLDS: u16 = 2048;
     /// One side has reset the other.
     pub const RESET: u16 = 256;
     /// Its end was told.

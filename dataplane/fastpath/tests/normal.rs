@@ -14,7 +14,8 @@ use world::proxied::{Control, Proxied};
 use world::setting::Setting;
 use world::{fast_path, matrix, Faults, APP, FLOW};
 
-const CONTROL: Control = Control { take_after: 1, splice_after: 8, frozen_for: 2, reads: 20_000, again: false };
+const CONTROL: Control =
+    Control { take_after: 1, splice_after: 8, frozen_for: 2, reads: 20_000, at_answer: false, again: false };
 
 fn setting(v6: bool) -> Setting {
     Setting {
@@ -82,6 +83,48 @@ fn every_pair_of_option_sets_works_promoted_and_spliced() {
 }
 
 #[test]
+fn a_server_that_nobody_wants_to_see_never_reaches_the_stack() {
+    let never = Control { splice_after: 1_000_000, at_answer: true, ..CONTROL };
+    let (client, server) = (Setting { bytes: 1000, ..setting(true) }, setting(true));
+    let mut world = Proxied::new(client, server, 1404, Faults::default(), never, 6);
+    (world.client.more, world.server.more) = (true, true);
+    for _ in 0..2_000 {
+        world.step();
+    }
+    assert_eq!((world.spliced, world.taken), (1, 1), "{:?}", world.stayed);
+    assert!(world.client.received == bytes(2, server.bytes) && world.server.received == bytes(1, client.bytes));
+}
+
+#[test]
+fn it_is_held_at_the_servers_first_bytes_and_once() {
+    let mut fast = fast_path(1404);
+    in_the_stack(&mut fast);
+    fast.hold_at_answer(FLOW, true);
+    let syn = lone::packet(
+        lone::vip(),
+        lone::client(),
+        Tcp::SYN | Tcp::ACK,
+        (lone::SERVER_ISN, lone::STACK_ISN + 1),
+        &lone::SYN_OPTIONS,
+        &[],
+    );
+    assert_eq!(fast.receive_server_for_stack(FLOW, VnetHdr::default(), &syn, None, START), Verdict::Stack);
+    let mut receive = |flags, sequence, body: &[u8]| {
+        let packet = lone::from_server(flags, sequence, lone::STACK_ISN + 1, body);
+        let verdict = fast.receive_server_for_stack(FLOW, VnetHdr::default(), &packet, None, START);
+        (verdict, fast.take_answered().len(), fast.held_now())
+    };
+    assert_eq!(receive(Tcp::ACK, lone::SERVER_ISN + 1, &[]), (Verdict::Stack, 0, 0));
+    assert_eq!(receive(Tcp::ACK, lone::SERVER_ISN + 1, b"answer"), (Verdict::Taken, 1, 1));
+    assert_eq!(receive(Tcp::ACK, lone::SERVER_ISN + 7, b"more"), (Verdict::Taken, 0, 2));
+    // Whoever changed its mind has it as before.
+    assert_eq!(fast.take(FLOW).unwrap().len(), 2);
+    let packet = lone::from_server(Tcp::ACK, lone::SERVER_ISN + 1, lone::STACK_ISN + 1, b"answer");
+    assert_eq!(fast.receive_server_for_stack(FLOW, VnetHdr::default(), &packet, None, START), Verdict::Stack);
+    assert!(!fast.has_news());
+}
+
+#[test]
 fn a_client_that_goes_on_after_the_answer_is_the_stacks_again() {
     let (client, server) = (Setting { bytes: 400_000, ..setting(false) }, setting(false));
     let world = transfer(client, server, Faults::default(), Control { again: true, ..CONTROL }, 5);
@@ -104,6 +147,7 @@ proptest! {
         faults in (0u32..8, 0u32..10, 0u32..30),
         times in (0u64..30, 0u64..40, 0u64..30),
         reads in prop::sample::select(vec![100usize, 3000, 100_000]),
+        at_answer: bool,
         again: bool,
         seed: u64,
     ) {
@@ -117,7 +161,7 @@ proptest! {
             v6, timestamps: bits & 8 == 0, sack: bits & 16 == 0, scale: (bits & 1 == 0).then_some(scales.1),
             mtu: mtus.1, window: windows.1, burst, segment: 0, bytes: sizes.1,
         };
-        let control = Control { take_after: times.0, splice_after: times.1, frozen_for: times.2, reads, again };
+        let control = Control { take_after: times.0, splice_after: times.1, frozen_for: times.2, reads, at_answer, again };
         transfer(client, server, Faults { lost, doubled, late }, control, seed);
     }
 }

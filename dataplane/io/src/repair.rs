@@ -98,10 +98,15 @@ pub fn start(frozen: BorrowedFd<'_>, unsent: &[u8]) -> io::Result<()> {
     send_all(frozen, unsent)
 }
 
+/// Closing says nothing to the peer, now or later.
+pub fn silence(opened: BorrowedFd<'_>) -> io::Result<()> {
+    set(opened, TCP_REPAIR, ON)
+}
+
 /// The record of a non-blocking socket that is silent from now on. An error, and it is not frozen: either side has ended, or
 /// the socket is broken.
 pub fn freeze(opened: BorrowedFd<'_>) -> Result<TcpRecord, FreezeError> {
-    set(opened, TCP_REPAIR, ON).map_err(|_| FreezeError("not_connected".into()))?;
+    silence(opened).map_err(|_| FreezeError("not_connected".into()))?;
     record_of(opened, || ()).map_err(|error| match start(opened, &[]) {
         Ok(()) => error,
         Err(broken) => broken.into(),

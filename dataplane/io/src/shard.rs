@@ -97,15 +97,20 @@ impl<C> Commander<C> {
 
 impl<C> Shared<C> {
     fn command(&self, command: C) -> Result<(), Refused> {
+        self.commands(&mut vec![command])
+    }
+
+    /// Takes all of them, or none.
+    fn commands(&self, given: &mut Vec<C>) -> Result<(), Refused> {
         if self.ended.load(Ordering::Acquire) {
             return Err(Refused::Stopped);
         }
         let mut commands = lock(&self.commands);
-        if commands.len() >= MAX_COMMANDS {
+        if commands.len() + given.len() > MAX_COMMANDS {
             return Err(Refused::Full);
         }
-        commands.push_back(command);
-        let first = commands.len() == 1;
+        let first = commands.is_empty() && !given.is_empty();
+        commands.extend(given.drain(..));
         drop(commands);
         if first {
             self.wake.signal();
@@ -118,6 +123,11 @@ impl<C> Handle<C> {
     /// Gives the engine a command, to be handled within a turn.
     pub fn command(&self, command: C) -> Result<(), Refused> {
         self.shared.command(command)
+    }
+
+    /// Gives several at once, which are handled in one turn; all are left where they are if there is no room for all.
+    pub fn commands(&self, given: &mut Vec<C>) -> Result<(), Refused> {
+        self.shared.commands(given)
     }
 
     pub fn commander(&self) -> Commander<C> {

@@ -40,6 +40,21 @@ fn a_panic_is_reported_with_its_text() {
 }
 
 #[test]
+fn several_commands_are_taken_together_or_not_at_all() {
+    let (handle, _, events) = puppet("127.0.0.1:0", SocketOptions::default());
+    let mut given: Vec<Command> = (0..3).map(|_| Command::WakeIn(Duration::ZERO)).collect();
+    handle.commands(&mut given).unwrap();
+    assert!(given.is_empty());
+    assert_eq!(events.recv_timeout(SOON), Ok(Event::Timeout));
+    given.extend((0..1025).map(|_| Command::WakeIn(Duration::ZERO)));
+    assert_eq!(handle.commands(&mut given), Err(Refused::Full));
+    assert_eq!(given.len(), 1025);
+    handle.stop();
+    given.truncate(1);
+    assert_eq!(handle.commands(&mut given), Err(Refused::Stopped));
+}
+
+#[test]
 fn the_heart_beats_without_work_and_stops_with_the_thread() {
     let (handle, _, _events) = puppet("127.0.0.1:0", SocketOptions::default());
     let start = Instant::now();

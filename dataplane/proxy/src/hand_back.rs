@@ -28,26 +28,30 @@ pub trait DataPlane {
 ///
 /// Nothing waits here but for the data plane to hold: whoever calls does nothing else with them meanwhile, so that each byte is
 /// in a socket or in `to_client` and `to_server`. `until`: behind so many bytes that the server's socket has yet to give, the
-/// client's next ones are a request of the stack's.
+/// client's next ones are a request of the stack's. `held`: the data plane holds the connection already.
 pub fn give_back<P: DataPlane>(
     plane: &P,
     connection: u64,
     sockets: (BorrowedFd<'_>, BorrowedFd<'_>),
     (to_client, to_server): (&[u8], &[u8]),
     until: Option<u64>,
+    held: bool,
 ) -> Result<Option<Cow<'static, str>>, P::Error> {
     let (client, server) = sockets;
     let under_way = |to, from, more: &[u8]| Ok::<_, io::Error>(unsettled(to)? + unread(from)? + more.len());
     let most = under_way(client, server, to_client).and_then(|one| Ok(one.max(under_way(server, client, to_server)?)));
-    match most {
-        Ok(most) if most > MOST_RESIDUE => return Ok(Some(TOO_MUCH.into())),
-        Ok(_) => {}
-        Err(error) => return Ok(Some(FreezeError::from(error).0)),
+    let too_much = match most {
+        Ok(most) if most > MOST_RESIDUE => Some(TOO_MUCH.into()),
+        Ok(_) => None,
+        Err(error) => Some(FreezeError::from(error).0),
+    };
+    if !held && too_much.is_some() {
+        return Ok(too_much);
     }
-    if !plane.hold(connection)? {
+    if !held && !plane.hold(connection)? {
         return Ok(Some("not_held".into()));
     }
-    let reason = match frozen(client, server) {
+    let reason = match too_much.map_or_else(|| frozen(client, server), |reason| Err(FreezeError(reason))) {
         Err(FreezeError(reason)) => reason,
         Ok((of_client, of_server)) => {
             let until = until.map(|bytes| {

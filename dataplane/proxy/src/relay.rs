@@ -156,9 +156,14 @@ impl Relay {
         }) as u32
     }
 
-    /// Take over a client's connection; its number in events.
-    pub fn adopt(&mut self, fd: RawFd, newcomer: Newcomer, settings: Rc<Settings>, now: f64) -> io::Result<u64> {
-        let stream = braid_io::adopt_stream(fd)?;
+    /// Take over a client's connection, which does not block; its number in events.
+    pub fn adopt(
+        &mut self,
+        stream: std::net::TcpStream,
+        newcomer: Newcomer,
+        settings: Rc<Settings>,
+        now: f64,
+    ) -> io::Result<u64> {
         // Not of a TCP connection: there is none of it to set.
         let _ = stream.set_nodelay(true);
         let exchange = match newcomer.speech {

@@ -1,16 +1,45 @@
 //! What Python says about connections of proxied applications.
 
+use crate::relay::address;
 use crate::Core;
 use braid_core::{shard_of, Command, Order, Splice};
-use braid_packet::TcpRecord;
+use braid_packet::{TcpRecord, Time};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
+/// A connection that is to get a server: host and port of that, and whether nobody wants to see what it sends first.
+pub(crate) type Wanted = (u64, String, u16, bool);
+/// From where that server is talked to, if the data plane can have the connection.
+pub(crate) type Source = Option<(String, u16)>;
+
+/// Which addresses of servers are the host's own: asked of the kernel, and believed for a while.
+#[derive(Default)]
+pub(crate) struct OwnAddresses(RefCell<HashMap<IpAddr, (bool, Time)>>);
+
+impl OwnAddresses {
+    const BELIEVED: u64 = Time::SECOND;
+    const MOST: usize = 4096;
+
+    fn holds(&self, host: IpAddr, now: Time) -> bool {
+        let mut known = self.0.borrow_mut();
+        if known.len() >= Self::MOST {
+            known.clear();
+        }
+        let found = known.entry(host).or_insert_with(|| (braid_io::is_own(host), now));
+        if now.since(found.1) > Self::BELIEVED {
+            *found = (braid_io::is_own(host), now);
+        }
+        found.0
+    }
+}
+
 impl Core {
-    pub(crate) fn order(&self, connection: u64, order: Order) -> PyResult<()> {
+    pub(crate) fn order(&self, py: Python<'_>, connection: u64, order: Order) -> PyResult<()> {
         self.check_process()?;
-        self.threads.command_to(shard_of(connection), Command::Connection(connection, order))
+        self.threads.commands_to(py, shard_of(connection), vec![Command::Connection(connection, order)])
     }
 
     pub(crate) fn ask_to_hold(&self, py: Python<'_>, connection: u64) -> PyResult<bool> {
@@ -18,24 +47,37 @@ impl Core {
         self.threads.ask_shard(py, shard_of(connection), |held| Command::Connection(connection, Order::Hold(held)))
     }
 
-    pub(crate) fn lease_server(
-        &self,
-        py: Python<'_>,
-        connection: u64,
-        host: &str,
-        port: u16,
-    ) -> PyResult<Option<(String, u16)>> {
+    /// Each shard is woken once.
+    pub(crate) fn take_and_lease(&self, py: Python<'_>, taken: Vec<u64>, wanted: Vec<Wanted>) -> PyResult<Vec<Source>> {
         self.check_process()?;
-        let host: IpAddr = host.parse().map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
-        let server = SocketAddr::new(host, port);
-        let leased = self.threads.ask_shard(py, shard_of(connection), |leased| {
-            Command::Connection(connection, Order::OpenServer(server, leased))
-        })?;
-        Ok(leased.map(|address| (address.ip().to_string(), address.port())))
+        let now = braid_io::now();
+        let mut commands: BTreeMap<usize, Vec<Command>> = BTreeMap::new();
+        for connection in taken {
+            commands.entry(shard_of(connection)).or_default().push(Command::Connection(connection, Order::Take));
+        }
+        let mut answers = Vec::new();
+        for (connection, host, port, hold) in wanted {
+            let server = SocketAddr::new(address(&host)?, port);
+            answers.push(if self.own.holds(server.ip(), now) {
+                None
+            } else {
+                let (leased, answer) = crate::threads::question();
+                let order = Order::OpenServer { server, hold, leased };
+                commands.entry(shard_of(connection)).or_default().push(Command::Connection(connection, order));
+                Some(answer)
+            });
+        }
+        for (shard, given) in commands {
+            self.threads.commands_to(py, shard, given)?;
+        }
+        let leased = crate::threads::answers(py, answers)?;
+        Ok(leased.into_iter().map(|found| found.flatten().map(|at| (at.ip().to_string(), at.port()))).collect())
     }
 
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn order_splice(
         &self,
+        py: Python<'_>,
         connection: u64,
         client: &[u8],
         server: &[u8],
@@ -52,6 +94,6 @@ impl Core {
             until: until.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)),
         };
         splice.check().map_err(PyValueError::new_err)?;
-        self.order(connection, Order::Splice(Box::new(splice)))
+        self.order(py, connection, Order::Splice(Box::new(splice)))
     }
 }

@@ -10,10 +10,12 @@ mod moved;
 mod owner;
 mod relay;
 mod repair;
+mod snapshot;
 mod sockets;
 mod threads;
 mod translate;
 
+use crate::connections::{OwnAddresses, Source, Wanted};
 use crate::events::{Entry, Events, Sender};
 use crate::moved::Part;
 use crate::sockets::{adopt, sockets};
@@ -27,7 +29,6 @@ use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use ring::rand::{SecureRandom, SystemRandom};
-use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ struct Core {
     /// Static keys of peers that initiations went to: a cookie is opened with them.
     statics: HashMap<u16, [u8; 32]>,
     cookie_secret_at: Option<braid_packet::Time>,
+    own: OwnAddresses,
     process: u32,
 }
 
@@ -132,6 +134,7 @@ impl Core {
             merger: Merger::new(shards),
             statics: HashMap::new(),
             cookie_secret_at: None,
+            own: OwnAddresses::default(),
             process: std::process::id(),
         })
     }
@@ -222,24 +225,26 @@ impl Core {
         self.command(Command::Tell(messages))
     }
 
-    fn take(&self, connection: u64) -> PyResult<()> {
-        self.order(connection, Order::Take)
+    fn take(&self, py: Python<'_>, connection: u64) -> PyResult<()> {
+        self.order(py, connection, Order::Take)
     }
 
-    fn reset_connection(&self, connection: u64) -> PyResult<()> {
-        self.order(connection, Order::Reset)
+    fn reset_connection(&self, py: Python<'_>, connection: u64) -> PyResult<()> {
+        self.order(py, connection, Order::Reset)
     }
 
-    fn open_server(&self, py: Python<'_>, connection: u64, host: &str, port: u16) -> PyResult<Option<(String, u16)>> {
-        self.lease_server(py, connection, host, port)
+    fn open_servers(&self, py: Python<'_>, taken: Vec<u64>, wanted: Vec<Wanted>) -> PyResult<Vec<Source>> {
+        self.take_and_lease(py, taken, wanted)
     }
 
     fn hold(&self, py: Python<'_>, connection: u64) -> PyResult<bool> {
         self.ask_to_hold(py, connection)
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn splice(
         &self,
+        py: Python<'_>,
         connection: u64,
         client: &[u8],
         server: &[u8],
@@ -247,7 +252,7 @@ impl Core {
         to_server: &[u8],
         until: Option<u64>,
     ) -> PyResult<()> {
-        self.order_splice(connection, client, server, to_client, to_server, until)
+        self.order_splice(py, connection, client, server, to_client, to_server, until)
     }
 
     #[pyo3(signature = (client, vip, owner, by=None, wait=true))]
@@ -299,7 +304,7 @@ impl Core {
         let mut flows: Vec<FlowRecord> = answers.into_iter().flatten().collect();
         flows.sort_by_key(|record| record.flow.idle);
         flows.truncate(limit);
-        Ok(flows.iter().map(braid_core::flow_as_json).collect::<Value>().to_string())
+        Ok(flows.iter().map(braid_core::flow_as_json).collect::<serde_json::Value>().to_string())
     }
 }
 
@@ -309,22 +314,6 @@ impl Core {
             return Ok(());
         }
         Err(PyRuntimeError::new_err("the process forked: its child must not use the core"))
-    }
-
-    fn counters(&self, py: Python<'_>, detail: Detail) -> PyResult<String> {
-        self.check_process()?;
-        let mut snapshots = self.threads.ask_all(py, |reply| Command::Snapshot { detail, reply })?;
-        for (snapshot, (last_turn, io)) in snapshots.iter_mut().zip(self.threads.io()?) {
-            if let Value::Object(all) = snapshot {
-                add_io(all, serde_json::to_value(io).unwrap_or(Value::Null));
-                all.insert("last_turn_ms".to_owned(), (last_turn / braid_packet::Time::MILLISECOND).into());
-            }
-        }
-        let drops = snapshots.first_mut().and_then(|first| first.get_mut("drops"));
-        if let (Some(Value::Object(drops)), lost @ 1..) = (drops, self.events.lost()) {
-            drops.insert("event_queue_full".to_owned(), lost.into());
-        }
-        Ok(Value::Array(snapshots).to_string())
     }
 
     fn command(&self, command: Command) -> PyResult<()> {
@@ -364,21 +353,6 @@ impl Core {
             self.command(Command::CookieSecret(random()?))?;
         }
         Ok(())
-    }
-}
-
-/// Joins what the IO counted into a shard's snapshot; both have drops.
-fn add_io(all: &mut serde_json::Map<String, Value>, io: Value) {
-    let Value::Object(io) = io else { return };
-    for (name, value) in io {
-        match (all.get_mut(&name), value) {
-            (Some(Value::Object(drops)), Value::Object(more)) => {
-                drops.extend(more.into_iter().filter(|(_, count)| *count != 0));
-            }
-            (_, value) => {
-                all.insert(name, value);
-            }
-        }
     }
 }
 

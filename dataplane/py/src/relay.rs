@@ -1,20 +1,27 @@
 //! The relay of proxied connections, which Python's thread drives: `dataplane._native.Relay`.
 
-use crate::repair::Plane;
+use crate::repair::{record, Plane};
+use braid_io::repair;
 use braid_proxy::{Departure, Event, Forwarded, Newcomer, RequestHead, Settings, Speech};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
+
+/// Application, speech, preface; where servers are told who a client is, its address, and whether it spoke TLS.
+type Told<'a> = (u32, &'a str, &'a [u8], Option<(&'a str, bool)>);
+/// Where a connection to a server is to come from, and the size of its segments.
+type Source<'a> = (&'a str, u16, u16);
 
 /// State, seconds idle, bytes in and out, our address towards the server.
 type Shown = (&'static str, f64, u64, u64, Option<(String, u16)>);
 
 #[pyclass(unsendable)]
 pub(crate) struct Relay {
+    device: String,
     relay: braid_proxy::Relay,
     settings: HashMap<u32, Rc<Settings>>,
 }
@@ -44,8 +51,8 @@ fn headers<'py>(py: Python<'py>, head: &RequestHead) -> PyResult<Bound<'py, PyDi
 #[pymethods]
 impl Relay {
     #[new]
-    fn new() -> PyResult<Relay> {
-        Ok(Relay { relay: braid_proxy::Relay::new()?, settings: HashMap::new() })
+    fn new(device: String) -> PyResult<Relay> {
+        Ok(Relay { device, relay: braid_proxy::Relay::new()?, settings: HashMap::new() })
     }
 
     fn fd(&self) -> i32 {
@@ -87,42 +94,43 @@ impl Relay {
         Ok(self.relay.server(SocketAddr::new(address(host)?, port)))
     }
 
-    #[pyo3(signature = (fd, application, now, *, speech, client, preface, forwarded, tls, promoted))]
-    #[allow(clippy::too_many_arguments)]
-    fn adopt(
-        &mut self,
-        fd: i32,
-        application: u32,
-        now: f64,
-        speech: &str,
-        client: &str,
-        preface: Vec<u8>,
-        forwarded: bool,
-        tls: bool,
-        promoted: bool,
-    ) -> PyResult<u64> {
-        let settings = self.settings.get(&application).ok_or_else(|| PyKeyError::new_err("unknown application"))?;
-        let forwarded = if forwarded { Some(Forwarded::new(address(client)?, tls)) } else { None };
-        let speech = match speech {
-            "http" => Speech::Http,
-            "tcp" => Speech::Plain,
-            "tls-sni" => Speech::PlainByBytes,
-            other => return Err(PyValueError::new_err(format!("speech: {other:?}"))),
-        };
-        let newcomer = Newcomer { application, speech, promoted, preface, forwarded };
-        Ok(self.relay.adopt(fd, newcomer, settings.clone(), now)?)
+    fn adopt(&mut self, fd: i32, now: f64, newcomer: Told<'_>, promoted: bool) -> PyResult<u64> {
+        let (newcomer, settings) = self.newcomer(newcomer, promoted)?;
+        Ok(self.relay.adopt(braid_io::adopt_stream(fd)?, newcomer, settings, now)?)
     }
 
-    #[pyo3(signature = (client, server, cookie, now, own=None))]
-    fn serve(&mut self, client: u64, server: u32, cookie: &str, now: f64, own: Option<i32>) -> PyResult<()> {
-        let own = own.map(braid_io::adopt_stream).transpose()?;
+    #[pyo3(signature = (client, now, newcomer, server=None))]
+    fn promote(&mut self, client: &[u8], now: f64, newcomer: Told<'_>, server: Option<(&[u8], u32)>) -> PyResult<u64> {
+        let (newcomer, settings) = self.newcomer(newcomer, true)?;
+        let build = |encoded: &[u8]| Ok::<_, PyErr>(TcpStream::from(repair::build(&record(encoded)?, &self.device)?));
+        let near = build(client)?;
+        let far = server.map(|(encoded, number)| Ok::<_, PyErr>((build(encoded)?, number))).transpose()?;
+        // Until both have started, and are the relay's, closing one of them is to say nothing.
+        let opened = [Some(&near), far.as_ref().map(|(far, _)| far)].map(|each| each.map(AsFd::as_fd));
+        let started = opened.iter().flatten().try_for_each(|each| repair::start(*each, &[]));
+        if let Err(error) = started {
+            for each in opened.iter().flatten() {
+                repair::silence(*each)?;
+            }
+            return Err(error.into());
+        }
+        let client = self.relay.adopt(near, newcomer, settings, now)?;
+        if let Some((far, number)) = far {
+            self.relay.adopt_server(client, far, number, now)?;
+        }
+        Ok(client)
+    }
+
+    #[pyo3(signature = (client, server, cookie, now, source=None))]
+    fn serve(&mut self, client: u64, server: u32, cookie: &str, now: f64, source: Option<Source<'_>>) -> PyResult<()> {
+        let own = self.bound(source)?;
         self.relay.serve(client, server, cookie, own, now);
         Ok(())
     }
 
-    #[pyo3(signature = (client, now, own=None))]
-    fn reconnect(&mut self, client: u64, now: f64, own: Option<i32>) -> PyResult<()> {
-        let own = own.map(braid_io::adopt_stream).transpose()?;
+    #[pyo3(signature = (client, now, source=None))]
+    fn reconnect(&mut self, client: u64, now: f64, source: Option<Source<'_>>) -> PyResult<()> {
+        let own = self.bound(source)?;
         self.relay.reconnect(client, own, now);
         Ok(())
     }
@@ -136,16 +144,24 @@ impl Relay {
     }
 
     fn adopt_server(&mut self, client: u64, fd: i32, server: u32, now: f64) -> PyResult<()> {
-        Ok(self.relay.adopt_server(client, fd, server, now)?)
+        Ok(self.relay.adopt_server(client, braid_io::adopt_stream(fd)?, server, now)?)
     }
 
-    fn departing(&self, client: u64) -> Option<(i32, i32)> {
-        self.relay.departing(client).map(|(client, server, _)| (client.as_raw_fd(), server.as_raw_fd()))
+    #[pyo3(signature = (client, held=false))]
+    fn departing(&self, client: u64, held: bool) -> Option<(i32, i32)> {
+        self.relay.departing(client, held).map(|(client, server, _)| (client.as_raw_fd(), server.as_raw_fd()))
     }
 
-    fn depart(&mut self, core: Bound<'_, PyAny>, client: u64, connection: u64) -> PyResult<Option<Py<PyAny>>> {
+    #[pyo3(signature = (core, client, connection, held=None))]
+    fn depart(
+        &mut self,
+        core: Bound<'_, PyAny>,
+        client: u64,
+        connection: u64,
+        held: Option<f64>,
+    ) -> PyResult<Option<Py<PyAny>>> {
         let py = core.py();
-        Ok(match self.relay.depart(client, &Plane(core.clone()), connection)? {
+        Ok(match self.relay.depart(client, &Plane(core.clone()), connection, held)? {
             None => None,
             Some(Departure::Went { status, bytes, latency }) => {
                 Some(("went", status, bytes, latency).into_pyobject(py)?.into_any().unbind())
@@ -210,6 +226,29 @@ impl Relay {
 }
 
 impl Relay {
+    fn newcomer(&self, told: Told<'_>, promoted: bool) -> PyResult<(Newcomer, Rc<Settings>)> {
+        let (application, speech, preface, forwarded) = told;
+        let settings = self.settings.get(&application).ok_or_else(|| PyKeyError::new_err("unknown application"))?;
+        let speech = match speech {
+            "http" => Speech::Http,
+            "tcp" => Speech::Plain,
+            "tls-sni" => Speech::PlainByBytes,
+            other => return Err(PyValueError::new_err(format!("speech: {other:?}"))),
+        };
+        let forwarded = match forwarded {
+            Some((client, tls)) => Some(Forwarded::new(address(client)?, tls)),
+            None => None,
+        };
+        let newcomer = Newcomer { application, speech, promoted, preface: preface.to_vec(), forwarded };
+        Ok((newcomer, settings.clone()))
+    }
+
+    fn bound(&self, source: Option<Source<'_>>) -> PyResult<Option<TcpStream>> {
+        let Some((host, port, mss)) = source else { return Ok(None) };
+        let opened = repair::bound(SocketAddr::new(address(host)?, port), &self.device, mss)?;
+        Ok(Some(TcpStream::from(opened)))
+    }
+
     fn in_words<'py>(&self, py: Python<'py>, events: Vec<Event>) -> PyResult<Bound<'py, PyList>> {
         let out = PyList::empty(py);
         for event in events {

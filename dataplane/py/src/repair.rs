@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, IntoRawFd};
 
-fn record(bytes: &[u8]) -> PyResult<TcpRecord> {
+pub(crate) fn record(bytes: &[u8]) -> PyResult<TcpRecord> {
     TcpRecord::decode(bytes).map_err(PyValueError::new_err)
 }
 
@@ -64,7 +64,7 @@ impl DataPlane for Plane<'_> {
             if let Err(why) = splice.check() {
                 return Ok(Err(why.into()));
             }
-            core.order(connection, Order::Splice(Box::new(splice)))?;
+            core.order(self.0.py(), connection, Order::Splice(Box::new(splice)))?;
             return Ok(Ok(()));
         }
         let py = self.0.py();
@@ -97,7 +97,7 @@ fn give_back(
 ) -> PyResult<Option<Cow<'static, str>>> {
     let (client, server) = (braid_io::duplicate(client)?, braid_io::duplicate(server)?);
     let sockets = (client.as_fd(), server.as_fd());
-    braid_proxy::give_back(&Plane(core), connection, sockets, (to_client, to_server), until)
+    braid_proxy::give_back(&Plane(core), connection, sockets, (to_client, to_server), until, false)
 }
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -2,15 +2,19 @@
 
 use crate::events::{Entry, Events, Sender};
 use braid_core::{Command, Node, Reply};
-use braid_io::{Commander, Handle, ShardConfig, Snapshot};
+use braid_io::{Commander, Handle, Refused, ShardConfig, Snapshot};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use std::sync::mpsc::{sync_channel, SyncSender};
+use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an answer of a data thread may take before the caller is told that it is stuck.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// For room in a data thread's queue.
+const WAIT: Duration = Duration::from_millis(1);
+const MOST_WAITS: usize = 2000;
 
 struct Channel<T>(SyncSender<T>);
 
@@ -19,6 +23,19 @@ impl<T: Send> Reply<T> for Channel<T> {
         // The asker may have given up waiting.
         let _ = self.0.try_send(answer);
     }
+}
+
+/// A question's end for the answer, and where that is waited for: `answers`.
+pub(crate) fn question<T: Send + 'static>() -> (Box<dyn Reply<T>>, Receiver<T>) {
+    let (sender, receiver) = sync_channel(1);
+    (Box::new(Channel(sender)), receiver)
+}
+
+/// To questions that were asked, in their order; None where none was.
+pub(crate) fn answers<T: Send>(py: Python<'_>, asked: Vec<Option<Receiver<T>>>) -> PyResult<Vec<Option<T>>> {
+    let answer = |asked: Option<Receiver<T>>| asked.map(|answer| answer.recv_timeout(ANSWER_WITHIN)).transpose();
+    let answers: Result<Vec<Option<T>>, _> = py.detach(move || asked.into_iter().map(answer).collect());
+    answers.map_err(|_| silent())
 }
 
 /// For a command whose answer nobody waits for.
@@ -103,6 +120,18 @@ impl Threads {
         self.running()?.get(shard).map_or(Ok(()), |handle| give(handle, command))
     }
 
+    /// Several in one turn of a shard. Waits for room.
+    pub(crate) fn commands_to(&self, py: Python<'_>, shard: usize, mut commands: Vec<Command>) -> PyResult<()> {
+        let Some(handle) = self.running()?.get(shard) else { return Ok(()) };
+        for _ in 0..MOST_WAITS {
+            match handle.commands(&mut commands) {
+                Err(Refused::Full) => py.detach(|| std::thread::sleep(WAIT)),
+                done => return done.map_err(refusal),
+            }
+        }
+        Err(refusal(Refused::Full))
+    }
+
     pub(crate) fn to_all(&self, command: impl Fn() -> Command) -> PyResult<()> {
         self.running()?.iter().try_for_each(|handle| give(handle, command()))
     }
@@ -121,9 +150,9 @@ impl Threads {
         shard: usize,
         question: impl FnOnce(Box<dyn Reply<T>>) -> Command,
     ) -> PyResult<T> {
-        let (sender, receiver) = sync_channel(1);
-        self.command_to(shard, question(Box::new(Channel(sender))))?;
-        py.detach(move || receiver.recv_timeout(ANSWER_WITHIN)).map_err(|_| silent())
+        let (reply, answer) = self::question();
+        self.command_to(shard, question(reply))?;
+        py.detach(move || answer.recv_timeout(ANSWER_WITHIN)).map_err(|_| silent())
     }
 
     /// The answers in the order of the shards.
@@ -134,20 +163,22 @@ impl Threads {
     ) -> PyResult<Vec<T>> {
         let mut receivers = Vec::new();
         for handle in self.running()? {
-            let (sender, receiver) = sync_channel(1);
-            give(handle, question(Box::new(Channel(sender))))?;
-            receivers.push(receiver);
+            let (reply, answer) = self::question();
+            give(handle, question(reply))?;
+            receivers.push(answer);
         }
-        let answer = |receiver: std::sync::mpsc::Receiver<T>| receiver.recv_timeout(ANSWER_WITHIN).ok();
+        let answer = |receiver: Receiver<T>| receiver.recv_timeout(ANSWER_WITHIN).ok();
         let answers: Option<Vec<T>> = py.detach(move || receivers.into_iter().map(answer).collect());
         answers.ok_or_else(silent)
     }
 }
 
 fn give(handle: &Handle<Command>, command: Command) -> PyResult<()> {
-    handle
-        .command(command)
-        .map_err(|refused| PyRuntimeError::new_err(format!("the data thread takes no command: {refused:?}")))
+    handle.command(command).map_err(refusal)
+}
+
+fn refusal(refused: Refused) -> PyErr {
+    PyRuntimeError::new_err(format!("the data thread takes no command: {refused:?}"))
 }
 
 fn silent() -> PyErr {

@@ -37,6 +37,7 @@ impl Core {
                     .into_pyobject(py)?
                     .into_any()
             }
+            Event::Held { connection, at } => ("held", connection, at.0).into_pyobject(py)?.into_any(),
             Event::Ended { connection, why, bytes_in, bytes_out } => {
                 ("ended", connection, why, bytes_in, bytes_out).into_pyobject(py)?.into_any()
             }

@@ -46,11 +46,13 @@ impl Gateway {
         let is_tcp = Ip::parse(packet).is_ok_and(|ip| ip.protocol == TCP);
         // Where edges answer SYNs, clients do not hear of servers what is learned here.
         let app = self.nat.app(flow).filter(|app| !self.cookies_at_edge.contains(app));
-        if is_tcp && self.fast.receive_server_for_stack(flow, vnet, packet, app, now) != Verdict::Stack {
-            return Outward::Nothing;
-        }
+        let goes_on = !is_tcp || self.fast.receive_server_for_stack(flow, vnet, packet, app, now) == Verdict::Stack;
         self.follow(now);
-        Outward::Stack
+        if goes_on {
+            Outward::Stack
+        } else {
+            Outward::Nothing
+        }
     }
 
     /// A packet that the stack sends from a VIP: the edge and set that it goes to; None: dropped, and counted.
@@ -111,6 +113,9 @@ impl Gateway {
                 held: request.held,
                 held_at: request.held_at,
             })));
+        }
+        for flow in self.fast.take_answered() {
+            self.news.push(Event::Held { connection: self.number(flow), at: now });
         }
         for (flow, open) in self.fast.take_changed() {
             self.nat.set_open(flow, open, false);
@@ -181,8 +186,14 @@ impl Gateway {
         self.fast.session(flow).is_some_and(|session| session.is_proxied())
     }
 
-    /// Gives a connection a server; the address that it is to be talked to from.
-    pub(crate) fn open_server(&mut self, connection: u64, server: SocketAddr, now: Time) -> Option<SocketAddr> {
+    /// Gives a connection a server; the address that it is to be talked to from. `hold`: it is held at the server's first bytes.
+    pub(crate) fn open_server(
+        &mut self,
+        connection: u64,
+        server: SocketAddr,
+        hold: bool,
+        now: Time,
+    ) -> Option<SocketAddr> {
         let flow = flow_of(connection);
         let mode = self.fast.session(flow).filter(|session| session.is_proxied())?.mode();
         if mode == "spliced" {
@@ -192,6 +203,7 @@ impl Gateway {
         self.fast.reset_server(flow, &ends);
         self.route(now);
         self.fast.forget_server(flow);
+        self.fast.hold_at_answer(flow, hold);
         self.nat.lease(flow, server, now)
     }
 

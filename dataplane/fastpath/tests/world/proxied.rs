@@ -19,6 +19,8 @@ pub struct Control {
     pub frozen_for: u64,
     /// Bytes that are read at once; the rest waits in the sockets.
     pub reads: usize,
+    /// Whether it wants to see nothing of the server.
+    pub at_answer: bool,
     /// Whether it wants the connection back when the server has sent everything.
     pub again: bool,
 }
@@ -170,7 +172,11 @@ impl Proxied {
             self.asked = None;
             self.take();
         }
+        let answered = !self.fast.take_answered().is_empty();
         let Some(stack) = &mut self.stack else { return };
+        if answered {
+            stack.held = Some(now);
+        }
         if let Some(held) = stack.held {
             if now.since(held) >= control.frozen_for * MS {
                 self.splice();
@@ -215,6 +221,7 @@ impl Proxied {
             }
         };
         self.taken += 1;
+        self.fast.hold_at_answer(FLOW, self.control.at_answer);
         self.stack = Some(Stack { client: built, server: Some(to_server), read: [0; 2], since: self.now, held: None });
         let held = self.fast.take(FLOW).unwrap();
         self.receive_held(held);

@@ -46,6 +46,12 @@ impl Exchange {
         self.plain && committed && !(self.closes || self.draining || self.client_ended)
     }
 
+    /// The same of one that has yet to be answered, and will be with the next bytes of its server.
+    pub fn is_free_when_answered(&self) -> bool {
+        let is_there = self.is_answered() || matches!(self.answering, Answering::Opening);
+        self.plain && is_there && !(self.closes || self.draining || self.client_ended)
+    }
+
     /// End the client's connection: with an answer, or with a reset where there is none.
     pub fn refuse_with(&mut self, reason: impl Into<std::borrow::Cow<'static, str>>, answer: &[u8]) {
         if matches!(self.asking, Asking::Ended) {

@@ -19,6 +19,7 @@ const MOST: u64 = 1 << 30;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Departure {
     /// It is not here any more. Of an answer under way: its status, the bytes of its whole body, seconds to the first of them.
+    /// Where bytes pass as they are the seconds are zero if they were told before, or are not known.
     Went { status: u16, bytes: u64, latency: f64 },
     /// The reason is a word. `read_on`: what is too much becomes less by being read, and the rest is offered again.
     Stays { reason: Cow<'static, str>, read_on: bool },
@@ -71,34 +72,42 @@ impl Relay {
     }
 
     /// The sockets of a client and its server that may go on elsewhere, and how many bytes the server's has yet to give of an
-    /// answer (None: whatever comes). None when they are not as they were when they were offered.
-    pub fn departing(&self, client: u64) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>, Option<u64>)> {
+    /// answer (None: whatever comes). None when they are not as they were when they were offered. `held`: the data plane has
+    /// the server's first bytes.
+    pub fn departing(&self, client: u64, held: bool) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>, Option<u64>)> {
         let client = self.clients.get(self.slot(client)?)?;
-        let server = self.servers.get(client.server?).filter(|server| server.own && server.preface.is_empty())?;
-        let left = if client.exchange.is_free() { None } else { Some(client.exchange.opaque()?) };
+        let may = |server: &&Server| server.own && server.preface.is_empty() && !server.connecting;
+        let server = self.servers.get(client.server?).filter(may)?;
+        let free = if held { client.exchange.is_free_when_answered() } else { client.exchange.is_free() };
+        let left = if free { None } else { Some(client.exchange.opaque()?) };
         Some((client.socket.stream.as_fd(), server.socket.stream.as_fd(), left))
     }
 
     /// Give what was offered to the data plane, which knows the connection by a number of its own; see `give_back`. None when
-    /// it is not as it was. No event follows.
+    /// it is not as it was. No event follows. `held`: the data plane holds it since then, as the server has begun to send.
     pub fn depart<P: DataPlane>(
         &mut self,
         client: u64,
         plane: &P,
         connection: u64,
+        held: Option<f64>,
     ) -> Result<Option<Departure>, P::Error> {
-        let (Some(slot), Some((near, far, left))) = (self.slot(client), self.departing(client)) else {
+        let (Some(slot), Some((near, far, left))) = (self.slot(client), self.departing(client, held.is_some())) else {
             return Ok(None);
         };
         let client = &self.clients[slot];
         let waiting = (&client.exchange.outbox[..], client.exchange.transmit.waiting());
-        if let Some(reason) = give_back(plane, connection, (near, far), waiting, left)? {
+        if let Some(reason) = give_back(plane, connection, (near, far), waiting, left, held.is_some())? {
             let read_on =
                 reason == TOO_MUCH && left.is_some() && unread(far).is_ok_and(|count| count > MOST_RESIDUE / 2);
             return Ok(Some(Departure::Stays { reason, read_on }));
         }
         let (status, came) = client.exchange.answered();
-        let latency = client.latency.unwrap_or(0.0);
+        let latency = match held {
+            Some(at) => Some(at - client.asked_at).filter(|_| client.asked),
+            None => client.latency.filter(|_| !client.exchange.is_plain()),
+        };
+        let latency = latency.unwrap_or(0.0);
         if let Some(server) = client.server {
             self.forget_server(server);
         }
@@ -130,9 +139,9 @@ impl Relay {
     }
 
     /// Give a client that was just adopted the connection to a server that it had.
-    pub fn adopt_server(&mut self, client: u64, fd: RawFd, server: u32, now: f64) -> io::Result<()> {
+    pub fn adopt_server(&mut self, client: u64, opened: std::net::TcpStream, server: u32, now: f64) -> io::Result<()> {
         let Some(slot) = self.slot(client) else { return Ok(()) };
-        let mut stream = TcpStream::from_std(braid_io::adopt_stream(fd)?);
+        let mut stream = TcpStream::from_std(opened);
         let entry = self.servers.vacant_entry();
         let token = Token(entry.key() * 2 + 1);
         self.poll.registry().register(&mut stream, token, BOTH)?;
