@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from braid import log as logs
@@ -57,6 +57,12 @@ _OWN_TO_REQUESTER = frozenset(("authorization", "cookie"))
 """Reasons not to store that say nothing of others' answers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    entry: Entry
+    use: Use
+
+
 class Cache:
     """``wall`` gives Unix seconds; ``nursery`` has the fetches, which go on when a client leaves."""
 
@@ -102,12 +108,24 @@ class Cache:
             return await self._pass(inward, site, None, "miss")
         return await self._fetch(inward, entry, site)
 
-    def ready(self, request: Request) -> int | None:
-        """Bytes of the stored body by which a request can be answered now without asking anybody; None: it cannot."""
+    def ready(self, request: Request) -> Ready | None:
+        """By what a request can be answered now without asking anybody; None: it cannot."""
         if self.name.lower().encode() in _pseudonyms(request) or not looked_up(request):
             return None
-        entry, use = self._find(self._inward(request, None))
-        return None if entry is None or use is Use.VALIDATE else entry.length
+        # What only concerns this connection is not the answer's business.
+        plain = field(request.headers, b"connection") is None
+        entry, use = self._find(request if plain else self._inward(request, None))
+        return None if entry is None or use is Use.VALIDATE else Ready(entry, use)
+
+    def at_once(self, request: Request, site: Site, ready: Ready) -> Answer | None:
+        """That answer, which has to be closed; None: ``answer`` may have to wait for the disk."""
+        descriptor = self.store.open_at_once(ready.entry)
+        if descriptor is None:
+            return None
+        found = self._of_entry(ready.entry, descriptor, "hit")
+        if ready.use is Use.STALE:
+            self._refresh(self._inward(request, None), ready.entry, site)
+        return self._count("hit" if ready.use is Use.FRESH else "stale", found)
 
     def warm(self, request: Request, site: Site) -> None:
         """Have an answer that is not stored fetched meanwhile, for those that ask next."""
@@ -141,8 +159,9 @@ class Cache:
     async def _stored(self, entry: Entry, status: str) -> Answer | None:
         """None when the file is no good: the entry is gone then."""
         descriptor = await self.store.open(entry)
-        if descriptor is None:
-            return None
+        return None if descriptor is None else self._of_entry(entry, descriptor, status)
+
+    def _of_entry(self, entry: Entry, descriptor: int, status: str) -> Answer:
         self.store.index.touch(entry)
         age = current_age(entry.head, entry.times, self._wall())
         left = round(lifetime(entry.head) - age)

@@ -22,10 +22,8 @@ def not_modified(request: Request, head: Head) -> bool:
         own = field(head.headers, b"etag")
         known = members(tags, escapes=False)
         return known == [b"*"] or (own is not None and any(weak_match(tag, own) for tag in known))
-    since, changed = (
-        read_date(field(headers, name))
-        for headers, name in ((request.headers, b"if-modified-since"), (head.headers, b"last-modified"))
-    )
+    since = read_date(field(request.headers, b"if-modified-since"))
+    changed = None if since is None else read_date(field(head.headers, b"last-modified"))
     return since is not None and changed is not None and changed <= since
 
 

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING
 import h11
 import trio
 
-from braid.http import smuggled, split_target, without_port
-from content.answer import Answer, Bytes, Stored
+from braid.http import smuggled, split_target
+from content.answer import Bytes, Stored
+from content.asked import read_request, resolve
 from content.carry import Answering, Source
 from content.growing import Broken
-from content.message import Request, without
 from content.origin import OriginError
 from content.rest import asking, send_rest, tell
-from content.shape import shape
+from content.shape import answer_head
 from content.wire import PART, Gone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from content.answer import Answer
     from content.cache import Cache
+    from content.message import Request
     from content.ranges import Span
     from content.sites import Site
     from content.wire import Piped, Wire
@@ -120,10 +122,10 @@ class ClientConnection:
         return not (begun.last or self._draining())
 
     async def _send_rest(self, came: bytes, begun: Answering) -> None:
-        request = read_request(came, self._find)
-        site = None if request is None else self._find(request.host, request.port)
-        if request is None or site is None:
+        found = read_request(came, self._find)
+        if found is None:
             raise Gone
+        request, site, _ = found
         rest = asking(request, begun)
         answer = await self._cache.answer(rest, site, self._client)
         try:
@@ -171,7 +173,9 @@ class ClientConnection:
             answer.body.close()
 
     def _read(self, asked: h11.Request) -> tuple[Request | None, Site | None]:
-        return _read(asked, self._find)
+        target, authority = split_target(asked)
+        found = resolve(asked.method, target, authority, tuple(asked.headers), self._find)
+        return found or (None, None)
 
     async def _body(self) -> AsyncGenerator[bytes, None]:
         """Of the request. Raises ``Gone``, and h11's error for what is malformed."""
@@ -190,12 +194,8 @@ class ClientConnection:
                 raise Gone
 
     async def _send(self, asked: h11.Request, answer: Answer, request: Request | None) -> None:
-        head, span = shape(request, answer.head, answer.body.length, answer.body.whole)
-        headers = list(head.headers if answer.age is None else without(head.headers, b"age"))
-        if answer.age is not None:
-            headers.append((b"age", b"%d" % answer.age))
-        headers.append((b"via", f"1.1 {self._name}".encode()))
-        headers.append((b"cache-status", f"{self._name}; {answer.status}".encode()))
+        head, span = answer_head(request, answer, self._name)
+        headers = list(head.headers)
         if not _has_body(asked):
             # Takes in that the request is at its end.
             self._h11.next_event()
@@ -291,34 +291,6 @@ class ClientConnection:
             self._wire.end()
             while await self._wire.receive():
                 self._wire.drop(self._wire.seen)
-
-
-def _read(asked: h11.Request, find: Callable[[str, int | None], Site | None]) -> tuple[Request | None, Site | None]:
-    target, authority = split_target(asked)
-    text = authority.decode("latin-1").lower()
-    host = without_port(text)
-    _, colon, port = text.rpartition(":")
-    written = colon and port.isascii() and port.isdigit() and len(port) < 6
-    site = find(host, int(port) if written else None)
-    if site is None or not (target.startswith(b"/") or target == b"*"):
-        return None, None
-    # A fragment is none of the server's business, and would make another key.
-    headers = tuple(asked.headers)
-    return Request(asked.method, host, site.port, target.partition(b"#")[0], headers, site.https), site
-
-
-def read_request(data: bytes, find: Callable[[str, int | None], Site | None]) -> Request | None:
-    """The request that is all of these bytes, without a body; None for anything else, and for hosts of others."""
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
-    try:
-        parser.receive_data(data)
-        asked = parser.next_event()
-        whole = isinstance(asked, h11.Request) and isinstance(parser.next_event(), h11.EndOfMessage)
-    except h11.RemoteProtocolError:
-        return None
-    if not isinstance(asked, h11.Request) or not whole or parser.trailing_data[0] or smuggled(asked):
-        return None
-    return _read(asked, find)[0]
 
 
 def _has_body(asked: h11.Request) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from content.message import field, members
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
 
 MOST_SECONDS = 1 << 31
 """RFC 9111 1.2.2."""
+
+
+@lru_cache(4096)
+def directives_of(headers: Headers) -> Directives:
+    """Of a stored answer, which is judged for each request."""
+    return Directives(headers)
 
 
 class Directives:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from content.directives import MOST_SECONDS, Directives
+from content.directives import MOST_SECONDS, directives_of
 from content.message import field, read_date
 
 if TYPE_CHECKING:
@@ -26,9 +27,13 @@ class Times:
     received: float
 
 
+# What is stored is judged for each request, and does not change.
+
+
+@lru_cache(4096)
 def explicit_lifetime(head: Head) -> float | None:
     """Seconds; None when the answer does not say. An ``Expires`` that is no date is in the past."""
-    directives = Directives(head.headers)
+    directives = directives_of(head.headers)
     for name in ("s-maxage", "max-age"):
         if (seconds := directives.seconds(name)) is not None:
             return float(seconds)
@@ -38,6 +43,7 @@ def explicit_lifetime(head: Head) -> float | None:
     return 0.0 if expires is None or date is None else max(0.0, expires - date)
 
 
+@lru_cache(4096)
 def lifetime(head: Head) -> float:
     """Seconds from the origin's answer on. Without a word from the origin a tenth of how long it had not changed, at
     most an hour."""
@@ -53,9 +59,14 @@ def lifetime(head: Head) -> float:
 def current_age(head: Head, times: Times, now: float) -> float:
     """Seconds since the origin made or confirmed it, those in other caches and on the way included. A clock that was
     set back makes nothing younger than it was when it came."""
+    return _age_when_it_came(head, times) + max(0.0, now - times.received)
+
+
+@lru_cache(4096)
+def _age_when_it_came(head: Head, times: Times) -> float:
     written = (field(head.headers, b"age") or b"").strip()
     told = min(int(written), MOST_SECONDS) if written.isdigit() and len(written) <= 10 else 0
     date = read_date(field(head.headers, b"date"))
     apparent = max(0.0, times.received - date) if date is not None else 0.0
     on_the_way = max(0.0, times.received - times.requested)
-    return max(apparent, told + on_the_way) + max(0.0, now - times.received)
+    return max(apparent, told + on_the_way)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -74,6 +75,7 @@ def members(value: bytes, *, escapes: bool = True) -> list[bytes]:
     return [member for member in found if member]
 
 
+@lru_cache(4096)
 def read_date(value: bytes | None) -> float | None:
     """Unix seconds; None for what is no date."""
     if value is None or len(value) > _LONGEST_DATE:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from content.directives import Directives
+from content.directives import Directives, directives_of
 from content.freshness import HEURISTIC_STATUSES, Times, current_age, explicit_lifetime, lifetime
 from content.message import Head, Headers, Request, field, members, without
 
@@ -69,7 +69,7 @@ def _shareable(answer: Directives) -> bool:
 
 def judge(request: Request, head: Head, times: Times, now: float) -> Use:
     """What a stored answer that ``selected`` the request is good for."""
-    asked, answer = Directives(request.headers), Directives(head.headers)
+    asked, answer = Directives(request.headers), directives_of(head.headers)
     if field(request.headers, b"authorization") is not None and not _shareable(answer):
         return Use.VALIDATE
     if "no-cache" in asked or "no-cache" in answer:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from content.conditions import as_not_modified, not_modified
 from content.message import Head, Request, without
 from content.ranges import Span, Unsatisfiable, content_range, span_of
+
+if TYPE_CHECKING:
+    from content.answer import Answer
 
 NOTHING = Span(0, 0)
 
@@ -27,6 +32,16 @@ def shape(request: Request | None, head: Head, length: int | None, parts: bool) 
     if span is None:
         return Head(head.status, (*bare, _length(length)), head.reason), Span(0, length)
     return Head(206, (*bare, _length(span.length), (b"content-range", content_range(span, length)))), span
+
+
+def answer_head(request: Request | None, answer: Answer, name: str) -> tuple[Head, Span | None]:
+    """The same of an answer of the cache called ``name``, with what it says of itself."""
+    head, span = shape(request, answer.head, answer.body.length, answer.body.whole)
+    headers = head.headers
+    if answer.age is not None:
+        headers = (*without(headers, b"age"), (b"age", b"%d" % answer.age))
+    told = (b"via", f"1.1 {name}".encode()), (b"cache-status", f"{name}; {answer.status}".encode())
+    return Head(head.status, headers + told, head.reason), span
 
 
 def _length(length: int) -> tuple[bytes, bytes]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import trio
 
 from braid.status.flow import FlowStatus
 from braid.tcp.record import encode_record
-from braid.tcp.repair import FreezeError, freeze, start
+from braid.tcp.repair import FreezeError, dissolve, freeze, start
 from braid.transfer import fits, numbers_of
 from content.wire import Keeping, Unkept
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from braid.transfer import Numbers
     from content.agent import State
-    from content.held import HeldWire
+    from content.cache import Ready
+    from content.message import Request
+    from content.prepared import Prepared
+    from content.sites import Site
     from topology.model import SocketAddress
 
 
@@ -27,6 +30,18 @@ class Keep(Protocol):
     """Has a connection kept, with what ``adopt`` needs of it."""
 
     def __call__(self, opened: socket.socket, client: str, vip: str, data: bytes) -> Keeping: ...
+
+
+class Found(NamedTuple):
+    """By what the request is answered with which a connection comes."""
+
+    asked: Request
+    site: Site
+    closes: bool
+    """The connection is to end behind the answer."""
+    ready: Ready
+    length: int
+    """Bytes of the request."""
 
 
 @dataclass(eq=False, slots=True)
@@ -57,10 +72,17 @@ class Taken:
     gone: bool = False
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     """Of its service."""
-    wire: HeldWire | None = None
-    """Where its first answer is made before its socket may emit."""
+    found: Found | None = None
+    prepared: Prepared | None = None
+    """Its first answer, made before its socket may emit."""
     busy: Callable[[], bool] = lambda: True
     keeping: Keeping = field(default_factory=Unkept)
+
+    def drop(self) -> None:
+        """Close it so that nobody hears of it."""
+        dissolve(self.socket)
+        if self.prepared is not None:
+            self.prepared.close()
 
 
 def frozen_of(taken: Taken) -> tuple[Numbers, bytes] | None:

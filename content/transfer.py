@@ -10,6 +10,7 @@ Gateways are told what is stored, and tell what is asked for and is not.
 from __future__ import annotations
 
 import os
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -20,17 +21,16 @@ from braid import stored
 from braid.errors import BadPacket
 from braid.status.transfers import TransferStatus, transfer_status
 from braid.tcp.record import decode_record
-from braid.tcp.repair import build, dissolve, start
+from braid.tcp.repair import build_encoded, dissolve, start
 from braid.transfer import Reason, Send, TransferRequest, decode, encode, is_transfer, numbers_of
 from braid.transfer_parts import Assembler, is_part, split
-from braid.transfer_table import Candidate, matching
-from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start
+from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start, State
 from content.carry import Answering, Source
-from content.connection import ONCE, ClientConnection, read_request
-from content.delegated import begins_with_tls, refusal_of_hello
+from content.connection import ONCE, ClientConnection
+from content.delegated import begins_with_tls
 from content.facts import Facts, decode_facts, encode_facts
-from content.held import HeldWire
-from content.reach import may_ask, vips_of
+from content.judging import Judge
+from content.prepared import prepare
 from content.taken import Keep, Taken, flow_of, frozen_of
 from content.telling import Teller
 from content.wire import Keeping, Wire
@@ -41,12 +41,11 @@ if TYPE_CHECKING:
 
     from braid.role import NodeHandle
     from braid.status.flow import FlowStatus
-    from braid.tcp.record import TcpRecord
     from content.cache import Cache
     from content.keys import Keys
     from content.message import Request
     from content.sites import Find
-    from topology.model import IPAddress, SocketAddress, Topology
+    from topology.model import IPAddress
 
     ServeTls = Callable[[trio.SocketStream, IPAddress, Callable[[int], None]], Awaitable[None]]
 
@@ -81,10 +80,8 @@ class TransferService:
         self._parts = Assembler()
         self._cache = cache
         self._find = find
-        self._wall = wall
-        self._room = room
+        self._judge = Judge(cache, find, wall, room, draining, tls)
         self._draining = draining
-        self._tls = tls
         self._serve_tls = serve_tls
         self._keep = keep
         self._read = read
@@ -92,7 +89,6 @@ class TransferService:
         self._node: NodeHandle | None = None
         self._nursery: trio.Nursery | None = None
         self._wake = trio.Event()
-        self._known: tuple[Topology, dict[IPAddress, tuple[str, str]]] | None = None
         self._teller = Teller(cache.store.index, wall)
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -110,6 +106,9 @@ class TransferService:
                         await self._wake.wait()
         finally:
             self._node = self._nursery = None
+            for taken in self.taken.values():
+                if self.agent.state(taken.id) is State.ACCEPTED:
+                    taken.drop()
 
     def finish(self) -> bool:
         """End connections between two requests. True while others are under way."""
@@ -168,6 +167,8 @@ class TransferService:
                         self._node.tell(found.name, part)
             case Consider(peer, request):
                 self._carry_out(self._consider(peer, request))
+                # The gateway has its answer and decides; the client's is made meanwhile.
+                self._prepare(request.id)
             case Start(id_):
                 self._start(self.taken[id_])
             case Discard(id_):
@@ -176,7 +177,7 @@ class TransferService:
                     taken.gone = True
                     taken.decided.set()
                     taken.scope.cancel()
-                    dissolve(taken.socket)
+                    taken.drop()
                     self._own(taken, "away")
             case KeepOn(id_):
                 taken = self.taken[id_]
@@ -190,108 +191,67 @@ class TransferService:
             record = decode_record(request.record)
         except BadPacket:
             return self.agent.refuse(request.id, Reason.MISMATCH, now)
-        reason = self._refusal(peer, request, record)
-        if reason is not None:
-            return self.agent.refuse(request.id, reason, now)
+        assert self._node is not None
+        situation = self._node.situation()
+        found = self._judge.offered(situation, peer, request, record)
+        if isinstance(found, Reason):
+            return self.agent.refuse(request.id, found, now)
         try:
             # The gateway's frozen socket may have acknowledged since, by a clock that went on: ours must be ahead.
-            built = build(record.after(request.deadline))
+            built = build_encoded(request.record, record, later=request.deadline)
         except OSError as error:
             log.warning("socket cannot be built", problem=error.strerror or str(error), client=str(record.remote))
             return self.agent.refuse(request.id, Reason.SOCKET, now)
-        assert self._node is not None
-        topology = self._node.situation().topology
-        edge, application = self._vips()[record.local.host]
+        topology = situation.topology
+        edge, application = self._judge.vips(situation)[record.local.host]
         gateway = topology.by_number(peer)
         taken = Taken(
             request.id, application, record.remote, record.local, edge, topology.nodes[edge].region,
-            gateway.name if gateway else "", begins_with_tls(topology, application), built, now, now,
+            gateway.name if gateway else "", found is None, built, now, now, found=found,
         )  # fmt: skip
         if not self._own(taken, "held"):
             dissolve(built)
             return self.agent.refuse(request.id, Reason.BUSY, now)
         self.taken[request.id] = taken
-        if not taken.tls:
-            assert self._nursery is not None
-            taken.wire = HeldWire(built.dup(), record.unread)
-            self._nursery.start_soon(self._serve, taken)
         return self.agent.accept(request.id, numbers_of(record), now)
 
-    def _refusal(self, peer: int, request: TransferRequest, record: TcpRecord) -> Reason | None:
-        """Why this connection is not taken over."""
+    def _prepare(self, id_: bytes) -> None:
+        taken = self.taken.get(id_)
+        if taken is None or taken.found is None:
+            return
         assert self._node is not None
-        situation = self._node.situation()
-        topology = situation.topology
-        edge, name = self._vips().get(record.local.host, ("", ""))
-        if not may_ask(topology, peer, name):
-            return Reason.NOT_DELEGATED
-        if numbers_of(record) != request.numbers:
-            return Reason.MISMATCH
-        if self._draining():
-            return Reason.DRAINING
-        if not self._room():
-            return Reason.BUSY
-        if begins_with_tls(topology, name):
-            return refusal_of_hello(
-                request, record, name, topology.nodes[edge].region, situation, self._find, self._tls, self._wall()
-            )
-        asked = read_request(record.unread, self._find)
-        if asked is None or asked.key.encode("latin-1", "replace") != request.content:
-            return Reason.CONTENT
-        candidate = _candidate(asked, name, record.remote, topology.nodes[edge].region)
-        return None if self._is_stored(asked, candidate) else Reason.CONTENT
-
-    def _vips(self) -> dict[IPAddress, tuple[str, str]]:
-        assert self._node is not None
-        situation = self._node.situation()
-        if self._known is None or self._known[0] is not situation.topology:
-            self._known = situation.topology, vips_of(situation.topology, situation.node)
-        return self._known[1]
-
-    def _is_stored(self, asked: Request, candidate: Candidate) -> bool:
-        """Whether the answer is there, and one that this node shall give. Where it is not there yet it is fetched."""
-        assert self._node is not None
-        situation = self._node.situation()
-        row = matching(situation.topology.transfers, candidate, self._wall())
-        if row is None or situation.node not in row.proxies:
-            return False
-        length = self._cache.ready(asked)
-        if length is None:
-            site = self._find(asked.host, asked.port)
-            if site is not None:
-                self._cache.warm(asked, site)
-            return False
-        return length >= row.least
+        asked, site, closes, ready, length = taken.found
+        answer = self._cache.at_once(asked, site, ready)
+        if answer is not None:
+            taken.prepared = prepare(asked, length, answer, self._node.situation().node, closes=closes)
 
     def _receive_wanted(self, peer: int, message: stored.StoredPages | stored.Wanted) -> None:
-        """A gateway offers no connection for what is not stored; it may be next time."""
         assert self._node is not None
-        topology = self._node.situation().topology
-        edge, name = self._vips().get(message.vip.host, ("", "")) if isinstance(message, stored.Wanted) else ("", "")
-        if not isinstance(message, stored.Wanted) or not may_ask(topology, peer, name):
-            self.agent.count("stray")
-            return
-        self.agent.count("wanted")
-        asked = read_request(message.request, self._find)
-        if asked is not None and not self._draining():
-            self._is_stored(asked, _candidate(asked, name, message.client, topology.nodes[edge].region))
+        ours = isinstance(message, stored.Wanted) and self._judge.wanted(self._node.situation(), peer, message)
+        self.agent.count("wanted" if ours else "stray")
 
     def _start(self, taken: Taken) -> None:
+        assert self._nursery is not None
         taken.keeping = self._keep(taken.socket, str(taken.client), str(taken.vip), self._facts(taken))
-        if taken.wire is not None:
-            taken.wire.keep(taken.keeping)
+        prepared, begun, sent = taken.prepared, None, 0
+        if prepared is not None:
+            prepared.tell(taken.keeping)
         start(taken.socket)
+        if prepared is not None:
+            taken.prepared, taken.served = None, 1
+            sent, begun = prepared.send(taken.socket)
+            self._cache.counts["client_bytes"] += sent
+            self._note_sent(taken, sent)
         self._own(taken, "here")
-        if taken.wire is None:
-            assert self._nursery is not None
-            self._nursery.start_soon(self._serve, taken)
-        elif taken.wire.start():
-            self._note_first(taken)
+        self._nursery.start_soon(self._serve, taken, begun, -1 if prepared is None else prepared.descriptor, sent)
 
-    def _note_first(self, taken: Taken) -> None:
-        if taken.first_byte is None:
-            taken.first_byte = trio.current_time() - taken.began
+    def _note_sent(self, taken: Taken, count: int) -> None:
+        taken.active = trio.current_time()
+        if taken.first_byte is None and count:
+            taken.first_byte = taken.active - taken.began
             self.first_bytes += taken.first_byte
+        taken.bytes_out += count
+        self.bytes += count
 
     def _facts(self, taken: Taken) -> bytes:
         """What ``adopt`` makes of it."""
@@ -321,24 +281,21 @@ class TransferService:
         self._own(taken, "here")
         self._nursery.start_soon(self._serve, taken, begun, descriptor)
 
-    async def _serve(self, taken: Taken, begun: Answering | None = None, descriptor: int = -1) -> None:
+    async def _serve(self, taken: Taken, begun: Answering | None, descriptor: int, written: int = 0) -> None:
+        """``begun``: what is left of an answer, of which so many bytes were ``written`` here."""
         assert self._node is not None
         name = self._node.situation().node
-        held, wire = taken.wire, taken.wire or Wire(taken.socket.dup(), taken.keeping)
+        wire = Wire(taken.socket.dup(), taken.keeping)
+        wire.written = written
 
         async def elsewhere(asked: Request | None) -> bool:
             return await self._give_back(taken, asked)
 
-        def sent(count: int) -> None:
-            self._note_first(taken)
-            taken.active = trio.current_time()
-            taken.bytes_out += count
-            self.bytes += count
-
+        sent = partial(self._note_sent, taken)
         connection = ClientConnection(
             wire, taken.client.host, self._cache, self._find, name, self._draining, elsewhere, sent
         )  # fmt: skip
-        taken.busy = lambda: taken.tls or connection.busy or (held is not None and not held.started.is_set())
+        taken.busy = lambda: taken.tls or connection.busy
         try:
             with taken.scope:
                 if taken.tls:
@@ -349,9 +306,6 @@ class TransferService:
                 elif begun is None or await connection.go_on(begun, descriptor):
                     await self._read.wait()
                     await connection.serve()
-                    if held is not None:
-                        # An answer that broke may have had no first byte: the client is told when it may be.
-                        await held.started.wait()
         finally:
             wire.close()
             if descriptor >= 0:
@@ -369,8 +323,9 @@ class TransferService:
         if taken.served == 1:
             return False
         if asked is not None:
-            candidate = _candidate(asked, taken.application, taken.client, taken.region)
-            if self._is_stored(asked, candidate):
+            assert self._node is not None
+            situation = self._node.situation()
+            if self._judge.stored(situation, asked, taken.application, taken.client, taken.region) is not None:
                 return False
         if not self._own(taken, "held", wait=True):
             return False
@@ -390,8 +345,3 @@ class TransferService:
     def _own(self, taken: Taken, owner: str, *, wait: bool = False) -> bool:
         """To be waited for where a socket is live that packets must not reach from then on."""
         return self._node is not None and self._node.set_owner(taken.client, taken.vip, owner, wait=wait)
-
-
-def _candidate(asked: Request, application: str, client: SocketAddress, region: str) -> Candidate:
-    path = asked.target.partition(b"?")[0].decode("latin-1")
-    return Candidate(application, client.host, region, asked.method.decode("ascii", "replace"), asked.host, path)

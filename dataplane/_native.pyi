@@ -214,12 +214,22 @@ def public_key(private_key: bytes) -> bytes:
 def repair_bound(host: str, port: int, device: str, mss: int) -> int:
     """The descriptor of a non-blocking socket: ``braid.tcp.repair.bound``."""
 
-def repair_build(record: bytes, device: str) -> int:
+def repair_build(record: bytes, device: str, later: int = 0) -> int:
     """The descriptor of a frozen socket: ``braid.tcp.repair.build``. ValueError if the record is none."""
 
 def repair_start(fd: int, unsent: bytes) -> None: ...
 def repair_freeze(fd: int) -> bytes:
     """The record of a socket. ValueError says in a word why it is not frozen."""
+
+def repair_offer(fd: int, head: bytes | None) -> tuple[bytes, int, int, int, int]:
+    """Freeze a socket of which nothing is under way: its record, with ``head`` as unread if that was read already, the
+    next numbers to send and to receive, and those from which the peer's bytes and ours counted. ValueError says in a
+    word why it is not frozen."""
+
+def read_request(data: bytes) -> tuple[bytes, bytes, bytes, tuple[tuple[bytes, bytes], ...], bool] | None:
+    """Method, target (path and query, or ``*``), authority, fields by lower-case names, and whether the connection is
+    to end behind the answer, of a request of HTTP/1.1 that is all of these bytes and has no body; None for anything
+    else, and for what may be read in two ways."""
 
 class DataPlane(Protocol):
     """What ``give_back`` uses of ``Core``."""

@@ -341,6 +341,10 @@ class Topology:
     health: HealthSettings = HealthSettings()
     transfers: tuple[TransferRow, ...] = ()
     """Which requests' connections are offered to content proxies; the first row that holds."""
+    _by_number: dict[int, Node] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_number", {node.number: node for node in reversed(self.nodes.values())})
 
     def nodes_of(self, region: str) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes.values() if node.region == region)
@@ -349,4 +353,4 @@ class Topology:
         return tuple(node for node in self.nodes.values() if node.role is role)
 
     def by_number(self, number: int) -> Node | None:
-        return next((node for node in self.nodes.values() if node.number == number), None)
+        return self._by_number.get(number)

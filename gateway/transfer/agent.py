@@ -337,7 +337,8 @@ class TransferAgent:
         told: list[Command] = [] if tell is None else [_abort(transfer, tell)]
         asked = transfer.steer is not None or transfer.steered
         back: list[Command] = [self._ask_edge(transfer, None, now)] if asked else []
-        return [*back, *self._release(transfer, why, now), *told]
+        # The client waits for the origin, not for the edge.
+        return [*self._release(transfer, why, now), *back, *told]
 
     def _release(self, transfer: _Transfer, why: str, now: float) -> list[Command]:
         """The origin serves."""

@@ -17,10 +17,11 @@ import trio
 from braid import log as logs
 from braid import stored
 from braid.errors import BadPacket
-from braid.tcp.record import decode_record, encode_record
-from braid.tcp.repair import FreezeError, build, dissolve, freeze, start
+from braid.tcp.record import decode_record
+from braid.tcp.repair import FreezeError, build, dissolve, offer, start
 from braid.transfer import (
     MODULUS,
+    Numbers,
     Reason,
     Send,
     Steer,
@@ -47,8 +48,7 @@ if TYPE_CHECKING:
 
     from braid.events import Control
     from braid.role import NodeHandle
-    from braid.tcp.record import TcpRecord
-    from braid.transfer import Numbers, TransferMessage
+    from braid.transfer import TransferMessage
     from gateway.proxy.events import ClientData
     from gateway.proxy.relay import Relay
     from gateway.proxy.relayed import RelayedConnection
@@ -60,9 +60,6 @@ _COLD_REASONS = [reason.name.lower() for reason in (Reason.CONTENT, Reason.NOT_D
 US = "gateway"
 """In what is noted of messages; others go by their names."""
 _LINGER = struct.pack("ii", 1, 0)
-_BYTES = struct.Struct("=2Q")
-_BYTES_AT = 120
-"""Bytes acknowledged and received, in the kernel's ``struct tcp_info`` (linux/tcp.h)."""
 
 
 class TransferService:
@@ -256,25 +253,22 @@ class TransferService:
             return "too_large"
         if not self._own(moving, "held", wait=True):
             return "owners_full"
-        frozen = socket.socket(fileno=os.dup(descriptor))
+        family = socket.AF_INET6 if moving.client.host.version == 6 else socket.AF_INET
+        frozen = socket.socket(family, socket.SOCK_STREAM, 0, os.dup(descriptor))
         try:
-            record = freeze(frozen)
+            offered = offer(frozen, head)
         except FreezeError as error:
             self._own(moving, "")
             frozen.close()
             return str(error)
-        isns = _initial(frozen, record)
-        quiet = record.quiet if head is not None else not (record.unacknowledged or record.unsent)
-        if head is not None:
-            record = record.with_unread(head)
-        whole = encode_record(record)
-        if not quiet or not fits(content, whole):
+        if not fits(content, offered.record):
             start(frozen)
             self._own(moving, "")
             frozen.close()
-            return "too_large" if quiet else "not_quiescent"
+            return "too_large"
         moving.socket = frozen
-        request = TransferRequest(moving.id, DEADLINE, numbers_of(record), isns, content, whole)
+        numbers = Numbers(offered.send_next, offered.receive_next)
+        request = TransferRequest(moving.id, DEADLINE, numbers, offered.initial, content, offered.record)
         self.moving[moving.id] = moving
         self._carry_out(self.agent.begin(moving.peer, request, now, early=early), now)
         self._wake.set()
@@ -382,13 +376,6 @@ class TransferService:
             return
         for id_ in [id_ for id_ in self.moving if self.agent.state(id_) is None]:
             self._dissolve(self.moving.pop(id_))
-
-
-def _initial(frozen: socket.socket, record: TcpRecord) -> tuple[int, int]:
-    """The numbers from which this socket's bytes counted: those of the connection's beginning, unless it came back."""
-    size = _BYTES_AT + _BYTES.size
-    acknowledged, received = _BYTES.unpack_from(frozen.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size), _BYTES_AT)
-    return (record.receive_next - received - 1) % MODULUS, (record.send_next - acknowledged - 1) % MODULUS
 
 
 def _reset(opened: socket.socket) -> None:

@@ -30,6 +30,8 @@ const INFO_TIMESTAMPS: u8 = 1;
 const INFO_SACK: u8 = 2;
 const INFO_SCALES: u8 = 4;
 const ESTABLISHED: u8 = 1;
+/// Bytes acknowledged and received, in `struct tcp_info`.
+const BYTES_AT: usize = 120;
 /// Lowest bit of TCP_TIMESTAMP: the clock counts microseconds. Ours count milliseconds.
 const TIMESTAMP_UNIT: u32 = 1;
 /// That TCP_MAXSEG takes.
@@ -101,6 +103,48 @@ pub fn start(frozen: BorrowedFd<'_>, unsent: &[u8]) -> io::Result<()> {
 /// Closing says nothing to the peer, now or later.
 pub fn silence(opened: BorrowedFd<'_>) -> io::Result<()> {
     set(opened, TCP_REPAIR, ON)
+}
+
+/// A frozen connection as another node may take it over.
+#[derive(Debug)]
+pub struct Offer {
+    pub record: TcpRecord,
+    /// The numbers from which this socket's bytes counted, of the peer's bytes and of ours: those of the connection's
+    /// beginning, unless it came back.
+    pub initial: (u32, u32),
+}
+
+/// Freezes a socket of which nothing is under way; `head` is what was read of it already, and goes along as unread. None:
+/// nothing was read, and what came goes along.
+pub fn offer(opened: BorrowedFd<'_>, head: Option<&[u8]>) -> Result<Offer, FreezeError> {
+    let mut record = freeze(opened)?;
+    let result = initial(opened, &record).map_err(FreezeError::from).and_then(|initial| {
+        let unread = head.is_some() && !record.unread.is_empty();
+        match unread || !record.unacknowledged.is_empty() || !record.unsent.is_empty() {
+            true => Err(FreezeError("not_quiescent".into())),
+            false => Ok(initial),
+        }
+    });
+    match result {
+        Ok(initial) => {
+            record.unread = head.map_or(record.unread, <[u8]>::to_vec);
+            Ok(Offer { record, initial })
+        }
+        Err(error) => {
+            start(opened, &[])?;
+            Err(error)
+        }
+    }
+}
+
+fn initial(frozen: BorrowedFd<'_>, record: &TcpRecord) -> io::Result<(u32, u32)> {
+    let info: [u8; BYTES_AT + 16] = get_bytes(frozen, libc::IPPROTO_TCP, libc::TCP_INFO)?;
+    let count = |at: usize| u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+    // The low half of each count.
+    let low = if cfg!(target_endian = "little") { 0 } else { 4 };
+    let (acknowledged, received) = (count(BYTES_AT + low), count(BYTES_AT + 8 + low));
+    let from = |next: u32, count: u32| next.wrapping_sub(count).wrapping_sub(1);
+    Ok((from(record.receive_next, received), from(record.send_next, acknowledged)))
 }
 
 /// The record of a non-blocking socket that is silent from now on. An error, and it is not frozen: either side has ended, or

@@ -123,6 +123,11 @@ impl RequestHead {
         Ok(Some((head, length)))
     }
 
+    /// Has no body, and says so by saying nothing, or that its length is nought.
+    pub fn is_bare(&self) -> bool {
+        self.framing == Framing::Length(0)
+    }
+
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.iter()
     }

@@ -5,6 +5,7 @@
 mod connections;
 mod datagrams;
 mod events;
+mod http;
 mod line;
 mod moved;
 mod owner;
@@ -369,5 +370,5 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<datagrams::Datagrams>()?;
     module.add_class::<relay::Relay>()?;
     module.add_function(wrap_pyfunction!(public_key, module)?)?;
-    repair::add(module)
+    repair::add(module).and_then(|()| http::add(module))
 }

@@ -1,0 +1,106 @@
+"""Which connections a content proxy takes, and by what it answers what comes with them. Cheap: a gateway waits for the
+refusal, and the origin's answer with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from braid.transfer import Reason, numbers_of
+from braid.transfer_table import Candidate, matching
+from content.asked import read_request
+from content.delegated import begins_with_tls, refusal_of_hello
+from content.reach import may_ask, vips_of
+from content.taken import Found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from braid.role import Situation
+    from braid.stored import Wanted
+    from braid.tcp.record import TcpRecord
+    from braid.transfer import TransferRequest
+    from content.cache import Cache, Ready
+    from content.keys import Keys
+    from content.message import Request
+    from content.sites import Find
+    from topology.model import IPAddress, SocketAddress, Topology
+
+
+class Judge:
+    """``room``: whether one more may be served; ``tls`` knows which names it can prove."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        find: Find,
+        wall: Callable[[], float],
+        room: Callable[[], bool],
+        draining: Callable[[], bool],
+        tls: Keys,
+    ) -> None:
+        self._cache = cache
+        self._find = find
+        self._wall = wall
+        self._room = room
+        self._draining = draining
+        self._tls = tls
+        self._known: tuple[Topology, dict[IPAddress, tuple[str, str]]] | None = None
+
+    def vips(self, situation: Situation) -> dict[IPAddress, tuple[str, str]]:
+        """Edge node and application of each VIP that sockets may be built for."""
+        if self._known is None or self._known[0] is not situation.topology:
+            self._known = situation.topology, vips_of(situation.topology, situation.node)
+        return self._known[1]
+
+    def offered(
+        self, situation: Situation, peer: int, request: TransferRequest, record: TcpRecord
+    ) -> Reason | Found | None:
+        """Why this connection is not taken over, or by what its request is answered; None where it begins with TLS."""
+        topology = situation.topology
+        edge, name = self.vips(situation).get(record.local.host, ("", ""))
+        if not may_ask(topology, peer, name):
+            return Reason.NOT_DELEGATED
+        if numbers_of(record) != request.numbers:
+            return Reason.MISMATCH
+        if self._draining():
+            return Reason.DRAINING
+        if not self._room():
+            return Reason.BUSY
+        region = topology.nodes[edge].region
+        if begins_with_tls(topology, name):
+            return refusal_of_hello(request, record, name, region, situation, self._find, self._tls, self._wall())
+        found = read_request(record.unread, self._find)
+        if found is None or found[0].key.encode("latin-1", "replace") != request.content:
+            return Reason.CONTENT
+        ready = self.stored(situation, found[0], name, record.remote, region)
+        return Reason.CONTENT if ready is None else Found(*found, ready, len(record.unread))
+
+    def wanted(self, situation: Situation, peer: int, message: Wanted) -> bool:
+        """A gateway offers no connection for what is not stored; it may be next time. False: none of ours asked."""
+        edge, name = self.vips(situation).get(message.vip.host, ("", ""))
+        if not may_ask(situation.topology, peer, name):
+            return False
+        found = read_request(message.request, self._find)
+        if found is not None and not self._draining():
+            self.stored(situation, found[0], name, message.client, situation.topology.nodes[edge].region)
+        return True
+
+    def stored(
+        self, situation: Situation, asked: Request, application: str, client: SocketAddress, region: str
+    ) -> Ready | None:
+        """The answer, if it is there, and one that this node shall give. Where it is not there yet it is fetched.
+        ``region`` is that of the client's edge."""
+        path = asked.target.partition(b"?")[0].decode("latin-1")
+        method = asked.method.decode("ascii", "replace")
+        candidate = Candidate(application, client.host, region, method, asked.host, path)
+        row = matching(situation.topology.transfers, candidate, self._wall())
+        if row is None or situation.node not in row.proxies:
+            return None
+        ready = self._cache.ready(asked)
+        if ready is None:
+            site = self._find(asked.host, asked.port)
+            if site is not None:
+                self._cache.warm(asked, site)
+            return None
+        return ready if ready.entry.length >= row.least else None
