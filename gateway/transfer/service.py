@@ -294,9 +294,9 @@ class TransferService:
                 self._note(US, moving.edge, steer)
             case Release(id_, reason):
                 moving = self.moving[id_]
+                self._release(moving, now)
                 if reason in _COLD_REASONS:
                     self._stored.remember_cold(moving.peer, moving.content, now)
-                self._release(moving, now)
             case GiveUp(id_):
                 moving = self.moving[id_]
                 self._own(moving, "away")
@@ -328,8 +328,10 @@ class TransferService:
         if frozen is None:
             return
         start(frozen)
+        goes_on = holder is not None and holder.go_on(now)
+        # What was held may come now; that the request goes to its server did not have to wait for it.
         self._own(moving, "")
-        if holder is not None and holder.go_on(now):
+        if goes_on:
             frozen.close()
         else:
             _reset(frozen)
