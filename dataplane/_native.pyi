@@ -42,7 +42,8 @@ wait, since when (nanoseconds of CLOCK_BOOTTIME; 0: none do). Told three times w
 ``reset_connection``."""
 Ended = tuple[Literal["ended"], int, Literal["closed", "reset", "idle", "silent", "gone"], int, int]
 """connection, why, bytes of IP packets from and to the client: it is over without its sockets, if it had some. It was
-spliced, or never taken (silent); gone: what was said of it came too late. Its number means nothing any more."""
+spliced, or never taken (silent); gone: what was said of it came too late. Its number means nothing any more. That of
+a spliced one is told with the next event, or within 0.1 s."""
 Held = tuple[Literal["held"], int, int]
 """connection, since when (nanoseconds of CLOCK_BOOTTIME): as after ``hold``, where ``open_servers`` was told so."""
 Event = Initiation | Established | Up | Down | Rekey | Control | Losses | ServiceRequest | Held | Ended | Failed

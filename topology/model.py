@@ -91,6 +91,10 @@ class SocketAddress:
     host: IPAddress
     port: int
 
+    def __hash__(self) -> int:
+        # An address hashes the text of its number.
+        return hash((int(self.host), self.port))
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if self.host.version == 6 else f"{self.host}:{self.port}"
 
@@ -187,6 +191,9 @@ class Target:
     port: int | None
     """Destination port at the server; None keeps the client's."""
     weight: int
+
+    def __hash__(self) -> int:
+        return hash((int(self.address), self.port))
 
 
 @dataclass(frozen=True, slots=True)

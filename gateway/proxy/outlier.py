@@ -27,7 +27,9 @@ class Outliers:
 
     def receive(self, server: Target, passed: bool, after: int, time: float, now: float) -> bool:
         """Take in one result. True when it ejects the server for ``time`` seconds: ``after`` failures in a row."""
-        record = self._records.setdefault(server, _Record())
+        record = self._records.get(server)
+        if record is None:
+            record = self._records[server] = _Record()
         if passed:
             if record.failures == 0 and now >= record.until:
                 record.ejections = max(0, record.ejections - 1)

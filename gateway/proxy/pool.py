@@ -211,7 +211,11 @@ class ProxiedApplication:
             log.error("proxy failed", application=self.name, kind=self.settings.kind, exc_info=error)
 
     def _of(self, target: Target) -> ServerCounters:
-        return self.counters.servers.setdefault(name_of(target), ServerCounters())
+        name = name_of(target)
+        found = self.counters.servers.get(name)
+        if found is None:
+            found = self.counters.servers[name] = ServerCounters()
+        return found
 
 
 @lru_cache(maxsize=4096)

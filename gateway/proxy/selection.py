@@ -118,16 +118,22 @@ class Selection:
         return use.latency if use else 0.0
 
     def begin(self, server: Target) -> None:
-        self._use.setdefault(server, _Use()).active += 1
+        self._used(server).active += 1
 
     def end(self, server: Target) -> None:
         self._use[server].active -= 1
+
+    def _used(self, server: Target) -> _Use:
+        use = self._use.get(server)
+        if use is None:
+            use = self._use[server] = _Use()
+        return use
 
     def receive(self, server: Target, latency: float | None, now: float) -> bool:
         """One result: seconds to the first byte, or None for a failure. True when it ejects the server."""
         settings = self.settings
         if latency is not None:
-            use = self._use.setdefault(server, _Use())
+            use = self._used(server)
             weight = math.exp(-(now - use.at) / DECAY) if use.at else 0.0
             # Peak EWMA: bad news counts at once.
             use.latency = max(latency, weight * use.latency + (1 - weight) * latency)

@@ -297,7 +297,7 @@ impl<O: Outbox> Node<O> {
     /// What the fast path made beside the packets that it was given.
     pub(crate) fn send_made(&mut self, now: Time, sink: &mut impl Sink) {
         let Some(gateway) = &mut self.gateway else { return };
-        gateway.news.drain(..).for_each(|event| self.outbox.event(event));
+        gateway.take_news(false).for_each(|event| self.outbox.event(event));
         if gateway.to_client.is_empty() && gateway.to_server.is_empty() {
             return;
         }

@@ -366,6 +366,7 @@ where
         }
         if let Some(gateway) = &mut self.gateway {
             gateway.handle_timeout(now);
+            gateway.take_news(true).for_each(|event| self.outbox.event(event));
             self.receive_again(now, sink);
         }
         self.questions.handle_timeout(self.gateway.as_ref(), now);

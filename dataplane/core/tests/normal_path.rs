@@ -5,7 +5,7 @@
 mod stack;
 mod tcp;
 
-use braid_core::{shard_of, Order, Splice};
+use braid_core::{shard_of, Event, Order, Splice};
 use braid_packet::record::TcpRecord;
 use braid_packet::{checksum, icmp, Ip, Tcp, Time, Transport};
 use braid_testbed::*;
@@ -115,7 +115,30 @@ fn goes_back(mut braid: Braid, transparent: bool) {
     from_client(&mut braid, Tcp::ACK | Tcp::FIN, (next, behind), &[]);
     from_host(&mut braid, server(), snat, Tcp::ACK | Tcp::FIN, (SERVER_ISN + 17, STACK_ISN + 15), &[]);
     assert_eq!((braid.taken(EDGE).len(), braid.taken(GATEWAY).len()), (1, 1));
+    assert!(ends(&mut braid).is_empty(), "nobody is woken for that alone");
+    braid.advance(150 * Time::MILLISECOND);
     assert_eq!(ends(&mut braid), ["closed"]);
+}
+
+#[test]
+fn the_end_of_a_spliced_connection_is_told_before_what_comes_next() {
+    let mut braid = proxied("first-byte");
+    let (connection, cookie, snat) = in_the_stack(&mut braid);
+    assert!(hold(&mut braid, connection));
+    let (client_side, server_side) = records(cookie, snat);
+    let splice =
+        Splice { client: client_side, server: server_side, to_client: Vec::new(), to_server: Vec::new(), until: None };
+    order(&mut braid, connection, Order::Splice(Box::new(splice)));
+    from_client(&mut braid, Tcp::RST, (FIRST.wrapping_add(7), 0), &[]);
+    assert!(braid.heard(GATEWAY).is_empty());
+    let other = SocketAddr::new(client().ip(), 4001);
+    braid.client(&segment(other, vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
+    braid.settle();
+    let cookie = braid.taken(EDGE).iter().map(|packet| read(packet).2.sequence).next_back().unwrap();
+    braid.client(&segment(other, vip(), Tcp::ACK, (FIRST, cookie.wrapping_add(1)), b"request"));
+    braid.settle();
+    let heard = braid.heard(GATEWAY);
+    assert!(matches!(&heard[..], [Event::Ended { why: "reset", .. }, Event::ServiceRequest(_)]), "{heard:?}");
 }
 
 #[test]

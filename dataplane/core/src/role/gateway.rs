@@ -32,6 +32,8 @@ pub struct Gateway {
     pub(crate) passed: Vec<(VnetHdr, Vec<u8>)>,
     /// What the control side is to hear.
     pub(crate) news: Vec<Event>,
+    /// What it is to hear with the next of these, or soon: nobody is woken for that alone.
+    pub(crate) late_news: Vec<Event>,
     mtu: u16,
     pub(crate) place: Place,
 }
@@ -54,6 +56,7 @@ impl Gateway {
             sibling: None,
             passed: Vec::new(),
             news: Vec::new(),
+            late_news: Vec::new(),
             mtu,
             place,
         }

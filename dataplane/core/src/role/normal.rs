@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 
 const SHARD_AT: u32 = 60;
 const INDEX_AT: u32 = 32;
+/// Ends that wait to be told together.
+const MOST_LATE: usize = 64;
 const MOST_INDEX: u32 = (1 << (SHARD_AT - INDEX_AT)) - 1;
 
 /// The shard that has a connection.
@@ -124,7 +126,8 @@ impl Gateway {
             let Some(reset) = self.fast.is_over(flow) else { continue };
             self.nat.set_open(flow, false, reset);
             if self.fast.mark_told(flow) {
-                self.tell_end(flow, if reset { "reset" } else { "closed" });
+                let end = self.end(flow, if reset { "reset" } else { "closed" });
+                self.late_news.push(end);
             }
         }
         for flow in self.fast.take_released() {
@@ -132,9 +135,20 @@ impl Gateway {
         }
     }
 
-    fn tell_end(&mut self, flow: FlowId, why: &'static str) {
+    fn end(&self, flow: FlowId, why: &'static str) -> Event {
         let (bytes_in, bytes_out) = self.nat.bytes(flow);
-        self.news.push(Event::Ended { connection: self.number(flow), why, bytes_in, bytes_out });
+        Event::Ended { connection: self.number(flow), why, bytes_in, bytes_out }
+    }
+
+    fn tell_end(&mut self, flow: FlowId, why: &'static str) {
+        let end = self.end(flow, why);
+        self.news.push(end);
+    }
+
+    /// What the control side is to hear now, oldest first. `all`: also what can wait for something that cannot.
+    pub(crate) fn take_news(&mut self, all: bool) -> impl Iterator<Item = Event> + '_ {
+        let due = all || !self.news.is_empty() || self.late_news.len() >= MOST_LATE;
+        self.late_news.drain(..if due { self.late_news.len() } else { 0 }).chain(self.news.drain(..))
     }
 
     /// For a connection that was given up, while its flow lives.
