@@ -2,10 +2,10 @@
 
 One edge, two relays, two gateways of a region on the servers' network, in namespaces on this machine. So many
 connections are live, so many of them download at an even pace (``bench.drain_load``), the others ask. For modes ``nat``
-and ``fast-path``: the longest pause of each download before the drain, while it goes on, while the drained gateway is
-stopped and started (a rolling upgrade), and while the connections come home; connections that failed; what the drain
-took. A pause holds the server's own pace (20 ms); ``gap_ms`` is what is beyond it. Results go to
-``bench/drain.json``.
+and ``fast-path``, and for connections that a proxy has given back to the data plane (``spliced``): the longest pause of
+each download before the drain, while it goes on, while the drained gateway is stopped and started (a rolling upgrade),
+and while the connections come home; connections that failed; what the drain took. A pause holds the server's own pace
+(20 ms); ``gap_ms`` is what is beyond it. Results go to ``bench/drain.json``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,16 @@ NAME = "bench-drain"
 EDGE, CLIENT, SERVER = "edge-1", "client", "origin-1"
 GATEWAY, SIBLING = "gw-a", "gw-b"
 PORT = 7007
-MODES = ("nat", "fast-path")
+MODES: dict[str, dict[str, Any]] = {
+    "nat": {"mode": "nat"},
+    "fast-path": {"mode": "fast-path"},
+    "spliced": {
+        "mode": "proxy",
+        "ports": ["tcp/80", f"tcp/{PORT}-{PORT + 1}"],
+        "proxy": {"kind": "tcp", "connections": 20_000},
+    },
+}
+"""The application of each."""
 
 
 def document(name: str = NAME) -> dict[str, Any]:
@@ -63,10 +72,10 @@ def document(name: str = NAME) -> dict[str, Any]:
             "ports": ["any"],
             "targets": [{"address": "10.93.0.10"}],
             "gateways": ["gw"],
-            "mode": mode,
             "copies": 1,
+            **how,
         }
-        for mode in MODES
+        for mode, how in MODES.items()
     }
     return {
         "braid": 1,

@@ -32,9 +32,9 @@ class Look:
     flows: int
     """Told."""
     opening: int
-    """Being opened, so not to be moved now."""
+    """Being opened, or owing a side something, so not to be moved now."""
     stay: int
-    """A TCP stack has their connections."""
+    """A TCP stack has their connections, or is to get them again."""
 
 
 class Carrier:

@@ -324,7 +324,7 @@ where
             Command::Snapshot { detail, reply } => reply.reply(self.snapshot(detail, now)),
             Command::Flows(limit, reply) => self.questions.ask(self.gateway.as_ref(), limit, reply),
             Command::CopyFlows { pools, from, since, reply } => {
-                let copied = self.gateway.as_ref().map(|gateway| gateway.copy_flows(&pools, from, since, now));
+                let copied = self.gateway.as_mut().map(|gateway| gateway.copy_flows(&pools, from, since, now));
                 reply.reply(copied.unwrap_or_default());
             }
             Command::TakeFlows(piece, reply) => {

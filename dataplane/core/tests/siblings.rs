@@ -4,7 +4,8 @@
 
 mod tcp;
 
-use braid_core::{Command, Copied, Desired, PeriodKey, Prefix, Took};
+use braid_core::{Command, Copied, Desired, Event, Order, PeriodKey, Prefix, Splice, Took};
+use braid_packet::record::{TcpRecord, Window};
 use braid_packet::{Ip, Tcp, Time};
 use braid_testbed::*;
 use serde_json::json;
@@ -16,6 +17,8 @@ const POOL: &str = "10.93.0.128/30";
 const OTHER_POOL: &str = "10.93.0.132/30";
 const CLIENT_ISN: u32 = 0xffff_ff00;
 const SERVER_ISN: u32 = 4_000_000;
+/// A proxied application, whose connections a stack has had.
+const SPLICED: &str = "spliced";
 
 /// How far a move is.
 #[derive(Clone, Copy, Default)]
@@ -54,9 +57,13 @@ fn desired(number: u16, mode: &str, stage: Stage) -> Desired {
         _ => (OTHER_POOL, POOL, GATEWAY),
     };
     if number == GATEWAY || number == SIBLING {
-        whole["gateway"] = json!({"applications": [{"app": 0, "vips": [{"address": VIP, "edge": EDGE}],
-                "ports": [["any", 0, 65535]], "set": 2, "mode": mode,
-                "targets": [{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}]}],
+        let application = json!({"app": 0, "vips": [{"address": VIP, "edge": EDGE}], "ports": [["any", 0, 65535]], "set": 2,
+            "mode": mode, "targets": [{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}]});
+        let proxied = json!({"app": 0, "vips": [{"address": VIP, "edge": EDGE}], "ports": [["tcp", 80, 80]], "set": 2,
+            "accept": "first-byte", "transparent": []});
+        let (applications, proxied) =
+            if mode == SPLICED { (json!([]), json!([proxied])) } else { (json!([application]), json!([])) };
+        whole["gateway"] = json!({"applications": applications, "proxied": proxied,
             "snat": [own], "siblings": [sibling], "moving": stage.moving,
             "guests": if stage.guests { vec![other] } else { Vec::new() },
             "sibling": if stage.leaving || stage.asks { json!({"node": sibling, "leaving": stage.leaving}) }
@@ -136,11 +143,62 @@ fn connect(braid: &mut Braid, mode: &str, port: u16) -> (u32, SocketAddr) {
     let (_, _, answer) = arrived(braid, EDGE);
     let cookie = answer.sequence;
     braid.client(&segment(client(port), vip(), Tcp::ACK, (first, cookie.wrapping_add(1)), b"request"));
+    if mode == SPLICED {
+        let snat = splice(braid, client(port), cookie);
+        return (cookie.wrapping_sub(SERVER_ISN), snat);
+    }
     let (snat, _, _) = arrived(braid, GATEWAY);
     braid.server(&segment(server(), snat, Tcp::SYN | Tcp::ACK, (SERVER_ISN, first), &[]));
     braid.settle();
     assert_eq!(braid.taken(GATEWAY).len(), 2, "our acknowledgement, and the request");
     (cookie.wrapping_sub(SERVER_ISN), snat)
+}
+
+/// The stack takes a client's request, passes it on, and gives the connection back: its source at the server.
+fn splice(braid: &mut Braid, client: SocketAddr, cookie: u32) -> SocketAddr {
+    braid.settle();
+    let heard = braid.heard(GATEWAY).into_iter();
+    let mut asked =
+        heard.filter_map(
+            |event| if let Event::ServiceRequest(request) = event { Some(request.connection) } else { None },
+        );
+    let connection = asked.next_back().unwrap();
+    braid.command(GATEWAY, Command::Connection(connection, Order::Take));
+    let (sender, receiver) = channel();
+    braid.command(
+        GATEWAY,
+        Command::Connection(connection, Order::OpenServer { server: server(), hold: false, leased: answer(sender) }),
+    );
+    let snat = receiver.try_recv().unwrap().unwrap();
+    let (sender, receiver) = channel();
+    braid.command(GATEWAY, Command::Connection(connection, Order::Hold(answer(sender))));
+    assert!(receiver.try_recv().unwrap());
+    let record = |local, remote, send_next: u32, receive_next: u32| TcpRecord {
+        local,
+        remote,
+        send_next,
+        receive_next,
+        mss: 1360,
+        scales: Some((7, 9)),
+        sack: false,
+        timestamp: None,
+        window: Window { update: receive_next, send: 60_000, most: 60_000, receive: 60_000, edge_from: receive_next },
+        unread: Vec::new(),
+        unacknowledged: Vec::new(),
+        unsent: Vec::new(),
+    };
+    let behind = CLIENT_ISN.wrapping_add(8);
+    let splice = Splice {
+        client: record(vip(), client, cookie.wrapping_add(1), behind),
+        server: record(snat, server(), behind, SERVER_ISN + 1),
+        to_client: Vec::new(),
+        to_server: Vec::new(),
+        until: None,
+    };
+    braid.command(GATEWAY, Command::Connection(connection, Order::Splice(Box::new(splice))));
+    braid.settle();
+    braid.taken(GATEWAY);
+    snat
 }
 
 /// The next bytes of a server, who sees them come back.
@@ -173,7 +231,7 @@ const HOST: Stage = Stage { guests: true, ..COPYING };
 
 #[test]
 fn a_connection_goes_on_at_the_sibling_whatever_way_its_packets_take() {
-    for mode in ["nat", "fast-path"] {
+    for mode in ["nat", "fast-path", SPLICED] {
         let mut braid = up(mode);
         let (shift, snat) = connect(&mut braid, mode, 4000);
         answer_by(&mut braid, GATEWAY, snat, 0, shift, 4000);
@@ -220,7 +278,7 @@ fn a_connection_goes_on_at_the_sibling_whatever_way_its_packets_take() {
 
 #[test]
 fn what_is_not_here_goes_to_the_sibling_and_never_back() {
-    for mode in ["nat", "fast-path"] {
+    for mode in ["nat", "fast-path", SPLICED] {
         let mut braid = up(mode);
         let (shift, snat) = connect(&mut braid, mode, 4000);
         // Nothing was copied: each packet that comes to the sibling is passed on to who has its flow.
@@ -281,7 +339,7 @@ fn flows_that_were_not_used_since_are_not_told_again() {
 
 #[test]
 fn a_piece_is_taken_or_refused_as_what_it_is() {
-    for mode in ["nat", "fast-path"] {
+    for mode in ["nat", "fast-path", SPLICED] {
         let mut braid = up(mode);
         connect(&mut braid, mode, 4000);
         let piece = copy(&mut braid, GATEWAY, POOL, Time(0)).pieces.remove(0);

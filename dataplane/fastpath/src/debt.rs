@@ -15,6 +15,16 @@ const DUPLICATES: u8 = 3;
 /// Bytes that may join while so many are not acknowledged.
 const MOST_OPEN: usize = 256 << 10;
 
+/// Room that one side of a connection does not have and the other one was promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Promise {
+    /// Behind the last byte that it has acknowledged.
+    pub(crate) next: u32,
+    /// Behind the last byte that it has room for, and that the other side may send.
+    pub(crate) edge: u32,
+    pub(crate) promised: u32,
+}
+
 /// What is owed to one side of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Debt {
@@ -68,6 +78,28 @@ impl Debt {
             duplicates: 0,
             timed: false,
             bytes,
+        }
+    }
+
+    /// A promise, and nothing that is owed.
+    pub(crate) fn of(promise: Promise, size: usize, now: Time) -> Debt {
+        let Promise { next, edge, promised } = promise;
+        Debt::new(next, Vec::new(), 0, edge.wrapping_sub(next), promised, size, now)
+    }
+
+    /// None where bytes are owed.
+    pub(crate) fn promise(&self) -> Option<Promise> {
+        self.is_paid().then_some(Promise { next: self.end(), edge: self.edge, promised: self.promised })
+    }
+
+    /// Takes note of what another gateway has seen, of one that owes nothing.
+    pub(crate) fn meet(&mut self, promise: &Promise) {
+        if self.is_paid() {
+            let next = later(self.end(), promise.next);
+            self.bytes.clear();
+            (self.first, self.sent, self.done) = (next, 0, 0);
+            self.allowed = FIRST_SEGMENTS * self.size;
+            self.edge = later(self.edge, promise.edge);
         }
     }
 

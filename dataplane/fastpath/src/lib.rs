@@ -33,6 +33,7 @@ pub use cookie::{Ends, PeriodKey};
 pub use fast_path::FastPath;
 pub use grow::Grown;
 pub use hold::Held;
+pub use moved::Movable;
 pub use reason::{Counters, Reason};
 pub use records::{mark, ClientSession, ProxySession, State, OUR_SCALE, OUR_WINDOW};
 pub use service::Request;

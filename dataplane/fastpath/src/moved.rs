@@ -4,24 +4,50 @@
 //! ```text
 //! client: ISN 4 | cookie 4 | ts_recent 4 | ts_echo 4 | sender 16 | window 2 | mss 1 | scale 1 (255 without) | flags 1
 //! server: ISN 4 | shift 4 | ts_shift 4 | ts_recent 4 | sender 16 | mss 2 | scale 1 | told 1 | marks 2 | flags 1
-//! sender = end 4 | limit 4 | window 4 | acknowledged 4
+//! spliced: client_shift 4 | client_ts_shift 4 | until 4 | told 2 | promise 12 for the client, promise 12 for the server
+//! sender = end 4 | limit 4 | window 4 | acknowledged 4; promise = next 4 | edge 4 | promised 4
 //! ```
 //!
-//! Flags: 1 timestamps, 2 SACK. Where the server has no timestamps `ts_shift` is told with this gateway's clock added.
+//! Flags: 1 timestamps, 2 SACK; of the server also 4 spliced, 8 and 16 the promises that are there. Where the server has no
+//! timestamps `ts_shift` is told with this gateway's clock added.
 
-use crate::cookie::Checked;
+use crate::cookie::{Checked, Ends};
+use crate::debt::{Debt, Promise};
 use crate::fast_path::parse;
+use crate::owed::key;
 use crate::records::{clock, mark, ClientSession, ProxySession, Session, State, OUR_WINDOW};
 use crate::stranger::ends;
+use crate::verdict::Side;
 use crate::window::{later, Sender};
 use crate::FastPath;
 use braid_packet::{FlowId, Rest, Tcp, Time};
 
 const TIMESTAMPS: u8 = 1;
 const SACK: u8 = 2;
+const SPLICED: u8 = 4;
+const PROMISES: [(Side, u8); 2] = [(Side::Client, 8), (Side::Server, 16)];
 const NO_SCALE: u8 = u8::MAX;
 /// Milliseconds by which our own timestamps go on ahead at the other gateway: they must not go back, and a record waits.
 const AHEAD: u32 = 1000;
+/// What is told of the marks of a connection.
+const MARKS: u16 = mark::ENDS | mark::RESET | mark::SERVED;
+
+/// Whether another gateway can have a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Movable {
+    /// All there is of it is its record.
+    Now,
+    /// Its server has yet to answer, or it owes something.
+    Soon,
+    /// A stack has it, or is to get it again.
+    No,
+}
+
+/// What was told of a connection.
+struct Told {
+    session: Session,
+    promises: [Option<Promise>; 2],
+}
 
 impl FastPath {
     /// While it is set, other gateways see packets of the same connections, and windows are not judged.
@@ -29,9 +55,21 @@ impl FastPath {
         self.loose = loose;
     }
 
-    /// Whether all there is of a connection is its record.
-    pub fn may_move(&self, flow: FlowId) -> bool {
-        self.table.get(flow).is_some_and(|session| session.proxy.state == State::Open)
+    pub fn movable(&self, flow: FlowId) -> Movable {
+        let Some(session) = self.table.get(flow) else { return Movable::No };
+        match session.proxy.state {
+            State::Open => Movable::Now,
+            State::Spliced if session.proxy.has(mark::AGAIN) => Movable::No,
+            State::Spliced if session.proxy.has(mark::OWES) => Movable::Soon,
+            State::Spliced => Movable::Now,
+            State::Opening(_) => Movable::Soon,
+            State::Waiting | State::Asking(_) | State::Normal | State::Held => Movable::No,
+        }
+    }
+
+    /// Whether it was told, in this drain or an earlier one.
+    pub fn is_shared(&self, flow: FlowId) -> bool {
+        self.table.get(flow).is_some_and(|session| session.proxy.has(mark::SHARED))
     }
 
     /// Whether a client's packet, of no flow, brings back a cookie.
@@ -41,41 +79,96 @@ impl FastPath {
         tcp.has(Tcp::ACK) && !tcp.has(Tcp::RST) && matches!(checked, Checked::Valid(_))
     }
 
-    /// Appends the record of a connection. False if it cannot move now.
-    pub fn write_session(&self, flow: FlowId, now: Time, out: &mut Vec<u8>) -> bool {
-        let Some(session) = self.table.get(flow).filter(|_| self.may_move(flow)) else { return false };
-        let Session { client, proxy, .. } = session;
-        for number in [client.rcv_isn, client.snd_isn, client.ts_recent, client.ts_echo] {
-            out.extend_from_slice(&number.to_be_bytes());
+    /// Appends the record of a connection, which is shared from now on. False if it cannot move now.
+    pub fn write_session(&mut self, flow: FlowId, now: Time, out: &mut Vec<u8>) -> bool {
+        if self.movable(flow) != Movable::Now {
+            return false;
         }
+        let Some(session) = self.table.get_mut(flow) else { return false };
+        session.proxy.marks |= mark::SHARED;
+        let Session { client, proxy, .. } = session;
+        write_numbers([client.rcv_isn, client.snd_isn, client.ts_recent, client.ts_echo], out);
         write_sender(&client.sender, out);
         out.extend_from_slice(&client.window.to_be_bytes());
         out.extend_from_slice(&[client.mss, client.scale.unwrap_or(NO_SCALE), flags(client.timestamps, client.sack)]);
         let ts_shift = if proxy.timestamps { proxy.ts_shift } else { proxy.ts_shift.wrapping_add(clock(now)) };
-        for number in [proxy.server_isn, proxy.shift, ts_shift, proxy.ts_recent] {
-            out.extend_from_slice(&number.to_be_bytes());
-        }
+        write_numbers([proxy.server_isn, proxy.shift, ts_shift, proxy.ts_recent], out);
         write_sender(&proxy.sender, out);
         out.extend_from_slice(&proxy.mss.to_be_bytes());
         out.extend_from_slice(&[proxy.scale.unwrap_or(NO_SCALE), proxy.told]);
-        out.extend_from_slice(&proxy.marks.to_be_bytes());
-        out.push(flags(proxy.timestamps, proxy.sack));
+        out.extend_from_slice(&(proxy.marks & MARKS).to_be_bytes());
+        let bits = flags(proxy.timestamps, proxy.sack);
+        if proxy.state != State::Spliced {
+            out.push(bits);
+            return true;
+        }
+        let promises = PROMISES.map(|(to, bit)| {
+            let promise = self.owed.debts.get(&key(flow, to)).and_then(Debt::promise);
+            (promise, if promise.is_some() { bit } else { 0 })
+        });
+        out.push(promises.iter().fold(bits | SPLICED, |bits, (_, bit)| bits | bit));
+        write_numbers([proxy.client_shift, proxy.client_ts_shift, proxy.until], out);
+        out.extend_from_slice(&client.told.to_be_bytes());
+        for Promise { next, edge, promised } in promises.into_iter().filter_map(|(promise, _)| promise) {
+            write_numbers([next, edge, promised], out);
+        }
         true
     }
 
-    /// Makes or completes the record of a connection that another gateway had. None for anything that no `write_session` has
-    /// made. `younger`: it has seen the last packet.
-    pub fn take_session(&mut self, flow: FlowId, rest: &mut Rest<'_>, younger: bool, now: Time) -> Option<()> {
-        let mut told = read(flow, rest)?;
-        if !told.proxy.timestamps {
-            told.proxy.ts_shift = told.proxy.ts_shift.wrapping_sub(clock(now)).wrapping_add(AHEAD);
+    /// Makes or completes the record of a connection that another gateway had; `ends` are its. None for anything that no
+    /// `write_session` has made. `younger`: it has seen the last packet.
+    pub fn take_session(
+        &mut self,
+        flow: FlowId,
+        ends: &Ends,
+        rest: &mut Rest<'_>,
+        younger: bool,
+        now: Time,
+    ) -> Option<()> {
+        let Told { mut session, promises } = read(flow, rest)?;
+        if !session.proxy.timestamps {
+            session.proxy.ts_shift = session.proxy.ts_shift.wrapping_sub(clock(now)).wrapping_add(AHEAD);
         }
-        match self.table.get_mut(flow) {
-            None => self.table.insert(told),
-            Some(known) => merge(known, &told, younger),
+        let known = self.table.get_mut(flow);
+        match known {
+            Some(known) if is_same(known, &session) => {
+                merge(known, &session, younger);
+                self.meet(flow, promises);
+            }
+            // What a stack has here, or has had since, is younger than any record.
+            Some(known) if !known.is_open() || !younger => {}
+            _ => {
+                self.owed.forget(flow);
+                self.table.insert(session);
+                for ((to, _), promise) in PROMISES.into_iter().zip(promises) {
+                    let Some(promise) = promise else { continue };
+                    let size = self.segment_size(&session, to, ends);
+                    self.owed.add(flow, to, Debt::of(promise, size, now));
+                    self.settle(flow, to);
+                }
+            }
         }
         Some(())
     }
+
+    /// A promise that one of the two gateways has seen kept is kept.
+    fn meet(&mut self, flow: FlowId, promises: [Option<Promise>; 2]) {
+        for ((to, _), promise) in PROMISES.into_iter().zip(promises) {
+            let Some(debt) = self.owed.debts.get_mut(&key(flow, to)) else { continue };
+            let done = Promise { next: debt.end(), edge: debt.promised(), promised: debt.promised() };
+            debt.meet(&promise.unwrap_or(done));
+            self.settle(flow, to);
+        }
+    }
+}
+
+/// Whether both gateways translate it alike.
+fn is_same(known: &Session, told: &Session) -> bool {
+    let what = |session: &Session| {
+        let ProxySession { state, shift, client_shift, server_isn, .. } = session.proxy;
+        (state, shift, client_shift, server_isn, session.client.rcv_isn)
+    };
+    what(known) == what(told)
 }
 
 fn merge(known: &mut Session, told: &Session, younger: bool) {
@@ -88,7 +181,15 @@ fn merge(known: &mut Session, told: &Session, younger: bool) {
     sender(&mut known.client.sender, &told.client.sender);
     sender(&mut known.proxy.sender, &told.proxy.sender);
     known.client.ts_recent = later(known.client.ts_recent, told.client.ts_recent);
+    known.proxy.ts_recent = match known.proxy.ts_recent {
+        0 => told.proxy.ts_recent,
+        recent => later(recent, told.proxy.ts_recent),
+    };
     known.proxy.marks |= told.proxy.marks;
+    let behind = known.proxy.ts_shift.wrapping_add(AHEAD);
+    if !known.proxy.timestamps && later(behind, told.proxy.ts_shift) != behind {
+        known.proxy.ts_shift = told.proxy.ts_shift;
+    }
     if younger {
         known.client.window = told.client.window;
     }
@@ -98,29 +199,39 @@ fn flags(timestamps: bool, sack: bool) -> u8 {
     (if timestamps { TIMESTAMPS } else { 0 }) | (if sack { SACK } else { 0 })
 }
 
-fn write_sender(sender: &Sender, out: &mut Vec<u8>) {
-    for number in [sender.end, sender.limit, sender.window, sender.acknowledged] {
+fn write_numbers<const N: usize>(numbers: [u32; N], out: &mut Vec<u8>) {
+    for number in numbers {
         out.extend_from_slice(&number.to_be_bytes());
     }
 }
 
+fn write_sender(sender: &Sender, out: &mut Vec<u8>) {
+    write_numbers([sender.end, sender.limit, sender.window, sender.acknowledged], out);
+}
+
+fn read_numbers<const N: usize>(rest: &mut Rest<'_>) -> Option<[u32; N]> {
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = u32::from_be_bytes(rest.take()?);
+    }
+    Some(numbers)
+}
+
 fn read_sender(rest: &mut Rest<'_>) -> Option<Sender> {
-    let [end, limit, window, acknowledged] =
-        [rest.take()?, rest.take()?, rest.take()?, rest.take()?].map(u32::from_be_bytes);
+    let [end, limit, window, acknowledged] = read_numbers(rest)?;
     Some(Sender { end, limit, window, acknowledged })
 }
 
-fn read(flow: FlowId, rest: &mut Rest<'_>) -> Option<Session> {
+fn read(flow: FlowId, rest: &mut Rest<'_>) -> Option<Told> {
     let scale = |scale: u8| match scale {
         NO_SCALE => Some(None),
         scale => (scale <= crate::cookie::MOST_SCALE).then_some(Some(scale)),
     };
-    let [rcv_isn, snd_isn, ts_recent, ts_echo] =
-        [rest.take()?, rest.take()?, rest.take()?, rest.take()?].map(u32::from_be_bytes);
+    let [rcv_isn, snd_isn, ts_recent, ts_echo] = read_numbers(rest)?;
     let sender = read_sender(rest)?;
     let window = u16::from_be_bytes(rest.take()?);
     let [mss, client_scale, bits] = rest.take()?;
-    let client = ClientSession {
+    let mut client = ClientSession {
         rcv_isn,
         snd_isn,
         ts_recent,
@@ -128,35 +239,50 @@ fn read(flow: FlowId, rest: &mut Rest<'_>) -> Option<Session> {
         sender,
         window,
         mss: mss & 7,
-        // What is open needs it no more.
+        // What is open, and never was a stack's, needs it no more.
         told: u16::MAX,
         scale: scale(client_scale)?,
         timestamps: bits & TIMESTAMPS != 0,
         sack: bits & SACK != 0,
     };
-    let [server_isn, shift, ts_shift, ts_recent] =
-        [rest.take()?, rest.take()?, rest.take()?, rest.take()?].map(u32::from_be_bytes);
+    let [server_isn, shift, ts_shift, ts_recent] = read_numbers(rest)?;
     let sender = read_sender(rest)?;
     let mss = u16::from_be_bytes(rest.take()?);
     let [server_scale, told] = rest.take()?;
     let marks = u16::from_be_bytes(rest.take()?);
     let [bits] = rest.take()?;
-    if marks & !(mark::ENDS | mark::RESET) != 0 || told > crate::cookie::MOST_SCALE {
+    let is_spliced = bits & SPLICED != 0;
+    if marks & !MARKS != 0 || is_spliced != (marks & mark::SERVED != 0) || told > crate::cookie::MOST_SCALE {
         return None;
+    }
+    let [client_shift, client_ts_shift, until] = if is_spliced { read_numbers(rest)? } else { [0; 3] };
+    if is_spliced {
+        client.told = u16::from_be_bytes(rest.take()?);
+    }
+    let mut promises = [None; 2];
+    for (promise, (_, bit)) in promises.iter_mut().zip(PROMISES).filter(|(_, (_, bit))| bits & bit != 0) {
+        if !is_spliced || bit == 0 {
+            return None;
+        }
+        let [next, edge, promised] = read_numbers(rest)?;
+        *promise = Some(Promise { next, edge, promised });
     }
     let proxy = ProxySession {
         server_isn,
         shift,
         ts_shift,
+        client_shift,
+        client_ts_shift,
+        until,
         ts_recent,
         sender,
         mss,
         scale: scale(server_scale)?,
         told,
-        marks,
+        marks: marks | mark::SHARED,
         timestamps: bits & TIMESTAMPS != 0,
         sack: bits & SACK != 0,
-        ..ProxySession::new(State::Open)
+        ..ProxySession::new(if is_spliced { State::Spliced } else { State::Open })
     };
-    Some(Session { flow, client, proxy })
+    Some(Told { session: Session { flow, client, proxy }, promises })
 }

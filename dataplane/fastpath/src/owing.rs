@@ -4,6 +4,9 @@
 //! with bytes under way that nobody takes, and with acknowledgements that bear the number of that edge, which its peer may have
 //! passed. So what comes within the promise is owed as well, until the side that it is for has as much room itself; and what
 //! acknowledges bears a number that its receiver looks at.
+//!
+//! While another gateway has the connection too, each of them sees some of the acknowledgements only, and knows neither what there
+//! is room for nor what has come. So all passes as it is then.
 
 use crate::client::note;
 use crate::cookie::Ends;
@@ -104,6 +107,7 @@ impl FastPath {
             Side::Server => note_server(session, packet, ip, tcp),
         }
         let session = *session;
+        let is_shared = self.loose && session.proxy.has(mark::SHARED) && !session.proxy.has(mark::OWES);
         let plain = tcp.payload == 0 && !tcp.has(Tcp::FIN | Tcp::RST);
         if let (Some(debt), Some(_)) = (self.owed.debts.get_mut(&key(flow, from)), span.acknowledgement) {
             debt.acknowledge(tcp.acknowledgement, span.window, plain, now);
@@ -111,6 +115,7 @@ impl FastPath {
             self.settle(flow, from);
         }
         let way = match plain {
+            _ if is_shared => Way::On(span.sequence),
             true => self.way_of_acknowledgement(flow, to, shift, span.sequence, missing > 0),
             false => self.way_of_bytes(flow, to, shift, arrived, span, now),
         };

@@ -85,6 +85,8 @@ pub mod mark {
     pub const RESET: u16 = 256;
     /// Its end was told.
     pub const TOLD: u16 = 128;
+    /// Another gateway has it too: it was told, or told this one. Between two drains that says nothing.
+    pub const SHARED: u16 = 4096;
 }
 
 /// Proxy session record #1: the server's side, and what lies between the two.

@@ -29,8 +29,6 @@ const TRACK: u8 = 32;
 pub struct Placed {
     pub flow: FlowId,
     pub fast: bool,
-    /// A TCP stack has its connection, or is to get it.
-    pub normal: bool,
     /// When it was last used.
     pub last: Time,
 }
@@ -78,7 +76,7 @@ impl Nat {
             return None;
         }
         let id = FlowId { index: place, serial: flow.serial };
-        Some(Placed { flow: id, fast: flow.is_fast(), normal: flow.is_normal(), last: flow.last })
+        Some(Placed { flow: id, fast: flow.is_fast(), last: flow.last })
     }
 
     /// Appends what a gateway that takes the flow over is told of it. False if there is none.
@@ -136,8 +134,12 @@ impl Nat {
             }
             self.end(index);
         }
-        if self.table.find_reverse(&told.reverse).is_some() {
-            return Err("taken");
+        if let Some(index) = self.table.find_reverse(&told.reverse) {
+            // Left from another drain, perhaps: the port has been given to somebody else since.
+            if self.table.get(index).is_none_or(|flow| flow.last > told.last) {
+                return Err("taken");
+            }
+            self.end(index);
         }
         if self.table.is_full() {
             return Err("full");

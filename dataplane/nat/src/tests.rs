@@ -6,6 +6,7 @@ mod exhaustion;
 mod fragments;
 mod many;
 mod model;
+mod moved;
 mod normal;
 mod policy;
 mod refusals;

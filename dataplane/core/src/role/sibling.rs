@@ -2,6 +2,7 @@
 //! flow that is not here goes to the sibling, once. Flows are told piece by piece, so that no packet waits for it.
 
 use crate::role::gateway::Gateway;
+use braid_fastpath::{Ends, Movable};
 use braid_nat::{Miss, Prefix};
 use braid_packet::{Rest, Time};
 
@@ -27,7 +28,8 @@ pub struct Copied {
     /// Each a piece for `take_flows` of the same shard at the other gateway.
     pub pieces: Vec<Vec<u8>>,
     pub flows: u32,
-    /// Flows looked at that cannot move now: connections that are being opened, and those that a stack has.
+    /// Flows looked at that cannot move now: connections that are being opened or owe something, and those that a stack has, or
+    /// is to get again.
     pub opening: u32,
     pub stay: u32,
     /// The place to go on at; None: that was all.
@@ -63,21 +65,26 @@ impl Gateway {
         self.nat.misses_from_server(packet, now).then_some(sibling.node)
     }
 
-    /// The flows from place `from` on that were used at or after `since`.
-    pub(crate) fn copy_flows(&self, pools: &[Prefix], from: u32, since: Time, now: Time) -> Copied {
+    /// The flows from place `from` on that were used at or after `since`, or could not move before.
+    pub(crate) fn copy_flows(&mut self, pools: &[Prefix], from: u32, since: Time, now: Time) -> Copied {
         let mut copied = Copied { at: now, ..Copied::default() };
         let (places, mut piece) = (self.nat.places(), Vec::new());
         let end = places.min(from.saturating_add(PLACES));
         copied.next = (end < places).then_some(end);
         for place in from..end {
             let Some(placed) = self.nat.placed(place, pools, now) else { continue };
-            if placed.normal || placed.fast && !self.fast.may_move(placed.flow) {
-                let proxied = placed.normal || self.fast.session(placed.flow).is_some_and(|found| found.is_proxied());
-                copied.stay += u32::from(proxied);
-                copied.opening += u32::from(!proxied);
-                continue;
+            match if placed.fast { self.fast.movable(placed.flow) } else { Movable::Now } {
+                Movable::Now => {}
+                Movable::Soon => {
+                    copied.opening += 1;
+                    continue;
+                }
+                Movable::No => {
+                    copied.stay += 1;
+                    continue;
+                }
             }
-            if placed.last < since {
+            if placed.last < since && (!placed.fast || self.fast.is_shared(placed.flow)) {
                 continue;
             }
             if piece.len() + LONGEST + 1 > PIECE {
@@ -125,7 +132,9 @@ impl Gateway {
 
     fn take_flow(&mut self, rest: &mut Rest<'_>, now: Time) -> Result<bool, &'static str> {
         let taken = self.nat.take_flow(rest, now)?;
-        if taken.fast && self.fast.take_session(taken.flow, rest, taken.younger, now).is_none() {
+        let Some((client, vip)) = self.nat.client_and_vip(taken.flow) else { return Err("malformed") };
+        let ends = Ends { client, vip };
+        if taken.fast && self.fast.take_session(taken.flow, &ends, rest, taken.younger, now).is_none() {
             if taken.new {
                 self.nat.end_flow(taken.flow);
             }

@@ -7,6 +7,7 @@ pub mod end;
 pub mod linux;
 pub mod lone;
 pub mod matrix;
+pub mod moving;
 pub mod proxied;
 pub mod setting;
 

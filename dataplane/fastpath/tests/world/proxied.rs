@@ -2,6 +2,7 @@
 //! gives it back, as often as its control side wants.
 
 use super::end::{End, State};
+use super::moving::Moving;
 use super::setting::Setting;
 use super::{fast_path, Faults, To, APP, DELAY, FLOW, MS};
 use braid_fastpath::{Ends, FastPath, Held, Output, Side, Splice, Stranger, Verdict};
@@ -39,12 +40,13 @@ pub struct Proxied {
     pub client: End,
     pub server: End,
     pub now: Time,
+    pub(super) moving: Option<Moving>,
     pub spliced: u32,
     pub taken: u32,
     /// Why it did not go back.
     pub stayed: BTreeSet<&'static str>,
     control: Control,
-    mtu: u16,
+    pub(super) mtu: u16,
     faults: Faults,
     random: u64,
     open: bool,
@@ -71,6 +73,7 @@ impl Proxied {
             client,
             server,
             now,
+            moving: None,
             spliced: 0,
             taken: 0,
             stayed: BTreeSet::new(),
@@ -114,7 +117,7 @@ impl Proxied {
         }
     }
 
-    fn ends(&self) -> Ends {
+    pub(super) fn ends(&self) -> Ends {
         Ends { client: self.client.own, vip: self.client.peer }
     }
 
@@ -143,8 +146,11 @@ impl Proxied {
             }
         }
         let ends = self.open.then(|| self.ends());
-        assert!(self.fast.handle_timeout(self.now, |_| ends).is_empty(), "given up");
-        self.drain();
+        self.move_on();
+        self.both(|world| {
+            assert!(world.fast.handle_timeout(world.now, |_| ends).is_empty(), "given up");
+            world.drain();
+        });
         self.decide();
         self.poll();
     }
@@ -269,6 +275,7 @@ impl Proxied {
     }
 
     fn at_client_side(&mut self, mut packet: Vec<u8>) {
+        self.turn_to(Side::Client);
         if !self.open {
             match self.fast.receive_stranger(&packet, false, APP, self.now) {
                 Stranger::Reply => self.send_to_client(VnetHdr::default(), self.fast.answer().to_vec()),
@@ -295,6 +302,7 @@ impl Proxied {
     }
 
     fn at_server_side(&mut self, vnet: VnetHdr, mut packet: Vec<u8>) {
+        self.turn_to(Side::Server);
         if self.normal {
             if self.fast.receive_server_for_stack(FLOW, vnet, &packet, Some(APP), self.now) == Verdict::Stack {
                 for segment in cut(vnet, &packet, usize::from(u16::MAX)) {

@@ -1,0 +1,126 @@
+//! A connection goes from one gateway's fast path to another's while both its ends go on, and byte streams are equal to those that
+//! went in.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
+
+mod world;
+
+use braid_fastpath::{FastPath, Movable, SessionInfo};
+use braid_packet::Rest;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use world::end::{bytes, State};
+use world::lone::{ends, spliced, START};
+use world::moving::Drain;
+use world::proxied::{Control, Proxied};
+use world::setting::Setting;
+use world::{fast_path, Faults, FLOW};
+
+const CONTROL: Control =
+    Control { take_after: 1, splice_after: 8, frozen_for: 2, reads: 20_000, at_answer: false, again: false };
+
+fn setting(v6: bool) -> Setting {
+    Setting {
+        v6,
+        timestamps: true,
+        sack: true,
+        scale: Some(7),
+        mtu: 1500,
+        window: 20_000,
+        bytes: 400_000,
+        burst: 1,
+        segment: 0,
+    }
+}
+
+fn transfer(client: Setting, server: Setting, faults: Faults, drain: Drain, seed: u64) -> Proxied {
+    let mut world = Proxied::new(client, server, 1404, faults, CONTROL, seed).with_drain(drain);
+    world.run(60_000);
+    assert_eq!((world.client.state, world.server.state), (State::Established, State::Established));
+    let (got, wanted) = (&world.client.received, bytes(2, server.bytes));
+    assert!(*got == wanted, "{} of {} to the client", got.len(), wanted.len());
+    let (got, wanted) = (&world.server.received, bytes(1, client.bytes));
+    assert!(*got == wanted, "{} of {} to the server", got.len(), wanted.len());
+    world
+}
+
+/// Whoever turns first: the client, the server, or both at once.
+#[test]
+fn a_spliced_connection_moves_and_no_clock_goes_back() {
+    for bits in 0..4_u32 {
+        let end = |timestamps: bool| Setting { timestamps, sack: bits & 2 == 0, ..setting(bits & 1 == 0) };
+        for (of_client, of_server) in [(true, true), (true, false), (false, false)] {
+            for turn in [(20, 50), (50, 20), (20, 20)] {
+                let drain = Drain { begins: 60, turn, round: 10 };
+                let world = transfer(end(of_client), end(of_server), Faults::default(), drain, 9 << 32 | 5);
+                assert_eq!((world.spliced, world.taken, world.has_moved()), (1, 1, true));
+                assert_eq!((world.client.went_back, world.server.went_back), (0, 0));
+            }
+        }
+    }
+}
+
+/// The stack's sockets had promised each end more than the other one has room for.
+#[test]
+fn promises_move_along() {
+    for (of_client, of_server) in [(8_000, 200_000), (200_000, 8_000), (8_000, 8_000)] {
+        for turn in [(20, 50), (50, 20)] {
+            let (client, server) =
+                (Setting { window: of_client, ..setting(false) }, Setting { window: of_server, ..setting(false) });
+            let drain = Drain { begins: 14, turn, round: 10 };
+            let world = transfer(client, server, Faults::default(), drain, 3 << 32 | 5);
+            assert_eq!((world.spliced, world.has_moved()), (1, true));
+        }
+    }
+}
+
+/// All but what counts timers, and where this gateway's own timestamps begin.
+fn known(fast: &FastPath) -> SessionInfo {
+    let mut found = fast.session(FLOW).unwrap();
+    (found.proxy.turn, found.proxy.ts_shift) = (0, 0);
+    found
+}
+
+#[test]
+fn what_is_told_is_read_or_refused_whole() {
+    let mut first = fast_path(1404);
+    spliced(&mut first, None);
+    assert_eq!(first.movable(FLOW), Movable::Now);
+    let mut told = Vec::new();
+    assert!(first.write_session(FLOW, START, &mut told));
+    let ends = ends(FLOW).unwrap();
+    for length in 0..told.len() {
+        let mut second = fast_path(1404);
+        assert!(second.take_session(FLOW, &ends, &mut Rest(&told[..length]), true, START).is_none());
+        assert!(second.is_empty());
+    }
+    let mut second = fast_path(1404);
+    assert!(second.take_session(FLOW, &ends, &mut Rest(&told), true, START).is_some());
+    assert_eq!(known(&first), known(&second), "told once, all is known");
+    assert!(second.take_session(FLOW, &ends, &mut Rest(&told), true, START).is_some());
+    assert_eq!(known(&first), known(&second), "and told again it is the same");
+}
+
+proptest! {
+    // What fails becomes a test with a name here; there is no file of seeds.
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, rng_seed: RngSeed::Fixed(25), ..ProptestConfig::default() })]
+
+    #[test]
+    fn streams_are_equal_whenever_and_in_whatever_order_the_ends_turn(
+        v6: bool,
+        bits in 0u32..8,
+        windows in (3_000u32..200_000, 3_000u32..200_000),
+        sizes in (0usize..100_000, 100_000usize..600_000),
+        begins in 10u64..200,
+        turn in (0u64..100, 0u64..100),
+        round in 1u64..50,
+        lost in 0u32..6, doubled in 0u32..6, late in 0u32..20,
+        seed: u64,
+    ) {
+        let client = Setting { timestamps: bits & 1 == 0, sack: bits & 2 == 0, window: windows.0, bytes: sizes.0, ..setting(v6) };
+        let server = Setting {
+            timestamps: client.timestamps && bits & 4 == 0, window: windows.1, bytes: sizes.1, ..setting(v6)
+        };
+        transfer(client, server, Faults { lost, doubled, late }, Drain { begins, turn, round }, seed);
+    }
+}
