@@ -33,10 +33,7 @@ impl<O: Outbox> Node<O> {
     fn origin_at_sibling(&mut self, packet: &[u8], partial: bool) -> Origin {
         let (Some(gateway), Ok(ip)) = (&mut self.gateway, Ip::parse(packet)) else { return Origin::Nobody };
         if gateway.nat.is_snat(ip.destination) {
-            // It may be for the stack, which gets it as it is.
-            let (csum_start, csum_offset) = partial_offsets(packet).filter(|_| partial).unwrap_or_default();
-            let vnet = VnetHdr { needs_csum: partial, csum_start, csum_offset, ..VnetHdr::default() };
-            gateway.passed.push((vnet, packet.to_vec()));
+            gateway.passed.push((vnet_of(packet, partial), packet.to_vec()));
             return Origin::Server;
         }
         gateway.nat.edge_of(ip.destination).map_or(Origin::Nobody, Origin::Passed)
@@ -55,7 +52,7 @@ impl<O: Outbox> Node<O> {
         let Some(peer) = self.gateway.as_ref().and_then(|gateway| gateway.elsewhere_for_client(packet, now)) else {
             return false;
         };
-        self.pass(peer, VnetHdr { needs_csum: partial, ..VnetHdr::default() }, packet, now, sink);
+        self.pass(peer, vnet_of(packet, partial), packet, now, sink);
         true
     }
 
@@ -75,4 +72,10 @@ impl<O: Outbox> Node<O> {
             self.send_in_pieces(Destination { peer, set: DIRECT, flow }, vnet, packet, &[], now, sink);
         }
     }
+}
+
+/// It may be for a stack, or be finished on its way: where its checksum is has to be said.
+fn vnet_of(packet: &[u8], partial: bool) -> VnetHdr {
+    let (csum_start, csum_offset) = partial_offsets(packet).filter(|_| partial).unwrap_or_default();
+    VnetHdr { needs_csum: partial, csum_start, csum_offset, ..VnetHdr::default() }
 }

@@ -6,7 +6,7 @@ mod tcp;
 
 use braid_core::{Command, Copied, Desired, Event, Order, PeriodKey, Prefix, Splice, Took};
 use braid_packet::record::{TcpRecord, Window};
-use braid_packet::{Ip, Tcp, Time};
+use braid_packet::{finish_checksum, Ip, Tcp, Time, VnetHdr};
 use braid_testbed::*;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -292,6 +292,23 @@ fn what_is_not_here_goes_to_the_sibling_and_never_back() {
         assert_eq!((to, got.flags & Tcp::RST), (client(4001), Tcp::RST));
         assert_eq!(braid.snapshot(GATEWAY)["passed_on"], 0);
     }
+}
+
+/// A client's packet whose checksum is left to whoever sends it on is passed on with it, and whole.
+#[test]
+fn what_is_passed_on_stays_whole_though_its_checksum_is_not_there_yet() {
+    let mut braid = up("nat");
+    let (_, snat) = connect(&mut braid, "nat", 4000);
+    set(&mut braid, "nat", [(GATEWAY, COPYING), (SIBLING, HOST)]);
+    set(&mut braid, "nat", [(EDGE, Stage { diverted: true, ..Stage::default() }), (SIBLING, HOST)]);
+    let packet = tcp_partial("10.91.1.10", VIP, Tcp::ACK, CLIENT_ISN.wrapping_add(8), b"more");
+    let vnet = VnetHdr { needs_csum: true, csum_start: 20, csum_offset: 16, ..VnetHdr::default() };
+    braid.client_super(vnet, &packet);
+    braid.settle();
+    let (vnet, mut got) = braid.taken_with_offload(GATEWAY).remove(0);
+    assert!(!vnet.needs_csum || finish_checksum(&mut got));
+    let (from, to, tcp) = read(&got);
+    assert_eq!((from, to, tcp.payload), (snat, server(), 4));
 }
 
 #[test]
