@@ -13,13 +13,14 @@ import trio
 
 from braid import core as seam
 from braid import log as logs
+from braid.beat import beat
 from braid.calm import Calm
 from braid.candidates import targets_by_set
 from braid.desired import TARGETS, Desired, PathSet
 from braid.events import ConnectionEvent, Control, CoreEvent, Established, Failed, Initiation, Losses
 from braid.identity import read_certificate
 from braid.measured import Reports
-from braid.pathwatch import AFTER, LOOK_EVERY, MEASURE_EVERY, PathWatch, round_trips, samples
+from braid.pathwatch import LOOK_EVERY, MEASURE_EVERY, PathWatch, round_trips, samples
 from braid.peers import PeerCertificates, Wanted, own_problem, refusal
 from braid.plan import AppNumbers, PathPlanner, plan_neighbours, plan_shards, usable_by_number
 from braid.redundancy.application import Mode
@@ -146,16 +147,15 @@ class ControlPlane:
     async def watch_paths(self) -> None:
         """Look every half second at which paths arrive, and go round those that do not. Never returns."""
         while True:
+            await beat(LOOK_EVERY)
             # The node's memory looks each second; it comes first, so that one snapshot does for both.
-            await trio.sleep(max(AFTER, self._looked + LOOK_EVERY + AFTER - self._clock()))
+            await trio.lowlevel.checkpoint()
             now = self._clock()
-            if now - self._looked < LOOK_EVERY:
+            if now - self._looked < LOOK_EVERY / 2 or not self.role.peers(self.topology, self.name):
                 continue
-            self._looked, peers = now, self.role.peers(self.topology, self.name)
-            if peers and now - self._measured >= MEASURE_EVERY:
-                self.look_at_paths()
-            elif peers:
-                self.look_at_arrivals()
+            measures = now - self._measured > MEASURE_EVERY - LOOK_EVERY / 2
+            look = self.look_at_paths if measures else self.look_at_arrivals
+            look()
 
     def look_at_arrivals(self) -> None:
         now = self._looked = self._clock()

@@ -17,8 +17,6 @@ LOOK_EVERY = 0.5
 """Seconds between looks at which paths arrive."""
 MEASURE_EVERY = 1.0
 """Seconds between looks at what links and paths are measured to be."""
-AFTER = 0.05
-"""Seconds by which such a look lets the one of the node's memory come first."""
 GRACE = 1.5
 """Seconds a new path has before the peer must have heard something on it: it reports on the last second."""
 CONFIRM = 2

@@ -10,6 +10,7 @@ import trio
 
 from braid import log as logs
 from braid.addresses import Capture, apply_capture, plan_capture, read_interfaces, release_capture
+from braid.beat import beat
 from braid.credentials import CredentialError, load_credentials, node_directory
 from braid.linux import LinuxError
 from braid.plan import inner_mtu
@@ -113,7 +114,7 @@ class Reloader:
         topology_seen = signature([self.topology_file])
         credentials_seen = signature(self._credential_files())
         while True:
-            await trio.sleep(POLL)
+            await beat(POLL)
             topology_now, credentials_now = signature([self.topology_file]), signature(self._credential_files())
             if topology_now != topology_seen:
                 topology_seen = topology_now

@@ -101,6 +101,7 @@ class View:
     def record(self, now: float) -> Iterator[None]:
         """Take this second into the node's memory; ``now`` is monotonic. It takes milliseconds: after each piece of it
         others may have the thread. A data thread that does not answer leaves a gap there, and ends the node."""
+        seam.take_events(self._control.core, self._control.receive, self._control.settle)
         counters = self._control.look_at_paths()
         if counters is None:
             return

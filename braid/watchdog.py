@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 import structlog
-import trio
+
+from braid.beat import beat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 EXIT_CODE = 70
 """EX_SOFTWARE of sysexits.h: a supervisor should restart the node and keep the log."""
-LOOK_EVERY = 0.25
-LIMIT = 1.5
+LOOK_EVERY = 0.5
+LIMIT = 1.0
 """Seconds without a turn. The data thread turns at least every 0.25 s; with two looks a stop is noticed within 2 s."""
 
 log = structlog.get_logger("braid.watchdog")
@@ -33,7 +34,7 @@ async def watch(core: CoreApi, give_up: Callable[[str], NoReturn]) -> NoReturn:
     """
     late = 0
     while True:
-        await trio.sleep(LOOK_EVERY)
+        await beat(LOOK_EVERY)
         late = late + 1 if core.last_turn() > LIMIT * 1e9 else 0
         if late >= 2:
             give_up(f"the data thread has not turned for {core.last_turn() / 1e9:.1f} s")

@@ -102,8 +102,11 @@ class Core:
     def stop(self) -> None:
         """Ends and joins the data threads, closes the sockets. Idempotent."""
     def event_fd(self) -> int:
-        """Readable while events wait."""
+        """Readable while there are events, other than those of ``let_wait``."""
     def events(self, limit: int = 256) -> list[Event]: ...
+    def let_wait(self, kinds: bytes) -> None:
+        """Neighbours' control messages of these kinds (the second byte) do not make the descriptor readable from now on,
+        while there are fewer than 64 events: who can wait for them takes events now and then."""
     def last_turn(self) -> int:
         """Nanoseconds since the data thread that is furthest behind finished a turn (each turns at least every 250 ms).
         For the watchdog."""

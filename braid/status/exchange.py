@@ -8,7 +8,7 @@ from braid.measured import Reports, told
 from braid.status.gossip import Gossip, Known
 from braid.status.overlay import overlay
 from braid.status.summary import Summary, summary_of
-from braid.status.wire import is_summary
+from braid.status.wire import SUMMARY, is_summary
 from topology.graph import neighbour_counts
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Exchange:
         self._reported: dict[int, int] = {}
         """Sequence number of the summary of each node that ``reports`` took in last."""
         self.gossip = Gossip(int(control.node.number), rng)
+        # They are taken in before each beat, and nothing is done with them earlier.
+        control.core.let_wait(bytes([SUMMARY]))
 
     def receive(self, event: Control) -> bool:
         """True when the message was a summary, good or bad; others are the role's."""

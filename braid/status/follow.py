@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
+from braid.beat import beat
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -18,4 +20,4 @@ async def follow(record: Callable[[float], Iterable[None]]) -> NoReturn:
     while True:
         for _ in record(trio.current_time()):
             await trio.lowlevel.checkpoint()
-        await trio.sleep(EVERY - trio.current_time() % EVERY)
+        await beat(EVERY)

@@ -62,6 +62,8 @@ class FakeCore:
             os.eventfd_read(self._event_fd)
         return given
 
+    def let_wait(self, kinds: bytes) -> None: ...
+
     def push(self, event: Event) -> None:
         if not self._events:
             os.eventfd_write(self._event_fd, 1)

@@ -370,7 +370,7 @@ async def test_what_others_tell_and_what_is_measured_moves_paths_and_a_reload_ke
     link = ("mid-ams-1", "gw-sto-1")
     edge.reports = lambda: Reports({link: Measure(11.0, 0.1)})
     braid.nursery.start_soon(edge.watch_paths)
-    await settle(1.2)
+    await settle(1.7)
     better = {braid.number("mid-lon-1"), braid.number("mid-par-1")}
     assert {route[0] for route in routes(core, gateway)} == better
     why = edge.reasons()[gateway, 2].why

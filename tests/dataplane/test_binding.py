@@ -248,6 +248,36 @@ def test_a_refused_initiation_is_counted_under_its_reason(pair: tuple[Host, Host
     assert b.snapshot()["sessions"] == []
 
 
+def test_what_may_wait_wakes_nobody_and_comes_with_the_next_event_or_when_there_is_much(
+    pair: tuple[Host, Host],
+) -> None:
+    a, b = pair
+    join(a, b)
+    while a.core.events():
+        pass
+    a.core.let_wait(bytes([7]))
+
+    def readable(seconds: float) -> bool:
+        return bool(select.select([a.core.event_fd()], [], [], seconds)[0])
+
+    assert b.core.send_control(21, True, bytes([1, 7]))
+    assert not readable(0.2)
+    assert a.core.events() == [("control", 22, True, bytes([1, 7]))]
+    for kind in (7, 8, 7):
+        assert b.core.send_control(21, True, bytes([1, kind]))
+    assert readable(10)
+    a.snapshot()
+    assert [event[-1] for event in a.core.events()] == [bytes([1, 7]), bytes([1, 8]), bytes([1, 7])]
+    assert not readable(0)
+    for number in range(64):
+        assert b.core.send_control(21, True, bytes([number, 7]))
+    assert not readable(0.2)
+    assert b.core.send_control(21, True, bytes([64, 7]))
+    assert readable(10)
+    assert len(a.core.events()) == 65
+    assert not readable(0)
+
+
 @pytest.mark.parametrize("key", [b"", bytes(31)])
 def test_a_bad_static_key_is_named(pair: tuple[Host, Host], key: bytes) -> None:
     with pytest.raises(ValueError, match="peer_static must be 32 bytes"):

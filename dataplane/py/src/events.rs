@@ -1,4 +1,5 @@
-//! The queue between the data threads and Python: bounded, with an eventfd that is readable while it is not empty.
+//! The queue between the data threads and Python: bounded, with an eventfd that is readable while something in it does not
+//! wait for Python to come by.
 
 use crate::line::Line;
 use braid_core::{Event, Outbox};
@@ -7,6 +8,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const MOST_EVENTS: usize = 4096;
+/// Events in the queue from which on none waits.
+const MOST_WAITING: usize = 64;
 
 /// An event, or the end of a data thread.
 pub(crate) enum Entry {
@@ -19,6 +22,17 @@ struct Inner {
     entries: VecDeque<Entry>,
     /// Events that found the queue full.
     lost: u64,
+    /// Kinds of neighbours' control messages (the second byte) that wait.
+    patient: Vec<u8>,
+    /// The descriptor is readable.
+    woken: bool,
+}
+
+impl Inner {
+    fn waits(&self, entry: &Entry) -> bool {
+        let Entry::Event(_, Event::Control { adjacent: true, message, .. }) = entry else { return false };
+        self.entries.len() < MOST_WAITING && message.get(1).is_some_and(|kind| self.patient.contains(kind))
+    }
 }
 
 pub(crate) struct Events {
@@ -30,7 +44,7 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn new() -> std::io::Result<Arc<Events>> {
-        let inner = Mutex::new(Inner { entries: VecDeque::new(), lost: 0 });
+        let inner = Mutex::new(Inner { entries: VecDeque::new(), lost: 0, patient: Vec::new(), woken: false });
         Ok(Arc::new(Events { inner, wake: EventFd::new()?, line: Line::default() }))
     }
 
@@ -50,19 +64,26 @@ impl Events {
             inner.lost += 1;
             return;
         }
+        let wakes = !inner.woken && !inner.waits(&entry);
+        inner.woken |= wakes;
         inner.entries.push_back(entry);
-        let first = inner.entries.len() == 1;
         drop(inner);
-        if first {
+        if wakes {
             self.wake.signal();
         }
+    }
+
+    /// Neighbours' control messages of these kinds wake nobody from now on.
+    pub(crate) fn let_wait(&self, kinds: &[u8]) {
+        self.lock().patient = kinds.to_vec();
     }
 
     pub(crate) fn take(&self, limit: usize) -> Vec<Entry> {
         let mut inner = self.lock();
         let count = inner.entries.len().min(limit);
         let taken = inner.entries.drain(..count).collect();
-        if inner.entries.is_empty() {
+        if inner.woken && inner.entries.is_empty() {
+            inner.woken = false;
             self.wake.clear();
         }
         taken

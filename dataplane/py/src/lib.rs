@@ -171,6 +171,10 @@ impl Core {
         Ok(out)
     }
 
+    fn let_wait(&self, kinds: &[u8]) {
+        self.events.let_wait(kinds);
+    }
+
     fn last_turn(&self) -> u64 {
         self.threads.last_turn()
     }
