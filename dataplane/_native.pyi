@@ -105,8 +105,8 @@ class Core:
         """Readable while there are events, other than those of ``let_wait``."""
     def events(self, limit: int = 256) -> list[Event]: ...
     def let_wait(self, kinds: bytes) -> None:
-        """Neighbours' control messages of these kinds (the second byte) do not make the descriptor readable from now on,
-        while there are fewer than 64 events: who can wait for them takes events now and then."""
+        """Neighbours' control messages of these kinds (the second byte) do not make the descriptor readable from now on
+        while there are fewer than 64 events; so events are to be taken now and then anyway."""
     def last_turn(self) -> int:
         """Nanoseconds since the data thread that is furthest behind finished a turn (each turns at least every 250 ms).
         For the watchdog."""

@@ -62,7 +62,7 @@ pub(crate) fn receive(mut braid: Braid, number: u16, arriving: Vec<Sent>, packet
         let node = braid.node(number);
         for sent in &mut arriving {
             let (from, segment) = (address(sent.from), sent.segment);
-            node.receive_udp(&mut [Datagrams { from, bytes: &mut sent.bytes, segment }], now, &mut Null);
+            node.receive_udp(&mut [Datagrams { from, bytes: &mut sent.bytes, segment, at: now }], now, &mut Null);
         }
         Box::new((braid, arriving)) as Box<dyn Any>
     };

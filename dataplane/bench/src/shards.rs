@@ -101,7 +101,7 @@ fn arriving(shards: u8, rounds: usize, to: u16) -> Prepared {
     let shards = braid.into_nodes(to).into_iter().zip(arriving).collect();
     prepared(rounds * SEGMENTS, shards, move |node, sent: &mut Sent| {
         let (from, segment) = (address_of(sent.from, sent.shards.0), sent.segment);
-        node.receive_udp(&mut [Datagrams { from, bytes: &mut sent.bytes, segment }], now, &mut Null);
+        node.receive_udp(&mut [Datagrams { from, bytes: &mut sent.bytes, segment, at: now }], now, &mut Null);
     })
 }
 

@@ -30,6 +30,7 @@ impl<O: Outbox> Node<O> {
         if deliveries.is_empty() {
             return;
         }
+        self.worked = now;
         if let Some(gateway) = &mut self.gateway {
             let packets = deliveries.iter().map(|delivery| match delivery {
                 Delivery::InPlace { batch, start, length, .. } => &batches[*batch].bytes[*start..*start + *length],

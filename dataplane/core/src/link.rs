@@ -105,7 +105,7 @@ impl Links {
         self.neighbours.get_mut(*self.by_number.get(&number)?)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Neighbour> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Neighbour> {
         self.neighbours.iter()
     }
 }

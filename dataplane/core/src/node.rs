@@ -17,7 +17,7 @@ use crate::shard::Place;
 use crate::steer::Pieces;
 use crate::steering::Steering;
 use crate::transmit::{Net, Over};
-use crate::upkeep::{JITTER, TICK};
+use crate::upkeep::{JITTER, MANY, REST, TICK};
 use crate::window::MOST_OF_NODE;
 use crate::wire::Kind;
 use braid_offload::Coalescer;
@@ -77,6 +77,8 @@ pub struct Node<O: Outbox> {
     /// Which path is the first to have its turn then.
     pub(crate) sizing_from: usize,
     pub(crate) ticks: u64,
+    /// When a packet came from or went to the host last.
+    pub(crate) worked: Time,
     /// Bytes that recovery windows may grow by until the next tick.
     pub(crate) window_spare: usize,
     /// Of a linear congruential generator (Knuth's MMIX): spreads the ticks, protects nothing.
@@ -116,6 +118,7 @@ impl<O: Outbox> Node<O> {
             next_sizing: Time(0),
             sizing_from: 0,
             ticks: 0,
+            worked: Time(0),
             window_spare: MOST_OF_NODE / usize::from(config.place.count()),
             random: config.seed,
             config,
@@ -259,7 +262,7 @@ where
     }
 
     fn receive_tun(&mut self, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
-        self.net.now = now;
+        (self.net.now, self.worked) = (now, now);
         let alone = self.place.is_alone();
         match self.config.role {
             Role::Edge if alone && !self.net.sessions.has_several_lanes() => {
@@ -272,7 +275,7 @@ where
     }
 
     fn receive_handed(&mut self, handed: Handed, vnet: VnetHdr, packet: &mut [u8], now: Time, sink: &mut impl Sink) {
-        self.net.now = now;
+        (self.net.now, self.worked) = (now, now);
         self.take_over(handed, vnet, packet, now, sink);
     }
 
@@ -384,6 +387,10 @@ where
             self.next_tick.min(self.next_silence).min(self.next_sizing)
         };
         Some(self.holding.iter().filter_map(due).chain(self.net.next_timeout()).fold(tick, Time::min))
+    }
+
+    fn is_at_rest(&self, now: Time) -> bool {
+        self.relay.is_none() && now.since(self.worked) >= REST && self.net.links.iter().len() >= MANY
     }
 
     fn flush(&mut self, sink: &mut impl Sink) {

@@ -111,9 +111,16 @@ impl<O: Outbox> Node<O> {
         next
     }
 
-    /// The first copy of a peer's probe.
+    /// The first copy of a peer's probe, with the time and that of its arrival.
     #[cold]
-    pub(crate) fn receive_probe(&mut self, key: PeerKey, slot: usize, header: &Header, payload: &[u8], now: Time) {
+    pub(crate) fn receive_probe(
+        &mut self,
+        key: PeerKey,
+        slot: usize,
+        header: &Header,
+        payload: &[u8],
+        (now, at): (Time, Time),
+    ) {
         let (number, adjacent) = key;
         let Some(probe) = Probe::decode(payload) else {
             self.net.drops.count("probe_malformed");
@@ -124,7 +131,7 @@ impl<O: Outbox> Node<O> {
         let peer = self.net.sessions.peer_mut(key);
         let Some(lane) = peer.lanes.get_mut(slot) else { return };
         let received = if adjacent { u64::from(through_link) } else { lane.received_on(header.path) };
-        lane.inbound.first(&probe, header.sequence, header.path, received, now);
+        lane.inbound.first(&probe, header.sequence, header.path, received, at);
         if probe.ask || probe.copies.is_some() {
             self.receive_copies(key, slot, header.receiver, &probe, now);
         }
@@ -133,9 +140,9 @@ impl<O: Outbox> Node<O> {
         if lane.clock.is_some_and(|(newest, _)| probe.clock < newest) {
             return;
         }
-        lane.clock = Some((probe.clock, now));
+        lane.clock = Some((probe.clock, at));
         (lane.reported, lane.fresh) = (Some(probe.heard), Some(probe.fresh));
-        lane.outbound.receive(&probe, now);
+        lane.outbound.receive(&probe, at);
         if probe.heard != 0 {
             lane.acknowledged = Some(now);
         } else if session_lanes > 1 && !self.greet.contains(&key) {
@@ -143,7 +150,7 @@ impl<O: Outbox> Node<O> {
         }
         if adjacent {
             if let Some(neighbour) = self.net.links.numbered(number) {
-                neighbour.rtt = probe.round_trip(now.0).or(neighbour.rtt);
+                neighbour.rtt = probe.round_trip(at.0).or(neighbour.rtt);
                 neighbour.heard = Some(now);
                 if neighbour.answers && lane.probed.is_none_or(|at| now.since(at) >= APART) {
                     self.unanswered.push((key, slot));

@@ -48,7 +48,8 @@ impl<O: Outbox> Node<O> {
         let mut start = 0;
         while start < batch.bytes.len() {
             let end = batch.bytes.len().min(start + segment);
-            let forward = self.receive_one(index, batch.from, batch.bytes, start..end, now, deliveries, sink);
+            let forward =
+                self.receive_one(index, batch.from, batch.bytes, start..end, (now, batch.at), deliveries, sink);
             run = match (run, forward) {
                 (Some(mut run), Some(next)) if run.next == next && run.to == start && run.segment == segment => {
                     run.to = end;
@@ -77,7 +78,7 @@ impl<O: Outbox> Node<O> {
         sink.udp(neighbour.address(run.next.shard), batch, segment);
     }
 
-    /// One datagram. Some: it was rewritten in place and goes to that neighbour.
+    /// One datagram, with the time and that of its arrival. Some: it was rewritten in place and goes to that neighbour.
     #[allow(clippy::too_many_arguments)]
     fn receive_one(
         &mut self,
@@ -85,7 +86,7 @@ impl<O: Outbox> Node<O> {
         from: SocketAddr,
         bytes: &mut [u8],
         range: std::ops::Range<usize>,
-        now: Time,
+        (now, at): (Time, Time),
         deliveries: &mut Vec<Delivery>,
         sink: &mut impl Sink,
     ) -> Option<Next> {
@@ -132,7 +133,7 @@ impl<O: Outbox> Node<O> {
         } else if header.kind == Kind::Size {
             self.receive_aside(&header, datagram, now, sink);
         } else {
-            self.receive_sealed(index, start, &header, number, datagram, now, deliveries);
+            self.receive_sealed(index, start, &header, number, datagram, (now, at), deliveries);
         }
         None
     }
@@ -208,7 +209,7 @@ impl<O: Outbox> Node<O> {
         header: &Header,
         via: u16,
         datagram: &mut [u8],
-        now: Time,
+        (now, at): (Time, Time),
         deliveries: &mut Vec<Delivery>,
     ) {
         let Some((session, peer)) = self.net.sessions.both(header.receiver) else {
@@ -254,7 +255,7 @@ impl<O: Outbox> Node<O> {
                         copies.note(position, header.path);
                     }
                     if header.kind == Kind::Keepalive {
-                        hearing.probe_copy(header.sequence, header.path, now);
+                        hearing.probe_copy(header.sequence, header.path, at);
                     }
                     return;
                 }
@@ -264,7 +265,7 @@ impl<O: Outbox> Node<O> {
                     if header.kind == Kind::Keepalive && hearing.inbound.awaits(header.sequence, header.path) {
                         // Too slow for what the window was made for is a measurement too.
                         arrival.note(false, via, header.epoch, position, now);
-                        hearing.probe_copy(header.sequence, header.path, now);
+                        hearing.probe_copy(header.sequence, header.path, at);
                     }
                     return;
                 }
@@ -315,7 +316,7 @@ impl<O: Outbox> Node<O> {
             self.promote(header.receiver, now);
         }
         if header.kind == Kind::Keepalive {
-            self.receive_probe((number, adjacent), slot, header, payload, now);
+            self.receive_probe((number, adjacent), slot, header, payload, (now, at));
         }
         if was_silent {
             self.heard(number, adjacent, slot, now);

@@ -11,6 +11,10 @@ use braid_packet::{Sink, Time, VnetHdr};
 pub(crate) const TICK: u64 = 100 * Time::MILLISECOND;
 /// A tick comes up to this much early or late, so that the probes of many nodes do not beat in time.
 pub(crate) const JITTER: u64 = 10 * Time::MILLISECOND;
+/// Without packets of its host for so long a node is at rest, if it has so many neighbours. An intermediate never is: what
+/// it kept back would count as delay of a path.
+pub(crate) const REST: u64 = 2 * Time::SECOND;
+pub(crate) const MANY: usize = 10;
 /// Clients of lost connections that are asked at a tick; a gateway resets no more than 10,000 a second.
 const MOST_ASKED: usize = 1000;
 

@@ -4,7 +4,7 @@
 //! padded to 8.
 
 const HEADER: usize = 16;
-const CAPACITY: usize = 64;
+const CAPACITY: usize = 96;
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -19,6 +19,8 @@ pub(crate) struct Received {
     pub(crate) segment: Option<usize>,
     /// SO_RXQ_OVFL: datagrams the socket dropped since it was opened, modulo 2^32.
     pub(crate) overflow: Option<u32>,
+    /// SO_TIMESTAMPNS: when it came, in nanoseconds of CLOCK_REALTIME.
+    pub(crate) stamp: Option<u64>,
 }
 
 impl Control {
@@ -50,12 +52,19 @@ impl Control {
                     received.segment = value.map(|v| v as usize).filter(|&v| v > 0);
                 }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => received.overflow = value,
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => received.stamp = nanoseconds(data),
                 _ => {}
             }
             rest = rest.get(length.next_multiple_of(8)..).unwrap_or(&[]);
         }
         received
     }
+}
+
+/// A `struct timespec`: seconds 8, nanoseconds 8.
+fn nanoseconds(bytes: &[u8]) -> Option<u64> {
+    let long = |at: usize| bytes.get(at..at + 8)?.try_into().ok().map(u64::from_ne_bytes);
+    long(0)?.checked_mul(1_000_000_000)?.checked_add(long(8)?)
 }
 
 fn header(bytes: &[u8]) -> Option<(usize, i32, i32)> {
@@ -85,11 +94,25 @@ mod tests {
         let mut control = Control::EMPTY;
         push(&mut control, 0, 20, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 7);
         push(&mut control, 24, 20, libc::SOL_UDP, libc::UDP_GRO, 1452);
-        let both = Received { segment: Some(1452), overflow: Some(7) };
+        let both = Received { segment: Some(1452), overflow: Some(7), stamp: None };
         assert_eq!(control.received(48), both);
         assert_eq!(control.received(44), both, "padding of the last message may be missing");
-        assert_eq!(control.received(24), Received { segment: None, overflow: Some(7) });
+        assert_eq!(control.received(24), Received { segment: None, overflow: Some(7), stamp: None });
         assert_eq!(control.received(0), Received::default());
+    }
+
+    #[test]
+    fn reads_when_it_came_and_no_time_that_does_not_fit() {
+        let mut control = Control::EMPTY;
+        push(&mut control, 0, 20, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 7);
+        push(&mut control, 24, 32, libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, 0);
+        control.bytes[40..48].copy_from_slice(&3u64.to_ne_bytes());
+        control.bytes[48..56].copy_from_slice(&5u64.to_ne_bytes());
+        assert_eq!(control.received(56), Received { segment: None, overflow: Some(7), stamp: Some(3_000_000_005) });
+        control.bytes[40..48].copy_from_slice(&u64::MAX.to_ne_bytes());
+        assert_eq!(control.received(56).stamp, None);
+        push(&mut control, 24, 24, libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, 0);
+        assert_eq!(control.received(48).stamp, None);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The data thread: it alone runs one engine, between its TUN queue and its sockets.
 
-use crate::counters::{Counters, Snapshot};
+use crate::counters::Counters;
+use crate::handle::{lock, Handle, Shared, MAX_COMMANDS};
 use crate::handover::{Handover, Packet};
 use crate::outbox::{Outbox, Transmit};
 use crate::output::Output;
 use crate::receiver::Receiver;
+use crate::rest::Rest;
 use crate::schedule;
 use crate::socket::{Sender, Socket};
 use crate::sys::{self, Epoll, EventFd, SignalsBlocked};
@@ -15,14 +17,14 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The thread turns at least this often, so that its heartbeat means something.
 const LONGEST_WAIT: u64 = 250 * Time::MILLISECOND;
 /// TUN reads before the sockets have their turn again.
 const TUN_READS: usize = 16;
-const MAX_COMMANDS: usize = 1024;
+/// Drains of a socket in a turn after which it waited for its turn.
+const DRAINS_AT_REST: usize = 8;
 const MAX_SOCKETS: usize = 60;
 
 const WAKE: u32 = 0;
@@ -37,132 +39,6 @@ pub struct ShardConfig {
     pub sockets: Vec<Socket>,
     /// The ends of the queues between the shards of a node; None for the only one.
     pub handover: Option<Handover>,
-}
-
-/// Why a command was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The thread is behind: 1024 commands wait already.
-    Full,
-    /// The thread has ended.
-    Stopped,
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Refused::Full => "the data thread does not keep up with commands",
-            Refused::Stopped => "the data thread has ended",
-        })
-    }
-}
-
-impl std::error::Error for Refused {}
-
-#[derive(Debug)]
-struct Shared<C> {
-    commands: Mutex<VecDeque<C>>,
-    wake: EventFd,
-    stop: AtomicBool,
-    ended: AtomicBool,
-    /// CLOCK_BOOTTIME of the last finished turn.
-    heartbeat: AtomicU64,
-    failure: OnceLock<String>,
-    counters: Arc<Counters>,
-}
-
-/// The owner's end of a running shard; dropping it stops the thread.
-#[derive(Debug)]
-pub struct Handle<C> {
-    shared: Arc<Shared<C>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// Gives commands from any thread. It does not keep the shard running.
-#[derive(Debug)]
-pub struct Commander<C> {
-    shared: Arc<Shared<C>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<C> Commander<C> {
-    /// Gives the engine a command, to be handled within a turn.
-    pub fn command(&self, command: C) -> Result<(), Refused> {
-        self.shared.command(command)
-    }
-}
-
-impl<C> Shared<C> {
-    fn command(&self, command: C) -> Result<(), Refused> {
-        self.commands(&mut vec![command])
-    }
-
-    /// Takes all of them, or none.
-    fn commands(&self, given: &mut Vec<C>) -> Result<(), Refused> {
-        if self.ended.load(Ordering::Acquire) {
-            return Err(Refused::Stopped);
-        }
-        let mut commands = lock(&self.commands);
-        if commands.len() + given.len() > MAX_COMMANDS {
-            return Err(Refused::Full);
-        }
-        let first = commands.is_empty() && !given.is_empty();
-        commands.extend(given.drain(..));
-        drop(commands);
-        if first {
-            self.wake.signal();
-        }
-        Ok(())
-    }
-}
-
-impl<C> Handle<C> {
-    /// Gives the engine a command, to be handled within a turn.
-    pub fn command(&self, command: C) -> Result<(), Refused> {
-        self.shared.command(command)
-    }
-
-    /// Gives several at once, which are handled in one turn; all are left where they are if there is no room for all.
-    pub fn commands(&self, given: &mut Vec<C>) -> Result<(), Refused> {
-        self.shared.commands(given)
-    }
-
-    pub fn commander(&self) -> Commander<C> {
-        Commander { shared: Arc::clone(&self.shared) }
-    }
-
-    /// Ends and joins the thread, which closes its TUN queue and sockets. Idempotent. Not to be called by `on_exit`.
-    pub fn stop(&self) {
-        self.shared.stop.store(true, Ordering::Release);
-        self.shared.wake.signal();
-        if let Some(thread) = lock(&self.thread).take() {
-            // The thread catches its panics, so there is no error to pass on.
-            let _ = thread.join();
-        }
-    }
-
-    /// Nanoseconds since the thread last finished a turn; it turns at least every 250 ms.
-    pub fn last_turn_ns(&self) -> u64 {
-        Time(sys::boottime()).since(Time(self.shared.heartbeat.load(Ordering::Relaxed)))
-    }
-
-    /// Why the thread ended, if it did so by itself.
-    pub fn failure(&self) -> Option<&str> {
-        self.shared.failure.get().map(String::as_str)
-    }
-
-    pub fn snapshot(&self) -> Snapshot {
-        self.shared.counters.snapshot()
-    }
-}
-
-impl<C> Drop for Handle<C> {
-    fn drop(&mut self) {
-        self.stop();
-    }
 }
 
 /// Starts the thread. `on_exit` runs in it at its end: `Ok` after `stop`, else what went wrong (a panic's message,
@@ -194,6 +70,8 @@ where
     if let Some(tun) = &config.tun {
         epoll.add(tun.fd(), TUN)?;
     }
+    let (tun, inbox) = (config.tun.iter().map(Tun::fd), config.handover.iter().map(Handover::fd));
+    let rest = Rest::new([shared.wake.fd()].into_iter().chain(tun).chain(inbox))?;
     for (socket, token) in config.sockets.iter().zip(SOCKETS..) {
         epoll.add(socket.fd(), token)?;
     }
@@ -204,7 +82,7 @@ where
     // A new thread inherits the signal mask.
     let blocked = SignalsBlocked::new();
     let thread = std::thread::Builder::new().name("braid-shard".to_owned()).spawn(move || {
-        let run = AssertUnwindSafe(|| Shard::new(engine, config, epoll, &theirs).run());
+        let run = AssertUnwindSafe(|| Shard::new(engine, config, (epoll, rest), &theirs).run());
         let result = match catch_unwind(run) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
@@ -246,6 +124,7 @@ type Inlet = (Arc<Socket>, u32);
 struct Shard<'a, E: Engine> {
     engine: E,
     epoll: Epoll,
+    rest: Rest,
     tun: Option<Arc<Tun>>,
     reader: TunReader,
     inlets: Vec<Inlet>,
@@ -258,7 +137,7 @@ struct Shard<'a, E: Engine> {
 }
 
 impl<'a, E: Engine> Shard<'a, E> {
-    fn new(engine: E, config: ShardConfig, epoll: Epoll, shared: &'a Shared<E::Command>) -> Shard<'a, E> {
+    fn new(engine: E, config: ShardConfig, waits: (Epoll, Rest), shared: &'a Shared<E::Command>) -> Shard<'a, E> {
         let counters = &shared.counters;
         let tun = config.tun.map(Arc::new);
         let inlets: Vec<Inlet> = config.sockets.into_iter().map(|socket| (Arc::new(socket), 0)).collect();
@@ -273,7 +152,8 @@ impl<'a, E: Engine> Shard<'a, E> {
         let writer = tun.clone().map(|tun| TunWriter::new(tun, Arc::clone(counters)));
         Shard {
             engine,
-            epoll,
+            epoll: waits.0,
+            rest: waits.1,
             tun,
             reader: TunReader::new(Arc::clone(counters)),
             inlets,
@@ -289,7 +169,7 @@ impl<'a, E: Engine> Shard<'a, E> {
     fn run(mut self) -> io::Result<()> {
         schedule::prefer();
         while !self.shared.stop.load(Ordering::Acquire) {
-            let ready = self.epoll.wait(self.patience())?;
+            let (ready, moves) = (self.wait()?, self.moves());
             if ready & (1 << WAKE) != 0 {
                 self.handle_commands();
             }
@@ -300,15 +180,38 @@ impl<'a, E: Engine> Shard<'a, E> {
             if ready & (1 << TUN) != 0 {
                 self.drain_tun()?;
             }
-            self.drain_sockets(ready);
+            let emptied = self.drain_sockets(ready);
             // Last: what waited in the sockets while this thread did not run may be what a timeout is about.
             self.handle_timeout();
             self.shared.heartbeat.store(sys::boottime(), Ordering::Relaxed);
-            if ready != 0 {
-                schedule::give_way();
-            }
+            self.end_turn(ready, emptied && self.moves() != moves);
         }
         Ok(())
+    }
+
+    /// What is ready.
+    fn wait(&mut self) -> io::Result<u64> {
+        if self.rest.hold() {
+            return Ok(u64::MAX << SOCKETS & !(1 << INBOX));
+        }
+        self.epoll.wait(self.patience())
+    }
+
+    fn end_turn(&mut self, ready: u64, moved: bool) {
+        let rests = self.engine.is_at_rest(Time(sys::boottime()));
+        if self.rest.end_turn(rests, moved) {
+            self.receiver.stamps = rests;
+            self.inlets.iter().for_each(|(socket, _)| socket.stamp(rests));
+        }
+        if ready != 0 && !rests {
+            schedule::give_way();
+        }
+    }
+
+    /// Messages that came and went.
+    fn moves(&self) -> u64 {
+        let io = &self.shared.counters.io;
+        io.udp_rx_batches.get().wrapping_add(io.udp_tx_batches.get())
     }
 
     /// Milliseconds to wait for something to do, rounded up. Never zero: a timeout that is still due after
@@ -370,14 +273,17 @@ impl<'a, E: Engine> Shard<'a, E> {
         Ok(())
     }
 
-    fn drain_sockets(&mut self, ready: u64) {
+    /// False: there may be more in them.
+    fn drain_sockets(&mut self, ready: u64) -> bool {
+        let (mut emptied, drains) = (true, if self.rest.is_on() { DRAINS_AT_REST } else { 1 });
         for ((socket, overflow), token) in self.inlets.iter_mut().zip(SOCKETS..) {
             if ready & (1 << token) != 0 {
                 let now = Time(sys::boottime());
                 let (engine, output) = (&mut self.engine, &mut self.output);
-                self.receiver.drain(socket, overflow, now, engine, output);
+                emptied &= (0..drains).any(|_| self.receiver.drain(socket, overflow, now, engine, output));
                 flush(engine, output, now);
             }
         }
+        emptied
     }
 }

@@ -86,6 +86,12 @@ impl Socket {
         self.fd.as_fd()
     }
 
+    /// Whether the kernel says of each datagram when it came. It costs all sockets of the host a little per packet.
+    pub(crate) fn stamp(&self, on: bool) {
+        // Without stamps the time of reading counts.
+        let _ = sys::set_option(self.fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, i32::from(on));
+    }
+
     pub(crate) fn receive(&self, arrays: &mut ReceiveArrays, slab: &mut [u8], slot: usize) -> io::Result<usize> {
         arrays.receive(self.fd(), slab, slot)
     }

@@ -30,6 +30,11 @@ pub(crate) fn boottime() -> u64 {
     clock(libc::CLOCK_BOOTTIME)
 }
 
+/// Nanoseconds of CLOCK_REALTIME, by which the kernel stamps datagrams.
+pub(crate) fn realtime() -> u64 {
+    clock(libc::CLOCK_REALTIME)
+}
+
 /// Nanoseconds that the calling thread has run on a CPU.
 pub(crate) fn thread_time() -> u64 {
     clock(libc::CLOCK_THREAD_CPUTIME_ID)
@@ -236,6 +241,11 @@ impl EventFd {
 pub(crate) struct Epoll(OwnedFd);
 
 impl Epoll {
+    /// Readable while something of it is.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0)
+    }
+
     pub(crate) fn new() -> io::Result<Epoll> {
         // SAFETY: takes integers only.
         owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).map(Epoll)

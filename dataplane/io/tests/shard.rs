@@ -1,9 +1,11 @@
-//! Life and death of the data thread.
+//! Life and death of the data thread, and its rest.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
 use braid_io::{spawn, Refused, ShardConfig, SocketOptions};
 use common::{puppet, Command, Event, Puppet};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -100,4 +102,63 @@ fn the_data_thread_takes_no_signals() {
     }
     assert!(found > 0);
     drop(handle);
+}
+
+/// Sends bytes that the thread sends back, and returns after how long they came.
+fn echo(socket: &UdpSocket, to: SocketAddr) -> Duration {
+    let start = Instant::now();
+    socket.send_to(b"probe", to).unwrap();
+    socket.recv(&mut [0; 16]).unwrap();
+    start.elapsed()
+}
+
+#[test]
+fn at_rest_what_comes_after_others_is_received_together_with_the_time_of_its_arrival() {
+    let (handle, local, events) = puppet("127.0.0.1:0", SocketOptions::default());
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    handle.command(Command::Rest).unwrap();
+    echo(&socket, local);
+    for _ in 0..200 {
+        // The first is read at once, its answer says so; the others wait.
+        std::thread::sleep(Duration::from_millis(5));
+        echo(&socket, local);
+        let held = Instant::now();
+        for _ in 0..3 {
+            socket.send_to(b"probe", local).unwrap();
+        }
+        let sent = held.elapsed();
+        for _ in 0..3 {
+            socket.recv(&mut [0; 16]).unwrap();
+        }
+        let (waited, came): (Duration, Vec<Event>) = (held.elapsed(), events.try_iter().collect());
+        let last = came.last();
+        if let Some(Event::Came(3, oldest)) = last {
+            assert!(*oldest <= waited, "it came before it was sent: {oldest:?} of {waited:?}");
+            // However busy the machine is: it lay there for as long as it did not come back, but for what echoing takes.
+            if sent < Duration::from_millis(1) && *oldest >= Duration::from_micros(500) {
+                return;
+            }
+        }
+    }
+    panic!("nothing was held in 200 attempts");
+}
+
+#[test]
+fn at_rest_commands_and_lone_datagrams_do_not_wait() {
+    let (handle, local, events) = puppet("127.0.0.1:0", SocketOptions::default());
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    handle.command(Command::Rest).unwrap();
+    let (mut lone, mut command) = (SOON, SOON);
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(5));
+        lone = lone.min(echo(&socket, local));
+        let start = Instant::now();
+        handle.command(Command::WakeIn(Duration::ZERO)).unwrap();
+        while !matches!(events.recv_timeout(SOON), Ok(Event::Timeout)) {}
+        command = command.min(start.elapsed());
+    }
+    assert!(lone < Duration::from_millis(1), "{lone:?}");
+    assert!(command < Duration::from_millis(1), "{command:?}");
 }

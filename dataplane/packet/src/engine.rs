@@ -7,6 +7,8 @@ pub struct Datagrams<'a> {
     pub from: SocketAddr,
     pub bytes: &'a mut [u8],
     pub segment: usize,
+    /// When they came to this host.
+    pub at: Time,
 }
 
 /// What a shard runs: packets, commands and time in, packets out through the `Sink`. Never blocks, never reads a clock.
@@ -35,6 +37,12 @@ pub trait Engine {
     fn handle_timeout(&mut self, now: Time, sink: &mut impl Sink);
 
     fn next_timeout(&self) -> Option<Time>;
+
+    /// Nothing but probes came or went lately, and there are so many that it is worth while to receive several at a time:
+    /// datagrams that come soon after others may wait a moment. Their time of arrival is to be the true one then.
+    fn is_at_rest(&self, _now: Time) -> bool {
+        false
+    }
 
     /// Ends a drain: what the engine kept back to send it together goes out now.
     fn flush(&mut self, sink: &mut impl Sink);

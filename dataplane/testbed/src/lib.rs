@@ -204,13 +204,18 @@ impl Braid {
 
     /// Delivers one batch to its node.
     pub fn arrive(&mut self, sent: &Sent) {
+        self.arrive_at(sent, self.now);
+    }
+
+    /// The same, where it came before it was read.
+    pub fn arrive_at(&mut self, sent: &Sent, at: Time) {
         if sent.shards.1 >= self.shard_count(sent.to) {
             return;
         }
         let mut bytes = sent.bytes.clone();
         let (from, segment) = (plan::address_of(sent.from, sent.shards.0), sent.segment);
         self.with(sent.to, sent.shards.1, |node, now, sink| {
-            node.receive_udp(&mut [Datagrams { from, bytes: &mut bytes, segment }], now, sink);
+            node.receive_udp(&mut [Datagrams { from, bytes: &mut bytes, segment, at }], now, sink);
         });
     }
 

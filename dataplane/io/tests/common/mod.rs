@@ -16,6 +16,8 @@ pub enum Command {
     /// Sends what arrives from now on back to its sender.
     Echo,
     WakeIn(Duration),
+    /// Nothing but probes comes from now on.
+    Rest,
     Panic,
 }
 
@@ -24,27 +26,34 @@ pub enum Event {
     /// One datagram, and how many came in one message with it.
     Datagram(SocketAddr, Vec<u8>, usize),
     Timeout,
+    /// At rest: so many messages at once, the oldest of which waited so long.
+    Came(usize, Duration),
 }
 
 pub struct Puppet {
     events: Sender<Event>,
     echo: bool,
+    rests: bool,
     timeout: Option<Time>,
 }
 
 impl Puppet {
     pub fn new() -> (Puppet, Receiver<Event>) {
         let (events, receiver) = channel();
-        (Puppet { events, echo: false, timeout: None }, receiver)
+        (Puppet { events, echo: false, rests: false, timeout: None }, receiver)
     }
 }
 
 impl Engine for Puppet {
     type Command = Command;
 
-    fn receive_udp(&mut self, batches: &mut [Datagrams<'_>], _: Time, sink: &mut impl Sink) {
+    fn receive_udp(&mut self, batches: &mut [Datagrams<'_>], now: Time, sink: &mut impl Sink) {
+        if self.rests {
+            let oldest = batches.iter().map(|batch| now.since(batch.at)).max().unwrap_or(0);
+            let _ = self.events.send(Event::Came(batches.len(), Duration::from_nanos(oldest)));
+        }
         for batch in batches {
-            if self.echo {
+            if self.echo || self.rests {
                 sink.udp(batch.from, batch.bytes, batch.segment);
                 continue;
             }
@@ -62,6 +71,7 @@ impl Engine for Puppet {
             Command::Send { to, batch, segment } => sink.udp(to, &batch, segment),
             Command::Echo => self.echo = true,
             Command::WakeIn(wait) => self.timeout = Some(now.after(wait.as_nanos() as u64)),
+            Command::Rest => self.rests = true,
             Command::Panic => panic!("as told"),
         }
     }
@@ -71,6 +81,10 @@ impl Engine for Puppet {
             self.timeout = None;
             let _ = self.events.send(Event::Timeout);
         }
+    }
+
+    fn is_at_rest(&self, _: Time) -> bool {
+        self.rests
     }
 
     fn flush(&mut self, _sink: &mut impl Sink) {}
