@@ -72,9 +72,13 @@ class Relay:
             with trio.CancelScope(deadline=self._due()) as self._waiting:
                 while not self._waiting.cancel_called:
                     await trio.lowlevel.wait_readable(descriptor)
-                    more = self._turn()
-                    self._waiting.deadline = -inf if more else self._due()
+                    self._wake_at(-inf if self._turn() else self._due())
             self._waiting = None
+
+    def _wake_at(self, due: float) -> None:
+        """Or before: waking up too early, once in a while, costs less than to move it with each packet."""
+        if self._waiting is not None and due < self._waiting.deadline:
+            self._waiting.deadline = due
 
     async def serve(
         self,
@@ -238,8 +242,7 @@ class Relay:
         """See to what was just asked for, and to when ``run`` has to wake up."""
         if self._turning or self._waiting is None:
             return
-        more = self._turn()
-        self._waiting.deadline = min(self._waiting.deadline, trio.current_time() if more else self._due())
+        self._wake_at(trio.current_time() if self._turn() else self._due())
 
     def _turn(self) -> bool:
         """Whether there is more to do at once."""
