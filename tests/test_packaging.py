@@ -141,6 +141,13 @@ def test_only_the_seam_imports_the_data_plane() -> None:
     assert importers <= {"braid/core.py", "braid/datagrams.py", "lab/link.py"} | proxies
 
 
+def test_no_rust_test_is_left_out_where_one_program_has_them_all() -> None:
+    for program in sorted((ROOT / "dataplane").glob("*/tests/all.rs")):
+        named = set(re.findall(r"^mod (\w+);$", program.read_text(), re.MULTILINE))
+        files = {file.stem for file in program.parent.glob("*.rs")} - {"all"}
+        assert files <= named, f"{program.relative_to(ROOT)} has to name them"
+
+
 def test_no_file_is_longer_than_four_hundred_lines() -> None:
     """Unit tests at the end of a Rust file do not count."""
     long = {}

@@ -1,8 +1,6 @@
 //! A connection through the fast path of a whole Braid in memory.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
-mod tcp;
+use crate::tcp;
 
 use braid_core::{Command, Desired, PeriodKey};
 use braid_packet::{Tcp, Time};

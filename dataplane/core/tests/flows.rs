@@ -1,7 +1,5 @@
 //! Questions for flows while packets come.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
 use braid_testbed::*;
 
 const FLOWS: usize = 40_000;

@@ -1,9 +1,7 @@
 //! Connections that go back to the fast path at their servers' first bytes, which the stack never sees.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
-mod stack;
-mod tcp;
+use crate::stack;
+use crate::tcp;
 
 use braid_core::{Event, Order, Splice};
 use braid_packet::{Tcp, Time};

@@ -1,7 +1,5 @@
 //! Whole nodes in memory: what they measure of their paths, and how they go round one that breaks.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
 use braid_core::wire::TTL;
 use braid_core::{Command, Desired, Event, Losses, Stream};
 use braid_packet::Time;

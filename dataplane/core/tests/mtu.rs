@@ -1,7 +1,5 @@
 //! Whole nodes in memory over paths that carry less than they should: what is noticed, when, and what happens to packets.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
 use braid_core::{Command, Desired};
 use braid_packet::{checksum, Engine, Ip, Time, Transport};
 use braid_testbed::*;

@@ -1,9 +1,7 @@
 //! Connections of a proxied application: accepted by the fast path, taken by a TCP stack, and given back.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
-mod stack;
-mod tcp;
+use crate::stack;
+use crate::tcp;
 
 use braid_core::{shard_of, Event, Order, Splice};
 use braid_packet::record::TcpRecord;

@@ -1,7 +1,5 @@
 //! Whole nodes in memory: a link that loses half of what comes back carries all that goes there, also while keys are renewed.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
 use braid_core::Event;
 use braid_packet::Time;
 use braid_testbed::{Braid, Sent, EDGE, RELAYS};

@@ -1,7 +1,5 @@
 //! Whole nodes, in memory: what enters with a live path leaves exactly once, in order; what did not enter never leaves.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
 use braid_core::Event;
 use braid_packet::Time;
 use braid_testbed::*;

@@ -1,7 +1,5 @@
 //! Transferred connections: who may say who has one, what is held, and where its packets go.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
 use braid_core::{Command, Ends, Event, Owner};
 use braid_packet::{Ip, Tcp, Transport};
 use braid_testbed::*;

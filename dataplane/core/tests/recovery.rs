@@ -1,7 +1,5 @@
 //! Whole nodes in memory: each counter of the sequence recovery function counts what IEEE 802.1CB means by its name.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
 use braid_core::handshake::{derive, NewSession};
 use braid_core::hop::HopKey;
 use braid_core::seal::Suite;

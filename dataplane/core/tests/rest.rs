@@ -1,7 +1,5 @@
 //! Whole nodes in memory: what comes several at a time, and when that is allowed.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
 use braid_core::Desired;
 use braid_packet::{Engine, Time};
 use braid_testbed::{address, udp, Braid, Sent, EDGE, GATEWAY, RELAYS, VIP};

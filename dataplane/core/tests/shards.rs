@@ -1,7 +1,5 @@
 //! Nodes with several shards, in memory: whatever the counts are, each flow keeps its order and has one shard at each node.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
 use braid_core::{Desired, Event};
 use braid_packet::affinity::{flow_hash, local_port};
 use braid_packet::{icmp, Ip, Time, Unreachable};

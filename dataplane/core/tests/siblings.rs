@@ -1,8 +1,6 @@
 //! Two gateways of a region: flows of one go to the other while clients and servers go on.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
-mod tcp;
+use crate::tcp;
 
 use braid_core::{Command, Copied, Desired, Event, Order, PeriodKey, Prefix, Splice, Took};
 use braid_packet::record::{TcpRecord, Window};

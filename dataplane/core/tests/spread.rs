@@ -1,7 +1,5 @@
 //! Whole nodes in memory: copies that leave one after the other.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
 use braid_core::{Command, Desired};
 use braid_packet::Time;
 use braid_testbed::{address, payload, udp, Braid, EDGE, GATEWAY, RELAYS, VIP};

@@ -1,7 +1,5 @@
 //! The golden vectors of the wire format, `tests/vectors`. The Python tests check the same files with an implementation of their own.
 
-#![allow(clippy::unwrap_used)] // a helper of tests: a failed unwrap is a failed test
-
 use braid_core::cookie;
 use braid_core::handshake::{derive, mac1_is_good, mac2_is_good, macs, public_key, Handshaker};
 use braid_core::hop::HopKey;

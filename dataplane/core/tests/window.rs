@@ -1,7 +1,5 @@
 //! Whole nodes in memory: the recovery window follows traffic and skew, and no first copy is refused for being late.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
 use braid_packet::Time;
 use braid_testbed::{payload, udp, Braid, Sent, EDGE, GATEWAY, RELAYS, VIP};
 use serde_json::Value;

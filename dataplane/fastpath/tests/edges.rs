@@ -1,8 +1,6 @@
 //! A connection comes back from the stack, whose sockets had promised both ends more room than they have for each other.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
-
-mod world;
+use crate::world;
 
 use braid_fastpath::{FastPath, Reason, Side, Splice, Verdict};
 use braid_packet::{Time, VnetHdr};

@@ -1,8 +1,6 @@
 //! Timestamps for a client that has them from a server that has none.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
-
-mod world;
+use crate::world;
 
 use braid_fastpath::{FastPath, Stranger, Verdict};
 use braid_packet::{tcp_checksum_is_good, Gso, Tcp, VnetHdr};

@@ -1,8 +1,6 @@
 //! The server's side of a connection: who is told what when it fails, and what is held until it is there.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
-
-mod world;
+use crate::world;
 
 use braid_fastpath::{Reason, Side, Stranger, Verdict, OUR_WINDOW};
 use braid_packet::{tcp_checksum_is_good, Tcp, Time, VnetHdr};

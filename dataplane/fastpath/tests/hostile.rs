@@ -1,8 +1,6 @@
 //! What clients, servers and strangers must not be able to do.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
-
-mod world;
+use crate::world;
 
 use braid_fastpath::{FastPath, Reason, Stranger, Verdict};
 use braid_packet::{tcp_checksum_is_good, Tcp, Time, VnetHdr};

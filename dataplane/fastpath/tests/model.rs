@@ -1,8 +1,6 @@
 //! Byte streams through the fast path are equal to those that went in, whatever the network does and the ends negotiate.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
-
-mod world;
+use crate::world;
 
 use braid_fastpath::Reason;
 use proptest::prelude::*;

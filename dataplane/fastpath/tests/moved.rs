@@ -1,9 +1,7 @@
 //! A connection goes from one gateway's fast path to another's while both its ends go on, and byte streams are equal to those that
 //! went in.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
-
-mod world;
+use crate::world;
 
 use braid_fastpath::{FastPath, Movable, SessionInfo};
 use braid_packet::Rest;

@@ -1,8 +1,6 @@
 //! Byte streams are equal to those that went in, however often a connection changes between the fast path and a TCP stack.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
-
-mod world;
+use crate::world;
 
 use braid_fastpath::{Reason, Side, Splice, Stranger, Verdict};
 use braid_packet::record::{TcpRecord, Window};

@@ -1,8 +1,6 @@
 //! What clients and servers must not be able to do to a connection that a stack has had, and that has come back.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
-
-mod world;
+use crate::world;
 
 use braid_fastpath::{FastPath, Reason, Side, Verdict};
 use braid_packet::{tcp_checksum_is_good, Tcp, VnetHdr};

@@ -1,9 +1,7 @@
 //! The golden vectors of SYN cookies, `tests/vectors/syn_cookie.txt`. The Python tests check the same file with an
 //! implementation of their own.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
-mod world;
+use crate::world;
 
 use braid_fastpath::cookie::{Carried, Checked, Keys};
 use braid_fastpath::{Ends, FastPath, PeriodKey, Stranger};

@@ -1,0 +1,13 @@
+//! The fast path's tests in one program: linking is most of what a test program costs.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
+
+mod edges;
+mod grow;
+mod handshake;
+mod hostile;
+mod model;
+mod moved;
+mod normal;
+mod spliced;
+mod vectors;
+mod world;
