@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from braid import log as logs
+from braid.beat import beat
 from braid.role import StartError
 from braid.status.content import ContentStatus
 from braid.streams import reset_on_close
@@ -253,7 +254,7 @@ class ContentService:
 
     async def _follow_keys(self, node: NodeHandle, keys: Keys) -> NoReturn:
         while True:
-            await trio.sleep(POLL)
+            await beat(POLL)
             await self._read_keys(node, keys)
 
     async def _read_keys(self, node: NodeHandle, keys: Keys) -> None:

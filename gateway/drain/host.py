@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -47,6 +48,8 @@ class Host:
         self._receiving: Receiving | None = None
         self._carrier: Carrier | None = None
         self._news = trio.Event()
+        self._leased = trio.Event()
+        """Set while there is a lease: without one nothing here wakes up."""
 
     @property
     def taken(self) -> int:
@@ -72,6 +75,7 @@ class Host:
         if before is None or (before.id, before.phase) != (lease.id, lease.phase):
             self._told = False
         self.lender, self.lease = lender, lease
+        self._leased.set()
         if lease != self._settled:
             self._news.set()
         else:
@@ -98,7 +102,7 @@ class Host:
                 if lease is not None and lease != self._settled:
                     await self._follow(lease)
                     continue
-                with trio.move_on_after(1.0):
+                with trio.move_on_after(inf if lease is None else 1.0):
                     await self._news.wait()
                 lease = self.lease
                 quiet = trio.current_time() - self._heard > SILENT
@@ -126,6 +130,7 @@ class Host:
 
     async def _end(self) -> None:
         self.standing, self.lease, self._settled = AT_HOME, None, None
+        self._leased = trio.Event()
         self._receiving = self._carrier = None
         log.info("serves no flows of another gateway any more", lender=self.lender)
         self.lender = ""
@@ -135,6 +140,7 @@ class Host:
         """While the lender wants its flows back, tell it what it lacks, again and again."""
         carried: bytes | None = None
         while True:
+            await self._leased.wait()
             await trio.sleep(ROUND)
             lease = self.lease
             if lease is None or lease != self._settled or lease.phase not in (Phase.RETURNING, Phase.RETURNED):

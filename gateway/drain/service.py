@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from braid import log as logs
+from braid.beat import beat
 from braid.drained import Order, orders_file, read_orders, write_order
 from braid.errors import BadPacket
 from braid.moves import Diverted, Flows, Have, Lease, Leased, decode, is_move
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
-POLL = 0.2
+POLL = 0.5
 """Seconds between looks at the operator's orders."""
 AGAIN = 3.0
 """Seconds until a drain that failed is tried again, as long as it is ordered."""
@@ -144,7 +145,7 @@ class DrainService:
             task_status.started()
             while True:
                 await self._obey(node)
-                await trio.sleep(POLL)
+                await beat(POLL)
         raise AssertionError("it never ends")
 
     async def _obey(self, node: NodeHandle) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from braid import log as logs
+from braid.beat import beat
 from braid.linux import LinuxError
 from braid.process import allow_descriptors
 from braid.streams import reset_on_close
@@ -184,7 +185,7 @@ class ProxyService:
 
     async def _follow_certificates(self, node: NodeHandle) -> NoReturn:
         while True:
-            await trio.sleep(POLL)
+            await beat(POLL)
             before = self.certificates.problems
             await self._read_certificates(node)
             for what, problem in self.certificates.problems.items():
