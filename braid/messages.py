@@ -33,7 +33,7 @@ VERSION = 1
 MAX_MESSAGE = 1100
 """Bytes; what the core carries in one piece."""
 EDGE_REPORT, EDGE_MEASURES = 1, 3
-"""2 is a summary, ``braid.status.wire``; 16 to 27 are the transfer protocol, ``braid.transfer``; 32 and 33 belong to
+"""2 is a summary, ``braid.status.wire``; 16 to 28 are the transfer protocol, ``braid.transfer``; 32 and 33 belong to
 it, ``braid.stored``."""
 MAX_DELAY = 0xFFFE
 

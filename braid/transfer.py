@@ -17,9 +17,9 @@ overtake each other. Whatever is sent again has the same id and means the same. 
     22 TRANSFER_ABORT    20 reason 1
     23 RETURN            20 numbers 8 | record
     24 RETURNED          20 done 1 (0 or 1)
-    25 STEER             20 order 4 | 24 node 2 (0: the gateway again) | 26 client port 2 | 28 VIP port 2
-                         30 client 4 or 16 | VIP 4 or 16
-    26 STEERED           20 order 4 | 24 done 1 (0 or 1)
+    25 STEER             20 order 4 | 24 node 2 (0: the gateway again; 65535: it, if the node
+                         that has it is gone) | 26 client port 2 | 28 VIP port 2 | 30 client 4 or 16 | VIP 4 or 16
+    26 STEERED           20 order 4 | 24 done 1 (0 or 1) | what was seen (``braid.transfer_progress``), or nothing
 
     numbers: next byte to send 4 | next byte to receive 4, of the connection's end at the VIP
 
@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING
 
 from braid.errors import BadPacket
 from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, BAD_VERSION, SHORT
+from braid.transfer_progress import Seen, decode_seen, encode_seen
 from topology.model import SocketAddress
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 ID = 16
+IF_GONE = 0xFFFF
+"""In place of a node's number."""
 MODULUS = 1 << 32
 """Of sequence numbers."""
 MOST_CONTENT = 1024
@@ -198,7 +201,7 @@ class Steer:
     order: int
     """32 bits that wrap; each thing that a gateway says has the next one."""
     node: int | None
-    """None: the gateway again."""
+    """None: the gateway again; ``IF_GONE``: the gateway, if the node that has the connection is gone."""
     client: SocketAddress
     vip: SocketAddress
 
@@ -209,6 +212,8 @@ class Steered:
     order: int
     done: bool
     """False: the edge does not let this gateway decide, or knows neither node nor VIP."""
+    seen: Seen | None = None
+    """Of a connection that comes back from another node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +287,7 @@ def _body(message: TransferMessage) -> tuple[int, bytes]:
             fixed = _STEER.pack(message.order, message.node or 0, message.client.port, message.vip.port)
             return STEER, fixed + message.client.host.packed + message.vip.host.packed
         case Steered():
-            return STEERED, _STEERED.pack(message.order) + bytes([message.done])
+            return STEERED, _STEERED.pack(message.order) + bytes([message.done]) + encode_seen(message.seen)
 
 
 def decode(data: bytes) -> TransferMessage:
@@ -325,10 +330,10 @@ def decode(data: bytes) -> TransferMessage:
         case 25:
             return _steer(id_, body)
         case 26:
-            if len(body) != _STEERED.size + 1:
-                raise BadPacket(BAD_LENGTH)
-            (order,) = _STEERED.unpack_from(body)
-            return Steered(id_, order, _flag(body[_STEERED.size :]))
+            if len(body) < _STEERED.size:
+                raise BadPacket(SHORT)
+            (order,), rest = _STEERED.unpack_from(body), body[_STEERED.size :]
+            return Steered(id_, order, _flag(rest[:1]), decode_seen(rest[1:]))
         case _:
             raise BadPacket(BAD_KIND)
 

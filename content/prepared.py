@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from content.answer import Stored
 from content.carry import Answering, GoesOn, Source, carry_on
+from content.message import field
 from content.shape import answer_head
 from content.words import MOST_BEGIN
 
@@ -67,7 +68,8 @@ def prepare(asked: Request, length: int, answer: Answer, name: str, *, closes: b
         return Prepared(Answering(request=length, begin=begin, last=closes), -1, begin)
     data = os.pread(body.descriptor, min(span.length, FIRST), span.begin)
     told = Answering(
-        request=length, begin=begin, source=Source.FILE, offset=span.begin, length=span.length, last=closes
+        request=length, begin=begin, source=Source.FILE, offset=span.begin, length=span.length,
+        total=body.length or 0, etag=field(answer.head.headers, b"etag") or b"", last=closes,
     )  # fmt: skip
     return Prepared(told, body.descriptor, begin + data)
 

@@ -22,6 +22,8 @@ PROTOCOL = "187"
 INWARD, OUTWARD = "7401", "7402"
 """Tables of routes, for packets from and to the overlay."""
 PRIORITY = "7399"
+LAST = "100000"
+"""Metric of a route that stands behind all others."""
 DIRECT = 1
 """Edges are neighbours: one path and one copy."""
 
@@ -91,18 +93,13 @@ def changes(before: Local, after: Local, version: int) -> list[tuple[str, ...]]:
         return sorted(str(vip) for vip in vips if vip.version == version)
 
     def frame(verb: str) -> list[tuple[str, ...]]:
+        route = "replace" if verb == "add" else verb
+        end = "table", OUTWARD, "proto", PROTOCOL
         return [
-            (
-                "route",
-                "replace" if verb == "add" else verb,
-                "default",
-                "dev",
-                DEVICE,
-                "table",
-                OUTWARD,
-                "proto",
-                PROTOCOL,
-            ),
+            ("route", route, "default", "dev", DEVICE, *end),
+            # When this process is killed its TUN goes first: what the stack then says to clients must not find another
+            # way to them.
+            ("route", route, "blackhole", "default", *end, "metric", LAST),
             ("rule", verb, "iif", DEVICE, "lookup", INWARD, "priority", PRIORITY),
         ]
 

@@ -37,9 +37,8 @@ def tell(
     elif answer is None:
         wire.tell(told)
     elif span is not None and isinstance(answer.body, Stored):
-        wire.tell(
-            replace(told, source=Source.FILE, offset=span.begin, length=span.length), answer.body.descriptor
-        )  # fmt: skip
+        place = replace(_of_origin(told, answer, span), source=Source.FILE, offset=span.begin, length=span.length)
+        wire.tell(place, answer.body.descriptor)
     else:
         wire.tell(_of_origin(told, answer, span))
 

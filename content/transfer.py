@@ -31,6 +31,7 @@ from content.delegated import begins_with_tls
 from content.facts import Facts, decode_facts, encode_facts
 from content.judging import Judge
 from content.prepared import prepare
+from content.promising import Promising
 from content.taken import Keep, Taken, flow_of, frozen_of
 from content.telling import Teller
 from content.wire import Keeping, Wire
@@ -232,18 +233,31 @@ class TransferService:
 
     def _start(self, taken: Taken) -> None:
         assert self._nursery is not None
-        taken.keeping = self._keep(taken.socket, str(taken.client), str(taken.vip), self._facts(taken))
+        keeping = self._keep(taken.socket, str(taken.client), str(taken.vip), self._facts(taken))
+        taken.keeping = promising = self._promising(taken, keeping)
         prepared, begun, sent = taken.prepared, None, 0
         if prepared is not None:
-            prepared.tell(taken.keeping)
+            prepared.tell(keeping)
         start(taken.socket)
         if prepared is not None:
             taken.prepared, taken.served = None, 1
             sent, begun = prepared.send(taken.socket)
+            promising.promise(prepared.answering, 0, 0)
             self._cache.counts["client_bytes"] += sent
             self._note_sent(taken, sent)
         self._own(taken, "here")
         self._nursery.start_soon(self._serve, taken, begun, -1 if prepared is None else prepared.descriptor, sent)
+
+    def _promising(self, taken: Taken, keeping: Keeping) -> Promising:
+        peer, request = self.agent.asked(taken.id)
+
+        def tell(message: bytes) -> None:
+            found = None if self._node is None else self._node.situation().topology.by_number(peer)
+            if self._node is not None and found is not None:
+                for part in split(message):
+                    self._node.tell(found.name, part)
+
+        return Promising(keeping, taken.id, request.numbers, taken.socket, tell)
 
     def _note_sent(self, taken: Taken, count: int) -> None:
         taken.active = trio.current_time()
@@ -271,10 +285,11 @@ class TransferService:
         tls = begins_with_tls(self._node.situation().topology, facts.application)
         taken = Taken(
             request.id, facts.application, record.remote, record.local, facts.edge, facts.region, facts.gateway, tls,
-            opened, now, now, served=1, keeping=keeping,
+            opened, now, now, served=1,
         )  # fmt: skip
         self.taken[request.id] = taken
         self._carry_out(self.agent.adopt(facts.peer, request, now))
+        taken.keeping = self._promising(taken, keeping)
         self._wake.set()
         # The other one may have died before it had done so.
         start(opened)

@@ -24,7 +24,8 @@ class TransferStatus:
     refused: dict[str, int] = field(default_factory=dict)
     """By reason; the origin served."""
     events: dict[str, int] = field(default_factory=dict)
-    """``lost``, ``late``, ``stray``, ``expired``, ``aborted``, ``bad``."""
+    """``lost``, ``late``, ``stray``, ``expired``, ``aborted``, ``bad``; of connections whose proxy is gone
+    ``proxy_gone``, ``resumed``, ``served_anew`` and ``reset_`` with a reason."""
     seconds: float = 0.0
     """Of all that were moved together: at a gateway from the request until the proxy had taken over, at a proxy from
     its question to the first byte of the answer."""

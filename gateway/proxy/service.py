@@ -14,7 +14,7 @@ from braid import log as logs
 from braid.beat import beat
 from braid.linux import LinuxError
 from braid.process import allow_descriptors
-from braid.streams import reset_on_close
+from braid.streams import pair, reset_on_close
 from braid.tls.certificates import Certificates
 from braid.tls.terminate import Limits, terminate
 from gateway.nat import accepted, served, transparent
@@ -68,7 +68,7 @@ class ProxyService:
         """Newest last."""
         self.relay = Relay()
         """Connections that need no proxy of their own."""
-        self.transfers = TransferService(self.relay, self._take_back, rng, time.time)
+        self.transfers = TransferService(self.relay, self._take_back, self._inside, rng, time.time)
         self.certificates = Certificates()
         self._offered = 0
         """Connections whose ClientHello is looked at."""
@@ -335,6 +335,15 @@ class ProxyService:
             return
         self._nursery.start_soon(self._accepted, stream, proxied)
 
+    def _inside(self, data: ClientData) -> trio.SocketStream | None:
+        """A connection for a client that begins in this process."""
+        proxied = self.applications.get(data.application)
+        if proxied is None or self._nursery is None:
+            return None
+        near, far = pair()
+        self._nursery.start_soon(self._carry, proxied, far, data)
+        return near
+
     async def _carry(
         self,
         proxied: ProxiedApplication,
@@ -389,5 +398,4 @@ def _certificates(application: str) -> str:
 
 
 def _address(name: tuple[str, int]) -> SocketAddress:
-    host: IPv4Address | IPv6Address = ip_address(name[0])
-    return SocketAddress(host, name[1])
+    return SocketAddress(ip_address(name[0]), name[1])

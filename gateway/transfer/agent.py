@@ -8,6 +8,8 @@
                            v silent            v edge silent          v                      v
                          ENDED               ENDED                  ENDED <--edge silent-- RETAKING --steered--> BACK
 
+    COMMITTED, MOVED --proxy gone--> RESCUING --steered--> ENDED, and the connection goes on here
+
 While it asks, and until the edge has said that it sends the client's packets to the proxy, they are held and the
 origin's connection is untouched: ``Release`` gives them to it, and nobody has noticed. Only then the proxy is told to
 begin. The edge may be asked together with the proxy (``early``), where the proxy most likely accepts: STEERING is over
@@ -25,6 +27,7 @@ from enum import Enum
 
 from braid.deadlines import Deadlines
 from braid.transfer import (
+    IF_GONE,
     MOST,
     REMEMBER,
     RESEND,
@@ -44,7 +47,7 @@ from braid.transfer import (
     TransferRefuse,
     TransferRequest,
 )
-from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, Lost, Release, Resume, TakeBack
+from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, GoOn, Hold, Lost, Release, Resume, TakeBack
 
 ASK_FOR = 0.1
 """Seconds that a proxy is asked for. The client waits meanwhile."""
@@ -64,6 +67,7 @@ class State(Enum):
     MOVED = "moved"
     RETAKING = "retaking"
     BACK = "back"
+    RESCUING = "rescuing"
     ENDED = "ended"
 
 
@@ -103,6 +107,9 @@ class TransferAgent:
     def state(self, id_: bytes) -> State | None:
         found = self._transfers.get(id_)
         return found.state if found else None
+
+    def request(self, id_: bytes) -> TransferRequest:
+        return self._transfers[id_].request
 
     def begin(self, peer: int, request: TransferRequest, now: float, *, early: bool = False) -> list[Command]:
         """The caller holds the client's packets from before on. An id is used once. ``early``: the edge is asked now,
@@ -168,8 +175,19 @@ class TransferAgent:
                 return []
             case State.STEERING:
                 return self._commit(transfer, now)
+            case State.RESCUING if not message.done and now + ASK_FOR < transfer.began + COMMIT_FOR:
+                # It has yet to miss the proxy, or the proxy lives and only we do not reach it.
+                self._ask_edge(transfer, IF_GONE, now)
+                transfer.steer_due = now + ASK_FOR
+                return []
+            case State.RESCUING if not message.done:
+                return self._leave(transfer, now)
             case State.RETAKING if not message.done:
                 return self._lose(transfer, "edge_refused", now)
+            case State.RESCUING:
+                self.count("proxy_gone")
+                self._end(transfer, now)
+                return [GoOn(id_, message.seen)]
             case State.RETAKING:
                 transfer.returned = Returned(id_, True)
                 self._enter(transfer, State.BACK, now, now + REMEMBER)
@@ -203,7 +221,7 @@ class TransferAgent:
 
     def receive_down(self, peer: int, now: float) -> list[Command]:
         """The session with a proxy is gone. Requests that it was asked about go to the origin at once. Connections that
-        it has are forgotten: it serves them as long as it lives, and asks the origin for what it would give back."""
+        it has go on here if the edge does not reach it either."""
         commands: list[Command] = []
         for id_, transfer in list(self._transfers.items()):
             if transfer.peer != peer:
@@ -211,9 +229,9 @@ class TransferAgent:
             match transfer.state:
                 case State.ASKING | State.STEERING:
                     commands += self._refuse(transfer, "proxy_down", Reason.STALE, now)
-                case State.MOVED:
-                    self._end(transfer, now)
-                case State.COMMITTED | State.RETAKING | State.BACK | State.ENDED:
+                case State.COMMITTED | State.MOVED:
+                    commands += self._rescue(transfer, IF_GONE, now)
+                case State.RETAKING | State.RESCUING | State.BACK | State.ENDED:
                     continue
             self._note(id_)
         return commands
@@ -247,14 +265,14 @@ class TransferAgent:
                 commands.append(self._ask_edge(transfer, None, now))
                 commands += [*self._release(transfer, "edge_silent", now), _abort(transfer, Reason.STALE)]
             case State.COMMITTED if now - transfer.began >= COMMIT_FOR:
-                commands += self._lose(transfer, "silent", now)
+                commands += self._rescue(transfer, None, now)
             case State.COMMITTED:
                 # The client waits: only a proxy that is likely dead is asked less often.
                 if now - transfer.began >= ASK_FOR:
                     transfer.pause = min(transfer.pause * 1.5, SLOWEST_RESEND)
                 transfer.due = now + transfer.pause
                 commands.append(Send(transfer.peer, TransferCommit(id_)))
-            case State.RETAKING:
+            case State.RETAKING | State.RESCUING:
                 commands += self._lose(transfer, "edge_silent", now)
             case State.MOVED:
                 self._end(transfer, now)
@@ -284,7 +302,7 @@ class TransferAgent:
             case State.ENDED:
                 self.count("late")
                 return [Send(transfer.peer, TransferAbort(id_, Reason.STALE))]
-            case State.STEERING | State.COMMITTED | State.MOVED | State.RETAKING | State.BACK:
+            case State.STEERING | State.COMMITTED | State.MOVED | State.RETAKING | State.RESCUING | State.BACK:
                 return []
 
     def _refused(self, transfer: _Transfer, reason: Reason, now: float) -> list[Command]:
@@ -298,11 +316,11 @@ class TransferAgent:
                 self._end(transfer, now)
                 return [end]
             case State.COMMITTED:
-                return self._lose(transfer, word, now)
+                return self._rescue(transfer, None, now)
             case State.MOVED:
                 self._end(transfer, now)
                 return []
-            case State.RETAKING | State.BACK | State.ENDED:
+            case State.RETAKING | State.RESCUING | State.BACK | State.ENDED:
                 return []
 
     def _terminate(self, transfer: _Transfer, message: Terminate, now: float) -> list[Command]:
@@ -344,6 +362,15 @@ class TransferAgent:
         """The origin serves."""
         self._end(transfer, now)
         return [Release(transfer.request.id, why)]
+
+    def _rescue(self, transfer: _Transfer, node: int | None, now: float) -> list[Command]:
+        self._enter(transfer, State.RESCUING, now, now + COMMIT_FOR + ASK_FOR)
+        return [Hold(transfer.request.id, held=True), self._ask_edge(transfer, node, now)]
+
+    def _leave(self, transfer: _Transfer, now: float) -> list[Command]:
+        """To the proxy, which serves it as long as it lives, and asks the origin for what it would give back."""
+        self._end(transfer, now)
+        return [Hold(transfer.request.id, held=False)]
 
     def _lose(self, transfer: _Transfer, reason: str, now: float) -> list[Command]:
         self._end(transfer, now)

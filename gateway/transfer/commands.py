@@ -9,6 +9,7 @@ from braid.transfer import Send
 
 if TYPE_CHECKING:
     from braid.transfer import How, Numbers
+    from braid.transfer_progress import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,26 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The proxy accepted, and is silent since the connection was steered to it; or nobody can take it back."""
+    """Nobody can go on with it: the edge is silent, or does not let us decide."""
 
     id: bytes
     reason: str
 
 
-Command = Send | Release | AskEdge | GiveUp | EndServer | TakeBack | Resume | Lost
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What comes of the client waits here until ``GoOn`` or ``Lost``; not ``held``: the proxy has it after all."""
+
+    id: bytes
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """The proxy is gone, the client's packets come here again: go on where it was. ``seen``: by the edge."""
+
+    id: bytes
+    seen: Seen | None
+
+
+Command = Send | Release | AskEdge | GiveUp | EndServer | TakeBack | Resume | Lost | Hold | GoOn

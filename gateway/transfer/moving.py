@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from braid.transfer import word
+from braid.errors import BadPacket
+from braid.tcp.record import decode_record
+from braid.tcp.repair import dissolve
+from braid.transfer import MODULUS, numbers_of, word
 
 if TYPE_CHECKING:
     import socket
 
-    from braid.transfer import TransferMessage
+    from braid.tcp.record import TcpRecord
+    from braid.transfer import Numbers, TransferMessage
+    from braid.transfer_progress import Promised
     from gateway.proxy.relay import Relay
     from gateway.proxy.relayed import RelayedConnection
     from topology.model import SocketAddress
 
 MOST_STEPS = 32
+WRONG = "returned_wrong"
 
 
 class Holder(Protocol):
@@ -71,11 +77,32 @@ class Moving:
     """Frozen: while it is offered, while the proxy has not taken over, and while it comes back."""
     bytes_in: int = 0
     bytes_out: int = 0
+    promised: Promised | None = None
+    """What the proxy said last that it sends."""
     took: float | None = None
     """Seconds from the offer until the proxy served."""
     steps: list[tuple[float, str, str, str]] = field(default_factory=list)
     """What was said about it: milliseconds since the offer, from whom, to whom, which message. The first
     ``MOST_STEPS``."""
+
+    def promise(self, promised: Promised) -> None:
+        """The later one counts."""
+        if self.promised is None or (promised.first - self.promised.first) % MODULUS < MODULUS // 2:
+            self.promised = promised
+
+    def returned(self, numbers: Numbers, data: bytes) -> TcpRecord:
+        """The connection as it comes back. BadPacket where it is none, or another one."""
+        record = decode_record(data)
+        ends = record.local, record.remote, numbers
+        if not self.may_return or ends != (self.vip, self.client, numbers_of(record)):
+            raise BadPacket(WRONG)
+        return record
+
+    def dissolve(self) -> None:
+        """Close the frozen socket, if there is one; nobody hears of it."""
+        if self.socket is not None:
+            dissolve(self.socket)
+            self.socket = None
 
     def note(self, now: float, source: str, to: str, message: TransferMessage) -> None:
         if len(self.steps) < MOST_STEPS:

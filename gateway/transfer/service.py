@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -17,8 +16,7 @@ import trio
 from braid import log as logs
 from braid import stored
 from braid.errors import BadPacket
-from braid.tcp.record import decode_record
-from braid.tcp.repair import FreezeError, build, dissolve, offer, start
+from braid.tcp.repair import FreezeError, build, offer, start
 from braid.transfer import (
     MODULUS,
     Numbers,
@@ -31,16 +29,17 @@ from braid.transfer import (
     encode,
     fits,
     is_transfer,
-    numbers_of,
 )
 from braid.transfer_parts import Assembler, is_part, split
+from braid.transfer_progress import decode_promised, is_promised
 from braid.transfer_table import Candidate, chosen, matching, tls_content
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
-from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, Lost, Release, Resume, TakeBack
+from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, GoOn, Hold, Lost, Release, Resume, TakeBack
 from gateway.transfer.hello import Waiting, peek
-from gateway.transfer.moving import Moving, OfRelay
+from gateway.transfer.moving import WRONG, Moving, OfRelay
 from gateway.transfer.offer import has_passed, key_of
 from gateway.transfer.stored import Is, StoredTable
+from gateway.transfer.successor import Successor, reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +48,11 @@ if TYPE_CHECKING:
     from braid.events import Control
     from braid.role import NodeHandle
     from braid.transfer import TransferMessage
+    from braid.transfer_progress import Promised, Seen
     from gateway.proxy.events import ClientData
     from gateway.proxy.relay import Relay
     from gateway.proxy.relayed import RelayedConnection
+    from gateway.transfer.successor import Inside, Serve
 
 log = logs.get(__name__)
 
@@ -59,16 +60,16 @@ DEADLINE = round(ASK_FOR * 1000)
 _COLD_REASONS = [reason.name.lower() for reason in (Reason.CONTENT, Reason.NOT_DELEGATED)]
 US = "gateway"
 """In what is noted of messages; others go by their names."""
-_LINGER = struct.pack("ii", 1, 0)
 
 
 class TransferService:
-    """``serve`` takes over a connection that came back."""
+    """``serve`` takes over a connection that came back, ``inside`` gives one to an application, for a client."""
 
     def __init__(
         self,
         relay: Relay,
-        serve: Callable[[trio.SocketStream, str, NodeHandle], None],
+        serve: Serve,
+        inside: Inside,
         rng: Random,
         wall: Callable[[], float],
     ) -> None:
@@ -86,6 +87,8 @@ class TransferService:
         self._node: NodeHandle | None = None
         self._wake = trio.Event()
         self._stored = StoredTable()
+        self._successor = Successor(serve, inside, self.agent.count)
+        self._nursery: trio.Nursery | None = None
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Offer requests by the topology's routing table, and see every transfer to its end. Never returns. When it is
@@ -94,18 +97,19 @@ class TransferService:
         self._relay.offer = self._offer
         task_status.started()
         try:
-            while True:
-                self._wake = trio.Event()
-                now = trio.current_time()
-                self._carry_out(self.agent.handle_timeout(now), now)
-                self._forget()
-                with trio.move_on_at(self.agent.next_timeout()):
-                    await self._wake.wait()
+            async with trio.open_nursery() as self._nursery:
+                while True:
+                    self._wake = trio.Event()
+                    now = trio.current_time()
+                    self._carry_out(self.agent.handle_timeout(now), now)
+                    self._forget()
+                    with trio.move_on_at(self.agent.next_timeout()):
+                        await self._wake.wait()
         finally:
-            self._node = None
+            self._node = self._nursery = None
             for moving in self.moving.values():
                 if moving.socket is not None:
-                    _reset(moving.socket)
+                    reset(moving.socket)
 
     def receive(self, control: Control, now: float) -> None:
         """A control message; others than those of transfers are ignored."""
@@ -115,9 +119,12 @@ class TransferService:
             if stored.is_stored(control.message):
                 self._receive_stored(control, now)
                 return
-            if not is_transfer(control.message) and not is_part(control.message):
+            if not any(is_ours(control.message) for is_ours in (is_transfer, is_part, is_promised)):
                 return
             whole = self._parts.receive(control.peer, control.message, now)
+            if whole is not None and is_promised(whole):
+                self._receive_promised(control, decode_promised(whole))
+                return
             message = None if whole is None else decode(whole)
         except BadPacket:
             self.agent.count("bad")
@@ -151,6 +158,13 @@ class TransferService:
         else:
             self.agent.count("stray")
 
+    def _receive_promised(self, control: Control, promised: Promised) -> None:
+        moving = self.moving.get(promised.id)
+        if moving is not None and control.adjacent and control.peer == moving.peer:
+            moving.promise(promised)
+        else:
+            self.agent.count("stray")
+
     def _note(self, source: str, to: str, message: TransferMessage) -> None:
         moving = self.moving.get(message.id)
         if moving is not None:
@@ -165,9 +179,9 @@ class TransferService:
     def _offer(self, connection: RelayedConnection, now: float) -> bool:
         """Whether the request waits for an answer of a proxy now; the relay serves it otherwise."""
         request = connection.request
-        if request is None:
-            return False
         data = connection.data
+        if request is None or data.client in self._successor.clients:
+            return False
         candidate = Candidate(
             data.application, data.client.host, data.region, request.method, request.host, request.path
         )
@@ -308,18 +322,31 @@ class TransferService:
                 moving = self.moving[id_]
                 moving.took = now - moving.began
                 self.seconds += moving.took
-                self._dissolve(moving)
+                moving.dissolve()
             case TakeBack(id_, numbers, record):
                 self._carry_out(self._take_back(self.moving[id_], numbers, record, now), now)
             case Resume(id_):
                 self._resume(self.moving[id_])
+            case Hold(id_, held):
+                self._own(self.moving[id_], "held" if held else "away", wait=True)
+            case GoOn(id_, seen):
+                self._go_on(self.moving[id_], seen, now)
             case Lost(id_, reason):
                 moving = self.moving[id_]
                 log.warning("transferred connection is lost", proxy=moving.proxy, content=moving.content, reason=reason)
                 self._own(moving, "", wait=True)
                 if moving.socket is not None:
-                    _reset(moving.socket)
+                    reset(moving.socket)
                     moving.socket = None
+
+    def _go_on(self, moving: Moving, seen: Seen | None, now: float) -> None:
+        assert self._node is not None
+        assert self._nursery is not None
+        moving.dissolve()
+        left = self._successor.take(moving, self.agent.request(moving.id), seen, now, self._node)
+        self._own(moving, "")
+        if left is not None:
+            self._nursery.start_soon(self._successor.send, moving, *left, self._node)
 
     def _release(self, moving: Moving, now: float) -> None:
         """Its holder goes on where it was."""
@@ -334,17 +361,13 @@ class TransferService:
         if goes_on:
             frozen.close()
         else:
-            _reset(frozen)
+            reset(frozen)
 
     def _take_back(self, moving: Moving, numbers: Numbers, data: bytes, now: float) -> list[Command]:
         try:
-            record = decode_record(data)
-        except BadPacket:
-            self.agent.count("bad")
-            return self.agent.taken_back(moving.id, False, now)
-        ends = record.local, record.remote, numbers
-        if not moving.may_return or ends != (moving.vip, moving.client, numbers_of(record)):
-            self.agent.count("returned_wrong")
+            record = moving.returned(numbers, data)
+        except BadPacket as error:
+            self.agent.count("returned_wrong" if error.reason == WRONG else "bad")
             return self.agent.taken_back(moving.id, False, now)
         self._own(moving, "held", wait=True)
         try:
@@ -364,11 +387,6 @@ class TransferService:
         self._own(moving, "")
         self._serve(trio.SocketStream(trio.socket.from_stdlib_socket(built)), moving.application, self._node)
 
-    def _dissolve(self, moving: Moving) -> None:
-        if moving.socket is not None:
-            dissolve(moving.socket)
-            moving.socket = None
-
     def _own(self, moving: Moving, owner: str, *, wait: bool = False) -> bool:
         """To be waited for where packets must meet the new owner from then on."""
         return self._node is not None and self._node.set_owner(moving.client, moving.vip, owner, wait=wait)
@@ -377,11 +395,4 @@ class TransferService:
         if len(self.moving) <= len(self.agent):
             return
         for id_ in [id_ for id_ in self.moving if self.agent.state(id_) is None]:
-            self._dissolve(self.moving.pop(id_))
-
-
-def _reset(opened: socket.socket) -> None:
-    """RST to the client, if it is still there."""
-    start(opened)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
-    opened.close()
+            self.moving.pop(id_).dissolve()

@@ -33,6 +33,7 @@ from braid.transfer import (
     encode,
     fits,
 )
+from braid.transfer_progress import Seen
 from topology.model import SocketAddress
 
 ID = bytes(range(16))
@@ -54,6 +55,7 @@ GOLDEN: dict[str, TransferMessage] = {
         ID, 2, None, SocketAddress(IPv6Address("fd91::a"), 4000), SocketAddress(IPv6Address("fd91::1"), 80)
     ),
     "steered": Steered(ID, 1, True),
+    "steered_seen": Steered(ID, 1, True, Seen(spoken=True, client=0x01020304)),
 }
 VECTORS = dict(
     line.split(": ", 1)
@@ -63,6 +65,7 @@ VECTORS = dict(
 
 words = st.integers(0, 2**32 - 1)
 shorts = st.integers(0, 2**16 - 1)
+sequence = st.none() | words
 ids = st.binary(min_size=16, max_size=16)
 numbers = st.builds(Numbers, words, words)
 reasons = st.sampled_from(Reason)
@@ -87,7 +90,7 @@ messages: st.SearchStrategy[TransferMessage] = st.one_of(
     st.builds(Return, ids, numbers, records),
     st.builds(Returned, ids, st.booleans()),
     st.sampled_from((IPv4Address, IPv6Address)).flatmap(steers),
-    st.builds(Steered, ids, words, st.booleans()),
+    st.builds(Steered, ids, words, st.booleans(), st.none() | st.builds(Seen, st.booleans(), sequence, sequence)),
 )
 
 

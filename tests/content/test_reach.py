@@ -62,6 +62,7 @@ def test_vips_are_local_for_what_comes_out_of_the_overlay_alone() -> None:
     here = Local(frozenset({vip}))
     assert changes(Local(), here, 4) == [
         ("route", "replace", "default", "dev", "braid0", "table", "7402", "proto", "187"),
+        ("route", "replace", "blackhole", "default", "table", "7402", "proto", "187", "metric", "100000"),
         ("rule", "add", "iif", "braid0", "lookup", "7401", "priority", "7399"),
         ("rule", "add", "iif", "lo", "from", "10.1.0.130", "lookup", "7402", "priority", "7399"),
         ("route", "replace", "local", "10.1.0.130", "dev", "lo", "table", "7401", "proto", "187"),
@@ -69,4 +70,4 @@ def test_vips_are_local_for_what_comes_out_of_the_overlay_alone() -> None:
     assert changes(here, here, 4) == []
     assert changes(Local(), here, 6) == []
     gone = changes(here, Local(), 4)
-    assert [words[1] for words in gone] == ["delete"] * 4
+    assert [words[1] for words in gone] == ["delete"] * 5

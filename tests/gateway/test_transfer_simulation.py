@@ -160,6 +160,34 @@ def test_a_proxy_that_falls_silent_after_it_accepted_is_told() -> None:
     world.proxy = ProxyAgent()
     world.flying.clear()
     run(world, 0.05, 0.0, Random(1))
+    assert (world.connections[id_].owner, world.connections[id_].steered) == ("successor", "gateway")
+    assert world.gateway.counts["proxy_gone"] == 1
+
+
+@pytest.mark.parametrize("missed", [False, True])
+def test_a_connection_goes_on_without_its_proxy_if_the_edge_misses_it_too(missed: bool) -> None:
+    world = World()
+    id_ = world.begin(1)
+    run(world, 0.1, 0.0, Random(1))
+    world.at_gateway(world.gateway.receive_down(PROXY, world.now))
+    run(world, 0.5, 0.0, Random(1))
+    assert world.connections[id_].owner == "rescuing", "the edge may notice a moment later"
+    world.missed = missed
+    run(world, 2.0, 0.0, Random(1))
+    connection = world.connections[id_]
+    assert (connection.owner, connection.steered) == (("successor", "gateway") if missed else ("proxy", "proxy"))
+    assert world.gateway.counts.get("proxy_gone", 0) == int(missed)
+    run(world, 12.0, 0.0, Random(1))
+    assert len(world.gateway) == 0
+
+
+def test_it_is_lost_where_the_edge_is_silent_too() -> None:
+    world = World()
+    id_ = world.begin(1)
+    run(world, 0.1, 0.0, Random(1))
+    world.edge_plan = "nothing"
+    world.at_gateway(world.gateway.receive_down(PROXY, world.now))
+    run(world, 3.0, 0.0, Random(1))
     assert world.connections[id_].reset
     assert world.gateway.counts["lost"] == 1
 
@@ -283,6 +311,11 @@ class TransferMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.005, 0.02, 0.11, 1.1, 2.5]))
     def advance(self, seconds: float) -> None:
         self.world.advance(seconds)
+
+    @rule(missed=st.booleans())
+    def miss_proxy(self, missed: bool) -> None:
+        self.world.missed = missed
+        self.world.at_gateway(self.world.gateway.receive_down(PROXY, self.world.now))
 
     @rule()
     def give_back(self) -> None:

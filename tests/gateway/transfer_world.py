@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from braid.transfer import (
+    IF_GONE,
     Numbers,
     Reason,
     Send,
@@ -43,7 +44,8 @@ class Connection:
 
     began: float
     owner: str = "held"
-    """At the gateway: held, origin, proxy (given up), retaking (held again), gateway."""
+    """At the gateway: held, origin, proxy (given up), retaking (held again), gateway; rescuing (held again, as the
+    proxy seems to be gone), successor."""
     steered: str = "gateway"
     """At the edge: who gets the client's packets."""
     socket: str = "none"
@@ -57,11 +59,13 @@ class Connection:
 @dataclass
 class World:
     """``plan`` says what the proxy answers to a request: "accept", "refuse", "mismatch" or "nothing". ``edge_plan``
-    what the edge says: "obey", "refuse" or "nothing". ``early``: it is asked together with the proxy."""
+    what the edge says: "obey", "refuse" or "nothing". ``early``: it is asked together with the proxy. ``missed``: the
+    edge does not reach the proxy."""
 
     plan: str = "accept"
     edge_plan: str = "obey"
     early: bool = False
+    missed: bool = False
     now: float = 0.0
     gateway: TransferAgent = field(default_factory=TransferAgent)
     proxy: ProxyAgent = field(default_factory=ProxyAgent)
@@ -104,7 +108,7 @@ class World:
         if self.edge_plan == "nothing" or is_later(self.edge.get(message.id, message.order), message.order):
             return
         self.edge[message.id] = message.order
-        done = self.edge_plan == "obey"
+        done = self.edge_plan == "obey" and (message.node != IF_GONE or self.missed)
         if done:
             self.connections[message.id].steered = "proxy" if message.node == PROXY else "gateway"
         self.send("gateway", Steered(message.id, message.order, done))
@@ -161,8 +165,17 @@ class World:
                     assert connection.owner == "retaking"
                     assert connection.steered == "gateway"
                     connection.owner, connection.back = "gateway", True
+                case gateway_side.Hold(id_, held):
+                    connection = self.connections[id_]
+                    assert connection.owner == ("proxy" if held else "rescuing")
+                    connection.owner = "rescuing" if held else "proxy"
+                case gateway_side.GoOn(id_):
+                    connection = self.connections[id_]
+                    assert connection.owner == "rescuing"
+                    assert connection.steered == "gateway", "the edge first"
+                    connection.owner, connection.done = "successor", self.now
                 case gateway_side.Lost(id_):
-                    assert self.connections[id_].owner in ("proxy", "retaking")
+                    assert self.connections[id_].owner in ("rescuing", "retaking")
                     self.connections[id_].reset = True
 
     def at_proxy(self, commands: list[proxy_side.Command]) -> None:

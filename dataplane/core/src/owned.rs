@@ -12,6 +12,8 @@ use braid_packet::{clamp_mss, partial_offsets, tcp_reset, Ip, Sink, Time, VnetHd
 
 /// Edges and content proxies are neighbours: one path, and one copy.
 const DIRECT: u8 = 1;
+/// As long since an owner was heard its gateway may take to go on in its place. TCP repeats what is dropped meanwhile.
+const GRACE: u64 = 3 * Time::SECOND;
 
 impl<O: Outbox> Node<O> {
     /// What became of a command to change an owner: None from a shard of an edge that has not met the client.
@@ -41,6 +43,9 @@ impl<O: Outbox> Node<O> {
             self.net.drops.count("owners_full");
             return Some(false);
         };
+        if matches!(owner, Some(Owner::Left(node)) if !self.net.sessions.usable((node, false))) {
+            self.owners.remember(&ends, now);
+        }
         let stays = owner == Some(Owner::Here) || (owner.is_none() && self.config.role == Role::Gateway);
         match stays {
             true => self.release(&kept, sink),
@@ -120,6 +125,8 @@ impl<O: Outbox> Node<O> {
         }
         let passes = match role {
             Role::Edge => match self.owners.reply_from(&ip, peer, now)? {
+                // What it still has of the connection, or its end, is not for the client: another one goes on.
+                (Owner::Left(node), _) if node == peer => Err("not_the_owner"),
                 (Owner::Left(_), _) => return None,
                 (Owner::Node(node), _) if node == peer => {
                     if let Some(edge) = &mut self.edge {
@@ -194,8 +201,11 @@ impl<O: Outbox> Node<O> {
         }
         let Inbound::Node(peer) = self.owners.receive(ip, packet, vnet.needs_csum, now) else { return false };
         if !self.net.sessions.usable((peer, false)) {
-            // Its state is lost with the node that had it: the client is to begin anew.
+            // Its state is lost with the node that had it: its gateway goes on, or the client is to begin anew.
             self.net.drops.count("owner_gone");
+            if self.net.sessions.heard_within((peer, false), now, GRACE) {
+                return true;
+            }
             if tcp_reset(&mut self.icmp, packet).is_some() {
                 self.answer(now, sink);
             }

@@ -271,6 +271,11 @@ impl Sessions {
         self.peers.get(&key).is_some_and(|p| p.up && p.current.is_some() && admitted(p))
     }
 
+    /// Whether anything was heard of a peer lately.
+    pub fn heard_within(&self, key: PeerKey, now: Time, limit: u64) -> bool {
+        self.peers.get(&key).is_some_and(|peer| !peer.is_silent(now, limit))
+    }
+
     /// Of the peer's process, by its current session.
     pub fn boot(&self, key: PeerKey) -> Option<u64> {
         Some(self.by_index.get(&self.peers.get(&key)?.current?)?.remote_boot)

@@ -9,7 +9,7 @@ use crate::config::Role;
 use crate::event::{Event, Outbox};
 use crate::node::Node;
 use crate::role::ends::Ends;
-use crate::role::owners::Owner;
+use crate::role::owners::{Owner, Seen};
 use crate::transmit::Over;
 use crate::wire::Kind;
 use braid_packet::{Sink, Time};
@@ -19,6 +19,8 @@ use std::net::{IpAddr, SocketAddr};
 const VERSION: u8 = 1;
 const STEER: u8 = 25;
 const STEERED: u8 = 26;
+/// In place of a node: the gateway itself again, if the node that has the connection is gone.
+const IF_GONE: u16 = u16::MAX;
 /// For as long an order is known, to tell a repetition that was overtaken.
 const REMEMBER: u64 = 10 * Time::SECOND;
 const MOST: usize = 10_000;
@@ -50,12 +52,13 @@ impl Steer {
         })
     }
 
-    fn answer(&self, done: bool) -> [u8; 25] {
-        let mut out = [0; 25];
-        out[..4].copy_from_slice(&[VERSION, STEERED, 0, 25]);
-        out[4..20].copy_from_slice(&self.id);
-        out[20..24].copy_from_slice(&self.order.to_be_bytes());
-        out[24] = done.into();
+    fn answer(&self, done: bool, seen: Option<Seen>) -> Vec<u8> {
+        let mut out = [&[VERSION, STEERED, 0, 25], &self.id[..], &self.order.to_be_bytes(), &[done.into()]].concat();
+        if let Some(Seen { spoken, client, owner }) = seen {
+            out.push(u8::from(spoken) | u8::from(client.is_some()) << 1 | u8::from(owner.is_some()) << 2);
+            out.extend([client, owner].iter().flat_map(|number| number.unwrap_or(0).to_be_bytes()));
+            out[3] = out.len() as u8;
+        }
         out
     }
 }
@@ -127,9 +130,17 @@ impl<O: Outbox> Node<O> {
                 self.outbox.event(Event::Control { peer: gateway, adjacent: false, message });
                 continue;
             }
-            let done = self.own(steer.ends, steer.node.map(Owner::Node), Some(gateway), now, sink) == Some(true);
-            self.net.send_sealed((gateway, false), 0, Kind::Control, Over::Widest, &steer.answer(done), sink);
+            let owner = steer.node.filter(|&node| node != IF_GONE).map(Owner::Node);
+            let may = steer.node != Some(IF_GONE) || !self.is_reached(&steer.ends);
+            let done = may && self.own(steer.ends, owner, Some(gateway), now, sink) == Some(true);
+            let seen = self.owners.seen(&steer.ends).filter(|_| done && owner.is_none());
+            self.net.send_sealed((gateway, false), 0, Kind::Control, Over::Widest, &steer.answer(done, seen), sink);
         }
+    }
+
+    /// Whether another node has a connection, and is there.
+    fn is_reached(&self, ends: &Ends) -> bool {
+        matches!(self.owners.of(ends), Some(Owner::Node(node)) if self.net.sessions.usable((node, false)))
     }
 }
 
@@ -158,7 +169,9 @@ mod tests {
         let found = Steer::parse(&bytes("steer")).unwrap();
         let ends = Ends::new("10.91.1.10:4000".parse().unwrap(), "10.91.1.130:80".parse().unwrap());
         assert_eq!((found.order, found.node, found.ends), (1, Some(51), ends));
-        assert_eq!(found.answer(true)[..], bytes("steered"));
+        assert_eq!(found.answer(true, None), bytes("steered"));
+        let seen = Seen { spoken: true, client: Some(0x0102_0304), owner: None };
+        assert_eq!(found.answer(true, Some(seen)), bytes("steered_seen"));
         let six = Steer::parse(&bytes("steer_v6")).unwrap();
         assert_eq!((six.order, six.node), (2, None));
         assert_eq!(six.ends.client, "fd91::a".parse::<IpAddr>().unwrap());

@@ -1,7 +1,7 @@
 //! Transferred connections: who may say who has one, what is held, and where its packets go.
 
 use braid_core::{Command, Ends, Event, Owner};
-use braid_packet::{Ip, Tcp, Transport};
+use braid_packet::{Ip, Tcp, Time, Transport};
 use braid_testbed::*;
 use std::sync::mpsc::channel;
 
@@ -149,11 +149,51 @@ fn an_edge_obeys_the_gateway_in_the_turn_in_which_it_hears_it() {
     assert_eq!(braid.taken(PROXY).len(), 1);
     assert!(answered(&mut braid, steer(1, 0)).is_empty(), "overtaken");
     assert_eq!(braid.drops(EDGE, "steering_stray"), 1);
-    assert_eq!(answered(&mut braid, steer(3, 0)).len(), 1);
+    let seen = [1, 26, 0, 34].into_iter().chain([7; 16]).chain([0, 0, 0, 3, 1]);
+    let seen: Vec<u8> = seen.chain([2]).chain([0; 8]).collect();
+    assert_eq!(answered(&mut braid, steer(3, 0)), [seen], "the client has acknowledged, and the proxy not spoken");
     assert_eq!(arrived(&mut braid, ACK), 1);
     assert_eq!(answered(&mut braid, steer(4, GATEWAY + 1))[0][24], 0, "no row names that node");
     assert!(answered(&mut braid, steer(5, PROXY)[..30].to_vec()).is_empty());
     assert_eq!(braid.drops(EDGE, "steering_bad"), 1);
+}
+
+#[test]
+fn a_connection_comes_back_from_a_proxy_that_the_edge_misses_too() {
+    let mut braid = opened_with_proxy();
+    let if_gone = u16::MAX;
+    answered(&mut braid, steer(1, PROXY));
+    assert_eq!(answered(&mut braid, steer(2, if_gone))[0][24], 0, "it is there");
+    let without_proxy = |sent: Sent| if sent.from == PROXY { Vec::new() } else { vec![sent] };
+    braid.advance_with(1200 * Time::MILLISECOND, without_proxy);
+    braid.taken(EDGE);
+    let arrived = |braid: &mut Braid| {
+        braid.client(&segment(ACK));
+        braid.settle_with(without_proxy);
+        (braid.taken(EDGE).len(), braid.taken(GATEWAY).len())
+    };
+    assert_eq!(arrived(&mut braid), (0, 0), "not reset: its gateway may go on");
+    assert_eq!(braid.drops(EDGE, "owner_gone"), 1);
+    braid.advance_with(2000 * Time::MILLISECOND, without_proxy);
+    braid.taken(EDGE);
+    assert_eq!(arrived(&mut braid), (1, 0), "its gateway does not");
+    let answer = answered(&mut braid, steer(3, if_gone));
+    assert_eq!(answer[0][24..26], [1, 2]);
+    assert_eq!(arrived(&mut braid), (0, 1));
+    // When it is there again it has nothing to say to the client.
+    braid.advance(3000 * Time::MILLISECOND);
+    braid.connect();
+    braid.advance(12_000 * Time::MILLISECOND);
+    braid.taken(EDGE);
+    braid.own(PROXY, ends(), Some(Owner::Here), None);
+    let mut spoken = segment(Tcp::FIN | ACK);
+    spoken[12..20].rotate_left(4);
+    spoken[20..24].rotate_left(2);
+    let before = braid.drops(EDGE, "not_the_owner");
+    braid.server_at(PROXY, &spoken);
+    braid.settle();
+    assert!(braid.taken(EDGE).is_empty());
+    assert_eq!(braid.drops(EDGE, "not_the_owner"), before + 1);
 }
 
 /// How a connection moves to the proxy, in the order in which the control sides say it; `meanwhile` between edge and gateway.

@@ -49,9 +49,21 @@ struct Entry {
     bytes: usize,
     /// FIN of the client, and of the other end.
     ended: [bool; 2],
-    /// Its owner, another node, has sent the client something.
-    spoken: bool,
+    /// What passed since another node had it, at an edge.
+    seen: Seen,
     until: Time,
+}
+
+/// How far a connection has come that another node has, as its edge saw it pass: whoever goes on when that node is gone goes
+/// on from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The owner has sent the client something.
+    pub spoken: bool,
+    /// The client has everything before.
+    pub client: Option<u32>,
+    /// The owner has everything before, and has told the client so.
+    pub owner: Option<u32>,
 }
 
 /// What becomes of a packet from a client.
@@ -84,6 +96,12 @@ impl Owners {
         self.by_ends.get(ends).map(|entry| entry.owner)
     }
 
+    /// Of a connection that another node has, or had a moment ago.
+    pub fn seen(&self, ends: &Ends) -> Option<Seen> {
+        let entry = self.by_ends.get(ends)?;
+        matches!(entry.owner, Owner::Node(_) | Owner::Left(_)).then_some(entry.seen)
+    }
+
     /// Says who has a connection from now on; None: nobody in particular. What was held comes back, in order. Err: no room.
     pub fn set(&mut self, ends: Ends, owner: Option<Owner>, now: Time) -> Result<Vec<Kept>, ()> {
         let Some(owner) = owner else {
@@ -94,9 +112,11 @@ impl Owners {
         }
         let lifetime = owner.lifetime();
         let until = now.after(lifetime);
-        let fresh = Entry { owner, kept: Vec::new(), bytes: 0, ended: [false; 2], spoken: false, until };
+        let fresh = Entry { owner, kept: Vec::new(), bytes: 0, ended: [false; 2], seen: Seen::default(), until };
         let entry = self.by_ends.entry(ends).or_insert(fresh);
-        entry.spoken &= entry.owner == owner;
+        if matches!(owner, Owner::Node(_)) && entry.owner != owner {
+            entry.seen = Seen::default();
+        }
         (entry.owner, entry.until) = (owner, until);
         if owner == Owner::Held {
             return Ok(Vec::new());
@@ -118,7 +138,10 @@ impl Owners {
         entry.follow(0, &tcp, now);
         match entry.owner {
             Owner::Here => Inbound::Here,
-            Owner::Node(node) => Inbound::Node(node),
+            Owner::Node(node) => {
+                advance(&mut entry.seen.client, &tcp);
+                Inbound::Node(node)
+            }
             Owner::Away => Inbound::Away,
             Owner::Left(_) => Inbound::Free,
             Owner::Held if entry.kept.len() < MOST_HELD && entry.bytes + packet.len() <= MOST_HELD_BYTES => {
@@ -145,8 +168,18 @@ impl Owners {
         let (ends, tcp) = Ends::outward(ip)?;
         let entry = self.by_ends.get_mut(&ends)?;
         entry.follow(1, &tcp, now);
-        entry.spoken |= entry.owner == Owner::Node(node);
-        Some((entry.owner, entry.spoken))
+        if entry.owner == Owner::Node(node) {
+            entry.seen.spoken = true;
+            advance(&mut entry.seen.owner, &tcp);
+        }
+        Some((entry.owner, entry.seen.spoken))
+    }
+
+    /// A node that left may come back, and still have what is not for the client: it is known as long as one may be idle.
+    pub fn remember(&mut self, ends: &Ends, now: Time) {
+        if let Some(entry) = self.by_ends.get_mut(ends) {
+            entry.until = now.after(LIFETIME);
+        }
     }
 
     /// Forgets what is over. How many packets waited too long, and are lost.
@@ -181,6 +214,14 @@ impl Owner {
             Owner::Away => AWAY,
             Owner::Left(_) => LEFT,
         }
+    }
+}
+
+/// Segments overtake each other.
+fn advance(number: &mut Option<u32>, tcp: &Tcp) {
+    let later = |before: u32| (tcp.acknowledgement.wrapping_sub(before) as i32) > 0;
+    if tcp.has(Tcp::ACK) && !tcp.has(Tcp::RST) && number.is_none_or(later) {
+        *number = Some(tcp.acknowledgement);
     }
 }
 
@@ -289,6 +330,43 @@ mod tests {
         assert_eq!(inward(&mut owners, Tcp::ACK, seconds(8540)), Inbound::Away);
         owners.expire(seconds(8559));
         assert!(owners.is_empty());
+    }
+
+    #[test]
+    fn how_far_a_connection_came_is_known_while_another_node_has_it_and_a_moment_longer() {
+        let (mut owners, node) = (Owners::default(), Some(Owner::Node(51)));
+        let segment = |from: &str, to: &str, acknowledgement: u32| {
+            let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
+            let (flags, window, options) = (Tcp::ACK, 100, &[][..]);
+            let mut out = Vec::new();
+            let segment = braid_packet::Segment { from, to, sequence: 1, acknowledgement, flags, window, options };
+            segment.write(&mut out).unwrap();
+            out
+        };
+        owners.set(ends(), node, Time(0)).unwrap();
+        assert_eq!(owners.seen(&ends()), Some(Seen::default()));
+        let client = |owners: &mut Owners, number| {
+            let packet = segment(CLIENT, VIP, number);
+            owners.receive(&Ip::parse(&packet).unwrap(), &packet, false, Time(0))
+        };
+        let reply = |owners: &mut Owners, node, number| {
+            owners.reply_from(&Ip::parse(&segment(VIP, CLIENT, number)).unwrap(), node, Time(0))
+        };
+        for number in [u32::MAX - 9, 10, u32::MAX] {
+            client(&mut owners, number);
+        }
+        reply(&mut owners, 31, 99);
+        assert_eq!(owners.seen(&ends()), Some(Seen { spoken: false, client: Some(10), owner: None }));
+        reply(&mut owners, 51, 7);
+        let seen = Some(Seen { spoken: true, client: Some(10), owner: Some(7) });
+        assert_eq!(owners.seen(&ends()), seen);
+        owners.set(ends(), node, Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Left(51)), Time(0)).unwrap();
+        client(&mut owners, 20);
+        reply(&mut owners, 51, 8);
+        assert_eq!(owners.seen(&ends()), seen, "of the node that had it");
+        owners.set(ends(), Some(Owner::Node(52)), Time(0)).unwrap();
+        assert_eq!(owners.seen(&ends()), Some(Seen::default()));
     }
 
     #[test]
