@@ -393,8 +393,7 @@ class ProxyService:
 
 
 def _certificates(application: str) -> str:
-    """The key of the topology file that names them."""
-    return f"applications.{application}.proxy.tls"
+    return f"applications.{application}.proxy.tls"  # the key of the topology file that names them
 
 
 def _address(name: tuple[str, int]) -> SocketAddress:
