@@ -51,6 +51,9 @@ MODES: dict[str, dict[str, Any]] = {
     },
 }
 """The application of each."""
+HTTP = {"kind": "http", "splice_above": 100_000}
+OTHERS: dict[str, dict[str, Any]] = {"http": {"mode": "proxy", "ports": ["tcp/80"], "proxy": HTTP}}
+"""Applications that are not measured."""
 
 
 def document(name: str = NAME) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def document(name: str = NAME) -> dict[str, Any]:
             "copies": 1,
             **how,
         }
-        for mode, how in MODES.items()
+        for mode, how in (MODES | OTHERS).items()
     }
     return {
         "braid": 1,

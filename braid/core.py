@@ -42,6 +42,10 @@ EVENTS_PER_TURN = 256
 MAX_CONTROL_BYTES = 1100
 
 
+Which = Literal["steady", "all", "guests"]
+"""Flows that never ask the control side; all; of all, those that were another gateway's."""
+
+
 class ConnectionApi(Protocol):
     """What a gateway's proxies use of ``dataplane``'s ``Core``: connections between fast path and stack."""
 
@@ -60,8 +64,11 @@ class FlowApi(Protocol):
     """What a gateway that is drained, or takes over flows, uses of ``dataplane``'s ``Core``."""
 
     def copy_flows(
-        self, shard: int, pools: list[str], start: int, since: int
+        self, shard: int, pools: list[str], which: Which, start: int, since: int
     ) -> tuple[list[bytes], int, int, int, int | None, int]: ...
+    def tell_flow(self, connection: int, pools: list[str], which: Which) -> tuple[int, bytes] | None: ...
+    def leave_flow(self, connection: int) -> None: ...
+    def forget_given(self, shard: int, start: int, everything: bool) -> int | None: ...
     def take_flows(self, shard: int, piece: bytes) -> tuple[int, int, int, str]: ...
 
 

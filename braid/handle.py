@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from braid.control import ControlPlane
+    from braid.core import Which
     from topology.model import SocketAddress
 
 
@@ -61,10 +62,19 @@ class _Flows:
         self._control = control
 
     def copy_flows(
-        self, shard: int, pools: list[str], start: int, since: int
+        self, shard: int, pools: list[str], which: Which, start: int, since: int
     ) -> tuple[list[bytes], int, int, int, int | None, int]:
         nothing: tuple[list[bytes], int, int, int, int | None, int] = ([], 0, 0, 0, None, since)
-        return self._control.ask(lambda: self._control.core.copy_flows(shard, pools, start, since), nothing)
+        return self._control.ask(lambda: self._control.core.copy_flows(shard, pools, which, start, since), nothing)
+
+    def tell_flow(self, connection: int, pools: list[str], which: Which) -> tuple[int, bytes] | None:
+        return self._control.ask(lambda: self._control.core.tell_flow(connection, pools, which), None)
+
+    def leave_flow(self, connection: int) -> None:
+        self._control.core.leave_flow(connection)
+
+    def forget_given(self, shard: int, start: int, everything: bool) -> int | None:
+        return self._control.ask(lambda: self._control.core.forget_given(shard, start, everything), None)
 
     def take_flows(self, shard: int, piece: bytes) -> tuple[int, int, int, str]:
         return self._control.ask(lambda: self._control.core.take_flows(shard, piece), (0, 0, 0, ""))

@@ -40,10 +40,12 @@ ServiceRequest = tuple[Literal["service_request"], int, int, int, bytes, bytes |
 if the connection was spliced before (``braid.tcp.record``; neither has anything in its queues), bytes of packets that
 wait, since when (nanoseconds of CLOCK_BOOTTIME; 0: none do). Told three times within 3.5 s until ``take`` or
 ``reset_connection``."""
-Ended = tuple[Literal["ended"], int, Literal["closed", "reset", "idle", "silent", "gone"], int, int]
+Which = Literal["steady", "all", "guests"]
+"""Flows that never ask the control side; all; of all, those that were another gateway's."""
+Ended = tuple[Literal["ended"], int, Literal["closed", "reset", "idle", "silent", "gone", "moved"], int, int]
 """connection, why, bytes of IP packets from and to the client: it is over without its sockets, if it had some. It was
-spliced, or never taken (silent); gone: what was said of it came too late. Its number means nothing any more. That of
-a spliced one is told with the next event, or within 0.1 s."""
+spliced, or never taken (silent); gone: what was said of it came too late; moved: another gateway has it. Its number
+means nothing any more. That of a spliced one is told with the next event, or within 0.1 s."""
 Held = tuple[Literal["held"], int, int]
 """connection, since when (nanoseconds of CLOCK_BOOTTIME): as after ``hold``, where ``open_servers`` was told so."""
 Event = Initiation | Established | Up | Down | Rekey | Control | Losses | ServiceRequest | Held | Ended | Failed
@@ -178,12 +180,21 @@ class Core:
     def line_is_bad(self) -> bool:
         """Whether it has said what nobody says, and is not heard any more."""
     def copy_flows(
-        self, shard: int, pools: list[str], start: int, since: int
+        self, shard: int, pools: list[str], which: Which, start: int, since: int
     ) -> tuple[list[bytes], int, int, int, int | None, int]:
         """Flows of a shard whose servers see addresses of these pools, from place ``start`` on, that were used since
-        then (0: all): pieces for ``take_flows`` of the same shard of another gateway, flows in them, flows that are
-        being opened and flows that a stack has (neither can move now), the place to go on at (None: that was all), and
-        the data thread's time of it, for another ``since``."""
+        then (0: all) or could not be told before: pieces for ``take_flows`` of the same shard of another gateway, flows
+        in them, flows that are being opened and flows that a stack has (neither can move now), the place to go on at
+        (None: that was all), and the data thread's time of it, for another ``since``."""
+    def tell_flow(self, connection: int, pools: list[str], which: Which) -> tuple[int, bytes] | None:
+        """Shard and piece of a connection that a service request told of: it can go to another gateway instead of a
+        stack, and its packets wait as they did. None if it is not one of these flows, or nobody waits any more."""
+    def leave_flow(self, connection: int) -> None:
+        """That gateway has it: it is gone here, and the packets that waited go there."""
+    def forget_given(self, shard: int, start: int, everything: bool) -> int | None:
+        """End, from place ``start`` on, what another gateway may have gone on with so that no record here fits any
+        more: of connections that ask the control side one day those that have not come back from it, or ``everything``
+        that it ever had. The place to go on at (None: that was all)."""
     def take_flows(self, shard: int, piece: bytes) -> tuple[int, int, int, str]:
         """Take over a piece: flows that are new, that were here, that are refused, and why the last one was."""
     def snapshot(self, whole: bool = True) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from braid import cookie_service
+from braid.events import ServiceRequest
 from braid.readiness import neighbour_check
 from braid.status.snapshot import Check, TargetStatus
 from gateway.drain.service import DrainService
@@ -43,7 +44,9 @@ class Gateway:
         self._health = HealthService(self._table, rng)
         self._proxies = ProxyService(self._table.healthy, rng, no_repair)
         self._promotes = no_repair is None
-        self._drain = DrainService(partial(stack_alone, promotes=self._promotes))
+        self._drain = DrainService(
+            partial(stack_alone, promotes=self._promotes), self._proxies.ground.lodge, self._proxies.relay.let_go
+        )
 
     def has_tun(self, topology: Topology, node: str) -> bool:
         return True
@@ -80,7 +83,11 @@ class Gateway:
             self._proxies.transfers.receive(control, now)
 
     def receive_connection(self, event: ConnectionEvent) -> None:
-        self._proxies.receive(event)
+        given = isinstance(event, ServiceRequest) and self._drain.give(
+            event.connection, partial(self._proxies.receive, event)
+        )
+        if not given:
+            self._proxies.receive(event)
 
     def settle_connections(self) -> None:
         self._proxies.settle()

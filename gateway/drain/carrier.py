@@ -11,14 +11,15 @@ from braid.moves import encode
 from gateway.drain.window import AT_ONCE, Sending
 
 if TYPE_CHECKING:
-    from braid.core import FlowApi
+    from collections.abc import Callable
+
+    from braid.core import FlowApi, Which
     from braid.moves import Have
     from braid.role import NodeHandle
     from topology.model import IPNetwork
 
 PATIENCE = 5.0
 """Seconds without any answer after which the sibling counts as lost."""
-NEVER = (1 << 64) - 1
 
 
 class MoveFailed(Exception):
@@ -34,7 +35,7 @@ class Look:
     opening: int
     """Being opened, or owing a side something, so not to be moved now."""
     stay: int
-    """A TCP stack has their connections, or is to get them again."""
+    """A TCP stack has their connections."""
 
 
 class Carrier:
@@ -45,13 +46,35 @@ class Carrier:
         self._peer = peer
         self._since: dict[int, int] = {}
         """By shard: when its flows were looked at last."""
+        self._given: dict[int, int] = {}
+        """By number of the piece: connections that the sibling is to have alone when it has the piece."""
+        self._refused: dict[int, Callable[[], None]] = {}
+        """By connection: what is to be done if it does not take it."""
         self._heard = trio.Event()
 
     def receive(self, answer: Have) -> None:
-        self.sending.receive(answer)
+        if self.sending.receive(answer) and (connection := self._given.pop(answer.number, None)) is not None:
+            refused = self._refused.pop(connection)
+            if answer.refused:
+                refused()
+            else:
+                self._flows.leave_flow(connection)
         self._heard.set()
 
-    async def copy(self, pools: tuple[IPNetwork, ...]) -> Look:
+    def give(self, connection: int, pools: tuple[IPNetwork, ...], which: Which, refused: Callable[[], None]) -> bool:
+        """Have the sibling ask its own control side about a connection, instead of this one. False if it is not one of
+        these flows; ``refused`` is called when the sibling does not take it."""
+        if connection in self._refused:
+            return True
+        told = self._flows.tell_flow(connection, [str(pool) for pool in pools], which)
+        if told is None:
+            return False
+        self._refused[connection] = refused
+        self._given[self.sending.put(told[0], [told[1]]) - 1] = connection
+        self._push()
+        return True
+
+    async def copy(self, pools: tuple[IPNetwork, ...], which: Which) -> Look:
         """Tell what was used since the last call, at first all. Returns when the sibling has it. MoveFailed when it is
         silent."""
         flows = opening = stay = 0
@@ -61,7 +84,7 @@ class Carrier:
             place: int | None = 0
             began: int | None = None
             while place is not None:
-                pieces, told, opens, stays, place, at = self._flows.copy_flows(shard, names, place, since)
+                pieces, told, opens, stays, place, at = self._flows.copy_flows(shard, names, which, place, since)
                 began = at if began is None else began
                 flows, opening, stay = flows + told, opening + opens, stay + stays
                 self.sending.put(shard, pieces)
@@ -70,16 +93,13 @@ class Carrier:
         await self._send(backlog=0)
         return Look(flows, opening, stay)
 
-    def count(self, pools: tuple[IPNetwork, ...]) -> Look:
-        """The same, but tells nothing."""
-        opening = stay = 0
-        names = [str(pool) for pool in pools]
+    def forget(self, *, everything: bool) -> None:
+        """What only the sibling knows of, or (``everything``) what was ever with it, as far as somebody decides about
+        it one day."""
         for shard in range(self._shards()):
             place: int | None = 0
             while place is not None:
-                _, _, opens, stays, place, _ = self._flows.copy_flows(shard, names, place, NEVER)
-                opening, stay = opening + opens, stay + stays
-        return Look(0, opening, stay)
+                place = self._flows.forget_given(shard, place, everything)
 
     def _shards(self) -> int:
         situation = self._node.situation()
@@ -93,9 +113,12 @@ class Carrier:
             if now - heard_at > PATIENCE:
                 raise MoveFailed(f"{self._peer} does not answer: see its log, and `braid status {self._peer}`")
             self._heard = trio.Event()
-            for piece in self.sending.due(now):
-                self._node.tell(self._peer, encode(piece))
+            self._push()
             with trio.move_on_at(self.sending.next_timeout() or now):
                 await self._heard.wait()
                 heard_at = trio.current_time()
         await trio.lowlevel.checkpoint()
+
+    def _push(self) -> None:
+        for piece in self.sending.due(trio.current_time()):
+            self._node.tell(self._peer, encode(piece))

@@ -10,8 +10,8 @@ import trio
 from braid import log as logs
 from braid.addresses import plan_capture, read_interfaces
 from braid.moves import Have, Leased, Phase, Verdict, encode
-from gateway.drain.carrier import Carrier, MoveFailed
-from gateway.drain.state import AT_HOME, Standing, of_host
+from gateway.drain.carrier import Carrier, Look, MoveFailed
+from gateway.drain.state import AT_HOME, PHASES_GIVING, Standing, of_host
 from gateway.drain.window import Receiving
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from braid.core import FlowApi
     from braid.moves import Flows, Lease
     from braid.role import NodeHandle
+    from topology.model import IPNetwork
 
 log = logs.get(__name__)
 
@@ -30,9 +31,16 @@ ROUND = 0.1
 
 
 class Host:
-    """``settle`` makes data plane and addresses follow ``standing``."""
+    """``settle`` makes data plane and addresses follow ``standing``; ``let_go`` has the proxies give to the data plane
+    what can go on there."""
 
-    def __init__(self, node: NodeHandle, flows: FlowApi, settle: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        node: NodeHandle,
+        flows: FlowApi,
+        settle: Callable[[], Awaitable[None]],
+        let_go: Callable[[tuple[IPNetwork, ...]], None],
+    ) -> None:
         self.standing: Standing = AT_HOME
         self.lender = ""
         self.lease: Lease | None = None
@@ -41,6 +49,7 @@ class Host:
         self._node = node
         self._flows = flows
         self._settle = settle
+        self._let_go = let_go
         self._settled: Lease | None = None
         self._verdict = Verdict.GOOD
         self._told = False
@@ -92,6 +101,13 @@ class Host:
         if self._carrier is not None and lender == self.lender:
             self._carrier.receive(answer)
 
+    def give(self, connection: int, refused: Callable[[], None]) -> bool:
+        """Whether the lender is to be asked about a connection; ``refused`` is called if it does not want to be."""
+        lease, carrier = self.lease, self._carrier
+        if lease is None or carrier is None or lease.phase not in PHASES_GIVING:
+            return False
+        return carrier.give(connection, lease.pools, "guests", refused)
+
     async def run(self) -> None:
         """Follow the lender. Never returns."""
         async with trio.open_nursery() as nursery:
@@ -129,6 +145,7 @@ class Host:
             self._node.tell(self.lender, encode(Leased(lease.id, lease.phase, self._verdict, self._told)))
 
     async def _end(self) -> None:
+        Carrier(self._node, self._flows, self.lender, b"").forget(everything=True)
         self.standing, self.lease, self._settled = AT_HOME, None, None
         self._leased = trio.Event()
         self._receiving = self._carrier = None
@@ -143,19 +160,21 @@ class Host:
             await self._leased.wait()
             await trio.sleep(ROUND)
             lease = self.lease
-            if lease is None or lease != self._settled or lease.phase not in (Phase.RETURNING, Phase.RETURNED):
+            if lease is None or lease != self._settled or lease.phase not in PHASES_GIVING:
                 carried = None
                 continue
             if self._carrier is None or carried != lease.id:
                 self._carrier = Carrier(self._node, self._flows, self.lender, lease.id)
                 carried = lease.id
             try:
-                look = await self._carrier.copy(lease.pools)
+                self._let_go(lease.pools)
+                look = await self._carrier.copy(lease.pools, "guests")
             except MoveFailed as failure:
                 log.warning("flows cannot be told back", problem=str(failure))
                 self._carrier = carried = None
                 continue
-            self._told = lease.phase is Phase.RETURNING or look.flows == 0
+            # What a stack has, or is to get, would be lost with the lease.
+            self._told = lease.phase is Phase.RETURNING or look == Look(0, 0, 0)
 
     def _judge(self, lender: str, lease: Lease, leaving: bool) -> Verdict:
         situation = self._node.situation()

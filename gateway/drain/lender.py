@@ -16,7 +16,7 @@ import trio
 from braid import log as logs
 from braid.moves import ID, Divert, Lease, Verdict, encode
 from gateway.drain.carrier import Carrier, Look, MoveFailed
-from gateway.drain.state import PHASES, State, of_lender
+from gateway.drain.state import GIVES, PHASES, State, of_lender
 from gateway.drain.window import Receiving
 from gateway.nat import peers_of
 
@@ -45,6 +45,8 @@ QUIET = 5
 """Rounds without a packet until nothing comes here any more."""
 STRAGGLERS = 20.0
 """Seconds that servers may take to turn to the sibling."""
+HOMING = 60.0
+"""Seconds that connections may take to come home that the sibling's stack has."""
 
 WHY = {
     Verdict.REGION: "is of another region: drain to a gateway of the same one",
@@ -58,7 +60,7 @@ WHY = {
 
 class Lender:
     """``settle`` makes data plane and addresses follow ``standing``. ``stays`` names the applications whose connections
-    the data plane does not know."""
+    the data plane does not know; ``let_go`` has the proxies give to it what can go on there."""
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Lender:
         order: Order,
         settle: Callable[[], Awaitable[None]],
         stays: Callable[[], tuple[str, ...]],
+        let_go: Callable[[tuple[IPNetwork, ...]], None],
         first: int,
     ) -> None:
         self.state = State.AWAY
@@ -77,6 +80,7 @@ class Lender:
         self._flows = flows
         self._settle = settle
         self._stays = stays
+        self._let_go = let_go
         self._id = secrets.token_bytes(ID)
         self._carrier = Carrier(node, flows, order.to, self._id)
         self._receiving = Receiving(self._id, self._take)
@@ -118,17 +122,21 @@ class Lender:
             self._diverted[edge] = max(self._diverted.get(edge, 0), message.order)
             self._news.set()
 
+    def give(self, connection: int, refused: Callable[[], None]) -> bool:
+        """Whether the sibling is to be asked about a connection; ``refused`` is called if it does not want to be."""
+        return self.state in GIVES and self._carrier.give(connection, self._pools, "all", refused)
+
     async def leave(self) -> None:
         """Returns when all that can go is with the sibling. MoveFailed: nothing has changed."""
         self._check()
         pools = self._pools
         try:
             await self._be(State.COPYING)
-            self.look = await self._carrier.copy(pools)
+            self.look = await self._carrier.copy(pools, "steady")
             await self._be(State.LEAVING)
             await self._copy_opened()
             await self._divert(self._number)
-            self.look = await self._carrier.copy(pools)
+            await self._copy()
         except MoveFailed:
             await self._stay()
             raise
@@ -137,13 +145,15 @@ class Lender:
         await self._be(State.AWAY)
         log.info("drained", to=self.order.to, flows=self.told[0], seconds=round(trio.current_time() - self.began, 3))
 
-    def be_away(self) -> None:
-        """Keep edges and sibling in step; to be called often."""
+    async def be_away(self) -> None:
+        """Keep edges and sibling in step, and tell what can move now; to be called often."""
         now = trio.current_time()
         if now < self._beat:
             return
         self._beat = now + BEAT
-        self.look = self._carrier.count(self._pools)
+        with suppress(MoveFailed):
+            # A sibling that is silent has lost them, or will get them when it is there again.
+            await self._copy()
         self._node.tell(self.order.to, encode(self._lease()))
         self._say_divert(self._number)
 
@@ -153,13 +163,14 @@ class Lender:
         try:
             await self._be(State.RETURNING)
             await self._agree(STRAGGLERS, told=True)
+            self._carrier.forget(everything=False)
         finally:
             # Whether they came or not, this gateway serves again.
             with trio.CancelScope(shield=True):
                 await self._be(State.RETURNED, must=False)
         await self._divert(0)
         with suppress(MoveFailed):
-            await self._agree(STRAGGLERS, told=True)
+            await self._agree(HOMING, told=True)
         await self._end()
         log.info("undrained", flows=self.told[0], seconds=round(trio.current_time() - self.began, 3))
 
@@ -227,11 +238,15 @@ class Lender:
                 self._leased = None
         raise MoveFailed(f"{self.order.to} does not answer: see its log, and `braid status {self.order.to}`")
 
+    async def _copy(self) -> None:
+        self._let_go(self._pools)
+        self.look = await self._carrier.copy(self._pools, "all")
+
     async def _copy_opened(self) -> None:
         """What began before the others leave has to be told, too."""
         deadline = trio.current_time() + OPENING
         while True:
-            self.look = await self._carrier.copy(self._pools)
+            await self._copy()
             if not self.look.opening or trio.current_time() > deadline:
                 return
             await trio.sleep(ROUND / 4)
@@ -240,7 +255,7 @@ class Lender:
         quiet, deadline = 0, trio.current_time() + STRAGGLERS
         while quiet < QUIET and trio.current_time() < deadline:
             await trio.sleep(ROUND)
-            self.look = await self._carrier.copy(self._pools)
+            await self._copy()
             quiet = 0 if self.look.flows else quiet + 1
         if quiet < QUIET:
             log.warning("servers still answer by this gateway", remedy=f"route the SNAT pools to {self.order.to}")

@@ -21,7 +21,7 @@ from gateway.drain.lender import Lender
 from gateway.drain.state import AT_HOME, Standing, State, of_lender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from braid.events import Control
@@ -39,10 +39,19 @@ REMEMBER = 7500.0
 
 
 class DrainService:
-    """``stays`` names the applications whose connections the data plane does not know."""
+    """``stays`` names the applications whose connections the data plane does not know; ``lodge`` has the host's stack
+    serve connections from pools of another gateway; ``let_go`` has the proxies give to the data plane what can go on
+    there, of those from some pools."""
 
-    def __init__(self, stays: Callable[[Topology, str], tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        stays: Callable[[Topology, str], tuple[str, ...]],
+        lodge: Callable[[tuple[IPNetwork, ...]], Awaitable[None]],
+        let_go: Callable[[tuple[IPNetwork, ...]], None],
+    ) -> None:
         self._stays = stays
+        self._lodge = lodge
+        self._let_go = let_go
         self._file: Path | None = None
         self._name = ""
         self._node: NodeHandle | None = None
@@ -78,6 +87,12 @@ class DrainService:
         standing = self.standing(topology)
         own = () if standing.lent else pools
         return (*own, *standing.guests) if standing.holds else own
+
+    def give(self, connection: int, refused: Callable[[], None]) -> bool:
+        """Whether another gateway is to be asked about a connection that the data plane asks about here; ``refused`` is
+        called if it does not want to be."""
+        sides = (side for side in (self._lender, self._host) if side is not None)
+        return any(side.give(connection, refused) for side in sides)
 
     def receive(self, control: Control, now: float) -> bool:
         """False: it is no message of a drain."""
@@ -135,7 +150,7 @@ class DrainService:
         """Do what is ordered. Never returns."""
         assert node.flows is not None
         self._node = node
-        self._host = Host(node, node.flows, self._settle)
+        self._host = Host(node, node.flows, self._settle, self._let_go)
         if self._file is None:
             self._order = None
         if self._order is not None:
@@ -169,7 +184,7 @@ class DrainService:
                     await self._home(lender)
                 self._forget()
             case Order(), Lender() if lender.state is State.AWAY:
-                lender.be_away()
+                await lender.be_away()
             case Order(), _:
                 self._tried = self._tried if self._ordered == order else 0.0
                 self._ordered = order
@@ -215,7 +230,7 @@ class DrainService:
             return self._stays(situation.topology, situation.node)
 
         first = int(time.time() * 10) & 0x7FFF_FFFF
-        return Lender(node, node.flows, order, self._settle, stays, first)
+        return Lender(node, node.flows, order, self._settle, stays, self._let_go, first)
 
     def _forget(self) -> None:
         """The order is done."""
@@ -234,6 +249,7 @@ class DrainService:
     async def _settle(self) -> None:
         node = self._node
         assert node is not None
+        await self._lodge(self.standing(node.situation().topology).guests)
         node.replan()
         situation = node.situation()
         pools = situation.topology.nodes[situation.node].snat_pools

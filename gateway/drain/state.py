@@ -42,9 +42,13 @@ PHASES = {
 }
 MOVING = frozenset({State.COPYING, State.LEAVING, State.FOLLOWING, State.RETURNING, State.RETURNED})
 LEAVES = frozenset({State.LEAVING, State.FOLLOWING, State.AWAY, State.RETURNING})
+GIVES = frozenset({State.LEAVING, State.FOLLOWING, State.AWAY})
+"""What asks the control side is the sibling's."""
 LENT = frozenset({State.FOLLOWING, State.AWAY, State.RETURNING})
 """The sibling answers for the pools."""
 PHASES_MOVING = frozenset({Phase.COPYING, Phase.ANNOUNCED, Phase.RETURNING, Phase.RETURNED})
+PHASES_GIVING = frozenset({Phase.RETURNING, Phase.RETURNED})
+"""The same, the other way round."""
 HOLDS_POOLS = frozenset({Phase.ANNOUNCED, Phase.AWAY, Phase.RETURNING})
 
 

@@ -40,10 +40,12 @@ class Sending:
     def idle(self) -> bool:
         return self.open == 0
 
-    def put(self, shard: int, pieces: Iterable[bytes]) -> None:
+    def put(self, shard: int, pieces: Iterable[bytes]) -> int:
+        """The number of the piece that would be next."""
         for piece in pieces:
             self._waiting.append(Flows(self.id, self._next, shard, piece))
             self._next += 1
+        return self._next
 
     def due(self, now: float) -> list[Flows]:
         """What is to be sent now."""
@@ -58,10 +60,13 @@ class Sending:
     def next_timeout(self) -> float | None:
         return min((at for _, at in self._under_way.values()), default=None)
 
-    def receive(self, answer: Have) -> None:
-        if answer.id == self.id and self._under_way.pop(answer.number, None) is not None:
+    def receive(self, answer: Have) -> bool:
+        """Whether it was waited for."""
+        known = answer.id == self.id and self._under_way.pop(answer.number, None) is not None
+        if known:
             self.new += answer.new
             self.refused += answer.refused
+        return known
 
 
 class Receiving:

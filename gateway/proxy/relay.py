@@ -7,6 +7,7 @@ decides, a plug-in's proxy, goes through ``Connection``.
 from __future__ import annotations
 
 import time
+from ipaddress import ip_address
 from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
@@ -27,7 +28,7 @@ from gateway.proxy.tls import DECODE_ERROR
 from topology.proxy import ClientAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from dataplane._native import RelayEvent
     from gateway.normalpath.promotion import Promoted
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from gateway.proxy.intake import Arrival
     from gateway.proxy.pool import ProxiedApplication
     from gateway.proxy.relayed import Kept
-    from topology.model import Target
+    from topology.model import IPNetwork, Target
     from topology.proxy import ProxySettings
 
 
@@ -193,6 +194,17 @@ class Relay:
             )
         return number
 
+    def let_go(self, pools: Collection[IPNetwork]) -> None:
+        """Give to the data plane what can go on there, of connections whose servers see addresses of these pools: also
+        short answers, and what is between two requests."""
+        now = trio.current_time()
+        for connection in list(self.connections.values()):
+            if connection.promoted is not None and connection.server is not None and connection.may_return:
+                flow, own = self._native.flow(connection.number, now), self._native.own_server(connection.number)
+                local = None if flow is None or own is None else flow[4]
+                if local is not None and any(ip_address(local[0]) in pool for pool in pools):
+                    self._returning.offer(connection, now)
+
     def finish(self) -> None:
         """End connections between two requests: now, or after the one that is under way."""
         for client in list(self.connections):
@@ -337,10 +349,10 @@ class Relay:
         assert server is not None
         self._forget(connection)
         connection.application.went(promoted.number, connection.data, server)
-        if connection.speech == "http":
+        if connection.speech == "http" and status:
             connection.application.receive(server.target, latency)
             self._served(connection, status, size)
-        elif latency:
+        elif latency and connection.speech != "http":
             connection.application.receive(server.target, latency)
         connection.end(whole=True)
 

@@ -12,22 +12,22 @@ import trio
 
 from braid import log as logs
 from braid.beat import beat
-from braid.linux import LinuxError
 from braid.process import allow_descriptors
 from braid.streams import pair, reset_on_close
 from braid.tls.certificates import Certificates
 from braid.tls.terminate import Limits, terminate
-from gateway.nat import accepted, served, transparent
+from gateway.nat import accepted, transparent
 from gateway.normalpath.promotion import promote
 from gateway.proxy import stack
 from gateway.proxy.accept import accept, reset
 from gateway.proxy.connection import Connection
 from gateway.proxy.events import ClientData
+from gateway.proxy.ground import Ground, proxied_here
 from gateway.proxy.intake import Intake
 from gateway.proxy.pool import PlugInError, ProxiedApplication
 from gateway.proxy.relay import Relay
 from gateway.transfer.service import TransferService
-from topology.model import ServiceMode, SocketAddress
+from topology.model import SocketAddress
 from topology.proxy import TLS_SNI
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ class ProxyService:
         """Connections that need no proxy of their own."""
         self.transfers = TransferService(self.relay, self._take_back, self._inside, rng, time.time)
         self.certificates = Certificates()
+        self.ground = Ground()
         self._offered = 0
         """Connections whose ClientHello is looked at."""
         self._problems: dict[str, str] = {}
         self._healthy = healthy
         self._rng = rng
-        self._local = stack.Local()
         self._listeners: dict[SocketAddress, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
         self._finishing = trio.Event()
@@ -124,9 +124,7 @@ class ProxyService:
                         task_status = trio.TASK_STATUS_IGNORED
                     await reloaded.wait()
         finally:
-            if self._local != stack.Local():
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-                    await stack.clear()
+            await self.ground.clear()
 
     def finish(self) -> bool:
         """Take no more connections, and end those between two requests. True while others are under way."""
@@ -143,7 +141,7 @@ class ProxyService:
 
     async def _follow(self, node: NodeHandle, nursery: trio.Nursery) -> None:
         situation = node.situation()
-        mine = [each for each in served(situation.topology, situation.node) if each.mode is ServiceMode.PROXY]
+        mine = proxied_here(situation)
         self._problems = {}
         if mine:
             allow_descriptors()
@@ -174,7 +172,7 @@ class ProxyService:
             if relayed.data.application not in self.applications:
                 self.relay.reset(relayed)
         await self._read_certificates(node)
-        await self._set_up(stack.local(situation.topology, situation.node, mine))
+        await self.ground.follow(situation)
         for where in self._listeners.keys() - wanted.keys():
             self._listeners.pop(where).cancel()
         for where, proxied in wanted.items():
@@ -213,15 +211,6 @@ class ProxyService:
         except PlugInError as error:
             self._problems[f"applications.{name}.proxy.kind"] = f"{error}; install the plug-in for this Python"
         return self.applications.get(name)
-
-    async def _set_up(self, local: stack.Local) -> None:
-        try:
-            warnings = await stack.apply(self._local, local)
-        except LinuxError as error:
-            warnings = [str(error)]
-        for warning in warnings:
-            log.warning("network is not as it should be", problem=warning)
-        self._local = local
 
     def _listen(self, where: SocketAddress, proxied: ProxiedApplication, nursery: trio.Nursery) -> None:
         try:

@@ -50,11 +50,14 @@ class Local:
     """They see clients' own addresses: all that they send through this node is an answer."""
 
 
-def local(topology: Topology, node: str, applications: Collection[Application]) -> Local:
+def local(
+    topology: Topology, node: str, applications: Collection[Application], guests: Collection[IPNetwork] = ()
+) -> Local:
+    """``guests``: pools of another gateway whose connections are here."""
     names = {each.name for each in applications if each.mode is ServiceMode.PROXY}
     vips = frozenset(vip.address for vip in topology.vips if vip.application in names)
     pools = (pool for edge in topology.by_role(Role.EDGE) for pool in edge.vip_pools)
-    snat = frozenset(topology.nodes[node].snat_pools if vips else ())
+    snat = frozenset((*topology.nodes[node].snat_pools, *guests) if vips else ())
     servers = frozenset(server for each in applications if each.name in names for server in transparent(each))
     return Local(vips, frozenset(pool for pool in pools if any(_holds(pool, vip) for vip in vips)), snat, servers)
 

@@ -33,7 +33,9 @@ async def test_without_a_lease_nothing_wakes_up_and_with_one_flows_are_told_back
     async def follow() -> None:
         return
 
-    host = Host(cast("Any", node), cast("Any", None), follow)
+    forgotten: list[tuple[int, int, bool]] = []
+    flows = SimpleNamespace(forget_given=lambda *words: forgotten.append(words))
+    host = Host(cast("Any", node), cast("Any", flows), follow, lambda _pools: None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.run)
         await settle()
@@ -47,4 +49,5 @@ async def test_without_a_lease_nothing_wakes_up_and_with_one_flows_are_told_back
         await trio.sleep(2 * ROUND)
         await settle()
         assert next_deadline() == inf
+        assert forgotten == [(0, 0, True)], "what the lender may have gone on with is not served here any more"
         nursery.cancel_scope.cancel()

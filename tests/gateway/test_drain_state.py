@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ from gateway.drain.state import AT_HOME, LEAVES, PHASES, State, of_host, of_lend
 from gateway.nat import captured, gateway_policy, with_siblings
 from topology.graph import neighbours, siblings
 from topology.source import load
+
+if TYPE_CHECKING:
+    from topology.model import IPNetwork
 
 TOPOLOGY = load(Path("topology/examples/two-gateways.yaml"))
 A, B = "gw-1-1", "gw-1-2"
@@ -61,12 +65,16 @@ def test_the_host_asks_the_lender_as_long_as_that_has_something() -> None:
     assert of_host(Phase.ENDED, 31, asks=True, pools=POOLS) == AT_HOME
 
 
+async def lodge(_pools: tuple[IPNetwork, ...]) -> None:
+    raise AssertionError("it does not run")
+
+
 def test_a_gateway_that_was_drained_does_not_answer_for_its_pools_when_it_starts(tmp_path: Path) -> None:
     file = tmp_path / "topology.yaml"
     own = captured(TOPOLOGY, A)
     for order, answers in ((None, own), (Order(B), ()), (Order(B, back=True), ()), (Order("nobody"), own)):
         write_order(orders_file(file), A, order)
-        drain = DrainService(lambda _topology, _node: ())
+        drain = DrainService(lambda _topology, _node: (), lodge, lambda _pools: None)
         drain.remember(file, A)
         assert drain.captured(TOPOLOGY, own) == answers
         standing = drain.standing(TOPOLOGY)

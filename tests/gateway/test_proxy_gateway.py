@@ -356,6 +356,10 @@ def test_proxied_vips_are_local_and_not_the_nats() -> None:
     pools = frozenset((ip_network("10.1.0.128/28"), ip_network("2001:db8:1::/112")))
     assert local == stack.Local(vips, pools, frozenset(topology.nodes["g-1"].snat_pools))
     assert stack.local(topology, "g-1", ()) == stack.Local()
+    guests = (ip_network("10.3.0.132/30"),)
+    lodged = stack.local(topology, "g-1", topology.applications.values(), guests)
+    assert lodged == replace(local, snat=local.snat | set(guests)), "the pools of another gateway, too"
+    assert stack.local(topology, "g-1", (), guests) == stack.Local()
     assert set(stack.listeners(topology, shop)) == {
         SocketAddress(vip, port) for vip in vips for port in (80, 8000, 8001)
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from signal import SIGTERM
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,6 +62,40 @@ def test_real_downloads_are_whole_while_their_gateway_is_drained_and_comes_back(
     bench.order(pair, back=True)
     for child in running:
         assert child.communicate(timeout=60)[0].split()[0] == digest(size_of(size))
+
+
+def start_objects(lab: RunningLab, mode: str, *sizes: str, rate: str = "10M") -> subprocess.Popen[str]:
+    """Objects one after the other over one connection."""
+    host = traffic.endpoint(bench.vip(lab, mode), 80)
+    words = " ".join(f"-o >(sha256sum >&2) http://{host}/object/{size}" for size in sizes)
+    script = f"curl -sS --fail --limit-rate {rate} -w '%{{num_connects}} ' {words}; wait; sleep 0.2"
+    return lab.popen(bench.CLIENT, ["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def check_objects(child: subprocess.Popen[str], *sizes: str) -> None:
+    said, hashed = child.communicate(timeout=60)
+    assert sorted(line.split()[0] for line in hashed.splitlines()) == sorted(digest(size_of(size)) for size in sizes), (
+        hashed
+    )
+    assert said.split() == ["1", *["0"] * (len(sizes) - 1)], "one connection"
+
+
+def test_answers_of_http_go_on_and_what_their_clients_ask_next_the_other_gateway_answers(pair: RunningLab) -> None:
+    sizes = ("10MB", "15MB", "20MB", "12MB", "18MB", "9MB", "16MB")
+    running = [start_objects(pair, "http", *sizes) for _ in range(5)]
+    time.sleep(1.0)
+    bench.order(pair)
+    told = bench.said(pair, bench.GATEWAY)
+    assert (told["refused"], told["opening"], told["stay"]) == (0, 0, 0), told
+    time.sleep(1.0)
+    pair.kill(bench.GATEWAY, SIGTERM)
+    time.sleep(1.0)
+    pair.start(bench.GATEWAY)
+    pair.wait_ready(bench.GATEWAY)
+    bench.wait_for_sibling(pair)
+    bench.order(pair, back=True)
+    for child in running:
+        check_objects(child, *sizes)
 
 
 def test_new_connections_begin_at_the_sibling_and_what_was_idle_goes_on(pair: RunningLab) -> None:

@@ -15,6 +15,8 @@ impl<O: Outbox> Node<O> {
                 leased.reply(gateway.open_server(connection, server, hold, now));
             }
             Order::Splice(splice) => gateway.splice(connection, &splice, now),
+            Order::Tell(pools, which, told) => told.reply(gateway.write_asked(connection, &pools, which, now)),
+            Order::Leave => self.leave(connection, now, sink),
         }
         self.receive_again(now, sink);
     }

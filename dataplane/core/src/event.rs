@@ -7,7 +7,7 @@ use crate::path::SentOn;
 use crate::role::ends::Ends;
 use crate::role::fast::FlowRecord;
 use crate::role::owners::Owner;
-use crate::role::sibling::{Copied, Took};
+use crate::role::sibling::{Copied, Took, Which};
 use crate::wire::Kind;
 use braid_fastpath::{PeriodKey, Splice};
 use braid_nat::Prefix;
@@ -128,6 +128,10 @@ pub enum Order {
     },
     /// Both of its sockets are gone, silently.
     Splice(Box<Splice>),
+    /// What another gateway is to be told of it, if it is one of the flows of these pools; nothing has become of it yet.
+    Tell(Vec<Prefix>, Which, Box<dyn Reply<Option<Vec<u8>>>>),
+    /// That gateway has it.
+    Leave,
 }
 
 /// What a snapshot tells.
@@ -189,12 +193,20 @@ pub enum Command {
     /// The flows of some pools from a place on that were used since then, for another gateway. Answered with a part of them.
     CopyFlows {
         pools: Vec<Prefix>,
+        which: Which,
         from: u32,
         since: Time,
         reply: Box<dyn Reply<Copied>>,
     },
     /// Takes over a piece of another gateway's flows.
     TakeFlows(Vec<u8>, Box<dyn Reply<Took>>),
+    /// Ends, from a place on, flows that another gateway may have gone on with: those that have not come back, or all that were
+    /// with another gateway. Answered with the place to go on at.
+    ForgetGiven {
+        from: u32,
+        all: bool,
+        reply: Box<dyn Reply<Option<u32>>>,
+    },
     /// A fresh secret for cookies.
     CookieSecret([u8; 32]),
     /// Who has a client's connection from now on. At an edge `by` is the gateway that says so, and hears whether it may; None:

@@ -64,7 +64,7 @@ pub use role::fast::FlowRecord;
 pub use role::normal::shard_of;
 pub use role::owners::Owner;
 pub use role::pins::SharedPins;
-pub use role::sibling::{Copied, Took};
+pub use role::sibling::{Copied, Took, Which};
 pub use shard::Place;
 pub use snapshot::flow as flow_as_json;
 pub use transmit::rewrite;

@@ -326,13 +326,12 @@ where
             Command::Count(reason) => self.net.drops.count(reason),
             Command::Snapshot { detail, reply } => reply.reply(self.snapshot(detail, now)),
             Command::Flows(limit, reply) => self.questions.ask(self.gateway.as_ref(), limit, reply),
-            Command::CopyFlows { pools, from, since, reply } => {
-                let copied = self.gateway.as_mut().map(|gateway| gateway.copy_flows(&pools, from, since, now));
-                reply.reply(copied.unwrap_or_default());
+            Command::CopyFlows { pools, which, from, since, reply } => {
+                reply.reply(self.copy_flows(&pools, which, from, since, now));
             }
-            Command::TakeFlows(piece, reply) => {
-                let took = self.gateway.as_mut().map(|gateway| gateway.take_flows(&piece, now));
-                reply.reply(took.unwrap_or_default());
+            Command::TakeFlows(piece, reply) => reply.reply(self.take_flows(&piece, now)),
+            Command::ForgetGiven { from, all, reply } => {
+                reply.reply(self.gateway.as_mut().and_then(|gateway| gateway.forget_given(from, all)));
             }
             Command::CookieSecret(random) => self.gate.set_secret(random),
             Command::Own { ends, owner, by, done } => done.reply(self.own(ends, owner, by, now, sink)),

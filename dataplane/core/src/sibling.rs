@@ -3,6 +3,9 @@
 use crate::event::Outbox;
 use crate::node::Node;
 use crate::oversized::Destination;
+use crate::role::sibling::{Copied, Took, Which};
+use braid_fastpath::Held;
+use braid_nat::Prefix;
 use braid_packet::{partial_offsets, Ip, Sink, Time, VnetHdr};
 
 /// Siblings are neighbours: one path, and one copy.
@@ -20,6 +23,15 @@ pub(crate) enum Origin {
 }
 
 impl<O: Outbox> Node<O> {
+    pub(crate) fn copy_flows(&mut self, pools: &[Prefix], which: Which, from: u32, since: Time, now: Time) -> Copied {
+        let copied = self.gateway.as_mut().map(|gateway| gateway.copy_flows(pools, which, from, since, now));
+        copied.unwrap_or_default()
+    }
+
+    pub(crate) fn take_flows(&mut self, piece: &[u8], now: Time) -> Took {
+        self.gateway.as_mut().map(|gateway| gateway.take_flows(piece, now)).unwrap_or_default()
+    }
+
     /// What the sender of a packet makes it.
     #[inline]
     pub(crate) fn origin(&mut self, packet: &[u8], partial: bool, peer: u16) -> Origin {
@@ -49,15 +61,24 @@ impl<O: Outbox> Node<O> {
 
     /// Gives a packet to the sibling, if that is to have it.
     pub(crate) fn pass_from_client(&mut self, packet: &[u8], partial: bool, now: Time, sink: &mut impl Sink) -> bool {
-        let Some(peer) = self.gateway.as_ref().and_then(|gateway| gateway.elsewhere_for_client(packet, now)) else {
+        let Some(peer) = self.gateway.as_mut().and_then(|gateway| gateway.elsewhere_for_client(packet, now)) else {
             return false;
         };
         self.pass(peer, vnet_of(packet, partial), packet, now, sink);
         true
     }
 
+    /// The sibling has a connection, and gets what is held of it.
+    pub(crate) fn leave(&mut self, connection: u64, now: Time, sink: &mut impl Sink) {
+        let Some((peer, held)) = self.gateway.as_mut().and_then(|gateway| gateway.leave(connection)) else { return };
+        for Held { vnet, packet, .. } in held {
+            let vnet = if vnet.needs_csum { vnet_of(&packet, true) } else { vnet };
+            self.pass(peer, vnet, &packet, now, sink);
+        }
+    }
+
     pub(crate) fn pass_from_server(&mut self, vnet: VnetHdr, packet: &[u8], now: Time, sink: &mut impl Sink) -> bool {
-        let Some(peer) = self.gateway.as_ref().and_then(|gateway| gateway.elsewhere_for_server(packet, now)) else {
+        let Some(peer) = self.gateway.as_mut().and_then(|gateway| gateway.elsewhere_for_server(packet, now)) else {
             return false;
         };
         self.pass(peer, vnet, packet, now, sink);

@@ -3,6 +3,7 @@
 
 mod fast_path;
 mod flows;
+mod given;
 mod held;
 mod measure;
 mod mtu;

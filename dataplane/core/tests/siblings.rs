@@ -2,7 +2,7 @@
 
 use crate::tcp;
 
-use braid_core::{Command, Copied, Desired, Event, Order, PeriodKey, Prefix, Splice, Took};
+use braid_core::{Command, Copied, Desired, Event, Order, PeriodKey, Prefix, Splice, Took, Which};
 use braid_packet::record::{TcpRecord, Window};
 use braid_packet::{finish_checksum, Ip, Tcp, Time, VnetHdr};
 use braid_testbed::*;
@@ -11,16 +11,18 @@ use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use tcp::*;
 
-const POOL: &str = "10.93.0.128/30";
-const OTHER_POOL: &str = "10.93.0.132/30";
-const CLIENT_ISN: u32 = 0xffff_ff00;
-const SERVER_ISN: u32 = 4_000_000;
+pub const POOL: &str = "10.93.0.128/30";
+pub const OTHER_POOL: &str = "10.93.0.132/30";
+pub const CLIENT_ISN: u32 = 0xffff_ff00;
+pub const SERVER_ISN: u32 = 4_000_000;
 /// A proxied application, whose connections a stack has had.
 const SPLICED: &str = "spliced";
+/// The same, for one answer: what the client says then the control side is asked about.
+pub const ANSWERED: &str = "answered";
 
 /// How far a move is.
 #[derive(Clone, Copy, Default)]
-struct Stage {
+pub struct Stage {
     moving: bool,
     guests: bool,
     leaving: bool,
@@ -59,8 +61,11 @@ fn desired(number: u16, mode: &str, stage: Stage) -> Desired {
             "mode": mode, "targets": [{"address": "10.93.0.10", "port": null, "weight": 1, "healthy": true}]});
         let proxied = json!({"app": 0, "vips": [{"address": VIP, "edge": EDGE}], "ports": [["tcp", 80, 80]], "set": 2,
             "accept": "first-byte", "transparent": []});
-        let (applications, proxied) =
-            if mode == SPLICED { (json!([]), json!([proxied])) } else { (json!([application]), json!([])) };
+        let (applications, proxied) = if mode == SPLICED || mode == ANSWERED {
+            (json!([]), json!([proxied]))
+        } else {
+            (json!([application]), json!([]))
+        };
         whole["gateway"] = json!({"applications": applications, "proxied": proxied,
             "snat": [own], "siblings": [sibling], "moving": stage.moving,
             "guests": if stage.guests { vec![other] } else { Vec::new() },
@@ -70,7 +75,7 @@ fn desired(number: u16, mode: &str, stage: Stage) -> Desired {
     Desired::parse(&whole.to_string()).unwrap()
 }
 
-fn up(mode: &str) -> Braid {
+pub fn up(mode: &str) -> Braid {
     let mut braid = Braid::up();
     braid.boot(SIBLING);
     for number in [EDGE, RELAYS[0], RELAYS[1], GATEWAY, SIBLING] {
@@ -94,24 +99,28 @@ fn up(mode: &str) -> Braid {
     braid
 }
 
-fn copy(braid: &mut Braid, from: u16, pool: &str, since: Time) -> Copied {
+pub fn copy(braid: &mut Braid, from: u16, pool: &str, since: Time) -> Copied {
+    copy_which(braid, from, pool, Which::Steady, since)
+}
+
+pub fn copy_which(braid: &mut Braid, from: u16, pool: &str, which: Which, since: Time) -> Copied {
     let (sender, receiver) = channel();
     let pools: Vec<Prefix> = vec![pool.parse().unwrap()];
-    braid.command(from, Command::CopyFlows { pools, from: 0, since, reply: answer(sender) });
+    braid.command(from, Command::CopyFlows { pools, which, from: 0, since, reply: answer(sender) });
     receiver.try_recv().unwrap()
 }
 
-fn take(braid: &mut Braid, to: u16, piece: &[u8]) -> Took {
+pub fn take(braid: &mut Braid, to: u16, piece: &[u8]) -> Took {
     let (sender, receiver) = channel();
     braid.command(to, Command::TakeFlows(piece.to_vec(), answer(sender)));
     receiver.try_recv().unwrap()
 }
 
-fn client(port: u16) -> SocketAddr {
+pub fn client(port: u16) -> SocketAddr {
     SocketAddr::new("10.91.1.10".parse().unwrap(), port)
 }
 
-fn vip() -> SocketAddr {
+pub fn vip() -> SocketAddr {
     SocketAddr::new(VIP.parse().unwrap(), 80)
 }
 
@@ -127,7 +136,7 @@ fn arrived(braid: &mut Braid, number: u16) -> (SocketAddr, SocketAddr, Tcp) {
 
 /// A connection through the first gateway, up to its first bytes: what the client adds to the server's numbers, and its source
 /// at the server.
-fn connect(braid: &mut Braid, mode: &str, port: u16) -> (u32, SocketAddr) {
+pub fn connect(braid: &mut Braid, mode: &str, port: u16) -> (u32, SocketAddr) {
     let first = CLIENT_ISN.wrapping_add(1);
     braid.client(&segment(client(port), vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
     if mode == "nat" {
@@ -141,8 +150,9 @@ fn connect(braid: &mut Braid, mode: &str, port: u16) -> (u32, SocketAddr) {
     let (_, _, answer) = arrived(braid, EDGE);
     let cookie = answer.sequence;
     braid.client(&segment(client(port), vip(), Tcp::ACK, (first, cookie.wrapping_add(1)), b"request"));
-    if mode == SPLICED {
-        let snat = splice(braid, client(port), cookie);
+    if mode == SPLICED || mode == ANSWERED {
+        let until = (mode == ANSWERED).then_some(1000);
+        let snat = splice(braid, client(port), cookie, until);
         return (cookie.wrapping_sub(SERVER_ISN), snat);
     }
     let (snat, _, _) = arrived(braid, GATEWAY);
@@ -152,15 +162,20 @@ fn connect(braid: &mut Braid, mode: &str, port: u16) -> (u32, SocketAddr) {
     (cookie.wrapping_sub(SERVER_ISN), snat)
 }
 
-/// The stack takes a client's request, passes it on, and gives the connection back: its source at the server.
-fn splice(braid: &mut Braid, client: SocketAddr, cookie: u32) -> SocketAddr {
+/// The connection that the control side of a gateway was asked about last.
+pub fn asked(braid: &mut Braid, number: u16) -> u64 {
     braid.settle();
-    let heard = braid.heard(GATEWAY).into_iter();
+    let heard = braid.heard(number).into_iter();
     let mut asked =
         heard.filter_map(
             |event| if let Event::ServiceRequest(request) = event { Some(request.connection) } else { None },
         );
-    let connection = asked.next_back().unwrap();
+    asked.next_back().unwrap()
+}
+
+/// The stack takes a client's request, passes it on, and gives the connection back: its source at the server.
+fn splice(braid: &mut Braid, client: SocketAddr, cookie: u32, until: Option<u32>) -> SocketAddr {
+    let connection = asked(braid, GATEWAY);
     braid.command(GATEWAY, Command::Connection(connection, Order::Take));
     let (sender, receiver) = channel();
     braid.command(
@@ -191,7 +206,7 @@ fn splice(braid: &mut Braid, client: SocketAddr, cookie: u32) -> SocketAddr {
         server: record(snat, server(), behind, SERVER_ISN + 1),
         to_client: Vec::new(),
         to_server: Vec::new(),
-        until: None,
+        until,
     };
     braid.command(GATEWAY, Command::Connection(connection, Order::Splice(Box::new(splice))));
     braid.settle();
@@ -200,7 +215,7 @@ fn splice(braid: &mut Braid, client: SocketAddr, cookie: u32) -> SocketAddr {
 }
 
 /// The next bytes of a server, who sees them come back.
-fn answer_by(braid: &mut Braid, gateway: u16, snat: SocketAddr, at: u32, shift: u32, port: u16) {
+pub fn answer_by(braid: &mut Braid, gateway: u16, snat: SocketAddr, at: u32, shift: u32, port: u16) {
     let sequence = SERVER_ISN + 1 + at;
     let behind = CLIENT_ISN.wrapping_add(8);
     braid.server_at(gateway, &segment(server(), snat, Tcp::ACK, (sequence, behind), &[7; 1000]));
@@ -209,7 +224,7 @@ fn answer_by(braid: &mut Braid, gateway: u16, snat: SocketAddr, at: u32, shift: 
 }
 
 /// The client acknowledges: which gateway sends that to the server, and as what.
-fn acknowledge(braid: &mut Braid, by: u16, snat: SocketAddr, at: u32, shift: u32, port: u16) {
+pub fn acknowledge(braid: &mut Braid, by: u16, snat: SocketAddr, at: u32, shift: u32, port: u16) {
     let behind = CLIENT_ISN.wrapping_add(8);
     let number = SERVER_ISN + 1 + at;
     braid.client(&segment(client(port), vip(), Tcp::ACK, (behind, number.wrapping_add(shift)), &[]));
@@ -217,15 +232,15 @@ fn acknowledge(braid: &mut Braid, by: u16, snat: SocketAddr, at: u32, shift: u32
     assert_eq!((from, to, got.acknowledgement), (snat, server(), number));
 }
 
-fn set(braid: &mut Braid, mode: &str, stages: [(u16, Stage); 2]) {
+pub fn set(braid: &mut Braid, mode: &str, stages: [(u16, Stage); 2]) {
     for (number, stage) in stages {
         braid.configure(number, &desired(number, mode, stage));
     }
 }
 
-const COPYING: Stage = Stage { moving: true, guests: false, leaving: false, asks: true, diverted: false };
-const LEFT: Stage = Stage { leaving: true, ..COPYING };
-const HOST: Stage = Stage { guests: true, ..COPYING };
+pub const COPYING: Stage = Stage { moving: true, guests: false, leaving: false, asks: true, diverted: false };
+pub const LEFT: Stage = Stage { leaving: true, ..COPYING };
+pub const HOST: Stage = Stage { guests: true, ..COPYING };
 
 #[test]
 fn a_connection_goes_on_at_the_sibling_whatever_way_its_packets_take() {

@@ -237,10 +237,11 @@ pub(crate) fn is_revived(session: &mut Session, whose: u16, tcp: &Tcp) -> bool {
 pub(crate) fn note(session: &mut Session, packet: &[u8], ip: &Ip, tcp: &Tcp) {
     session.client.window = tcp.window;
     if session.client.timestamps && (!session.proxy.timestamps || session.proxy.state != State::Open) {
-        if let Some((value, _)) = find_timestamps(options(packet, ip, tcp)) {
+        if let Some((value, echo)) = find_timestamps(options(packet, ip, tcp)) {
             if at_most(session.client.ts_recent, value) {
                 session.client.ts_recent = value;
             }
+            session.note_seen_by_client(echo);
         }
     }
 }

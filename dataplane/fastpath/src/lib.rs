@@ -8,6 +8,7 @@ mod client;
 pub mod cookie;
 mod debt;
 mod fast_path;
+mod given;
 mod grow;
 mod hold;
 mod moved;
@@ -31,9 +32,9 @@ mod window;
 
 pub use cookie::{Ends, PeriodKey};
 pub use fast_path::FastPath;
+pub use given::Movable;
 pub use grow::Grown;
 pub use hold::Held;
-pub use moved::Movable;
 pub use reason::{Counters, Reason};
 pub use records::{mark, ClientSession, ProxySession, State, OUR_SCALE, OUR_WINDOW};
 pub use service::Request;

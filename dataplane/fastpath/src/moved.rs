@@ -4,11 +4,12 @@
 //! ```text
 //! client: ISN 4 | cookie 4 | ts_recent 4 | ts_echo 4 | sender 16 | window 2 | mss 1 | scale 1 (255 without) | flags 1
 //! server: ISN 4 | shift 4 | ts_shift 4 | ts_recent 4 | sender 16 | mss 2 | scale 1 | told 1 | marks 2 | flags 1
-//! spliced: client_shift 4 | client_ts_shift 4 | until 4 | told 2 | promise 12 for the client, promise 12 for the server
+//! spliced: client_shift 4 | client_ts_shift 4 | until 4 | promise 12 for the client, promise 12 for the server
+//! spliced or waiting: told 2
 //! sender = end 4 | limit 4 | window 4 | acknowledged 4; promise = next 4 | edge 4 | promised 4
 //! ```
 //!
-//! Flags: 1 timestamps, 2 SACK; of the server also 4 spliced, 8 and 16 the promises that are there. Where the server has no
+//! Flags: 1 timestamps, 2 SACK; of the server also 4 spliced, 8 and 16 the promises that are there, 32 waiting. Where the server has no
 //! timestamps `ts_shift` is told with this gateway's clock added.
 
 use crate::cookie::{Checked, Ends};
@@ -26,22 +27,12 @@ const TIMESTAMPS: u8 = 1;
 const SACK: u8 = 2;
 const SPLICED: u8 = 4;
 const PROMISES: [(Side, u8); 2] = [(Side::Client, 8), (Side::Server, 16)];
+const WAITING: u8 = 32;
 const NO_SCALE: u8 = u8::MAX;
 /// Milliseconds by which our own timestamps go on ahead at the other gateway: they must not go back, and a record waits.
-const AHEAD: u32 = 1000;
+pub(crate) const AHEAD: u32 = 1000;
 /// What is told of the marks of a connection.
-const MARKS: u16 = mark::ENDS | mark::RESET | mark::SERVED;
-
-/// Whether another gateway can have a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Movable {
-    /// All there is of it is its record.
-    Now,
-    /// Its server has yet to answer, or it owes something.
-    Soon,
-    /// A stack has it, or is to get it again.
-    No,
-}
+const MARKS: u16 = mark::ENDS | mark::RESET | mark::SERVED | mark::AGAIN;
 
 /// What was told of a connection.
 struct Told {
@@ -55,23 +46,6 @@ impl FastPath {
         self.loose = loose;
     }
 
-    pub fn movable(&self, flow: FlowId) -> Movable {
-        let Some(session) = self.table.get(flow) else { return Movable::No };
-        match session.proxy.state {
-            State::Open => Movable::Now,
-            State::Spliced if session.proxy.has(mark::AGAIN) => Movable::No,
-            State::Spliced if session.proxy.has(mark::OWES) => Movable::Soon,
-            State::Spliced => Movable::Now,
-            State::Opening(_) => Movable::Soon,
-            State::Waiting | State::Asking(_) | State::Normal | State::Held => Movable::No,
-        }
-    }
-
-    /// Whether it was told, in this drain or an earlier one.
-    pub fn is_shared(&self, flow: FlowId) -> bool {
-        self.table.get(flow).is_some_and(|session| session.proxy.has(mark::SHARED))
-    }
-
     /// Whether a client's packet, of no flow, brings back a cookie.
     pub fn brings_cookie(&self, packet: &[u8]) -> bool {
         let Ok((ip, tcp)) = parse(packet) else { return false };
@@ -79,13 +53,17 @@ impl FastPath {
         tcp.has(Tcp::ACK) && !tcp.has(Tcp::RST) && matches!(checked, Checked::Valid(_))
     }
 
-    /// Appends the record of a connection, which is shared from now on. False if it cannot move now.
+    /// Appends the record of a connection, which is shared from now on; of one that the control side was asked about what it
+    /// was before. False if a stack has it, or its server has yet to answer.
     pub fn write_session(&mut self, flow: FlowId, now: Time, out: &mut Vec<u8>) -> bool {
-        if self.movable(flow) != Movable::Now {
-            return false;
-        }
         let Some(session) = self.table.get_mut(flow) else { return false };
-        session.proxy.marks |= mark::SHARED;
+        let asked = match session.proxy.state {
+            State::Open | State::Spliced | State::Waiting => false,
+            State::Asking(_) => true,
+            State::Opening(_) | State::Normal | State::Held => return false,
+        };
+        let is_spliced = session.proxy.has(mark::SERVED);
+        session.proxy.marks |= mark::SHARED | mark::GIVEN;
         let Session { client, proxy, .. } = session;
         write_numbers([client.rcv_isn, client.snd_isn, client.ts_recent, client.ts_echo], out);
         write_sender(&client.sender, out);
@@ -96,10 +74,15 @@ impl FastPath {
         write_sender(&proxy.sender, out);
         out.extend_from_slice(&proxy.mss.to_be_bytes());
         out.extend_from_slice(&[proxy.scale.unwrap_or(NO_SCALE), proxy.told]);
-        out.extend_from_slice(&(proxy.marks & MARKS).to_be_bytes());
+        let again = if asked && is_spliced { mark::AGAIN } else { 0 };
+        out.extend_from_slice(&(proxy.marks & MARKS | again).to_be_bytes());
         let bits = flags(proxy.timestamps, proxy.sack);
-        if proxy.state != State::Spliced {
-            out.push(bits);
+        if !is_spliced {
+            let is_open = proxy.state == State::Open;
+            out.push(if is_open { bits } else { bits | WAITING });
+            if !is_open {
+                out.extend_from_slice(&client.told.to_be_bytes());
+            }
             return true;
         }
         let promises = PROMISES.map(|(to, bit)| {
@@ -108,10 +91,10 @@ impl FastPath {
         });
         out.push(promises.iter().fold(bits | SPLICED, |bits, (_, bit)| bits | bit));
         write_numbers([proxy.client_shift, proxy.client_ts_shift, proxy.until], out);
-        out.extend_from_slice(&client.told.to_be_bytes());
         for Promise { next, edge, promised } in promises.into_iter().filter_map(|(promise, _)| promise) {
             write_numbers([next, edge, promised], out);
         }
+        out.extend_from_slice(&client.told.to_be_bytes());
         true
     }
 
@@ -133,10 +116,10 @@ impl FastPath {
         match known {
             Some(known) if is_same(known, &session) => {
                 merge(known, &session, younger);
+                known.proxy.marks = known.proxy.marks & !mark::GIVEN | mark::SHARED;
                 self.meet(flow, promises);
             }
-            // What a stack has here, or has had since, is younger than any record.
-            Some(known) if !known.is_open() || !younger => {}
+            Some(known) if known.is_decided_here() || !(younger || known.proxy.has(mark::GIVEN)) => {}
             _ => {
                 self.owed.forget(flow);
                 self.table.insert(session);
@@ -165,8 +148,8 @@ impl FastPath {
 /// Whether both gateways translate it alike.
 fn is_same(known: &Session, told: &Session) -> bool {
     let what = |session: &Session| {
-        let ProxySession { state, shift, client_shift, server_isn, .. } = session.proxy;
-        (state, shift, client_shift, server_isn, session.client.rcv_isn)
+        let ProxySession { state, shift, client_shift, server_isn, until, .. } = session.proxy;
+        (state, shift, client_shift, server_isn, until, session.client.rcv_isn, session.client.snd_isn)
     };
     what(known) == what(told)
 }
@@ -251,21 +234,28 @@ fn read(flow: FlowId, rest: &mut Rest<'_>) -> Option<Told> {
     let [server_scale, told] = rest.take()?;
     let marks = u16::from_be_bytes(rest.take()?);
     let [bits] = rest.take()?;
-    let is_spliced = bits & SPLICED != 0;
-    if marks & !MARKS != 0 || is_spliced != (marks & mark::SERVED != 0) || told > crate::cookie::MOST_SCALE {
+    let state = match (bits & SPLICED != 0, bits & WAITING != 0) {
+        (true, true) => return None,
+        (true, false) => State::Spliced,
+        (false, true) => State::Waiting,
+        (false, false) => State::Open,
+    };
+    let is_spliced = state == State::Spliced;
+    let allowed = if is_spliced { MARKS } else { mark::ENDS | mark::RESET };
+    if marks & !allowed != 0 || is_spliced != (marks & mark::SERVED != 0) || told > crate::cookie::MOST_SCALE {
         return None;
     }
     let [client_shift, client_ts_shift, until] = if is_spliced { read_numbers(rest)? } else { [0; 3] };
-    if is_spliced {
-        client.told = u16::from_be_bytes(rest.take()?);
-    }
     let mut promises = [None; 2];
-    for (promise, (_, bit)) in promises.iter_mut().zip(PROMISES).filter(|(_, (_, bit))| bits & bit != 0) {
-        if !is_spliced || bit == 0 {
+    for (promise, _) in promises.iter_mut().zip(PROMISES).filter(|(_, (_, bit))| bits & *bit != 0) {
+        if !is_spliced {
             return None;
         }
         let [next, edge, promised] = read_numbers(rest)?;
         *promise = Some(Promise { next, edge, promised });
+    }
+    if state != State::Open {
+        client.told = u16::from_be_bytes(rest.take()?);
     }
     let proxy = ProxySession {
         server_isn,
@@ -282,7 +272,7 @@ fn read(flow: FlowId, rest: &mut Rest<'_>) -> Option<Told> {
         marks: marks | mark::SHARED,
         timestamps: bits & TIMESTAMPS != 0,
         sack: bits & SACK != 0,
-        ..ProxySession::new(if is_spliced { State::Spliced } else { State::Open })
+        ..ProxySession::new(state)
     };
     Some(Told { session: Session { flow, client, proxy }, promises })
 }

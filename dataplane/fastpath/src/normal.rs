@@ -269,9 +269,10 @@ impl FastPath {
 
 /// The server's last timestamp: what is echoed to it when its connection is spliced.
 pub(crate) fn note_server(session: &mut Session, packet: &[u8], ip: &Ip, tcp: &Tcp) {
-    if let Some((value, _)) = find_timestamps(options(packet, ip, tcp)) {
+    if let Some((value, echo)) = find_timestamps(options(packet, ip, tcp)) {
         if session.proxy.ts_recent == 0 || at_most(session.proxy.ts_recent, value) {
             session.proxy.ts_recent = value;
         }
+        session.note_seen_by_server(echo);
     }
 }

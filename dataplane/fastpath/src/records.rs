@@ -87,6 +87,8 @@ pub mod mark {
     pub const TOLD: u16 = 128;
     /// Another gateway has it too: it was told, or told this one. Between two drains that says nothing.
     pub const SHARED: u16 = 4096;
+    /// It was told, and nothing has been told back or decided here since.
+    pub const GIVEN: u16 = 8192;
 }
 
 /// Proxy session record #1: the server's side, and what lies between the two.
@@ -179,6 +181,11 @@ impl ClientSession {
 impl Session {
     pub fn is_open(&self) -> bool {
         matches!(self.proxy.state, State::Open | State::Spliced)
+    }
+
+    /// The control side of this gateway has the say.
+    pub(crate) fn is_decided_here(&self) -> bool {
+        matches!(self.proxy.state, State::Asking(_) | State::Normal | State::Held)
     }
 
     /// Everything is translated by the core itself or not at all: the client's packets are looked at as they are.

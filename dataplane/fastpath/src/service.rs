@@ -3,6 +3,7 @@
 
 use crate::cookie::Ends;
 use crate::hold::Held;
+use crate::moved::AHEAD;
 use crate::opening::pause;
 use crate::owed::room;
 use crate::records::{clock, mark, ProxySession, Session, State, OUR_SCALE, OUR_WINDOW};
@@ -112,6 +113,7 @@ impl FastPath {
         let session = self.table.get_mut(flow)?;
         session.proxy.state = State::Normal;
         session.proxy.turn = session.proxy.turn.wrapping_add(1);
+        session.proxy.marks &= !mark::GIVEN;
         session.proxy.held = 0;
         Some(self.hold.take(flow))
     }
@@ -178,6 +180,15 @@ fn to_own_numbers(session: &mut Session) {
     session.proxy.marks &= !(mark::SERVED | mark::AGAIN | mark::OWES | mark::SETTLES);
 }
 
+/// By how much a stack's timestamps begin beyond the last one known here: another gateway may have passed on younger ones.
+fn ahead(proxy: &ProxySession) -> u32 {
+    if proxy.has(mark::SHARED) {
+        AHEAD
+    } else {
+        0
+    }
+}
+
 /// Client session record #1, as the record that #2 is made from; of a spliced connection what has become of it.
 fn client_record(session: &Session, ends: &Ends, now: Time) -> TcpRecord {
     let (client, proxy) = (&session.client, &session.proxy);
@@ -190,7 +201,10 @@ fn client_record(session: &Session, ends: &Ends, now: Time) -> TcpRecord {
         (true, with_server) => (
             proxy.sender.limit.wrapping_sub(proxy.sender.end),
             client.sender.limit.wrapping_sub(client.sender.end),
-            proxy.ts_shift.wrapping_add(if with_server { proxy.ts_recent } else { clock(now) }),
+            proxy
+                .ts_shift
+                .wrapping_add(if with_server { proxy.ts_recent } else { clock(now) })
+                .wrapping_add(ahead(proxy)),
         ),
     };
     TcpRecord {
@@ -227,7 +241,9 @@ fn server_record(session: &Session, (server, snat): (SocketAddr, SocketAddr)) ->
         mss: proxy.mss,
         scales: proxy.scale.map(|scale| (scale, proxy.told)),
         sack: proxy.sack,
-        timestamp: proxy.timestamps.then_some(client.ts_recent.wrapping_add(proxy.client_ts_shift)),
+        timestamp: proxy
+            .timestamps
+            .then_some(client.ts_recent.wrapping_add(proxy.client_ts_shift).wrapping_add(ahead(proxy))),
         window: Window {
             update: receive_next,
             send,

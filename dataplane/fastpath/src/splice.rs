@@ -119,7 +119,7 @@ impl FastPath {
         let from = if proxy.timestamps { proxy.ts_recent } else { clock(now) };
         proxy.ts_shift = client.timestamp.unwrap_or(0).wrapping_sub(from);
         proxy.client_ts_shift = server.timestamp.unwrap_or(0).wrapping_sub(session.client.ts_recent);
-        proxy.marks = mark::SERVED | if splice.until.is_some() { mark::AGAIN } else { 0 };
+        proxy.marks = proxy.marks & mark::SHARED | mark::SERVED | if splice.until.is_some() { mark::AGAIN } else { 0 };
         proxy.until = server.receive_next.wrapping_add(splice.until.unwrap_or(0));
         proxy.state = State::Spliced;
         proxy.turn = proxy.turn.wrapping_add(1);

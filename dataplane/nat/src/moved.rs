@@ -24,11 +24,15 @@ const SETTLED: u8 = 4;
 const RESET: u8 = 16;
 const TRACK: u8 = 32;
 
-/// A flow whose server sees an address of some pools.
+/// A flow that may be one of those of some pools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
     pub flow: FlowId,
     pub fast: bool,
+    /// Its server sees an address of the pools; else there is none yet, or it sees the client's own.
+    pub pooled: bool,
+    /// It is over; late packets find it for a while.
+    pub over: bool,
     /// When it was last used.
     pub last: Time,
 }
@@ -45,12 +49,13 @@ pub struct Taken {
     pub younger: bool,
 }
 
-/// What a packet that belongs to no flow is.
+/// What a packet belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Miss {
-    /// It may begin one.
+pub enum Place {
+    Flow(FlowId),
+    /// To nothing here; it may begin something.
     First,
-    /// TCP in mid-stream, or an answer of a server.
+    /// To nothing here: TCP in mid-stream, or an answer of a server.
     Later,
 }
 
@@ -68,15 +73,21 @@ impl Nat {
         self.table.slots()
     }
 
-    /// The flow at a place, if its server sees an address of these pools, or if it has none yet.
+    /// The flow at a place, if its server sees an address of these pools, or the client's own, or if it has none yet.
     pub fn placed(&self, place: u32, pools: &[Prefix], now: Time) -> Option<Placed> {
         let flow = self.table.get(place).filter(|flow| !flow.is_expired(&self.rules.timeouts, now))?;
         let reverse = self.table.key(flow, Side::Server)?;
-        if !reverse.is_nothing() && !pools.iter().any(|pool| pool.contains_wide(reverse.far)) {
+        let pooled = pools.iter().any(|pool| pool.contains_wide(reverse.far));
+        let own = || self.table.key(flow, Side::Client).is_some_and(|front| front.near == reverse.far);
+        if !(pooled || reverse.is_nothing() || own()) {
             return None;
         }
         let id = FlowId { index: place, serial: flow.serial };
-        Some(Placed { flow: id, fast: flow.is_fast(), last: flow.last })
+        Some(Placed { flow: id, fast: flow.is_fast(), pooled, over: self.is_over_at(place), last: flow.last })
+    }
+
+    pub fn flow_at(&self, place: u32) -> Option<FlowId> {
+        self.table.get(place).map(|flow| FlowId { index: place, serial: flow.serial })
     }
 
     /// Appends what a gateway that takes the flow over is told of it. False if there is none.
@@ -119,7 +130,9 @@ impl Nat {
         if told.forward.protocol == TCP && rule.fast != fast {
             return Err("mode");
         }
-        if !self.rules.is_snat(told.reverse.far) {
+        let served = !told.reverse.is_nothing();
+        let own = rule.transparent && told.reverse.far == told.forward.near;
+        if served && !own && !self.rules.is_snat(told.reverse.far) {
             return Err("no_pool");
         }
         let (app, edge, set) = (rule.id, vip.edge, rule.set);
@@ -134,7 +147,7 @@ impl Nat {
             }
             self.end(index);
         }
-        if let Some(index) = self.table.find_reverse(&told.reverse) {
+        if let Some(index) = self.table.find_reverse(&told.reverse).filter(|_| served) {
             // Left from another drain, perhaps: the port has been given to somebody else since.
             if self.table.get(index).is_none_or(|flow| flow.last > told.last) {
                 return Err("taken");
@@ -181,8 +194,8 @@ impl Nat {
         Some(Taken { flow: id, fast, new: false, younger })
     }
 
-    /// What a client's packet is that has no flow here; None if it has one, or nobody could say.
-    pub fn miss_from_client(&self, packet: &[u8], now: Time) -> Option<Miss> {
+    /// What a client's packet belongs to; None if nobody could say.
+    pub fn place_from_client(&self, packet: &[u8], now: Time) -> Option<Place> {
         let ip = Ip::parse(packet).ok().filter(Ip::is_first)?;
         let (near_port, far_port) = match ip.transport {
             Transport::Icmp(icmp) if icmp.is_echo_request() => (icmp.id, 0),
@@ -191,34 +204,33 @@ impl Nat {
         };
         let key =
             Key { near: widen(ip.source), far: widen(ip.destination), near_port, far_port, protocol: ip.protocol };
-        if self.has(self.table.find_forward(&key), now) {
-            return None;
-        }
-        match ip.transport {
-            Transport::Tcp(tcp) if !tcp.has(Tcp::SYN) => Some(Miss::Later),
-            _ => Some(Miss::First),
-        }
+        Some(match (self.known_at(self.table.find_forward(&key), now), ip.transport) {
+            (Some(flow), _) => Place::Flow(flow),
+            (None, Transport::Tcp(tcp)) if !tcp.has(Tcp::SYN) => Place::Later,
+            (None, _) => Place::First,
+        })
     }
 
-    /// Whether a packet to an address of the pools is of no flow here.
-    pub fn misses_from_server(&self, packet: &[u8], now: Time) -> bool {
-        let Ok(ip) = Ip::parse(packet) else { return false };
+    /// What a packet to an address of the pools belongs to; None if nobody could say.
+    pub fn place_from_server(&self, packet: &[u8], now: Time) -> Option<Place> {
+        let ip = Ip::parse(packet).ok()?;
         if !ip.is_first() || !self.rules.is_snat(widen(ip.destination)) {
-            return false;
+            return None;
         }
         let (near_port, far_port) = match ip.transport {
             Transport::Icmp(icmp) if icmp.is_echo_reply() => (0, icmp.id),
-            Transport::Icmp(_) => return false,
+            Transport::Icmp(_) => return None,
             _ => ip.ports().unwrap_or((0, 0)),
         };
         let key =
             Key { near: widen(ip.source), far: widen(ip.destination), near_port, far_port, protocol: ip.protocol };
-        !self.has(self.table.find_reverse(&key), now)
+        Some(self.known_at(self.table.find_reverse(&key), now).map_or(Place::Later, Place::Flow))
     }
 
-    fn has(&self, index: Option<u32>, now: Time) -> bool {
-        let flow = index.and_then(|index| self.table.get(index));
-        flow.is_some_and(|flow| !flow.is_expired(&self.rules.timeouts, now))
+    fn known_at(&self, index: Option<u32>, now: Time) -> Option<FlowId> {
+        let index = index?;
+        let flow = self.table.get(index).filter(|flow| !flow.is_expired(&self.rules.timeouts, now))?;
+        Some(FlowId { index, serial: flow.serial })
     }
 
     /// The edge that has a VIP.
@@ -249,7 +261,8 @@ impl Told {
         let end = |near, far, near_port, far_port| Key { near, far, near_port, far_port, protocol };
         let (forward, reverse) = (end(client, vip, ports[0], ports[1]), end(target, snat, ports[2], ports[3]));
         let tracked = protocol == TCP && flags & FAST == 0;
-        let whole = !reverse.is_nothing() && tracked == track.is_some() && (protocol == TCP || flags & FAST == 0);
+        let served = !reverse.is_nothing() || flags & FAST != 0;
+        let whole = served && tracked == track.is_some() && (protocol == TCP || flags & FAST == 0);
         whole.then_some(Told { forward, reverse, flags, last: Time(now.0.saturating_sub(idle)), track })
     }
 }

@@ -178,6 +178,12 @@ impl Exchange {
         }
     }
 
+    /// Whether the client may say something, and nothing is under way.
+    pub fn is_resting(&self) -> bool {
+        let quiet = self.inbox.is_empty() && self.early.is_empty() && self.transmit.waiting().is_empty();
+        quiet && self.is_between_requests() && !(self.has_server() || self.draining || self.client_ended)
+    }
+
     /// Status of the answer under way, and the bytes of its body that came.
     pub fn answered(&self) -> (u16, u64) {
         (self.status, self.bytes)

@@ -285,8 +285,11 @@ fn an_answer_of_known_length_is_opaque_behind_its_head_while_nothing_else_is_und
     assert_eq!(bench.exchange.opaque(), None);
     bench.server(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
     assert_eq!((bench.exchange.opaque(), bench.exchange.answered()), (Some(7), (200, 3)));
+    assert!(!bench.exchange.is_resting());
     bench.server(b"defghij");
-    assert_eq!(bench.exchange.opaque(), None);
+    assert_eq!((bench.exchange.opaque(), bench.exchange.is_resting()), (None, true));
+    bench.client(b"GET");
+    assert!(!bench.exchange.is_resting(), "the next request has begun");
     for (request, answer, more) in [
         // The next request is here, the body ends with the connection, in chunks, and who is to be closed behind it.
         ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "GET"),

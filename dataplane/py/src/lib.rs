@@ -18,7 +18,7 @@ mod translate;
 
 use crate::connections::{OwnAddresses, Source, Wanted};
 use crate::events::{Entry, Events, Sender};
-use crate::moved::Part;
+use crate::moved::{Part, Told};
 use crate::sockets::{adopt, sockets};
 use crate::threads::{Threads, Unheard};
 use braid_core::handshake::{HandshakeError, Handshaker, Message, NewSession};
@@ -285,8 +285,28 @@ impl Core {
         self.events.line.is_bad()
     }
 
-    fn copy_flows(&self, py: Python<'_>, shard: usize, pools: Vec<String>, start: u32, since: u64) -> PyResult<Part> {
-        self.ask_flows(py, shard, &pools, start, since)
+    fn copy_flows(
+        &self,
+        py: Python<'_>,
+        shard: usize,
+        pools: Vec<String>,
+        which: &str,
+        start: u32,
+        since: u64,
+    ) -> PyResult<Part> {
+        self.ask_flows(py, shard, &pools, which, (start, since))
+    }
+
+    fn tell_flow(&self, py: Python<'_>, connection: u64, pools: Vec<String>, which: &str) -> PyResult<Option<Told>> {
+        self.ask_told(py, connection, &pools, which)
+    }
+
+    fn leave_flow(&self, py: Python<'_>, connection: u64) -> PyResult<()> {
+        self.order(py, connection, Order::Leave)
+    }
+
+    fn forget_given(&self, py: Python<'_>, shard: usize, start: u32, everything: bool) -> PyResult<Option<u32>> {
+        self.ask_to_forget(py, shard, start, everything)
     }
 
     fn take_flows(&self, py: Python<'_>, shard: usize, piece: &[u8]) -> PyResult<(u32, u32, u32, String)> {

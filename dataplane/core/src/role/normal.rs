@@ -21,7 +21,7 @@ pub fn shard_of(connection: u64) -> usize {
     (connection >> SHARD_AT) as usize
 }
 
-fn flow_of(connection: u64) -> FlowId {
+pub(crate) fn flow_of(connection: u64) -> FlowId {
     FlowId { index: (connection >> INDEX_AT) as u32 & MOST_INDEX, serial: connection as u32 }
 }
 
@@ -162,6 +162,13 @@ impl Gateway {
     pub(crate) fn tell_reopened(&mut self, flow: FlowId) {
         if self.nat.app(flow).is_some_and(|app| self.proxied.at_once(app).is_some()) {
             self.tell_end(flow, "reset");
+        }
+    }
+
+    /// For one that the control side may know, and that another gateway has now.
+    pub(crate) fn tell_moved(&mut self, flow: FlowId) {
+        if self.is_proxied(flow) {
+            self.tell_end(flow, "moved");
         }
     }
 

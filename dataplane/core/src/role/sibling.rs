@@ -2,9 +2,10 @@
 //! flow that is not here goes to the sibling, once. Flows are told piece by piece, so that no packet waits for it.
 
 use crate::role::gateway::Gateway;
-use braid_fastpath::{Ends, Movable};
-use braid_nat::{Miss, Prefix};
-use braid_packet::{Rest, Time};
+use crate::role::normal::flow_of;
+use braid_fastpath::{Ends, Held, Movable, Side};
+use braid_nat::{Place, Placed, Prefix};
+use braid_packet::{FlowId, Rest, Time};
 
 /// Places of the flow table looked at for one question, and bytes of flows in its answer: well below a millisecond.
 const PLACES: u32 = 1 << 13;
@@ -22,14 +23,25 @@ pub(crate) struct Sibling {
     pub(crate) leaving: bool,
 }
 
+/// Which of the flows that use some pools go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those that never ask the control side: both gateways may have them.
+    Steady,
+    /// All, and those without a server, and those whose servers see their clients: what they ask next the other gateway is
+    /// asked.
+    All,
+    /// The same, as far as they were the other gateway's.
+    Guests,
+}
+
 /// A part of the flows whose servers see addresses of some pools.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Each a piece for `take_flows` of the same shard at the other gateway.
     pub pieces: Vec<Vec<u8>>,
     pub flows: u32,
-    /// Flows looked at that cannot move now: connections that are being opened or owe something, and those that a stack has, or
-    /// is to get again.
+    /// Flows looked at that cannot move now: connections that are being opened or owe something, and those that a stack has.
     pub opening: u32,
     pub stay: u32,
     /// The place to go on at; None: that was all.
@@ -50,41 +62,122 @@ pub struct Took {
 
 impl Gateway {
     /// The sibling, if it is to have a client's packet.
-    pub(crate) fn elsewhere_for_client(&self, packet: &[u8], now: Time) -> Option<u16> {
+    pub(crate) fn elsewhere_for_client(&mut self, packet: &[u8], now: Time) -> Option<u16> {
         let sibling = self.sibling?;
-        let to_sibling = match self.nat.miss_from_client(packet, now)? {
-            Miss::Later => sibling.leaving || !self.fast.brings_cookie(packet),
-            Miss::First => sibling.leaving,
+        let to_sibling = match self.nat.place_from_client(packet, now)? {
+            Place::Flow(flow) => self.is_beyond(flow, Side::Client, packet),
+            Place::Later => sibling.leaving || !self.fast.brings_cookie(packet),
+            Place::First => sibling.leaving,
         };
         to_sibling.then_some(sibling.node)
     }
 
     /// The sibling, if it is to have a server's packet.
-    pub(crate) fn elsewhere_for_server(&self, packet: &[u8], now: Time) -> Option<u16> {
+    pub(crate) fn elsewhere_for_server(&mut self, packet: &[u8], now: Time) -> Option<u16> {
         let sibling = self.sibling?;
-        self.nat.misses_from_server(packet, now).then_some(sibling.node)
+        let to_sibling = match self.nat.place_from_server(packet, now)? {
+            Place::Flow(flow) => self.is_beyond(flow, Side::Server, packet),
+            Place::First | Place::Later => true,
+        };
+        to_sibling.then_some(sibling.node)
+    }
+
+    /// Whether the sibling, which was told of the connection, has gone on with it beyond what is known here: it is gone here
+    /// then.
+    fn is_beyond(&mut self, flow: FlowId, from: Side, packet: &[u8]) -> bool {
+        let beyond = self.fast.is_beyond(flow, from, packet);
+        if beyond {
+            self.give_away(flow);
+        }
+        beyond
+    }
+
+    /// What was held of it.
+    fn give_away(&mut self, flow: FlowId) -> Vec<Held> {
+        self.tell_moved(flow);
+        let held = self.fast.leave(flow);
+        self.nat.end_flow(flow);
+        held
+    }
+
+    /// A connection that the control side was asked about, for the sibling: as a piece for `take_flows`. None if it is no one of
+    /// those, or of other pools.
+    pub(crate) fn write_asked(
+        &mut self,
+        connection: u64,
+        pools: &[Prefix],
+        which: Which,
+        now: Time,
+    ) -> Option<Vec<u8>> {
+        let flow = flow_of(connection);
+        let placed = self.nat.placed(flow.index, pools, now).filter(|placed| placed.flow == flow)?;
+        let mut piece = Vec::new();
+        (self.is_one_of(&placed, which) && self.write(&placed, now, &mut piece)).then_some(piece)
+    }
+
+    /// The sibling has a connection: the packets that wait for the control side are its.
+    pub(crate) fn leave(&mut self, connection: u64) -> Option<(u16, Vec<Held>)> {
+        let (flow, sibling) = (flow_of(connection), self.sibling?);
+        self.nat.is_live(flow).then(|| (sibling.node, self.give_away(flow)))
+    }
+
+    /// Ends, of the flows from place `from` on, those that another gateway may have gone on with: that have not come back, or
+    /// that are another's (`all`). The place to go on at.
+    pub(crate) fn forget_given(&mut self, from: u32, all: bool) -> Option<u32> {
+        let places = self.nat.places();
+        let end = places.min(from.saturating_add(PLACES));
+        for place in from..end {
+            let Some(flow) = self.nat.flow_at(place).filter(|&flow| self.fast.is_outdated(flow, all)) else { continue };
+            self.give_away(flow);
+        }
+        (end < places).then_some(end)
+    }
+
+    fn is_one_of(&self, placed: &Placed, which: Which) -> bool {
+        placed.pooled || which != Which::Guests || self.fast.is_shared(placed.flow)
+    }
+
+    /// Appends a flow, behind its length.
+    fn write(&mut self, placed: &Placed, now: Time, piece: &mut Vec<u8>) -> bool {
+        let start = piece.len();
+        piece.push(0);
+        let whole = self.nat.write_flow(placed.flow, now, piece)
+            && (!placed.fast || self.fast.write_session(placed.flow, now, piece));
+        match (whole, u8::try_from(piece.len() - start - 1), piece.get_mut(start)) {
+            (true, Ok(length), Some(first)) => {
+                *first = length;
+                true
+            }
+            _ => {
+                piece.truncate(start);
+                false
+            }
+        }
     }
 
     /// The flows from place `from` on that were used at or after `since`, or could not move before.
-    pub(crate) fn copy_flows(&mut self, pools: &[Prefix], from: u32, since: Time, now: Time) -> Copied {
+    pub(crate) fn copy_flows(&mut self, pools: &[Prefix], which: Which, from: u32, since: Time, now: Time) -> Copied {
         let mut copied = Copied { at: now, ..Copied::default() };
         let (places, mut piece) = (self.nat.places(), Vec::new());
         let end = places.min(from.saturating_add(PLACES));
         copied.next = (end < places).then_some(end);
         for place in from..end {
-            let Some(placed) = self.nat.placed(place, pools, now) else { continue };
+            let Some(placed) = self.nat.placed(place, pools, now).filter(|placed| self.is_one_of(placed, which)) else {
+                continue;
+            };
             match if placed.fast { self.fast.movable(placed.flow) } else { Movable::Now } {
                 Movable::Now => {}
-                Movable::Soon => {
+                Movable::Asks if which != Which::Steady => {}
+                Movable::Asks | Movable::Soon => {
                     copied.opening += 1;
                     continue;
                 }
                 Movable::No => {
-                    copied.stay += 1;
+                    copied.stay += u32::from(!placed.over);
                     continue;
                 }
             }
-            if placed.last < since && (!placed.fast || self.fast.is_shared(placed.flow)) {
+            if placed.last < since && (!placed.fast || self.fast.is_given(placed.flow)) {
                 continue;
             }
             if piece.len() + LONGEST + 1 > PIECE {
@@ -94,17 +187,7 @@ impl Gateway {
                     break;
                 }
             }
-            let start = piece.len();
-            piece.push(0);
-            let whole = self.nat.write_flow(placed.flow, now, &mut piece)
-                && (!placed.fast || self.fast.write_session(placed.flow, now, &mut piece));
-            match (whole, u8::try_from(piece.len() - start - 1), piece.get_mut(start)) {
-                (true, Ok(length), Some(first)) => {
-                    *first = length;
-                    copied.flows += 1;
-                }
-                _ => piece.truncate(start),
-            }
+            copied.flows += u32::from(self.write(&placed, now, &mut piece));
         }
         if !piece.is_empty() {
             copied.pieces.push(piece);

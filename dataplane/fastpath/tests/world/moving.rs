@@ -1,9 +1,9 @@
-//! A second fast path takes the connection over while packets are on their way: the client turns to it at one time, the server at
-//! another, and the first one is no more then.
+//! A second gateway takes the connection over while packets are on their way: the client turns to it at one time, the server at
+//! another, and the first one is no more then. What the first one does not have it passes on to the second.
 
 use super::proxied::Proxied;
 use super::{fast_path, FLOW, MS};
-use braid_fastpath::{FastPath, Movable, Side};
+use braid_fastpath::{FastPath, Held, Movable, Side};
 use braid_packet::{Rest, Time};
 
 /// When what happens, in milliseconds.
@@ -18,19 +18,39 @@ pub struct Drain {
 
 pub struct Moving {
     plan: Drain,
-    /// The one that does not have the turn: `Proxied::fast` is the other.
+    /// The gateway that does not have the turn: `Proxied::fast` is the other one.
     spare: FastPath,
-    /// Whether `Proxied::fast` is the gateway that the connection goes to.
+    /// Whether `Proxied::fast` is the second one.
     swapped: bool,
+    /// Whether it has the stack of the model.
+    there: bool,
     began: Option<Time>,
     told: Time,
+    /// The first one has the connection no more.
+    pub given: bool,
     pub over: bool,
+    /// It was given away when the control side was asked; when something came from beyond.
+    pub asked: bool,
+    pub beyond: bool,
 }
 
 impl Proxied {
     pub fn with_drain(mut self, plan: Drain) -> Proxied {
         let spare = fast_path(self.mtu);
-        self.moving = Some(Moving { plan, spare, swapped: false, began: None, told: self.now, over: false });
+        let told = self.now;
+        let moving = Moving {
+            plan,
+            spare,
+            swapped: false,
+            there: false,
+            began: None,
+            told,
+            given: false,
+            over: false,
+            asked: false,
+            beyond: false,
+        };
+        self.moving = Some(moving);
         self
     }
 
@@ -38,26 +58,58 @@ impl Proxied {
         self.moving.as_ref().is_some_and(|moving| moving.over)
     }
 
-    /// The gateway that a packet of this side comes to has the turn.
-    pub(super) fn turn_to(&mut self, side: Side) {
-        let now = self.now;
+    fn turn(&mut self, there: bool) {
         let Some(moving) = &mut self.moving else { return };
-        let after = if side == Side::Client { moving.plan.turn.0 } else { moving.plan.turn.1 };
-        let there = moving.began.is_some_and(|began| now.since(began) >= after * MS);
         if moving.swapped != there {
             moving.swapped = there;
             std::mem::swap(&mut self.fast, &mut moving.spare);
         }
     }
 
+    /// The gateway has the turn that a packet comes to, or that it is passed on to.
+    pub(super) fn turn_to(&mut self, side: Side, packet: &[u8]) {
+        let now = self.now;
+        let Some(moving) = &self.moving else { return };
+        let after = if side == Side::Client { moving.plan.turn.0 } else { moving.plan.turn.1 };
+        let there = moving.given || moving.began.is_some_and(|began| now.since(began) >= after * MS);
+        self.turn(there);
+        if !there && self.fast.is_beyond(FLOW, side, packet) {
+            assert!(self.fast.leave(FLOW).is_empty());
+            let moving = self.moving.as_mut().unwrap();
+            (moving.given, moving.beyond) = (true, true);
+            self.turn(true);
+        }
+    }
+
+    /// That has the stack.
+    pub(super) fn turn_to_stack(&mut self) {
+        self.turn(self.moving.as_ref().is_some_and(|moving| moving.there));
+    }
+
+    pub(super) fn is_stack_here(&self) -> bool {
+        self.moving.as_ref().is_none_or(|moving| moving.there == moving.swapped)
+    }
+
+    /// The control side was asked. Packets for the other gateway, if that is to do it.
+    pub(super) fn asked_here(&mut self) -> Option<Vec<Held>> {
+        let (now, ends) = (self.now, self.ends());
+        let moving = self.moving.as_mut()?;
+        if moving.swapped || moving.began.is_none() {
+            moving.there = moving.swapped;
+            return None;
+        }
+        tell(&mut self.fast, &mut moving.spare, &ends, now);
+        (moving.given, moving.asked) = (true, true);
+        Some(self.fast.leave(FLOW))
+    }
+
     pub(super) fn both(&mut self, mut what: impl FnMut(&mut Proxied)) {
         what(self);
-        if let Some(moving) = &mut self.moving {
-            std::mem::swap(&mut self.fast, &mut moving.spare);
+        if self.moving.is_some() {
+            let swapped = self.moving.as_ref().is_some_and(|moving| moving.swapped);
+            self.turn(!swapped);
             what(self);
-        }
-        if let Some(moving) = &mut self.moving {
-            std::mem::swap(&mut self.fast, &mut moving.spare);
+            self.turn(swapped);
         }
     }
 
@@ -68,11 +120,10 @@ impl Proxied {
             true => (&mut moving.spare, &mut self.fast),
             false => (&mut self.fast, &mut moving.spare),
         };
+        let may = matches!(first.movable(FLOW), Movable::Now | Movable::Asks);
         let began = match moving.began {
             Some(began) => began,
-            None if now.since(Time(1000 * Time::SECOND)) >= moving.plan.begins * MS
-                && first.movable(FLOW) == Movable::Now =>
-            {
+            None if now.since(Time(1000 * Time::SECOND)) >= moving.plan.begins * MS && may => {
                 first.set_loose(true);
                 second.set_loose(true);
                 moving.began = Some(now);
@@ -84,17 +135,21 @@ impl Proxied {
         if moving.over {
             return;
         }
-        if now == began || now.since(moving.told) >= moving.plan.round * MS {
-            let mut told = Vec::new();
-            assert!(first.write_session(FLOW, now, &mut told));
-            let mut rest = Rest(&told);
-            assert!(second.take_session(FLOW, &ends, &mut rest, true, now).is_some() && rest.is_empty());
+        if may && (now == began || now.since(moving.told) >= moving.plan.round * MS) {
+            tell(first, second, &ends, now);
             moving.told = now;
         }
-        if now.since(began) > (last + 2 * moving.plan.round) * MS {
+        if now.since(began) > (last + 2 * moving.plan.round) * MS && (may || moving.given) {
             *first = fast_path(self.mtu);
             second.set_loose(false);
-            moving.over = true;
+            (moving.over, moving.given) = (true, true);
         }
     }
+}
+
+fn tell(first: &mut FastPath, second: &mut FastPath, ends: &braid_fastpath::Ends, now: Time) {
+    let mut told = Vec::new();
+    assert!(first.write_session(FLOW, now, &mut told));
+    let mut rest = Rest(&told);
+    assert!(second.take_session(FLOW, ends, &mut rest, true, now).is_some() && rest.is_empty());
 }

@@ -40,7 +40,7 @@ pub struct Proxied {
     pub client: End,
     pub server: End,
     pub now: Time,
-    pub(super) moving: Option<Moving>,
+    pub moving: Option<Moving>,
     pub spliced: u32,
     pub taken: u32,
     /// Why it did not go back.
@@ -54,6 +54,7 @@ pub struct Proxied {
     stack: Option<Stack>,
     asked: Option<Time>,
     tun: VecDeque<(Side, VnetHdr, Vec<u8>)>,
+    passed: Vec<Held>,
     wire: BTreeMap<(Time, u64), (To, VnetHdr, Vec<u8>)>,
     sent: u64,
 }
@@ -86,6 +87,7 @@ impl Proxied {
             stack: None,
             asked: None,
             tun: VecDeque::new(),
+            passed: Vec::new(),
             wire: BTreeMap::new(),
             sent: 0,
         }
@@ -134,6 +136,7 @@ impl Proxied {
         }
         // What the stack sent is read some time after it sent it.
         for (to, vnet, packet) in std::mem::take(&mut self.tun) {
+            self.turn_to_stack();
             if self.fast.receive_from_stack(FLOW, to, &packet) {
                 match to {
                     Side::Client => self.send_to_client(vnet, packet),
@@ -151,6 +154,8 @@ impl Proxied {
             assert!(world.fast.handle_timeout(world.now, |_| ends).is_empty(), "given up");
             world.drain();
         });
+        let passed = std::mem::take(&mut self.passed);
+        self.receive_held(passed);
         self.decide();
         self.poll();
     }
@@ -173,6 +178,7 @@ impl Proxied {
 
     /// The control side's part.
     fn decide(&mut self) {
+        self.turn_to_stack();
         let (now, control) = (self.now, self.control);
         if self.asked.is_some_and(|asked| now.since(asked) >= control.take_after * MS) {
             self.asked = None;
@@ -275,7 +281,7 @@ impl Proxied {
     }
 
     fn at_client_side(&mut self, mut packet: Vec<u8>) {
-        self.turn_to(Side::Client);
+        self.turn_to(Side::Client, &packet);
         if !self.open {
             match self.fast.receive_stranger(&packet, false, APP, self.now) {
                 Stranger::Reply => self.send_to_client(VnetHdr::default(), self.fast.answer().to_vec()),
@@ -302,8 +308,8 @@ impl Proxied {
     }
 
     fn at_server_side(&mut self, vnet: VnetHdr, mut packet: Vec<u8>) {
-        self.turn_to(Side::Server);
-        if self.normal {
+        self.turn_to(Side::Server, &packet);
+        if self.normal && self.is_stack_here() {
             if self.fast.receive_server_for_stack(FLOW, vnet, &packet, Some(APP), self.now) == Verdict::Stack {
                 for segment in cut(vnet, &packet, usize::from(u16::MAX)) {
                     let server = self.stack.as_mut().and_then(|stack| stack.server.as_mut());
@@ -336,6 +342,10 @@ impl Proxied {
         }
         for request in self.fast.take_requests() {
             assert_eq!(request.flow, FLOW);
+            if let Some(held) = self.asked_here() {
+                self.passed.extend(held);
+                continue;
+            }
             self.normal = true;
             if self.stack.is_none() {
                 self.asked.get_or_insert(self.now);

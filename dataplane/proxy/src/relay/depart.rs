@@ -18,7 +18,8 @@ const MOST: u64 = 1 << 30;
 /// What became of a connection that was to go on elsewhere.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Departure {
-    /// It is not here any more. Of an answer under way: its status, the bytes of its whole body, seconds to the first of them.
+    /// It is not here any more. Of an answer under way: its status (0: none is), the bytes of its whole body, seconds to the
+    /// first of them.
     /// Where bytes pass as they are the seconds are zero if they were told before, or are not known.
     Went { status: u16, bytes: u64, latency: f64 },
     /// The reason is a word. `read_on`: what is too much becomes less by being read, and the rest is offered again.
@@ -79,7 +80,11 @@ impl Relay {
         let may = |server: &&Server| server.own && server.preface.is_empty() && !server.connecting;
         let server = self.servers.get(client.server?).filter(may)?;
         let free = if held { client.exchange.is_free_when_answered() } else { client.exchange.is_free() };
-        let left = if free { None } else { Some(client.exchange.opaque()?) };
+        let to_come = || match client.exchange.is_resting() {
+            true => Some(0),
+            false => client.exchange.opaque().filter(|&left| left <= MOST),
+        };
+        let left = if free { None } else { Some(to_come()?) };
         Some((client.socket.stream.as_fd(), server.socket.stream.as_fd(), left))
     }
 
@@ -102,7 +107,7 @@ impl Relay {
                 reason == TOO_MUCH && left.is_some() && unread(far).is_ok_and(|count| count > MOST_RESIDUE / 2);
             return Ok(Some(Departure::Stays { reason, read_on }));
         }
-        let (status, came) = client.exchange.answered();
+        let (status, came) = if client.exchange.has_server() { client.exchange.answered() } else { (0, 0) };
         let latency = match held {
             Some(at) => Some(at - client.asked_at).filter(|_| client.asked),
             None => client.latency.filter(|_| !client.exchange.is_plain()),

@@ -59,6 +59,12 @@ impl End {
         next.wrapping_sub(socket.peer_isn.wrapping_add(socket.got as u32)) as usize
     }
 
+    /// What it writes later.
+    pub fn keep_back(&mut self, from: usize) -> Vec<u8> {
+        self.more = true;
+        self.data.split_off(from)
+    }
+
     pub fn write_more(&mut self, bytes: &[u8]) {
         self.data.extend_from_slice(bytes);
     }

@@ -1,0 +1,74 @@
+//! Two gateways of a region: of a connection that the control side is asked about, one of them has the say.
+
+use crate::siblings::*;
+use crate::tcp::*;
+use braid_core::{Command, Event, Order, Which};
+use braid_packet::{Tcp, Time};
+use braid_testbed::*;
+use std::sync::mpsc::channel;
+
+/// The client's next request comes to the first gateway, which was told to leave it to the other one.
+#[test]
+fn the_next_request_of_a_client_is_given_to_the_sibling_with_its_connection() {
+    let mut braid = up(ANSWERED);
+    let (shift, snat) = connect(&mut braid, ANSWERED, 4000);
+    set(&mut braid, ANSWERED, [(GATEWAY, COPYING), (SIBLING, HOST)]);
+    let steady = copy(&mut braid, GATEWAY, POOL, Time(0));
+    assert_eq!((steady.flows, steady.opening), (0, 1), "as long as this gateway would be asked");
+    answer_by(&mut braid, GATEWAY, snat, 0, shift, 4000);
+    acknowledge(&mut braid, GATEWAY, snat, 1000, shift, 4000);
+    braid.client(&segment(
+        client(4000),
+        vip(),
+        Tcp::ACK,
+        (CLIENT_ISN.wrapping_add(8), (SERVER_ISN + 1001).wrapping_add(shift)),
+        b"next request",
+    ));
+    let connection = asked(&mut braid, GATEWAY);
+    braid.taken(GATEWAY);
+    let tell = |braid: &mut Braid, pool: &str, which: Which| {
+        let (sender, receiver) = channel();
+        let order = Order::Tell(vec![pool.parse().unwrap()], which, answer(sender));
+        braid.command(GATEWAY, Command::Connection(connection, order));
+        receiver.try_recv().unwrap()
+    };
+    assert_eq!(tell(&mut braid, OTHER_POOL, Which::All), None, "of another pool");
+    let piece = tell(&mut braid, POOL, Which::All).unwrap();
+    let took = take(&mut braid, SIBLING, &piece);
+    assert_eq!((took.new, took.refused), (1, 0), "{}", took.why);
+    set(&mut braid, ANSWERED, [(GATEWAY, LEFT), (SIBLING, HOST)]);
+    braid.command(GATEWAY, Command::Connection(connection, Order::Leave));
+    let there = asked(&mut braid, SIBLING);
+    braid.command(SIBLING, Command::Connection(there, Order::Take));
+    braid.settle();
+    let request = braid.taken(SIBLING).pop().unwrap();
+    assert!(request.ends_with(b"next request"));
+    assert_eq!(read(&request).1, vip(), "for the stack, as it was");
+    let moved = braid.heard(GATEWAY).into_iter().any(|event| matches!(event, Event::Ended { why: "moved", .. }));
+    assert!(moved, "the control side knows that it is gone");
+    let flows = braid.ask_flows(GATEWAY, 10);
+    braid.advance(Time::SECOND);
+    assert!(flows.try_recv().unwrap().is_empty());
+}
+
+/// A connection that another gateway may have gone on with is not served from what was known of it.
+#[test]
+fn what_did_not_come_back_is_forgotten_and_found_at_the_sibling() {
+    let mut braid = up(ANSWERED);
+    let (shift, snat) = connect(&mut braid, ANSWERED, 4000);
+    set(&mut braid, ANSWERED, [(GATEWAY, LEFT), (SIBLING, HOST)]);
+    let piece = copy_which(&mut braid, GATEWAY, POOL, Which::All, Time(0)).pieces.remove(0);
+    assert_eq!(take(&mut braid, SIBLING, &piece).new, 1);
+    let forget = |braid: &mut Braid, number: u16, all: bool| {
+        let (sender, receiver) = channel();
+        braid.command(number, Command::ForgetGiven { from: 0, all, reply: answer(sender) });
+        assert_eq!(receiver.try_recv().unwrap(), None);
+    };
+    forget(&mut braid, SIBLING, false);
+    answer_by(&mut braid, SIBLING, snat, 0, shift, 4000);
+    forget(&mut braid, GATEWAY, false);
+    answer_by(&mut braid, GATEWAY, snat, 0, shift, 4000);
+    assert_eq!(braid.snapshot(GATEWAY)["passed_on"], 1, "the sibling has it alone");
+    forget(&mut braid, SIBLING, true);
+    assert_eq!(copy_which(&mut braid, SIBLING, POOL, Which::Guests, Time(0)).flows, 0);
+}

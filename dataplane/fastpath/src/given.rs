@@ -1,0 +1,112 @@
+//! Connections that two gateways have: whether one can move, whose word counts, and what one of them knows by halves.
+//!
+//! What translates alike both may do. The control side is asked by one of them alone: by the gateway that leaves until it has told
+//! the other one, and then by that.
+
+use crate::fast_path::parse;
+use crate::hold::Held;
+use crate::records::{mark, Session, State};
+use crate::verdict::Side;
+use crate::window::{at_most, later};
+use crate::FastPath;
+use braid_packet::{FlowId, Tcp};
+
+/// Whether another gateway can have a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Movable {
+    /// All there is of it is its record.
+    Now,
+    /// The same, and whoever has it asks the control side one day: for one of the two gateways only.
+    Asks,
+    /// Its server has yet to answer, it owes something, or something of it is held.
+    Soon,
+    /// A stack has it.
+    No,
+}
+
+impl FastPath {
+    pub fn movable(&self, flow: FlowId) -> Movable {
+        let Some(session) = self.table.get(flow) else { return Movable::No };
+        match session.proxy.state {
+            State::Open => Movable::Now,
+            State::Spliced | State::Waiting if session.proxy.has(mark::OWES) || session.proxy.held > 0 => Movable::Soon,
+            State::Waiting => Movable::Asks,
+            State::Spliced if session.proxy.has(mark::AGAIN) => Movable::Asks,
+            State::Spliced => Movable::Now,
+            State::Opening(_) | State::Asking(_) => Movable::Soon,
+            State::Normal | State::Held => Movable::No,
+        }
+    }
+
+    /// Whether a packet, as it came, is of a time when another gateway had the say that this connection was given to: it is
+    /// behind the answer that was under way, or acknowledges what nobody has said here.
+    pub fn is_beyond(&self, flow: FlowId, from: Side, packet: &[u8]) -> bool {
+        let Some(session) = self.table.get(flow).filter(|session| session.proxy.has(mark::GIVEN)) else { return false };
+        let Ok((_, tcp)) = parse(packet) else { return false };
+        let proxy = &session.proxy;
+        let last = match proxy.state {
+            State::Waiting => proxy.sender.end,
+            State::Spliced if proxy.has(mark::AGAIN) => proxy.until,
+            _ => return false,
+        };
+        let acknowledges = |known: u32, shift: u32| {
+            tcp.has(Tcp::ACK) && !tcp.has(Tcp::RST) && !at_most(tcp.acknowledgement.wrapping_add(shift), known)
+        };
+        match from {
+            Side::Client => acknowledges(last, proxy.shift),
+            Side::Server => {
+                let end = tcp.sequence.wrapping_add(tcp.payload as u32);
+                acknowledges(session.client.sender.end, 0) || tcp.payload > 0 && !at_most(end, last)
+            }
+        }
+    }
+
+    /// Another gateway has the connection alone. What is held of it here.
+    pub fn leave(&mut self, flow: FlowId) -> Vec<Held> {
+        let held = self.hold.take(flow);
+        if let Some(session) = self.table.get_mut(flow) {
+            session.proxy.held = 0;
+        }
+        self.forget(flow);
+        held
+    }
+
+    /// Whether a connection, of which another gateway may have made something else since, must not be served by what is known
+    /// here: it was given away and is not back, or (`all`) was with another gateway at all.
+    pub fn is_outdated(&self, flow: FlowId, all: bool) -> bool {
+        self.table.get(flow).is_some_and(|session| {
+            let asks = session.proxy.state == State::Waiting
+                || session.proxy.state == State::Spliced && session.proxy.has(mark::AGAIN);
+            asks && session.proxy.has(if all { mark::SHARED } else { mark::GIVEN })
+        })
+    }
+
+    /// Whether it was told, and nothing has become of it here since.
+    pub fn is_given(&self, flow: FlowId) -> bool {
+        self.table.get(flow).is_some_and(|session| session.proxy.has(mark::GIVEN))
+    }
+
+    /// Whether it was with another gateway, in this drain or an earlier one.
+    pub fn is_shared(&self, flow: FlowId) -> bool {
+        self.table.get(flow).is_some_and(|session| session.proxy.has(mark::SHARED))
+    }
+}
+
+impl Session {
+    /// What one side echoes of the other's timestamps may have come to it by another gateway.
+    pub(crate) fn note_seen_by_client(&mut self, echo: u32) {
+        if self.is_seen_in_part() {
+            self.proxy.ts_recent = later(self.proxy.ts_recent, echo.wrapping_sub(self.proxy.ts_shift));
+        }
+    }
+
+    pub(crate) fn note_seen_by_server(&mut self, echo: u32) {
+        if self.is_seen_in_part() {
+            self.client.ts_recent = later(self.client.ts_recent, echo.wrapping_sub(self.proxy.client_ts_shift));
+        }
+    }
+
+    fn is_seen_in_part(&self) -> bool {
+        self.proxy.has(mark::SHARED) && self.proxy.timestamps && self.proxy.state == State::Spliced
+    }
+}
