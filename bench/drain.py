@@ -107,9 +107,10 @@ def document(name: str = NAME) -> dict[str, Any]:
 
 
 @contextmanager
-def running(directory: Path, name: str = NAME) -> Iterator[RunningLab]:
+def running(directory: Path, name: str = NAME, found: dict[str, Any] | None = None) -> Iterator[RunningLab]:
+    """``found``: another document than ``document(name)``."""
     file = directory / "net.yaml"
-    file.write_text(yaml.safe_dump(document(name), sort_keys=False))
+    file.write_text(yaml.safe_dump(found or document(name), sort_keys=False))
     take_down(name)
     with up(file, direct=True) as lab:
         wait_for_sibling(lab)
@@ -131,8 +132,9 @@ def wait_for_sibling(lab: RunningLab, timeout: float = 15.0) -> None:
     raise LabError(f"{GATEWAY} and {SIBLING} have no sessions", "see their logs")
 
 
-def vip(lab: RunningLab, mode: str) -> str:
-    return str(vip_for(lab.topology, EDGE, mode)[0].address)
+def vip(lab: RunningLab, mode: str, version: int = 4) -> str:
+    (found,) = (str(each.address) for each in vip_for(lab.topology, EDGE, mode) if each.address.version == version)
+    return found
 
 
 class Clients:

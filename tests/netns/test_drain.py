@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from signal import SIGTERM
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.netns import traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from lab.running import RunningLab
 
@@ -64,9 +65,11 @@ def test_real_downloads_are_whole_while_their_gateway_is_drained_and_comes_back(
         assert child.communicate(timeout=60)[0].split()[0] == digest(size_of(size))
 
 
-def start_objects(lab: RunningLab, mode: str, *sizes: str, rate: str = "10M") -> subprocess.Popen[str]:
+def start_objects(
+    lab: RunningLab, mode: str, *sizes: str, rate: str = "10M", version: int = 4
+) -> subprocess.Popen[str]:
     """Objects one after the other over one connection."""
-    host = traffic.endpoint(bench.vip(lab, mode), 80)
+    host = traffic.endpoint(bench.vip(lab, mode, version), 80)
     words = " ".join(f"-o >(sha256sum >&2) http://{host}/object/{size}" for size in sizes)
     script = f"curl -sS --fail --limit-rate {rate} -w '%{{num_connects}} ' {words}; wait; sleep 0.2"
     return lab.popen(bench.CLIENT, ["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -128,3 +131,43 @@ def test_a_drain_that_cannot_begin_says_why_and_changes_nothing(
         pair.start(bench.SIBLING)
         pair.wait_ready(bench.SIBLING)
         bench.wait_for_sibling(pair)
+
+
+def with_both_families_and_shards(name: str) -> dict[str, Any]:
+    document = bench.document(name)
+    nodes, networks = document["nodes"], document["lab"]["networks"]
+    for each in nodes.values():
+        each["shards"] = 2
+    nodes[bench.EDGE]["vip_pools"].append("fd91:1::1:0/112")
+    nodes[bench.EDGE]["serves"].append("fd91:1::/64")
+    nodes[bench.GATEWAY]["snat_pools"].append("fd93::1:0/126")
+    nodes[bench.SIBLING]["snat_pools"].append("fd93::2:0/126")
+    for each in document["applications"].values():
+        each["targets"].append({"address": "fd93::10"})
+    for network, prefix, addresses in (
+        ("clients", "fd91:1::", {bench.EDGE: "2", bench.CLIENT: "10"}),
+        ("origins", "fd93::", {bench.GATEWAY: "2", bench.SIBLING: "3", bench.SERVER: "10"}),
+    ):
+        networks[network]["prefixes"].append(f"{prefix}/64")
+        for member, host in addresses.items():
+            networks[network]["members"][member].append(f"{prefix}{host}")
+    return document
+
+
+def test_of_both_ip_versions_and_each_shard_downloads_go_on(tmp_path: Path) -> None:
+    sizes = ("10MB", "12MB", "9MB", "11MB", "10MB", "8MB")
+    with bench.running(tmp_path, "drain6", with_both_families_and_shards("drain6")) as lab:
+        modes = ("fast-path", "spliced", "http", "http")
+        running = [start_objects(lab, mode, *sizes, version=version) for version in (4, 6) for mode in modes]
+        time.sleep(1.0)
+        bench.order(lab)
+        told = bench.said(lab, bench.GATEWAY)
+        assert (told["refused"], told["opening"], told["stay"]) == (0, 0, 0), told
+        lab.kill(bench.GATEWAY, SIGTERM)
+        time.sleep(0.5)
+        lab.start(bench.GATEWAY)
+        lab.wait_ready(bench.GATEWAY)
+        bench.wait_for_sibling(lab)
+        bench.order(lab, back=True)
+        for child in running:
+            check_objects(child, *sizes)
