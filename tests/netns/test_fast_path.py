@@ -87,6 +87,20 @@ def test_50_mb_are_exact_in_spite_of_loss_reordering_and_two_copies(
     figure("fast path, 50 MB, 3 % loss and reordering on each link, 2 copies", f"exact, {got.megabits:.0f} Mbit/s")
 
 
+def test_a_server_takes_its_client_for_as_far_away_as_it_is(fast: RunningLab) -> None:
+    """Not for the gateway, which made the connection: BBR would send no more than fits into so short a round trip."""
+    for name, node in fast.topology.nodes.items():
+        if fast.topology.regions[node.region].role is Role.INTERMEDIATE:
+            fast.impair("edge-fra-1", name, Impairment(delay_ms=20.0))
+    slowly = ["curl", "-s", "-o", "/dev/null", "--limit-rate", "2M", url(fast, "/object/3MB")]
+    with fast.popen(CLIENT, slowly) as running:
+        time.sleep(0.7)
+        seen = traffic.round_trips(fast, SERVER)
+        running.kill()
+    assert len(seen) == 1
+    assert 40.0 <= seen[0] < 80.0
+
+
 def test_flows_show_mode_records_and_server(fast: RunningLab) -> None:
     with traffic.serving(fast, SERVER, "tcp-source", 6021):
         # Named by address, so that it is a connection of this test alone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -231,3 +232,10 @@ class Probe:
         for thread in self._threads:
             thread.join()
         self._socket.close()
+
+
+def round_trips(lab: RunningLab, server: str, port: int = 80) -> list[float]:
+    """The shortest round trip that each of a server's connections has seen, in milliseconds. A connection that has not
+    measured any is not there."""
+    said = lab.exec(server, ["ss", "-tinH", "state", "established", f"( sport = :{port} )"]).stdout
+    return [float(each) for each in re.findall(r"minrtt:([0-9.]+)", said)]

@@ -72,6 +72,13 @@ fn vip() -> SocketAddr {
     SocketAddr::new(VIP.parse().unwrap(), 80)
 }
 
+/// A server is asked twice at once.
+fn twice(mut packets: Vec<Vec<u8>>) -> Vec<u8> {
+    let again = packets.pop();
+    assert_eq!(packets.last(), again.as_ref());
+    only(packets)
+}
+
 /// Up to the client's request, which comes before the server has answered. The cookie, our SYN's source.
 fn ask(braid: &mut Braid) -> (u32, SocketAddr) {
     braid.client(&segment(client(), vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
@@ -84,7 +91,7 @@ fn ask(braid: &mut Braid) -> (u32, SocketAddr) {
     braid.client(&segment(client(), vip(), Tcp::ACK, (first, cookie.wrapping_add(1)), &[]));
     braid.client(&segment(client(), vip(), Tcp::ACK, (first, cookie.wrapping_add(1)), b"request"));
     braid.settle();
-    let (snat, server, syn) = read(&only(braid.taken(GATEWAY)));
+    let (snat, server, syn) = read(&twice(braid.taken(GATEWAY)));
     assert_eq!((server, syn.flags, syn.sequence), (SERVER.parse().unwrap(), Tcp::SYN, CLIENT_ISN));
     (cookie, snat)
 }
@@ -278,7 +285,7 @@ fn a_client_that_begins_again_with_the_same_ports_gets_a_new_connection() {
         let (_, _, answer) = read(&only(braid.taken(EDGE)));
         braid.client(&segment(client(), vip(), Tcp::ACK, (isn + 1, answer.sequence.wrapping_add(1)), b"again"));
         braid.settle();
-        let (_, _, syn) = read(&only(braid.taken(GATEWAY)));
+        let (_, _, syn) = read(&twice(braid.taken(GATEWAY)));
         assert_eq!((syn.flags, syn.sequence), (Tcp::SYN, isn));
         let snapshot = braid.snapshot(GATEWAY);
         assert_eq!((&snapshot["nat"]["flows"], &snapshot["fast_path"]["sessions"]), (&1.into(), &1.into()));
@@ -304,7 +311,7 @@ fn each_shard_asks_servers_from_its_own_ports() {
         let (_, _, answer) = read(&only(braid.taken(EDGE)));
         braid.client(&segment(from, vip(), Tcp::ACK, (8, answer.sequence.wrapping_add(1)), b"request"));
         braid.settle();
-        let (snat, server, _) = read(&only(braid.taken(GATEWAY)));
+        let (snat, server, _) = read(&twice(braid.taken(GATEWAY)));
         owners[usize::from(snat.port() % 2)] += 1;
         braid.server(&segment(server, snat, Tcp::SYN | Tcp::ACK, (SERVER_ISN, 8), &[]));
         braid.settle();

@@ -131,7 +131,12 @@ fn server() -> SocketAddr {
 /// What the client got, and what a gateway's host did.
 fn arrived(braid: &mut Braid, number: u16) -> (SocketAddr, SocketAddr, Tcp) {
     braid.settle();
-    read(&only(braid.taken(number)))
+    let mut packets = braid.taken(number);
+    // The fast path asks servers twice at once.
+    if packets.len() == 2 && packets[0] == packets[1] {
+        packets.pop();
+    }
+    read(&only(packets))
 }
 
 /// A connection through the first gateway, up to its first bytes: what the client adds to the server's numbers, and its source

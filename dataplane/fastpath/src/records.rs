@@ -89,6 +89,8 @@ pub mod mark {
     pub const SHARED: u16 = 4096;
     /// It was told, and nothing has been told back or decided here since.
     pub const GIVEN: u16 = 8192;
+    /// The server was asked twice at once, and answers twice.
+    pub const TWICE: u16 = 16_384;
 }
 
 /// Proxy session record #1: the server's side, and what lies between the two.

@@ -142,20 +142,23 @@ impl FastPath {
         Verdict::Taken
     }
 
-    /// Our acknowledgement was lost.
+    /// The answer to our second SYN, or our acknowledgement was lost.
     fn receive_syn_again(&mut self, session: &Session, ip: &Ip, tcp: &Tcp, packet: &[u8]) -> Verdict {
         let same = tcp.has(Tcp::ACK) && tcp.sequence == session.proxy.server_isn && !tcp.has(Tcp::RST);
         if !same || Offer::read(options(packet, ip, tcp)).is_none() {
             return self.reject(Reason::StraySyn);
         }
-        self.acknowledge(session, &ends(ip, tcp));
+        if !session.proxy.has(mark::TWICE) {
+            self.acknowledge(session, &ends(ip, tcp));
+        } else if let Some(session) = self.table.get_mut(session.flow) {
+            session.proxy.marks &= !mark::TWICE;
+        }
         Verdict::Taken
     }
 
+    /// Without an echo of the server's timestamp, from which it would know how near we are.
     fn acknowledge(&mut self, session: &Session, ends: &Ends) {
-        // The server's last timestamp is its first less what the client was given for it.
-        let echo = session.client.ts_echo.wrapping_sub(session.proxy.ts_shift);
-        let option = timestamps_option(session.client.ts_recent, echo);
+        let option = timestamps_option(session.client.ts_recent, 0);
         let segment = Segment {
             from: ends.client,
             to: ends.vip,

@@ -5,7 +5,7 @@ use crate::fast_path::{options, parse};
 use crate::opening::pause;
 use crate::options::{find_timestamps, Offer, TIMESTAMPS_ROOM};
 use crate::recent::Mark;
-use crate::records::{clock, ClientSession, ProxySession, Session, State, OUR_SCALE, OUR_WINDOW};
+use crate::records::{clock, mark, ClientSession, ProxySession, Session, State, OUR_SCALE, OUR_WINDOW};
 use crate::verdict::{Admitted, Output, Side, Stranger};
 use crate::window::Sender;
 use crate::{FastPath, Reason};
@@ -126,7 +126,7 @@ impl FastPath {
             self.table.remove(flow);
             return false;
         }
-        self.ask_server(&ends(&ip, &tcp), &session);
+        self.ask_server_twice(&ends(&ip, &tcp), &session);
         self.receive_while_opening(flow, packet, &ip, &tcp, partial, now);
         true
     }
@@ -161,6 +161,18 @@ impl FastPath {
         matches!(self.keys.check(&ends, tcp.sequence, tcp.acknowledgement, 0), Checked::Valid(_))
             && self.recent.since(Mark::Spent, &ends, tcp.acknowledgement).is_none()
             && (partial || tcp_checksum_is_good(packet, ip))
+    }
+
+    /// The server is asked by the gateway, and talks to a client that may be far away. What its SYN-ACK took to be
+    /// acknowledged must not be its first idea of the round trip: BBR keeps the shortest one for 10 s, and would send no
+    /// more than fits into it. What was sent twice is not measured (Karn's algorithm, RFC 6298 3), so our SYN is there twice,
+    /// and makes the server say its SYN-ACK twice. That our acknowledgement echoes no timestamp belongs to it.
+    fn ask_server_twice(&mut self, ends: &Ends, session: &Session) {
+        self.ask_server(ends, session);
+        self.ask_server(ends, session);
+        if let Some(session) = self.table.get_mut(session.flow) {
+            session.proxy.marks |= mark::TWICE;
+        }
     }
 
     /// Our SYN: the client's own options as far as the cookie kept them, with room for timestamps in each segment.

@@ -111,6 +111,8 @@ fn a_lost_acknowledgement_is_given_again() {
     open(&mut fast);
     let again = || from_server(Tcp::SYN | Tcp::ACK, SERVER_ISN, CLIENT_ISN.wrapping_add(1), &[]);
     assert_eq!(to_client(&mut fast, again()), Verdict::Taken);
+    assert!(fast.take_outputs().is_empty(), "the answer to the second SYN");
+    assert_eq!(to_client(&mut fast, again()), Verdict::Taken);
     assert_eq!(parse(&fast.take_outputs()[0].packet).1.acknowledgement, SERVER_ISN + 1);
     let other = from_server(Tcp::SYN | Tcp::ACK, SERVER_ISN + 9, CLIENT_ISN.wrapping_add(1), &[]);
     assert_eq!(to_client(&mut fast, other), Verdict::Drop(Reason::StraySyn));

@@ -57,6 +57,7 @@ fn a_perfect_network_needs_no_retransmission_and_nothing_is_refused() {
         let world = transfer(setting(false), server, 1404, Faults::default(), 5);
         let refused: u64 = world.fast.counters().all_refused().map(|(_, count)| count).sum();
         assert_eq!((refused, world.fast.counters().cookies, world.fast.counters().established), (0, 1, 1));
+        assert!(!world.server.measured, "its first idea of the round trip is the client's");
     }
 }
 

@@ -59,11 +59,13 @@ pub struct End {
     pub went_back: u32,
     last_told: u32,
     clock: Option<(u32, Time)>,
+    asked: u32,
+    /// It knows from the handshake how far its peer is: its SYN-ACK went once (Karn's algorithm), or its timestamp came back.
+    pub measured: bool,
 }
 
-/// Zero: the peer does not know any.
 fn echo_is_past(last: u32, echo: u32) -> bool {
-    echo == 0 || (last.wrapping_sub(echo) as i32) >= 0
+    (last.wrapping_sub(echo) as i32) >= 0
 }
 
 pub fn bytes(seed: u64, count: usize) -> Vec<u8> {
@@ -104,6 +106,8 @@ impl End {
             went_back: 0,
             last_told: 0,
             clock: None,
+            asked: 0,
+            measured: false,
         }
     }
 
@@ -224,8 +228,13 @@ impl End {
             return;
         }
         assert!(self.timestamps || timestamps.is_none(), "timestamps that were not negotiated");
+        if self.state == State::SynReceived {
+            self.measured |= self.asked < 2 || timestamps.is_some_and(|(_, echo)| echo != 0);
+        }
         if let Some((value, echo)) = timestamps {
-            let may_be = if self.handed { echo_is_past(self.last_told, echo) } else { self.told.contains(&echo) };
+            let known = if self.handed { echo_is_past(self.last_told, echo) } else { self.told.contains(&echo) };
+            // Zero: the peer does not know any, or does not say.
+            let may_be = known || echo == 0;
             assert!(may_be, "an echo of what was never sent: {echo}, last {}", self.last_told);
             if (value.wrapping_sub(self.recent) as i32) < 0 && self.recent != 0 {
                 self.went_back += 1;
@@ -273,7 +282,15 @@ impl End {
     ) {
         let answers = tcp.has(Tcp::ACK);
         match self.state {
-            State::Listen if !answers && !self.refuses => self.state = State::SynReceived,
+            State::Listen if !answers && !self.refuses => {
+                self.state = State::SynReceived;
+                self.asked = 1;
+            }
+            State::SynReceived if !answers => {
+                self.asked += 1;
+                self.next = 0;
+                return;
+            }
             State::SynSent if answers => {
                 assert_eq!(tcp.acknowledgement, self.isn.wrapping_add(1));
                 self.state = State::Established;

@@ -71,7 +71,7 @@ pub fn cookie(fast: &mut FastPath) -> u32 {
     tcp.sequence
 }
 
-/// A client that is connected; our SYN to its server has gone out. The cookie.
+/// A client that is connected; our SYN to its server has gone out, twice. The cookie.
 pub fn opening(fast: &mut FastPath) -> u32 {
     let cookie = cookie(fast);
     let first = from_client(Tcp::ACK, CLIENT_ISN.wrapping_add(1), cookie.wrapping_add(1), &[]);
@@ -79,7 +79,8 @@ pub fn opening(fast: &mut FastPath) -> u32 {
     assert!(fast.open(FLOW, admitted, &first, false, START));
     let outputs = fast.take_outputs();
     let (_, syn) = parse(&outputs[0].packet);
-    assert_eq!((outputs.len(), outputs[0].to, syn.flags, syn.sequence), (1, Side::Server, Tcp::SYN, CLIENT_ISN));
+    assert_eq!((outputs.len(), outputs[0].to, syn.flags, syn.sequence), (2, Side::Server, Tcp::SYN, CLIENT_ISN));
+    assert_eq!(outputs[0], outputs[1]);
     cookie
 }
 
