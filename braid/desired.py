@@ -109,6 +109,8 @@ class ProxiedApplication:
     the client's first byte or at once."""
     transparent: tuple[str, ...] = ()
     """Servers that see clients' own addresses."""
+    splices: bool = False
+    """Its connections may go back to the data plane."""
 
 
 @dataclass(frozen=True, slots=True)

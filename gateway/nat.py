@@ -85,6 +85,12 @@ def transparent(application: Application) -> tuple[IPAddress, ...]:
     return tuple(target.address for target in application.targets)
 
 
+def splices(application: Application) -> bool:
+    """Whether connections may go back to the data plane once a proxy has seen enough of them."""
+    settings = application.proxy
+    return settings is not None and (settings.kind != "http" or settings.splice_above is not None)
+
+
 def gateway_policy(
     topology: Topology,
     gateway: str,
@@ -121,6 +127,7 @@ def gateway_policy(
                 app=numbers.number(application.name),
                 accept=accepted(application, topology, promotes=promotes),
                 transparent=tuple(str(server) for server in transparent(application)),
+                splices=splices(application),
             )
             for application in served(topology, gateway)
             if application.mode is ServiceMode.PROXY

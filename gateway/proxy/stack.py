@@ -31,6 +31,9 @@ TABLE = "7400"
 TABLE_LOCAL = "7401"
 """To the stack."""
 PRIORITY = "7400"
+FIRST_SEGMENTS = "30"
+"""Room that a server is promised at first, 40 KB: less than clients have (Linux 64,240 bytes), so that a connection
+which goes back to the data plane at the head of an answer has room for all that was promised."""
 BACKLOG = 1024
 RP_FILTER = "rp_filter"
 IPV6_FREEBIND = 78
@@ -96,7 +99,7 @@ def changes(before: Local, after: Local, version: int) -> list[tuple[str, ...]]:
         return "route", verb, "local", vip, "dev", "lo", "table", "local", "proto", PROTOCOL
 
     def default(verb: str) -> tuple[str, ...]:
-        return "route", verb, "default", "dev", DEVICE, "table", TABLE, "proto", PROTOCOL
+        return "route", verb, "default", "dev", DEVICE, "table", TABLE, "proto", PROTOCOL, "initrwnd", FIRST_SEGMENTS
 
     def stack(verb: str) -> tuple[str, ...]:
         return "route", verb, "local", "default", "dev", "lo", "table", TABLE_LOCAL, "proto", PROTOCOL

@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from lab import link
+from lab.impairment import Impairment
 from lab.running import RunningLab, take_down
 from lab.up import up
+from topology.model import Role
 from topology.vips import vip_for
 
 if TYPE_CHECKING:
@@ -70,6 +72,13 @@ def running(document: dict[str, Any], directory: Path) -> Iterator[RunningLab]:
     with up(write(document, directory)) as lab:
         wait_protected(lab)
         yield lab
+
+
+def put_far(lab: RunningLab, edge: str, delay_ms: float) -> None:
+    """An edge so far from all relays, one way, whichever of them its paths go through."""
+    for name, node in lab.topology.nodes.items():
+        if lab.topology.regions[node.region].role is Role.INTERMEDIATE:
+            lab.impair(edge, name, Impairment(delay_ms=delay_ms))
 
 
 def mend(lab: RunningLab) -> None:

@@ -38,6 +38,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
             "gateways": ["gw-sto"],
             "mode": "fast-path",
         }
+    for name, proxy in (("plain", {"kind": "tcp"}), ("long", {"kind": "http", "splice_above": 100_000})):
+        proxied = {"mode": "proxy", "hostnames": [f"{name}.apps.example"], "ports": ["tcp/80"], "proxy": proxy}
+        document["applications"][name] = {**deepcopy(document["applications"]["fast"]), **proxied}
     document["applications"]["at-edge"] = {
         **deepcopy(document["applications"]["fast"]),
         "hostnames": ["at-edge.apps.example"],
@@ -87,18 +90,16 @@ def test_50_mb_are_exact_in_spite_of_loss_reordering_and_two_copies(
     figure("fast path, 50 MB, 3 % loss and reordering on each link, 2 copies", f"exact, {got.megabits:.0f} Mbit/s")
 
 
-def test_a_server_takes_its_client_for_as_far_away_as_it_is(fast: RunningLab) -> None:
-    """Not for the gateway, which made the connection: BBR would send no more than fits into so short a round trip."""
-    for name, node in fast.topology.nodes.items():
-        if fast.topology.regions[node.region].role is Role.INTERMEDIATE:
-            fast.impair("edge-fra-1", name, Impairment(delay_ms=20.0))
-    slowly = ["curl", "-s", "-o", "/dev/null", "--limit-rate", "2M", url(fast, "/object/3MB")]
-    with fast.popen(CLIENT, slowly) as running:
-        time.sleep(0.7)
-        seen = traffic.round_trips(fast, SERVER)
-        running.kill()
-    assert len(seen) == 1
-    assert 40.0 <= seen[0] < 80.0
+@pytest.mark.parametrize("application", ["fast", "plain", "long"])
+def test_a_server_takes_its_client_for_as_far_away_as_it_is(fast: RunningLab, application: str) -> None:
+    """Not for the gateway, which made the connection and may have read the head of an answer: BBR would send no more
+    than fits into so short a round trip. Where a splice takes longer than acknowledgements wait, as on a busy machine,
+    the server has measured the gateway's stack: one of three will do."""
+    labs.put_far(fast, "edge-fra-1", 20.0)
+    time.sleep(1.0)
+    path = url(fast, "/object/3MB", application=application)
+    least = max(traffic.shortest_round_trip(fast, CLIENT, path, SERVER) for _ in range(3))
+    assert 40.0 <= least < 80.0
 
 
 def test_flows_show_mode_records_and_server(fast: RunningLab) -> None:

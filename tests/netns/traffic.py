@@ -234,8 +234,26 @@ class Probe:
         self._socket.close()
 
 
-def round_trips(lab: RunningLab, server: str, port: int = 80) -> list[float]:
-    """The shortest round trip that each of a server's connections has seen, in milliseconds. A connection that has not
-    measured any is not there."""
-    said = lab.exec(server, ["ss", "-tinH", "state", "established", f"( sport = :{port} )"]).stdout
-    return [float(each) for each in re.findall(r"minrtt:([0-9.]+)", said)]
+def shortest_round_trip(lab: RunningLab, client: str, url: str, *servers: str) -> float:
+    """What the server of a download, any of these, has measured meanwhile, in milliseconds."""
+
+    def connections() -> dict[str, str]:
+        """By both ends, what the kernel says of each."""
+        command = ["ss", "-tinHO", "state", "established", "( sport = :80 )"]
+        lines = [line for server in servers for line in lab.exec(server, command).stdout.splitlines()]
+        return {" ".join(line.split()[2:4]): line for line in lines}
+
+    before = connections()
+    with lab.popen(client, ["curl", "-s", "-o", "/dev/null", "--limit-rate", "4M", url]) as running:
+        try:
+            deadline = time.monotonic() + 10
+            while True:
+                new = [said for ends, said in connections().items() if ends not in before]
+                busy = [said for said in new if re.search(r"bytes_acked:[0-9]{6}", said)]
+                if busy:
+                    (least,) = re.findall(r"minrtt:([0-9.]+)", busy[0])
+                    return float(least)
+                assert time.monotonic() < deadline, new
+                time.sleep(0.1)
+        finally:
+            running.kill()

@@ -7,6 +7,7 @@ use crate::receive::Delivery;
 use crate::role::edge::{Choice, Reply};
 use crate::role::fast::{Inward, Outward, ToClient, ToServer};
 use crate::sibling::Origin;
+use braid_fastpath::Passage;
 use braid_nat::{Direction, Released};
 use braid_offload::{Delivered, Limits};
 use braid_packet::affinity::flow_hash;
@@ -163,8 +164,14 @@ impl<O: Outbox> Node<O> {
             if !gateway.is_from_stack_to_server(&ip) {
                 return false;
             }
-            if gateway.admit_to_server(&ip, packet, now) {
-                sink.tun(vnet, &[packet]);
+            let round_trip = |edge| self.net.sessions.round_trip(edge, self.net.paths.used(edge), now);
+            match gateway.admit_to_server(&ip, packet, vnet.needs_csum, round_trip, now) {
+                Passage::Once => sink.tun(vnet, &[packet]),
+                Passage::Twice => {
+                    sink.tun(vnet, &[packet]);
+                    sink.tun(vnet, &[packet]);
+                }
+                Passage::Nothing => {}
             }
             return true;
         };

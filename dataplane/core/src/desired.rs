@@ -172,6 +172,9 @@ pub struct ProxiedApplication {
     /// Its edges answer SYNs; where the stack's listeners do not.
     #[serde(default)]
     pub cookies_at_edge: bool,
+    /// Its connections may go back to the data plane.
+    #[serde(default)]
+    pub splices: bool,
 }
 
 /// Who accepts the TCP connections of a proxied application.

@@ -8,6 +8,7 @@ use crate::handshake::NewSession;
 use crate::hop::HopKey;
 use crate::lane::{Hearing, Received};
 use crate::measure::SentLog;
+use crate::probe::PATHS;
 use crate::seal::{Opener, Sealer};
 use crate::sequence::RecoveryCounters;
 use crate::shard::{Lanes, Place};
@@ -294,6 +295,14 @@ impl Sessions {
 
     pub fn peer(&self, key: PeerKey) -> Option<&Peer> {
         self.peers.get(&key)
+    }
+
+    /// To the other end of paths, bits by their ids, and back, in nanoseconds, by the quickest; None before it was measured.
+    pub fn round_trip(&self, peer: u16, paths: u16, now: Time) -> Option<u64> {
+        let lane = self.peer((peer, false))?.lanes.first()?;
+        let used = (0..PATHS).filter(|path| paths >> path & 1 == 1);
+        let least = used.filter_map(|path| lane.outbound.round_trip(path, &lane.inbound, now)).min();
+        least.map(|least| u64::from(least) * 1000)
     }
 
     pub fn peer_mut(&mut self, key: PeerKey) -> &mut Peer {

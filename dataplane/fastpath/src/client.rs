@@ -206,6 +206,7 @@ impl FastPath {
                 self.owed.forget(flow);
             }
         }
+        self.late.forget(flow);
         self.table.remove(flow);
     }
 

@@ -1,6 +1,7 @@
 use crate::cookie::{Keys, PeriodKey};
 use crate::grow::Grown;
 use crate::hold::Hold;
+use crate::near::Late;
 use crate::opening::Timers;
 use crate::owed::Owed;
 use crate::recent::Recent;
@@ -17,6 +18,7 @@ pub struct FastPath {
     pub(crate) keys: Keys,
     pub(crate) table: Table,
     pub(crate) hold: Hold,
+    pub(crate) late: Late,
     pub(crate) timers: Timers,
     pub(crate) owed: Owed,
     pub(crate) grown: Grown,
@@ -47,6 +49,7 @@ impl FastPath {
             keys: Keys::default(),
             table: Table::default(),
             hold: Hold::default(),
+            late: Late::default(),
             timers: Timers::default(),
             owed: Owed::default(),
             grown: Grown::default(),
@@ -126,6 +129,7 @@ impl FastPath {
                 self.hold.take(session.flow);
             }
             self.owed.forget(session.flow);
+            self.late.forget(session.flow);
         }
         untold
     }

@@ -93,9 +93,14 @@ impl FastPath {
             session.proxy.marks |= mark::SERVER_END;
         }
         if tcp.has(Tcp::SYN) {
+            if self.is_second_answer(flow) {
+                return Verdict::Taken;
+            }
             let Some(offer) = Offer::read(options(packet, &ip, &tcp)) else { return Verdict::Stack };
             let mss = offer.mss.unwrap_or(LEAST_MSS).max(LEAST_MSS);
-            session.proxy.mss = mss;
+            if let Some(session) = self.table.get_mut(flow) {
+                session.proxy.mss = mss;
+            }
             if let Some(app) = app {
                 self.learn(app, ip.v6, mss);
             }
@@ -226,7 +231,7 @@ impl FastPath {
     /// The server's side begins anew.
     pub fn forget_server(&mut self, flow: FlowId) {
         if let Some(session) = self.table.get_mut(flow) {
-            session.proxy.marks &= !mark::SERVER_END;
+            session.proxy.marks &= !(mark::SERVER_END | mark::TWICE | mark::UNTOLD);
             (session.proxy.ts_recent, session.proxy.mss) = (0, 0);
         }
     }

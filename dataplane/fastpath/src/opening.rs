@@ -89,10 +89,10 @@ impl FastPath {
         ended
     }
 
-    /// When `handle_timeout` is due; None while nobody is waited for.
+    /// When `handle_timeout`, or `take_late`, is due; None while nobody is waited for.
     pub fn next_timeout(&self) -> Option<Time> {
         let waited = self.timers.0.peek().map(|Reverse((due, ..))| *due);
-        waited.into_iter().chain(self.owed.next_timeout()).min()
+        waited.into_iter().chain(self.owed.next_timeout()).chain(self.late.next_timeout()).min()
     }
 
     /// The client gets a reset, and all is forgotten.

@@ -91,6 +91,8 @@ pub mod mark {
     pub const GIVEN: u16 = 8192;
     /// The server was asked twice at once, and answers twice.
     pub const TWICE: u16 = 16_384;
+    /// The stack's SYN has gone out, and nothing that acknowledges the answer.
+    pub const UNTOLD: u16 = 32_768;
 }
 
 /// Proxy session record #1: the server's side, and what lies between the two.

@@ -125,6 +125,7 @@ impl FastPath {
         proxy.turn = proxy.turn.wrapping_add(1);
         proxy.held = 0;
         let session = *session;
+        self.late.forget(flow);
         self.counters.spliced += 1;
         let promised_to_server = promised_to_server.wrapping_sub(shift);
         for (to, record, from, owed, promised) in [

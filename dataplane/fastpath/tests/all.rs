@@ -7,6 +7,7 @@ mod handshake;
 mod hostile;
 mod model;
 mod moved;
+mod near;
 mod normal;
 mod spliced;
 mod vectors;

@@ -219,6 +219,11 @@ impl Gateway {
         let nat = &self.nat;
         let ends = |flow| nat.client_and_vip(flow).map(|(client, vip)| Ends { client, vip });
         let ended = self.fast.handle_timeout(now, ends);
+        for (flow, packet, partial) in self.fast.take_late(now) {
+            if let Some((edge, _)) = self.nat.edge_and_set(flow) {
+                self.to_server.push(ToServer { edge, packet, partial });
+            }
+        }
         let untold = self.fast.sweep(budget, |flow| nat.is_live(flow));
         self.route(now);
         self.follow(now);

@@ -5,7 +5,7 @@ use crate::event::{Event, ServiceRequest};
 use crate::role::fast::{Inward, Outward, ToClient, ToServer};
 use crate::role::gateway::Gateway;
 use crate::role::proxied::Owner;
-use braid_fastpath::{Ends, Held, Reason, Side, Splice, Verdict};
+use braid_fastpath::{Ends, Held, Passage, Reason, Side, Splice, Verdict};
 use braid_packet::ip::TCP;
 use braid_packet::{FlowId, Ip, Time, VnetHdr};
 use std::net::SocketAddr;
@@ -80,15 +80,28 @@ impl Gateway {
         self.proxied.accepts() && (self.nat.is_snat(ip.source) || self.nat.is_transparent(ip.destination))
     }
 
-    /// Whether such a packet may go on to its server.
-    pub(crate) fn admit_to_server(&mut self, ip: &Ip, packet: &[u8], now: Time) -> bool {
-        match self.nat.find_from_stack(ip, false, now) {
-            Some(flow) => self.fast.receive_from_stack(flow, Side::Server, packet),
-            None => {
-                self.fast.count(Reason::NormalNoFlow);
-                false
-            }
+    /// Whether such a packet may go on to its server, and how often. `round_trip` to an edge, in nanoseconds.
+    pub(crate) fn admit_to_server(
+        &mut self,
+        ip: &Ip,
+        packet: &mut [u8],
+        partial: bool,
+        round_trip: impl FnOnce(u16) -> Option<u64>,
+        now: Time,
+    ) -> Passage {
+        let Some(flow) = self.nat.find_from_stack(ip, false, now) else {
+            self.fast.count(Reason::NormalNoFlow);
+            return Passage::Nothing;
+        };
+        if !self.nat.app(flow).is_some_and(|app| self.proxied.splices(app)) {
+            return match self.fast.receive_from_stack(flow, Side::Server, packet) {
+                true => Passage::Once,
+                false => Passage::Nothing,
+            };
         }
+        let nat = &self.nat;
+        let round_trip = || nat.edge_and_set(flow).and_then(|(edge, _)| round_trip(edge));
+        self.fast.receive_from_stack_to_server(flow, packet, partial, round_trip, now)
     }
 
     /// Sees to what happened to connections with the last packets, and notes what the control side has to hear.

@@ -3,7 +3,7 @@
 use crate::desired::{Accept, PortRange, ProxiedApplication};
 use braid_packet::Ip;
 use hashbrown::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Proxied {
     ports: Vec<Vec<PortRange>>,
     /// Applications whose TCP connections the fast path accepts, and whether the control side hears of each at once.
     accepted: BTreeMap<u16, bool>,
+    /// Those whose connections may go back to the data plane.
+    splices: BTreeSet<u16>,
 }
 
 impl Proxied {
@@ -34,6 +36,9 @@ impl Proxied {
             }
             if spec.accept != Accept::Listener {
                 proxied.accepted.insert(spec.app, spec.accept == Accept::AtOnce);
+            }
+            if spec.splices {
+                proxied.splices.insert(spec.app);
             }
             proxied.ports.push(spec.ports.clone());
         }
@@ -65,6 +70,10 @@ impl Proxied {
     /// Whether the fast path accepts connections of any application.
     pub fn accepts(&self) -> bool {
         !self.accepted.is_empty()
+    }
+
+    pub fn splices(&self, app: u16) -> bool {
+        self.splices.contains(&app)
     }
 
     /// For an application whose connections the fast path accepts: whether the control side hears of each at once.
@@ -104,6 +113,7 @@ mod tests {
             accept: Accept::Listener,
             transparent: Vec::new(),
             cookies_at_edge: false,
+            splices: false,
         };
         let proxied = Proxied::new(std::slice::from_ref(&spec));
         assert_eq!(proxied.admit(&tcp(80), 11), Some(Ok(())));

@@ -117,6 +117,12 @@ pub const STACK_ISN: u32 = 70_000;
 /// The same, and it has gone back, with the request at the server and no byte of an answer.
 pub fn spliced(fast: &mut FastPath, until: Option<u32>) -> u32 {
     let cookie = in_the_stack(fast);
+    splice(fast, cookie, until);
+    cookie
+}
+
+/// What the stack has goes back, with the request at the server and no byte of an answer.
+pub fn splice(fast: &mut FastPath, cookie: u32, until: Option<u32>) {
     let record = |send_next: u32, receive_next: u32| TcpRecord {
         local: vip(),
         remote: client(),
@@ -140,7 +146,6 @@ pub fn spliced(fast: &mut FastPath, until: Option<u32>) -> u32 {
         until,
     };
     assert_eq!(fast.splice(FLOW, &splice, &ends(FLOW).unwrap(), START), Some(Vec::new()));
-    cookie
 }
 
 pub fn to_server(fast: &mut FastPath, mut packet: Vec<u8>) -> Verdict {
