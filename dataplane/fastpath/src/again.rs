@@ -30,20 +30,24 @@ impl FastPath {
             self.ask_if_answered(flow, now);
             return None;
         }
+        let mut verdict = Verdict::Taken;
         if span.length > 0 && !self.hold.has(flow, tcp.sequence, ip.total_len) {
             let vnet = VnetHdr { needs_csum: partial, ..VnetHdr::default() };
             let held = Held::new(Side::Client, tcp.sequence, vnet, packet.get(..ip.total_len).unwrap_or(packet), now);
             if session.proxy.held >= MOST_SEGMENTS || self.hold.keep_latest(flow, held, false) == Kept::Full {
-                return Some(self.reject(Reason::HoldFull));
+                verdict = Verdict::Drop(Reason::HoldFull);
+                self.counters.refuse(Reason::HoldFull);
+            } else {
+                session.proxy.held += 1;
+                self.counters.held += 1;
             }
-            session.proxy.held += 1;
-            self.counters.held += 1;
         }
         let session = *session;
         let end = session.client.sender.end;
+        // Also of one that there is no room for: its acknowledgement may be the last that was waited for.
         self.tell_server(&session, arrived, (span.sequence, end), now);
         self.ask_if_answered(flow, now);
-        Some(Verdict::Taken)
+        Some(verdict)
     }
 
     /// Nothing but the end of a server's connection that is to be asked about again; admitted, and noted. The server says it

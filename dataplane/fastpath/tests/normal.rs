@@ -129,6 +129,22 @@ fn a_client_that_goes_on_after_the_answer_is_the_stacks_again() {
     assert_eq!((world.spliced, world.taken), (1, 2));
 }
 
+#[test]
+fn a_client_that_sent_more_than_is_held_is_the_stacks_again() {
+    let client = Setting { sack: false, scale: None, mtu: 1280, window: 3625, bytes: 124_529, ..setting(true) };
+    let server = Setting {
+        timestamps: false,
+        scale: Some(0),
+        mtu: 1404,
+        window: 32_257,
+        bytes: 74_592,
+        burst: 18,
+        ..setting(true)
+    };
+    let control = Control { take_after: 0, splice_after: 6, frozen_for: 3, reads: 100, again: true, ..CONTROL };
+    transfer(client, server, Faults { lost: 4, doubled: 1, late: 0 }, control, 11_827_128_112_088_019_816);
+}
+
 proptest! {
     // What fails becomes a test with a name here; there is no file of seeds.
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]

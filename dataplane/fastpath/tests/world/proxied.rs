@@ -242,6 +242,10 @@ impl Proxied {
     fn splice(&mut self) {
         let Some(mut stack) = self.stack.take() else { return };
         let mut server = stack.server.take().unwrap();
+        if stack.client.has_sent_end() || server.has_sent_end() {
+            self.stay(stack, server, "half_closed");
+            return;
+        }
         let until = self.control.again.then(|| self.server.setting.bytes - self.server_sent(&server));
         let splice = Splice {
             client: stack.client.freeze(stack.read[0], self.now),
@@ -251,18 +255,21 @@ impl Proxied {
             until: until.map(|bytes| bytes as u32),
         };
         if let Err(why) = splice.check() {
-            self.stayed.insert(why);
-            // It goes on where it is.
-            (stack.server, stack.held, stack.since) = (Some(server), None, self.now);
-            self.stack = Some(stack);
-            let held = self.fast.take(FLOW).unwrap();
-            self.receive_held(held);
+            self.stay(stack, server, why);
             return;
         }
         let held = self.fast.splice(FLOW, &splice, &self.ends(), self.now).unwrap();
         self.normal = false;
         self.spliced += 1;
         self.drain();
+        self.receive_held(held);
+    }
+
+    /// It goes on where it is.
+    fn stay(&mut self, stack: Stack, server: End, why: &'static str) {
+        self.stayed.insert(why);
+        self.stack = Some(Stack { server: Some(server), held: None, since: self.now, ..stack });
+        let held = self.fast.take(FLOW).unwrap();
         self.receive_held(held);
     }
 

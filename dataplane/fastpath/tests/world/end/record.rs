@@ -53,6 +53,11 @@ impl End {
         }
     }
 
+    /// Such a socket cannot be frozen.
+    pub fn has_sent_end(&self) -> bool {
+        self.most_sent.max(self.una) > self.data.len() as u64 + 1
+    }
+
     /// How many of this end's bytes a socket has not had.
     pub fn bytes_behind(&self, socket: &End) -> usize {
         let next = self.isn.wrapping_add(1 + self.data.len() as u32);
