@@ -22,7 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := build/stamps
 # Of make's jobs it knows nothing: a server of them that it cannot reach is worth a warning to it for every crate.
-CARGO := env -u MAKEFLAGS cargo
+CARGO := env -u MAKEFLAGS -u MFLAGS cargo
 MANIFEST := --manifest-path dataplane/Cargo.toml
 TARGET = $(or $(CARGO_TARGET_DIR),dataplane/target)
 RUST_SOURCES := $(shell find dataplane -path dataplane/target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
