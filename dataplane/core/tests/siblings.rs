@@ -1,9 +1,9 @@
 //! Two gateways of a region: flows of one go to the other while clients and servers go on.
 
+use crate::stack::record;
 use crate::tcp;
 
 use braid_core::{Command, Copied, Desired, Event, Order, PeriodKey, Prefix, Splice, Took, Which};
-use braid_packet::record::{TcpRecord, Window};
 use braid_packet::{finish_checksum, Ip, Tcp, Time, VnetHdr};
 use braid_testbed::*;
 use serde_json::json;
@@ -191,20 +191,6 @@ fn splice(braid: &mut Braid, client: SocketAddr, cookie: u32, until: Option<u32>
     let (sender, receiver) = channel();
     braid.command(GATEWAY, Command::Connection(connection, Order::Hold(answer(sender))));
     assert!(receiver.try_recv().unwrap());
-    let record = |local, remote, send_next: u32, receive_next: u32| TcpRecord {
-        local,
-        remote,
-        send_next,
-        receive_next,
-        mss: 1360,
-        scales: Some((7, 9)),
-        sack: false,
-        timestamp: None,
-        window: Window { update: receive_next, send: 60_000, most: 60_000, receive: 60_000, edge_from: receive_next },
-        unread: Vec::new(),
-        unacknowledged: Vec::new(),
-        unsent: Vec::new(),
-    };
     let behind = CLIENT_ISN.wrapping_add(8);
     let splice = Splice {
         client: record(vip(), client, cookie.wrapping_add(1), behind),

@@ -98,10 +98,11 @@ impl FastPath {
         round_trip: impl FnOnce() -> Option<u64>,
         now: Time,
     ) -> Passage {
-        if !self.receive_from_stack(flow, Side::Server, packet) {
+        let Ok((ip, tcp)) = parse(packet) else { return Passage::Nothing };
+        if !self.admit_from_stack(flow, Side::Server, &tcp) {
             return Passage::Nothing;
         }
-        let (Ok((ip, tcp)), Some(session)) = (parse(packet), self.table.get_mut(flow)) else { return Passage::Once };
+        let Some(session) = self.table.get_mut(flow) else { return Passage::Nothing };
         if tcp.has(Tcp::SYN) {
             let first = !session.proxy.has(mark::UNTOLD);
             session.proxy.marks |= mark::UNTOLD | if first { mark::TWICE } else { 0 };
@@ -147,8 +148,8 @@ impl FastPath {
         taken
     }
 
-    /// Whether a server's SYN-ACK is the answer to the second SYN, which the stack knows nothing of.
-    pub(crate) fn is_second_answer(&mut self, flow: FlowId) -> bool {
+    /// Whether a server's SYN-ACK is the answer to the second SYN, which the stack knows nothing of. It is one only once.
+    pub(crate) fn take_second_answer(&mut self, flow: FlowId) -> bool {
         match self.table.get_mut(flow) {
             Some(session) if session.proxy.has(mark::TWICE) && session.proxy.mss != 0 => {
                 session.proxy.marks &= !mark::TWICE;

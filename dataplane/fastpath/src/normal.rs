@@ -93,7 +93,7 @@ impl FastPath {
             session.proxy.marks |= mark::SERVER_END;
         }
         if tcp.has(Tcp::SYN) {
-            if self.is_second_answer(flow) {
+            if self.take_second_answer(flow) {
                 return Verdict::Taken;
             }
             let Some(offer) = Offer::read(options(packet, &ip, &tcp)) else { return Verdict::Stack };
@@ -110,7 +110,10 @@ impl FastPath {
 
     /// A packet that the stack sends on a connection. False: it is dropped, and counted.
     pub fn receive_from_stack(&mut self, flow: FlowId, to: Side, packet: &[u8]) -> bool {
-        let Ok((_, tcp)) = parse(packet) else { return false };
+        parse(packet).is_ok_and(|(_, tcp)| self.admit_from_stack(flow, to, &tcp))
+    }
+
+    pub(crate) fn admit_from_stack(&mut self, flow: FlowId, to: Side, tcp: &Tcp) -> bool {
         let Some(session) = self.table.get_mut(flow) else {
             self.counters.refuse(Reason::NormalNoFlow);
             return false;

@@ -10,25 +10,12 @@ use proptest::test_runner::RngSeed;
 use world::end::{bytes, State};
 use world::lone::{ends, spliced, START};
 use world::moving::Drain;
-use world::proxied::{Control, Proxied};
-use world::setting::Setting;
+use world::proxied::{Control, Proxied, CONTROL};
+use world::setting::{usual, Setting};
 use world::{fast_path, Faults, FLOW};
 
-const CONTROL: Control =
-    Control { take_after: 1, splice_after: 8, frozen_for: 2, reads: 20_000, at_answer: false, again: false };
-
 fn setting(v6: bool) -> Setting {
-    Setting {
-        v6,
-        timestamps: true,
-        sack: true,
-        scale: Some(7),
-        mtu: 1500,
-        window: 20_000,
-        bytes: 400_000,
-        burst: 1,
-        segment: 0,
-    }
+    usual(v6, 400_000)
 }
 
 fn transfer(client: Setting, server: Setting, faults: Faults, control: Control, drain: Drain, seed: u64) -> Proxied {

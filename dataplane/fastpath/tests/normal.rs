@@ -8,25 +8,12 @@ use braid_packet::{FlowId, Tcp, Time, VnetHdr};
 use proptest::prelude::*;
 use world::end::{bytes, State};
 use world::lone::{self, in_the_stack, START};
-use world::proxied::{Control, Proxied};
-use world::setting::Setting;
+use world::proxied::{Control, Proxied, CONTROL};
+use world::setting::{usual, Setting};
 use world::{fast_path, matrix, Faults, APP, FLOW};
 
-const CONTROL: Control =
-    Control { take_after: 1, splice_after: 8, frozen_for: 2, reads: 20_000, at_answer: false, again: false };
-
 fn setting(v6: bool) -> Setting {
-    Setting {
-        v6,
-        timestamps: true,
-        sack: true,
-        scale: Some(7),
-        mtu: 1500,
-        window: 20_000,
-        bytes: 200_000,
-        burst: 1,
-        segment: 0,
-    }
+    usual(v6, 200_000)
 }
 
 fn transfer(client: Setting, server: Setting, faults: Faults, control: Control, seed: u64) -> Proxied {

@@ -126,9 +126,9 @@ pub fn with_server(braid: &mut Braid, hold: bool) -> (u64, u32, SocketAddr) {
     (request.connection, cookie, snat)
 }
 
-/// As both sockets have it when the request was passed on and 6 bytes of the answer as well.
-pub fn records(cookie: u32, snat: SocketAddr) -> (TcpRecord, TcpRecord) {
-    let record = |local, remote, send_next: u32, receive_next: u32| TcpRecord {
+/// A socket with nothing in its queues.
+pub fn record(local: SocketAddr, remote: SocketAddr, send_next: u32, receive_next: u32) -> TcpRecord {
+    TcpRecord {
         local,
         remote,
         send_next,
@@ -141,7 +141,11 @@ pub fn records(cookie: u32, snat: SocketAddr) -> (TcpRecord, TcpRecord) {
         unread: Vec::new(),
         unacknowledged: Vec::new(),
         unsent: Vec::new(),
-    };
+    }
+}
+
+/// As both sockets have it when the request was passed on and 6 bytes of the answer as well.
+pub fn records(cookie: u32, snat: SocketAddr) -> (TcpRecord, TcpRecord) {
     (
         record(vip(), client(), cookie.wrapping_add(7), FIRST.wrapping_add(7)),
         record(snat, server(), STACK_ISN + 10, SERVER_ISN + 7),

@@ -26,6 +26,10 @@ pub struct Control {
     pub again: bool,
 }
 
+/// Soon, and once.
+pub const CONTROL: Control =
+    Control { take_after: 1, splice_after: 8, frozen_for: 2, reads: 20_000, at_answer: false, again: false };
+
 /// What the stack has of the connection.
 struct Stack {
     client: End,

@@ -16,3 +16,8 @@ pub struct Setting {
     /// Bytes per segment, if less than the peer allows.
     pub segment: usize,
 }
+
+/// An end that has all options, and so many bytes to send.
+pub fn usual(v6: bool, bytes: usize) -> Setting {
+    Setting { v6, timestamps: true, sack: true, scale: Some(7), mtu: 1500, window: 20_000, bytes, burst: 1, segment: 0 }
+}
