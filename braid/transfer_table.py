@@ -24,6 +24,8 @@ class Candidate:
     client: IPAddress
     region: str
     """Of the edge whose VIP the client uses."""
+    port: int
+    """At the VIP."""
     method: str
     host: str
     """Lower case, without a port."""
@@ -45,6 +47,7 @@ def holds(row: TransferRow, candidate: Candidate, wall: float) -> bool:
         and (_holds_request(row, candidate) if candidate.alpn is None else _holds_hello(row, candidate))
         and (not row.edges or candidate.region in row.edges)
         and (not row.clients or any(client.version == each.version and client in each for each in row.clients))
+        and (not row.ports or any(each.low <= candidate.port <= each.high for each in row.ports))
         and (row.until is None or wall < row.until)
     )
 

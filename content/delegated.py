@@ -46,7 +46,7 @@ def refusal_of_hello(
         return Reason.CONTENT
     if hello is None or tls_content(hello.sni, port).encode() != request.content or PULL in hello.alpn:
         return Reason.CONTENT
-    candidate = Candidate(application, record.remote.host, region, "", hello.sni, "", hello.alpn)
+    candidate = Candidate(application, record.remote.host, region, port, "", hello.sni, "", hello.alpn)
     row = matching(situation.topology.transfers, candidate, wall)
     if row is None or situation.node not in row.proxies or not keys.covers(hello.sni):
         return Reason.NOT_DELEGATED

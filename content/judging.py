@@ -93,7 +93,7 @@ class Judge:
         ``region`` is that of the client's edge."""
         path = asked.target.partition(b"?")[0].decode("latin-1")
         method = asked.method.decode("ascii", "replace")
-        candidate = Candidate(application, client.host, region, method, asked.host, path)
+        candidate = Candidate(application, client.host, region, asked.port, method, asked.host, path)
         row = matching(situation.topology.transfers, candidate, self._wall())
         if row is None or situation.node not in row.proxies:
             return None

@@ -241,9 +241,10 @@ def _check(shape: CheckShape, port: int | None) -> HealthCheck:
 
 
 def _transfer(shape: TransferShape) -> TransferRow:
-    plain = shape.model_dump(exclude={"hosts", "sni", "path", "least_kb"})
+    plain = shape.model_dump(exclude={"hosts", "sni", "path", "least_kb", "ports"})
     return TransferRow(
         **plain,
+        ports=shape.ports,
         hosts=tuple(host.lower() for host in shape.hosts),
         sni=tuple(name.lower() for name in shape.sni),
         path=shape.path or "",

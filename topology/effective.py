@@ -161,6 +161,7 @@ def _transfers(topology: Topology) -> Iterator[Row]:
         words = [
             *(f"clients {prefix}" for prefix in row.clients),
             *(f"edges {region}" for region in row.edges),
+            *(f"port {each}" for each in row.ports),
             "TLS" if proxy is not None and proxy.kind == TLS_SNI else " ".join(row.methods),
             *(f"name {name}" for name in row.sni),
             *(f"protocol {word}" for word in row.alpn),

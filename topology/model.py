@@ -184,6 +184,12 @@ class PortRange:
     high: int = 65535
     """Inclusive; 0..65535 for protocols without ports."""
 
+    def __str__(self) -> str:
+        """As in a topology file."""
+        if (self.low, self.high) == (0, 65535):
+            return self.protocol
+        return f"{self.protocol}/{self.low}" + (f"-{self.high}" if self.high != self.low else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -227,6 +227,7 @@ class TransferShape(Shape):
     policy: ProxyPolicyName = ProxyPolicy.FIRST
     clients: tuple[Prefix, ...] = ()
     edges: tuple[Name, ...] = ()
+    ports: tuple[Ports, ...] = ()
     methods: tuple[Label, ...] = Field(default=METHODS, min_length=1)
     hosts: tuple[Label, ...] = ()
     path: UrlPath | None = None

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from topology.model import IPNetwork, Topology
+    from topology.model import IPNetwork, PortRange, Topology
 
 KILOBYTE = 1000
 METHODS = ("GET", "HEAD")
@@ -34,6 +34,8 @@ class TransferRow:
     clients: tuple[IPNetwork, ...] = ()
     edges: tuple[str, ...] = ()
     """Edge regions whose VIPs the client uses."""
+    ports: tuple[PortRange, ...] = ()
+    """Of TCP, at the VIP."""
     methods: tuple[str, ...] = METHODS
     hosts: tuple[str, ...] = ()
     """Lower case; ``*.example.com`` stands for every name below."""

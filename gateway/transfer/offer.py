@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from braid.transfer_table import Candidate
+
 if TYPE_CHECKING:
-    from gateway.proxy.events import Request
+    from braid.tls.hello import ClientHello
+    from gateway.proxy.events import ClientData, Request
     from topology.model import SocketAddress
+
+
+def candidate_of(data: ClientData, request: Request) -> Candidate:
+    return Candidate(
+        data.application, data.client.host, data.region, data.vip.port, request.method, request.host, request.path
+    )
+
+
+def candidate_of_hello(data: ClientData, hello: ClientHello) -> Candidate:
+    return Candidate(data.application, data.client.host, data.region, data.vip.port, "", hello.sni, "", hello.alpn)
 
 
 def key_of(request: Request, vip: SocketAddress) -> str:

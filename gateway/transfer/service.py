@@ -32,12 +32,12 @@ from braid.transfer import (
 )
 from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_progress import decode_promised, is_promised
-from braid.transfer_table import Candidate, chosen, matching, tls_content
+from braid.transfer_table import chosen, matching, tls_content
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, GoOn, Hold, Lost, Release, Resume, TakeBack
 from gateway.transfer.hello import Waiting, peek
 from gateway.transfer.moving import WRONG, Moving, OfRelay
-from gateway.transfer.offer import has_passed, key_of
+from gateway.transfer.offer import candidate_of, candidate_of_hello, has_passed, key_of
 from gateway.transfer.stored import Is, StoredTable
 from gateway.transfer.successor import Successor, reset
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from braid.role import NodeHandle
     from braid.transfer import TransferMessage
     from braid.transfer_progress import Promised, Seen
+    from braid.transfer_table import Candidate
     from gateway.proxy.events import ClientData
     from gateway.proxy.relay import Relay
     from gateway.proxy.relayed import RelayedConnection
@@ -182,10 +183,7 @@ class TransferService:
         data = connection.data
         if request is None or data.client in self._successor.clients:
             return False
-        candidate = Candidate(
-            data.application, data.client.host, data.region, request.method, request.host, request.path
-        )
-        proxy = self._proxy(candidate)
+        proxy = self._proxy(candidate_of(data, request))
         if proxy is None or has_passed(request.headers.get("via", ""), proxy):
             # What a proxy lacks it fetches by this way.
             return False
@@ -218,8 +216,7 @@ class TransferService:
         hello = await peek(stream)
         if hello is None or self._node is None:
             return False
-        candidate = Candidate(data.application, data.client.host, data.region, "", hello.sni, "", hello.alpn)
-        proxy = self._proxy(candidate)
+        proxy = self._proxy(candidate_of_hello(data, hello))
         if proxy is None:
             return False
         now = trio.current_time()

@@ -17,7 +17,7 @@ from topology.transfer import ProxyPolicy, TransferRow
 
 CONTENT = 'content: {listen: ["10.1.0.80"], directory: /var/cache/braid, applications: [shop]}'
 ROW = "{application: shop, proxies: [c-1, c-2]}"
-ASKED = Candidate("shop", ip_address("10.1.0.10"), "e", "GET", "shop.apps.example", "/video/1.mp4")
+ASKED = Candidate("shop", ip_address("10.1.0.10"), "e", 80, "GET", "shop.apps.example", "/video/1.mp4")
 
 
 def text(row: str = ROW, *changes: tuple[str, str]) -> str:
@@ -53,8 +53,8 @@ def test_a_row_with_nothing_but_what_is_needed() -> None:
 
 def test_every_condition_has_to_hold() -> None:
     row = (
-        "{application: shop, proxies: [c-1], clients: [10.1.0.0/24], edges: [e], methods: [GET], "
-        'hosts: ["*.Apps.example"], path: /video/, least_kb: 100, until: "2027-01-31T00:00:00+01:00"}'
+        "{application: shop, proxies: [c-1], clients: [10.1.0.0/24], edges: [e], ports: [tcp/80], "
+        'methods: [GET], hosts: ["*.Apps.example"], path: /video/, least_kb: 100, until: "2027-01-31T00:00:00+01:00"}'
     )
     (found,) = rows(row)
     end = 1801350000.0
@@ -66,6 +66,7 @@ def test_every_condition_has_to_hold() -> None:
         replace(ASKED, client=ip_address("10.1.1.10")),
         replace(ASKED, client=ip_address("fd00::1")),
         replace(ASKED, region="f"),
+        replace(ASKED, port=81),
         replace(ASKED, method="HEAD"),
         replace(ASKED, host="apps.example"),
         replace(ASKED, path="/videos"),
@@ -109,6 +110,8 @@ def test_braid_check_shows_the_table() -> None:
         ("{application: shop, proxies: [c-1, c-1]}", "proxies[1]", "written twice"),
         ("{application: shop, proxies: []}", "proxies", "empty"),
         ("{application: shop, proxies: [c-1], edges: [g]}", "edges[0]", "g is no edge region"),
+        ("{application: shop, proxies: [c-1], ports: [tcp/81]}", "ports[0]", "tcp/81 is no port of TCP of shop"),
+        ("{application: shop, proxies: [c-1], ports: [udp/80]}", "ports[0]", "udp/80 is no port of TCP of shop"),
         ("{application: shop, proxies: [c-1], methods: [POST]}", "methods[0]", "no cache answers 'POST'"),
         ('{application: shop, proxies: [c-1], hosts: ["a*"]}', "hosts[0]", "is no name"),
         ("{application: shop, proxies: [c-1], until: 2027-01-31}", "until", "is no moment"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topology.model import Role, ServiceMode
+from topology.model import Protocol, Role, ServiceMode
 from topology.proxy import HTTP, TLS_SNI, ClientAddress
 from topology.rules.proxies import is_pattern, protocols
 from topology.transfer import METHODS
@@ -25,6 +25,7 @@ def check(draft: Draft) -> None:
         _application(draft, key, row)
         _proxies(draft, key, row)
         _edges(draft, key, row)
+        _ports(draft, key, row)
         for index, method in enumerate(row.methods):
             if method not in METHODS:
                 draft.report.add((*key, "methods", index), f"no cache answers {method!r}", "write GET or HEAD")
@@ -95,3 +96,16 @@ def _edges(draft: Draft, key: Key, row: TransferShape) -> None:
             known = [region for region, shape in regions.items() if shape.role is Role.EDGE]
             remedy = f"use edge regions: {', '.join(known) or 'there is none yet'}"
             draft.report.add((*key, "edges", position), f"{name} is no edge region", remedy)
+
+
+def _ports(draft: Draft, key: Key, row: TransferShape) -> None:
+    application = draft.document.applications.get(row.application)
+    if application is None:
+        return
+    served = [each for each in application.ports if each.protocol in (Protocol.TCP, Protocol.ANY)]
+    for position, ports in enumerate(row.ports):
+        if ports.protocol is not Protocol.TCP or not any(
+            ports.low <= each.high and each.low <= ports.high for each in served
+        ):
+            remedy = f"use ports of {', '.join(str(each) for each in application.ports)}"
+            draft.report.add((*key, "ports", position), f"{ports} is no port of TCP of {row.application}", remedy)
