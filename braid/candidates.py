@@ -12,8 +12,8 @@ from topology.policy import MOST_PATHS, TargetLoss
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from braid.app_numbers import AppNumbers
     from braid.desired import PathChoice
-    from braid.plan import AppNumbers
     from topology.health import Health
     from topology.model import Application, Topology
     from topology.paths import Route

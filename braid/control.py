@@ -13,6 +13,7 @@ import trio
 
 from braid import core as seam
 from braid import log as logs
+from braid.app_numbers import AppNumbers
 from braid.beat import beat
 from braid.calm import Calm
 from braid.candidates import targets_by_set
@@ -22,7 +23,7 @@ from braid.identity import read_certificate
 from braid.measured import Reports
 from braid.pathwatch import LOOK_EVERY, MEASURE_EVERY, PathWatch, round_trips, samples
 from braid.peers import PeerCertificates, Wanted, own_problem, refusal
-from braid.plan import AppNumbers, PathPlanner, plan_neighbours, plan_shards, usable_by_number
+from braid.plan import PathPlanner, plan_neighbours, plan_shards, usable_by_number
 from braid.redundancy.application import Mode
 from braid.redundancy.node import Redundancy
 from braid.role import Promotes, RoleRuntime, Situation

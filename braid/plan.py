@@ -301,23 +301,6 @@ def _anything(_node: str) -> bool:
     return True
 
 
-class AppNumbers:
-    """Gives each application a number that it keeps while the process lives: flows and counters refer to it."""
-
-    def __init__(self) -> None:
-        self._names: list[str] = []
-
-    def number(self, application: str) -> int:
-        if application not in self._names:
-            self._names.append(application)
-        return self._names.index(application)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """By number."""
-        return tuple(self._names)
-
-
 def usable_by_number(topology: Topology, is_up: Callable[[NodeNumber], bool], name: str) -> Callable[[str], bool]:
     """``is_up`` judges neighbours of ``name``; of nodes further away nothing is known, so they count as usable."""
     adjacent = {node.name: node.number for node in neighbours(topology, name)}

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     import trio
 
+    from braid.app_numbers import AppNumbers
     from braid.core import ConnectionApi, FlowApi, LineApi
     from braid.desired import Desired
     from braid.events import ConnectionEvent, Control
-    from braid.plan import AppNumbers
     from braid.status.content import ContentStatus
     from braid.status.drain import DrainStatus
     from braid.status.flow import FlowStatus, ProxyStatus

@@ -17,9 +17,9 @@ from topology.transfer import takes_transfers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from braid.app_numbers import AppNumbers
     from braid.desired import Desired
     from braid.events import Control
-    from braid.plan import AppNumbers
     from braid.role import NodeHandle, Situation
     from braid.status.content import ContentStatus
     from braid.status.flow import FlowStatus, ProxyStatus

@@ -19,12 +19,14 @@ from dns.zone import NODATA, Reply, Zone
 from topology.model import ClientSubnetUse
 
 if TYPE_CHECKING:
+    from dns.asker import Additional, Asker
     from dns.client import Client
     from dns.cookies import Cookies
     from dns.counters import Counters
-    from dns.frequent import Additional, Shape, Steered
+    from dns.frequent import Shape
     from dns.limit import RateLimiter
-    from dns.view import Asker, View
+    from dns.view import View
+    from dns.zone import Steered
 
 Transport = Literal["udp", "tcp"]
 

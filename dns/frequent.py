@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dns.asker import Additional
 from dns.client import passed_on
 from dns.message import AA, BEHIND_ID, QR, RD
 from dns.options import UDP_SIZE, opt_record, subnet_option
@@ -17,8 +18,7 @@ from topology.model import ClientSubnetUse
 
 if TYPE_CHECKING:
     from dns.options import Edns
-    from dns.view import Asker, View
-    from dns.zone import Reply, Zone
+    from dns.view import View
 
 PLAIN_UDP = 512
 """Bytes of an answer over UDP to whoever says nothing of EDNS (RFC 1035 section 2.3.4)."""
@@ -56,42 +56,6 @@ SHAPES = {
     for opt in (0, 1)
 }
 """By flags and counts of the header."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Steered:
-    """A question whose answer depends on the client."""
-
-    application: str
-    zone: Zone
-    counted: tuple[str, str]
-    """Type and zone, as they are counted."""
-    vips: tuple[Reply | None, ...]
-    """Per edge its VIPs of this type."""
-    vips_degraded: tuple[Reply | None, ...]
-    """The same with a TTL for times of trouble."""
-    varies: bool
-    """Whether any edge has addresses of this type: else the answer is the same for all."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Additional:
-    """What follows the question, and what the answer gets for it."""
-
-    limit: int
-    """Bytes of the answer."""
-    opt: bytes = b""
-    """Our OPT record, all of it or up to the scope."""
-    after: bytes | None = None
-    """What follows the scope; None when none is given."""
-    family: int | None = None
-    """Of the client's prefix, if there is one."""
-    asker: Asker | None = None
-    """Whom the prefix tells us of; else it is the sender."""
-    tail: bytes = b""
-    """All of our OPT record, when the answer is the same for all of the client's cell."""
-    prefix_tail: bytes = b""
-    """The same when the answer depends on the client's prefix."""
 
 
 NOTHING = Additional(PLAIN_UDP)

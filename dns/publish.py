@@ -10,7 +10,6 @@ from zlib import crc32
 from dnslib import NS, PTR, SOA
 
 from dns import records
-from dns.frequent import Steered
 from dns.records import (
     TO_QUESTION,
     TYPE_A,
@@ -23,7 +22,7 @@ from dns.records import (
     wire_name,
 )
 from dns.reverse import reverse_zones
-from dns.zone import Name, Reply, Zone, Zones
+from dns.zone import Name, Reply, Steered, Zone, Zones
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping

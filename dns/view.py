@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from dns.asker import Asker
 from dns.cells import ClientMap
 from dns.chaos import chaos_replies, nsid
 from dns.client import sender
@@ -15,10 +16,10 @@ from dns.policy import STICKY_BITS, Order, Ranking, Standing, prefer, rank, spil
 from dns.publish import make_zones
 
 if TYPE_CHECKING:
+    from dns.asker import Additional
     from dns.cells import Cell
     from dns.client import Client
     from dns.config import DnsConfig
-    from dns.frequent import Additional
     from dns.geo import GeoDatabase
     from dns.zone import Reply, Zones
     from topology.model import Location
@@ -48,20 +49,6 @@ class Reason(StrEnum):
     """One of several equals, by the client's prefix."""
     FAIL_OPEN = "fail_open"
     FAIL_CLOSED = "fail_closed"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Asker:
-    """A client as far as answers depend on it and on the configuration."""
-
-    client: Client
-    cell: Cell
-    scope: int
-    """Of an answer that is the same for all of the cell; 0 when the client was not passed on."""
-    prefix: tuple[int, int]
-    """IP version and ``sticky_prefix``."""
-    prefix_scope: int
-    """Of an answer that depends on that prefix."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

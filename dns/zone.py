@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dns.frequent import Steered
     from dns.records import Records
 
 _WILDCARD = b"\x01*"
@@ -41,6 +40,22 @@ class Zone:
     """In pieces, see ``records.soa_around``; with the TTL of negative answers (RFC 2308 section 3)."""
     name: str
     """As its answers are counted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Steered:
+    """A question whose answer depends on the client."""
+
+    application: str
+    zone: Zone
+    counted: tuple[str, str]
+    """Type and zone, as they are counted."""
+    vips: tuple[Reply | None, ...]
+    """Per edge its VIPs of this type."""
+    vips_degraded: tuple[Reply | None, ...]
+    """The same with a TTL for times of trouble."""
+    varies: bool
+    """Whether any edge has addresses of this type: else the answer is the same for all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from topology.model import CookiePlace
 from topology.vips import vip_for
 
 if TYPE_CHECKING:
-    from braid.plan import AppNumbers
+    from braid.app_numbers import AppNumbers
     from edge.diverts import Diverts
     from topology.model import Application, Node, Topology
 

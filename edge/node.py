@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from random import Random
 
+    from braid.app_numbers import AppNumbers
     from braid.desired import Desired
     from braid.events import Control
-    from braid.plan import AppNumbers
     from braid.role import NodeHandle, Situation
     from braid.status.snapshot import Check, TargetStatus
     from topology.model import IPNetwork, Topology

@@ -18,8 +18,8 @@ from topology.proxy import HTTP, TLS_SNI, ClientAddress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from braid.app_numbers import AppNumbers
     from braid.desired import Accept
-    from braid.plan import AppNumbers
     from gateway.drain.state import Standing
     from gateway.targets import TargetKey
     from topology.model import Application, IPAddress, IPNetwork, Topology

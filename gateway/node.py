@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from braid.app_numbers import AppNumbers
     from braid.desired import Desired, GatewayPolicy
     from braid.events import ConnectionEvent, Control
-    from braid.plan import AppNumbers
     from braid.role import NodeHandle, Situation
     from braid.status.drain import DrainStatus
     from braid.status.flow import FlowStatus, ProxyStatus

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from braid.status.history import Subject
-    from braid.status.snapshot import Check, NodeView
+    from braid.status.node_view import NodeView
+    from braid.status.snapshot import Check
     from topology.model import SocketAddress
 
 DEFAULT_FLOWS = 100

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from braid.status.history import Subject
+    from braid.status.node_view import NodeView
     from braid.status.picture import Choice, Overlay
-    from braid.status.snapshot import NodeView
 
 OF_STATUS = ("name", "role", "started_at", "uptime_s", "paths", "path_sets", "received", "applications", "redundancy")
 DEFAULT_POINTS = 60

@@ -7,7 +7,7 @@ The node runtime implements ``NodeView``; ``braid.status.build`` makes the value
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from braid.status.kernel import KernelStatus, OffloadStatus
 
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
     from braid.status.content import ContentStatus
     from braid.status.drain import DrainStatus
-    from braid.status.flow import FastPathStatus, FlowStatus, NatStatus, ProxyStatus
+    from braid.status.flow import FastPathStatus, NatStatus, ProxyStatus
     from braid.status.paths import Chosen, PathHealth, PathSetStatus, PathStatus, ReceivedStatus
-    from braid.status.picture import Choice, Overlay
-    from braid.status.recorder import Recorder
     from braid.status.redundancy import RedundancyStatus
     from braid.status.transfers import TransferStatus
 
@@ -256,33 +254,3 @@ class Facts:
     chosen: Mapping[tuple[int, int], Chosen] = field(default_factory=dict)
     """(peer number, number of the set) -> why it was chosen."""
     redundancy: tuple[RedundancyStatus, ...] = ()
-
-
-class NodeView(Protocol):
-    """The running node as the status endpoint sees it. Called from the trio thread; nothing here may block."""
-
-    def snapshot(self) -> NodeStatus: ...
-    def flows(self, limit: int) -> list[FlowStatus]:
-        """At most ``limit`` flows, most recently used first; empty where there is no NAT table."""
-        ...
-
-    def ready(self) -> tuple[Check, ...]:
-        """Everything a client's packet needs; the node is ready when all are ok."""
-        ...
-
-    def alive(self) -> Check:
-        """False when only a restart helps (the data thread is stuck)."""
-        ...
-
-    @property
-    def recorder(self) -> Recorder:
-        """What the node remembers."""
-        ...
-
-    def steering(self, hostname: str | None, client: str | None) -> dict[str, Any] | None:
-        """``braid.role.Steers``; None at a node that is no such role."""
-        ...
-
-    def overlay(self) -> tuple[Overlay, tuple[Choice, ...]]:
-        """Everything the node knows of all nodes, and what carries the applications between them, worst first."""
-        ...

@@ -7,9 +7,10 @@ from dataclasses import replace
 import yaml
 
 from bench.surge import EDGE, GATEWAY, document
+from braid.app_numbers import AppNumbers
 from braid.candidates import fixed_copies, has_target, set_number
 from braid.desired import TARGETS
-from braid.plan import AppNumbers, PathPlanner
+from braid.plan import PathPlanner
 from braid.redundancy.node import Redundancy
 from edge.applications import edge_policy
 from edge.applications import peers_of as edge_peers

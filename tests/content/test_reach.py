@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 from random import Random
 
+from braid.app_numbers import AppNumbers
 from braid.desired import Desired, PathChoice, PathSet, ProxiedApplication
-from braid.plan import AppNumbers, PathPlanner
+from braid.plan import PathPlanner
 from content.node import Content
 from content.reach import Local, changes, content_policy, peers_of, vips_of
 from edge.node import Edge

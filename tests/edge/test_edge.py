@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
+from braid.app_numbers import AppNumbers
 from braid.desired import Desired
 from braid.messages import MAX_DELAY, ApplicationDelay
-from braid.plan import AppNumbers
 from braid.role import Situation
 from edge.applications import edge_policy, peers_of
 from edge.diverts import Diverts

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from braid.app_numbers import AppNumbers
 from braid.desired import SiblingChoice
 from braid.drained import Order, orders_file, write_order
 from braid.moves import Phase
-from braid.plan import AppNumbers
 from gateway.drain.service import DrainService
 from gateway.drain.state import AT_HOME, LEAVES, PHASES, State, of_host, of_lender
 from gateway.nat import captured, gateway_policy, with_siblings

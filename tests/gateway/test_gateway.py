@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
-from braid.plan import AppNumbers
+from braid.app_numbers import AppNumbers
 from gateway.nat import captured, gateway_policy, peers_of, served
 from gateway.targets import CheckResult, Probe, TargetTable, probes
 from topology.model import CheckKind, HealthCheck

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from braid.app_numbers import AppNumbers
 from braid.errors import BadPacket
-from braid.plan import AppNumbers
 from braid.tls.hello import TLS_1_3, ClientHello, decode_client_hello
 from gateway.nat import accepted, gateway_policy
 from gateway.proxy import stack

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from braid.app_numbers import AppNumbers
 from braid.desired import Desired
-from braid.plan import AppNumbers
 from braid.role import Situation
 from intermediate.node import Intermediate
 from topology.source import load
