@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
+from braid.app_numbers import AppNumbers
 from braid.desired import Desired
-from braid.plan import AppNumbers, PathIds, PathPlanner, plan_neighbours, plan_shards
+from braid.plan import PathIds, PathPlanner, plan_neighbours, plan_shards
 from tests.topology.base import changed
 from topology.held import Measure
 from topology.model import NodeNumber
