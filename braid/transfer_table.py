@@ -40,6 +40,22 @@ def matching(rows: Sequence[TransferRow], candidate: Candidate, wall: float) -> 
     return next((row for row in rows if holds(row, candidate, wall)), None)
 
 
+def least_of(rows: Sequence[TransferRow], application: str, proxy: str, path: str) -> int | None:
+    """Bytes that an answer has at least which any of these rows lets a proxy give, whoever asks. None: none does."""
+    return min(
+        (row.least for row in rows
+         if row.application == application and proxy in row.proxies and path.startswith(row.path)),
+        default=None,
+    )  # fmt: skip
+
+
+def path_of(key: str) -> str:
+    """Of what is stored by that key, without the query."""
+    _, _, rest = key.partition("://")
+    at = rest.find("/")
+    return rest[at:].partition("?")[0] if at >= 0 else ""
+
+
 def holds(row: TransferRow, candidate: Candidate, wall: float) -> bool:
     client = candidate.client
     return (

@@ -1,13 +1,16 @@
 """Which connections a content proxy takes, and by what it answers what comes with them. Cheap: a gateway waits for the
-refusal, and the origin's answer with it.
+refusal, and the origin's answer with it. So what the key alone decides is decided before anything else is read.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from braid.errors import BadPacket
+from braid.stored import Wanted
+from braid.tcp.record import decode_ends, decode_record
 from braid.transfer import Reason, numbers_of
-from braid.transfer_table import Candidate, matching
+from braid.transfer_table import Candidate, least_of, matching, path_of
 from content.asked import read_request
 from content.delegated import begins_with_tls, refusal_of_hello
 from content.reach import may_ask, vips_of
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from braid.role import Situation
-    from braid.stored import Wanted
     from braid.tcp.record import TcpRecord
     from braid.transfer import TransferRequest
     from content.cache import Cache, Ready
@@ -25,6 +27,16 @@ if TYPE_CHECKING:
     from content.message import Request
     from content.sites import Find
     from topology.model import IPAddress, SocketAddress, Topology
+
+
+class Judged(NamedTuple):
+    """A connection that may be taken over."""
+
+    record: TcpRecord
+    edge: str
+    application: str
+    found: Found | None
+    """By what its request is answered; None where it begins with TLS."""
 
 
 class Judge:
@@ -53,28 +65,52 @@ class Judge:
             self._known = situation.topology, vips_of(situation.topology, situation.node)
         return self._known[1]
 
-    def offered(
-        self, situation: Situation, peer: int, request: TransferRequest, record: TcpRecord
-    ) -> Reason | Found | None:
-        """Why this connection is not taken over, or by what its request is answered; None where it begins with TLS."""
+    def offered(self, situation: Situation, peer: int, request: TransferRequest) -> Reason | Judged:
+        """Why this connection is not taken over, or what is known of it. What is not stored is not fetched: see
+        ``missed``."""
         topology = situation.topology
-        edge, name = self.vips(situation).get(record.local.host, ("", ""))
-        if not may_ask(topology, peer, name):
-            return Reason.NOT_DELEGATED
+        try:
+            edge, name = self.vips(situation).get(decode_ends(request.record).local.host, ("", ""))
+            if not may_ask(topology, peer, name):
+                return Reason.NOT_DELEGATED
+            if self._draining():
+                return Reason.DRAINING
+            if not self._room():
+                return Reason.BUSY
+            tls = begins_with_tls(topology, name)
+            if not tls and self._lacks(situation, name, request.content):
+                return Reason.CONTENT
+            record = decode_record(request.record)
+        except BadPacket:
+            return Reason.MISMATCH
         if numbers_of(record) != request.numbers:
             return Reason.MISMATCH
-        if self._draining():
-            return Reason.DRAINING
-        if not self._room():
-            return Reason.BUSY
         region = topology.nodes[edge].region
-        if begins_with_tls(topology, name):
-            return refusal_of_hello(request, record, name, region, situation, self._find, self._tls, self._wall())
+        if tls:
+            why = refusal_of_hello(request, record, name, region, situation, self._find, self._tls, self._wall())
+            return Judged(record, edge, name, None) if why is None else why
         found = read_request(record.unread, self._find)
         if found is None or found[0].key.encode("latin-1", "replace") != request.content:
             return Reason.CONTENT
-        ready = self.stored(situation, found[0], name, record.remote, region)
-        return Reason.CONTENT if ready is None else Found(*found, ready, len(record.unread))
+        ready = self.stored(situation, found[0], name, record.remote, region, fetch=False)
+        if ready is None:
+            return Reason.CONTENT
+        return Judged(record, edge, name, Found(*found, ready, len(record.unread)))
+
+    def missed(self, situation: Situation, peer: int, request: TransferRequest) -> None:
+        """It was refused for its content, which is fetched if it may be stored, for those that ask next."""
+        try:
+            record = decode_record(request.record)
+        except BadPacket:
+            return
+        self.wanted(situation, peer, Wanted(record.remote, record.local, record.unread))
+
+    def _lacks(self, situation: Situation, application: str, content: bytes) -> bool:
+        """Whether nothing is stored under a key that any row would have served from here."""
+        key = content.decode("latin-1")
+        least = least_of(situation.topology.transfers, application, situation.node, path_of(key))
+        longest = max((entry.length for entry in self._cache.store.index.find(key)), default=-1)
+        return least is None or longest < least
 
     def wanted(self, situation: Situation, peer: int, message: Wanted) -> bool:
         """A gateway offers no connection for what is not stored; it may be next time. False: none of ours asked."""
@@ -87,10 +123,17 @@ class Judge:
         return True
 
     def stored(
-        self, situation: Situation, asked: Request, application: str, client: SocketAddress, region: str
+        self,
+        situation: Situation,
+        asked: Request,
+        application: str,
+        client: SocketAddress,
+        region: str,
+        *,
+        fetch: bool = True,
     ) -> Ready | None:
-        """The answer, if it is there, and one that this node shall give. Where it is not there yet it is fetched.
-        ``region`` is that of the client's edge."""
+        """The answer, if it is there, and one that this node shall give. Where it is not there yet it is fetched, or
+        that comes later. ``region`` is that of the client's edge."""
         path = asked.target.partition(b"?")[0].decode("latin-1")
         method = asked.method.decode("ascii", "replace")
         candidate = Candidate(application, client.host, region, asked.port, method, asked.host, path)
@@ -100,7 +143,7 @@ class Judge:
         ready = self._cache.ready(asked)
         if ready is None:
             site = self._find(asked.host, asked.port)
-            if site is not None:
+            if site is not None and fetch:
                 self._cache.warm(asked, site)
             return None
         return ready if ready.entry.length >= row.least else None

@@ -18,6 +18,7 @@ import trio
 
 from braid import log as logs
 from braid import stored
+from braid.alarm import Alarm
 from braid.errors import BadPacket
 from braid.status.transfers import TransferStatus, transfer_status
 from braid.tcp.record import decode_record
@@ -40,9 +41,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-    from braid.role import NodeHandle
+    from braid.role import NodeHandle, Situation
     from braid.status.flow import FlowStatus
+    from braid.transfer import Numbers
     from content.cache import Cache
+    from content.judging import Judged
     from content.keys import Keys
     from content.message import Request
     from content.sites import Find
@@ -89,7 +92,7 @@ class TransferService:
         """Set when the store is."""
         self._node: NodeHandle | None = None
         self._nursery: trio.Nursery | None = None
-        self._wake = trio.Event()
+        self._alarm = Alarm()
         self._teller = Teller(cache.store.index, wall)
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -101,10 +104,8 @@ class TransferService:
                 nursery.start_soon(self._teller.run, node, self._read)
                 task_status.started()
                 while True:
-                    self._wake = trio.Event()
                     self._carry_out(self.agent.handle_timeout(trio.current_time()))
-                    with trio.move_on_at(self.agent.next_timeout()):
-                        await self._wake.wait()
+                    await self._alarm.wait(self.agent.next_timeout())
         finally:
             self._node = self._nursery = None
             for taken in self.taken.values():
@@ -152,7 +153,7 @@ class TransferService:
         if message is None:
             return
         self._carry_out(self.agent.receive(peer, message, now))
-        self._wake.set()
+        self._alarm.set(self.agent.next_timeout())
 
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
@@ -167,9 +168,7 @@ class TransferService:
                     for part in split(encode(message)):
                         self._node.tell(found.name, part)
             case Consider(peer, request):
-                self._carry_out(self._consider(peer, request))
-                # The gateway has its answer and decides; the client's is made meanwhile.
-                self._prepare(request.id)
+                self._consider(peer, request)
             case Start(id_):
                 self._start(self.taken[id_])
             case Discard(id_):
@@ -186,25 +185,32 @@ class TransferService:
                 self._own(taken, "here")
                 taken.decided.set()
 
-    def _consider(self, peer: int, request: TransferRequest) -> list[Command]:
-        now = trio.current_time()
-        try:
-            record = decode_record(request.record)
-        except BadPacket:
-            return self.agent.refuse(request.id, Reason.MISMATCH, now)
+    def _consider(self, peer: int, request: TransferRequest) -> None:
         assert self._node is not None
-        situation = self._node.situation()
-        found = self._judge.offered(situation, peer, request, record)
-        if isinstance(found, Reason):
-            return self.agent.refuse(request.id, found, now)
+        situation, now = self._node.situation(), trio.current_time()
+        judged = self._judge.offered(situation, peer, request)
+        answer = judged if isinstance(judged, Reason) else self._take(peer, request, judged, situation, now)
+        if isinstance(answer, Reason):
+            self._carry_out(self.agent.refuse(request.id, answer, now))
+        else:
+            self._carry_out(self.agent.accept(request.id, answer, now))
+        # The gateway has its answer and decides. Meanwhile the client's is made, or what there was none of is fetched.
+        if judged is Reason.CONTENT:
+            self._judge.missed(situation, peer, request)
+        self._prepare(request.id)
+
+    def _take(
+        self, peer: int, request: TransferRequest, judged: Judged, situation: Situation, now: float
+    ) -> Reason | Numbers:
+        """The numbers of the socket that was built, or why there is none."""
+        record, edge, application, found = judged
         try:
             # The gateway's frozen socket may have acknowledged since, by a clock that went on: ours must be ahead.
             built = build_encoded(request.record, record, later=request.deadline)
         except OSError as error:
             log.warning("socket cannot be built", problem=error.strerror or str(error), client=str(record.remote))
-            return self.agent.refuse(request.id, Reason.SOCKET, now)
+            return Reason.SOCKET
         topology = situation.topology
-        edge, application = self._judge.vips(situation)[record.local.host]
         gateway = topology.by_number(peer)
         taken = Taken(
             request.id, application, record.remote, record.local, edge, topology.nodes[edge].region,
@@ -212,9 +218,9 @@ class TransferService:
         )  # fmt: skip
         if not self._own(taken, "held"):
             dissolve(built)
-            return self.agent.refuse(request.id, Reason.BUSY, now)
+            return Reason.BUSY
         self.taken[request.id] = taken
-        return self.agent.accept(request.id, numbers_of(record), now)
+        return numbers_of(record)
 
     def _prepare(self, id_: bytes) -> None:
         taken = self.taken.get(id_)
@@ -290,7 +296,7 @@ class TransferService:
         self.taken[request.id] = taken
         self._carry_out(self.agent.adopt(facts.peer, request, now))
         taken.keeping = self._promising(taken, keeping)
-        self._wake.set()
+        self._alarm.set(self.agent.next_timeout())
         # The other one may have died before it had done so.
         start(opened)
         self._own(taken, "here")
@@ -351,7 +357,7 @@ class TransferService:
         else:
             taken.decided = trio.Event()
             self._carry_out(self.agent.give_back(taken.id, *data, trio.current_time()))
-            self._wake.set()
+            self._alarm.set(self.agent.next_timeout())
             await taken.decided.wait()
         if not taken.gone:
             taken.keeping.settled()

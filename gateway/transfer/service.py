@@ -15,6 +15,7 @@ import trio
 
 from braid import log as logs
 from braid import stored
+from braid.alarm import Alarm
 from braid.errors import BadPacket
 from braid.tcp.repair import FreezeError, build, offer, start
 from braid.transfer import (
@@ -86,7 +87,7 @@ class TransferService:
         self._rng = rng
         self._wall = wall
         self._node: NodeHandle | None = None
-        self._wake = trio.Event()
+        self._alarm = Alarm()
         self._stored = StoredTable()
         self._successor = Successor(serve, inside, self.agent.count)
         self._nursery: trio.Nursery | None = None
@@ -100,12 +101,10 @@ class TransferService:
         try:
             async with trio.open_nursery() as self._nursery:
                 while True:
-                    self._wake = trio.Event()
                     now = trio.current_time()
                     self._carry_out(self.agent.handle_timeout(now), now)
                     self._forget()
-                    with trio.move_on_at(self.agent.next_timeout()):
-                        await self._wake.wait()
+                    await self._alarm.wait(self.agent.next_timeout())
         finally:
             self._node = self._nursery = None
             for moving in self.moving.values():
@@ -140,14 +139,14 @@ class TransferService:
             self._carry_out(self.agent.receive_steered(message, now), now)
         else:
             self.agent.count("stray")
-        self._wake.set()
+        self._alarm.set(self.agent.next_timeout())
 
     def receive_down(self, peer: int, now: float) -> None:
         """The session with a neighbour is gone."""
         self._stored.forget(peer)
         if self._node is not None:
             self._carry_out(self.agent.receive_down(peer, now), now)
-            self._wake.set()
+            self._alarm.set(self.agent.next_timeout())
 
     def _receive_stored(self, control: Control, now: float) -> None:
         assert self._node is not None
@@ -282,7 +281,7 @@ class TransferService:
         request = TransferRequest(moving.id, DEADLINE, numbers, offered.initial, content, offered.record)
         self.moving[moving.id] = moving
         self._carry_out(self.agent.begin(moving.peer, request, now, early=early), now)
-        self._wake.set()
+        self._alarm.set(self.agent.next_timeout())
         return ""
 
     def _carry_out(self, commands: list[Command], now: float) -> None:

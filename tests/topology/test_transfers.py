@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import pytest
 import yaml
 
-from braid.transfer_table import Candidate, chosen, matching
+from braid.transfer_table import Candidate, chosen, least_of, matching, path_of
 from tests.topology.base import changed
 from topology import effective
 from topology.compose import render
@@ -93,6 +93,21 @@ def test_policies_take_proxies_that_can_be_reached() -> None:
     assert all(one == other for one, other in zip(before, after, strict=True) if one != "c-2"), (
         "only its own part moves"
     )
+
+
+def test_no_row_asks_for_less_than_the_least() -> None:
+    table = (
+        TransferRow("shop", ("c-1",), path="/video/", least=100, methods=("HEAD",)),
+        TransferRow("shop", ("c-1", "c-2"), least=200),
+        TransferRow("other", ("c-3",)),
+    )
+    asked = [("shop", "c-1", "/video/1"), ("shop", "c-1", "/img/1"), ("shop", "c-2", "/video/1"), ("shop", "c-3", "/")]
+    assert [least_of(table, *each) for each in asked] == [100, 200, 200, None]
+
+
+def test_the_path_of_a_key() -> None:
+    keys = "http://shop.example/a/b?c/d", "https://shop.example:8443/", "tls://shop.example:443", "shop"
+    assert [path_of(key) for key in keys] == ["/a/b", "/", "", ""]
 
 
 def test_braid_check_shows_the_table() -> None:
