@@ -248,7 +248,7 @@ def control(counters: dict[str, Any], links: int, seconds: int) -> dict[str, Any
     plane.begin()
     for node in found.nodes.values():
         if node.name != "edge":
-            plane.receive(Established(int(node.number), node.role is Role.INTERMEDIATE, 1, True))
+            plane.receive(Established(int(node.number), node.role is Role.INTERMEDIATE, 1, True, 7))
     view = View(plane, Loaded("bench", 1e9), Random(1), lambda: now[0], lambda: 1e9 + now[0], lambda: 0.0)
     spent, before = 0.0, 0
     for second in range(seconds):

@@ -27,7 +27,7 @@ from braid.plan import PathPlanner, plan_neighbours, plan_shards, usable_by_numb
 from braid.redundancy.application import Mode
 from braid.redundancy.node import Redundancy
 from braid.role import Promotes, RoleRuntime, Situation
-from braid.session import Accept, Close, Command, Initiate, Log, Refuse, Relation, SessionManager
+from braid.session import Accept, Close, Command, Initiate, Log, Refuse, Relation, Restarted, SessionManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -377,6 +377,8 @@ class ControlPlane:
                         log.debug("initiation is no longer pending", initiation=number)
                 case Refuse(number, reason):
                     self.core.refuse(number, reason)
+                case Restarted(relation):
+                    self.role.receive_restart(relation.peer, relation.adjacent, self._clock())
                 case Close(relation):
                     self.core.close_session(relation.peer, relation.adjacent)
                 case Log(level, event, relation, fields):

@@ -155,8 +155,8 @@ def typed_event(raw: _native.Event) -> CoreEvent:
             return ConnectionEnded(connection, why, bytes_in, bytes_out)
         case ("initiation", number, peer, adjacent, static_key, certificate):
             return Initiation(number, peer, adjacent, static_key, certificate)
-        case ("established", peer, adjacent, epoch, initiator):
-            return Established(peer, adjacent, epoch, initiator)
+        case ("established", peer, adjacent, epoch, initiator, boot):
+            return Established(peer, adjacent, epoch, initiator, boot)
         case ("up", peer, adjacent):
             return Up(peer, adjacent)
         case ("down", peer, adjacent):

@@ -27,6 +27,8 @@ class Established:
     adjacent: bool
     epoch: int
     initiator: bool
+    boot: int
+    """Of the peer's process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,11 @@ class RoleRuntime(Protocol):
         """A neighbour session began or ceased to work."""
         ...
 
+    def receive_restart(self, number: int, adjacent: bool, now: float) -> None:
+        """A neighbour or an end-to-end peer is another process now, perhaps without having been missed: what the one
+        before was told, and what it had, is gone."""
+        ...
+
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None]) -> None:
         """The role's own tasks; started when what they bind is bound."""
         ...

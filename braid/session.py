@@ -80,6 +80,13 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """Another process of the peer is there than before, missed or not: it knows nothing of what that one was told."""
+
+    relation: Relation
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: Literal["debug", "info", "warning"]
     event: str
@@ -87,7 +94,7 @@ class Log:
     fields: Mapping[str, str | int] = field(default_factory=dict)
 
 
-Command = Initiate | Accept | Refuse | Close | Log
+Command = Initiate | Accept | Refuse | Close | Restarted | Log
 
 
 class State(StrEnum):
@@ -131,6 +138,8 @@ class _Session:
     initiated: float | None = None
     """When the last initiation was sent."""
     last_up: float | None = None
+    boot: int | None = None
+    """Of the peer's process, when keys were last made."""
 
 
 class SessionManager:
@@ -189,9 +198,12 @@ class SessionManager:
         if session is None or session.standing.distrust:
             # Keys that were confirmed while the peer was being removed.
             return [Close(relation)] if isinstance(event, Established) else []
-        before = session.state
+        before, commands = session.state, list[Command]()
         match event:
             case Established():
+                if session.boot not in (None, event.boot):
+                    commands += [Restarted(relation), Log("info", "peer has started again", relation)]
+                session.boot = event.boot
                 self._enter(session, Trigger.ESTABLISHED)
                 self._schedule_renewal(session, event.initiator, now)
             case Up():
@@ -207,7 +219,7 @@ class SessionManager:
                 self._enter(session, Trigger.RENEW)
                 if before is State.UP:
                     self._begin(session, now, now)
-        return self._report(relation, before, session, event, now)
+        return [*commands, *self._report(relation, before, session, event, now)]
 
     def handle_timeout(self, now: float) -> list[Command]:
         commands: list[Command] = []

@@ -62,6 +62,11 @@ class Content:
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
         self._service.receive_neighbour(number, up)
 
+    def receive_restart(self, number: int, adjacent: bool, now: float) -> None:
+        """A gateway that has started again is to hear what is stored."""
+        if adjacent:
+            self._service.receive_neighbour(number, True)
+
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await self._service.run(node, task_status=task_status)
 

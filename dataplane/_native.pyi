@@ -8,7 +8,7 @@ Role = Literal["edge", "intermediate", "gateway", "dns", "content"]
 # Events, oldest first. Numbers are node numbers; ``adjacent`` tells a neighbour session from an end-to-end one.
 Initiation = tuple[Literal["initiation"], int, int, bool, bytes, bytes]
 """id, claimed peer, adjacent, its X25519 static key (proved by the handshake), its certificate (not yet verified)."""
-Established = tuple[Literal["established"], int, bool, int, bool]
+Established = tuple[Literal["established"], int, bool, int, bool, int]
 """peer, adjacent, epoch, we were the initiator: keys are confirmed and in use for sending, in all shards."""
 Up = tuple[Literal["up"], int, bool]
 """peer, adjacent: valid packets arrive from a peer that was silent or new, in all shards."""

@@ -89,6 +89,9 @@ class Dns:
         else:
             self._health.neighbour_down(number)
 
+    def receive_restart(self, number: int, adjacent: bool, now: float) -> None:
+        """Nothing is remembered of what a peer was told."""
+
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answers DNS until cancelled, on trio's clock. Started when every listen address is bound; starts
         ``dns.node.serve`` and follows reloads and the geo database. Survives what clients and edges send;

@@ -103,6 +103,9 @@ class Edge:
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
         """Readiness is computed when it is asked for."""
 
+    def receive_restart(self, number: int, adjacent: bool, now: float) -> None:
+        """Nothing is remembered of what a peer was told."""
+
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Change the keys of SYN cookies, measure itself, report to the DNS nodes. Started with the first keys; never
         returns."""

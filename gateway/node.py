@@ -97,6 +97,11 @@ class Gateway:
         if not up:
             self._proxies.transfers.receive_down(number, now)
 
+    def receive_restart(self, number: int, adjacent: bool, now: float) -> None:
+        """A content proxy that has started again has lost its connections."""
+        if adjacent:
+            self._proxies.transfers.receive_down(number, now)
+
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Check the targets, change the keys of SYN cookies, run the proxies. Started when all do; never returns."""
         async with trio.open_nursery() as nursery:

@@ -45,6 +45,9 @@ class Intermediate:
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
         """Readiness is computed when it is asked for."""
 
+    def receive_restart(self, number: int, adjacent: bool, now: float) -> None:
+        """Nothing is remembered of what a peer was told."""
+
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Nothing runs beside the relay in the core."""
         task_status.started()

@@ -106,7 +106,7 @@ class FakeCore:
         for one, another, initiator in ((other, self, True), (self, other, False)):
             key = (another.number, adjacent)
             one.sessions[key] = one.sessions.get(key, 0) + 1
-            one.push(("established", another.number, adjacent, one.sessions[key] % 256, initiator))
+            one.push(("established", another.number, adjacent, one.sessions[key] % 256, initiator, id(another)))
 
     def refuse(self, initiation: int, reason: str) -> None:
         self._pending.pop(initiation, None)

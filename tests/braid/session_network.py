@@ -118,7 +118,9 @@ class Network:
         end.heard = self.now
         end.up = True
         end.epoch += 1
-        self.carry_out(end, end.manager.receive(Established(end.peer, True, end.epoch % 256, initiator), self.now))
+        boot = self.ends[end.peer].boot
+        established = Established(end.peer, True, end.epoch % 256, initiator, boot)
+        self.carry_out(end, end.manager.receive(established, self.now))
 
     def carry_out(self, end: Endpoint, commands: list[Command]) -> None:
         for command in commands:

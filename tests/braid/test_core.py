@@ -115,7 +115,7 @@ def test_desired_state_of_a_gateway_has_the_shape_the_core_takes() -> None:
     ("raw", "event"),
     [
         (("initiation", 7, 21, True, b"k", b"c"), Initiation(7, 21, True, b"k", b"c")),
-        (("established", 21, False, 3, True), Established(21, False, 3, True)),
+        (("established", 21, False, 3, True, 7), Established(21, False, 3, True, 7)),
         (
             (
                 "losses",

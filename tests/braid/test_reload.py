@@ -101,7 +101,7 @@ async def test_a_revocation_is_obeyed_within_two_seconds(
     await trio.sleep(0.1)
     for command in control.sessions.handle_timeout(1.0):
         control._carry_out([command])
-    control.receive(Established(number, True, 1, initiator=True))
+    control.receive(Established(number, True, 1, True, 7))
     assert control.neighbour_up("edge-fra-1")
     nursery.start_soon(reloader.follow)
     await trio.testing.wait_all_tasks_blocked()

@@ -10,7 +10,19 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from braid import session
 from braid.events import Down, Established, Initiation, Rekey, Up
-from braid.session import Accept, Close, Initiate, Log, Refuse, Relation, SessionManager, Standing, State, Trigger
+from braid.session import (
+    Accept,
+    Close,
+    Initiate,
+    Log,
+    Refuse,
+    Relation,
+    Restarted,
+    SessionManager,
+    Standing,
+    State,
+    Trigger,
+)
 from tests.braid.session_network import Network
 
 NEAR = Relation(21, True)
@@ -60,7 +72,7 @@ def test_peers_are_not_all_tried_in_the_same_instant() -> None:
 
 def test_a_peer_that_was_up_recently_is_tried_every_second() -> None:
     made = manager(NEAR)
-    made.receive(Established(21, True, 1, True), 0.0)
+    made.receive(Established(21, True, 1, True, 7), 0.0)
     made.receive(Down(21, True), 0.0)
     times = initiations(made, until=50)
     gaps = [after - before for before, after in itertools.pairwise(times)]
@@ -73,7 +85,7 @@ def test_the_initiator_renews_at_about_two_minutes_and_the_responder_waits_longe
         mine, theirs = SessionManager(Random(seed)), SessionManager(Random(seed + 100))
         for made, initiator in ((mine, True), (theirs, False)):
             made.set_peers({NEAR: Standing()}, 0.0)
-            made.receive(Established(21, True, 1, initiator), 0.0)
+            made.receive(Established(21, True, 1, initiator, 7), 0.0)
         due, fallback = mine.next_timeout(), theirs.next_timeout()
         assert due is not None
         assert fallback is not None
@@ -85,19 +97,19 @@ def test_the_initiator_renews_at_about_two_minutes_and_the_responder_waits_longe
 
 def test_a_rekey_event_initiates_at_once_and_keeps_the_session() -> None:
     made = manager(NEAR)
-    made.receive(Established(21, True, 1, False), 10.0)
+    made.receive(Established(21, True, 1, False, 7), 10.0)
     made.receive(Rekey(21, True), 50.0)
     assert made.handle_timeout(50.0) == [Initiate(NEAR)]
     assert made.is_up(21, True)
     made.receive(Rekey(21, True), 50.01)
     assert made.handle_timeout(50.01) == []
-    made.receive(Established(21, True, 2, True), 50.1)
+    made.receive(Established(21, True, 2, True, 7), 50.1)
     assert made.handle_timeout(100.0) == []
 
 
 def test_a_silent_peer_is_initiated_again_and_heard_again_without_a_handshake() -> None:
     made = manager(NEAR)
-    made.receive(Established(21, True, 1, True), 10.0)
+    made.receive(Established(21, True, 1, True, 7), 10.0)
     assert made.receive(Down(21, True), 20.0) == [Log("warning", "peer down", NEAR)]
     assert not made.is_up(21, True)
     assert made.handle_timeout(20.06) == [Initiate(NEAR)]
@@ -106,29 +118,41 @@ def test_a_silent_peer_is_initiated_again_and_heard_again_without_a_handshake() 
     assert made.handle_timeout(22.0) == []
 
 
+def test_another_process_of_a_peer_is_told_whether_the_one_before_was_missed_or_not() -> None:
+    made = manager(NEAR)
+    restarted = Restarted(NEAR)
+    assert restarted not in made.receive(Established(21, True, 1, True, 7), 10.0), "the first"
+    assert restarted not in made.receive(Established(21, True, 2, True, 7), 20.0), "new keys"
+    assert made.receive(Established(21, True, 3, False, 8), 30.0)[0] == restarted
+    made.receive(Down(21, True), 40.0)
+    assert restarted not in made.receive(Established(21, True, 4, False, 8), 41.0), "it was cut off"
+    made.receive(Down(21, True), 50.0)
+    assert made.receive(Established(21, True, 5, False, 9), 51.0)[0] == restarted
+
+
 def test_an_end_to_end_handshake_waits_for_a_neighbour_and_then_goes_at_once() -> None:
     made = manager(NEAR, FAR)
     for turn in range(500):
         assert Initiate(FAR) not in made.handle_timeout(turn / 100)
-    made.receive(Established(21, True, 1, True), 5.0)
+    made.receive(Established(21, True, 1, True, 7), 5.0)
     assert Initiate(FAR) in made.handle_timeout(5.05)
 
 
 def test_an_end_to_end_handshake_that_failed_is_tried_again_when_another_neighbour_comes_up() -> None:
     second = Relation(22, True)
     made = manager(NEAR, second, FAR)
-    made.receive(Established(21, True, 1, True), 0.0)
+    made.receive(Established(21, True, 1, True, 7), 0.0)
     times = [turn / 100 for turn in range(1000) if Initiate(FAR) in made.handle_timeout(turn / 100)]
     assert times[0] <= 0.05
     assert times[-1] < 9.5
-    made.receive(Established(22, True, 1, True), 10.0)
+    made.receive(Established(22, True, 1, True, 7), 10.0)
     assert Initiate(FAR) in made.handle_timeout(10.05)
 
 
 def test_a_renewal_that_found_no_neighbour_is_made_up_for() -> None:
     made = manager(NEAR, FAR)
-    made.receive(Established(21, True, 1, True), 0.0)
-    made.receive(Established(31, False, 1, True), 0.0)
+    made.receive(Established(21, True, 1, True, 7), 0.0)
+    made.receive(Established(31, False, 1, True, 7), 0.0)
     made.receive(Down(21, True), 100.0)
     assert Initiate(FAR) not in made.handle_timeout(140.0)
     made.receive(Up(21, True), 141.0)
@@ -170,11 +194,11 @@ def test_hostile_peer_numbers_do_not_grow_the_memory_of_refusals() -> None:
 
 def test_a_distrusted_peer_is_closed_and_left_alone_until_it_is_believed_again() -> None:
     made = manager(NEAR)
-    made.receive(Established(21, True, 1, True), 1.0)
+    made.receive(Established(21, True, 1, True, 7), 1.0)
     commands = made.set_peers({NEAR: Standing(distrust="revoked")}, 2.0)
     assert commands == [Close(NEAR), Log("warning", "peer distrusted", NEAR, {"reason": "revoked"})]
     assert made.next_timeout() is None
-    assert made.receive(Established(21, True, 2, True), 2.1) == [Close(NEAR)]
+    assert made.receive(Established(21, True, 2, True, 7), 2.1) == [Close(NEAR)]
     assert not made.is_up(21, True)
     made.set_peers({NEAR: Standing()}, 3.0)
     assert made.handle_timeout(3.06) == [Initiate(NEAR)]
@@ -183,7 +207,7 @@ def test_a_distrusted_peer_is_closed_and_left_alone_until_it_is_believed_again()
 def test_a_peer_that_left_the_topology_is_closed() -> None:
     made = manager(NEAR, FAR)
     assert Close(FAR) in made.set_peers({NEAR: Standing()}, 1.0)
-    assert made.receive(Established(31, False, 1, True), 1.1) == [Close(FAR)]
+    assert made.receive(Established(31, False, 1, True, 7), 1.1) == [Close(FAR)]
 
 
 def test_without_a_static_key_the_peer_has_to_begin() -> None:
@@ -191,7 +215,7 @@ def test_without_a_static_key_the_peer_has_to_begin() -> None:
     made.set_peers({NEAR: Standing(can_initiate=False)}, 0.0)
     assert made.next_timeout() is None
     assert made.receive_initiation(Initiation(5, 21, True, b"k", b"c"), None, 0.0) == [Accept(5)]
-    made.receive(Established(21, True, 1, False), 0.1)
+    made.receive(Established(21, True, 1, False, 7), 0.1)
     assert made.is_up(21, True)
     assert made.next_timeout() is None
 

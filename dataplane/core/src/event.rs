@@ -32,6 +32,8 @@ pub enum Event {
         adjacent: bool,
         epoch: u8,
         initiator: bool,
+        /// Of the peer's process: another one has forgotten all that this one was told.
+        boot: u64,
     },
     Up {
         peer: u16,
@@ -209,13 +211,12 @@ pub enum Command {
     },
     /// A fresh secret for cookies.
     CookieSecret([u8; 32]),
-    /// Who has a client's connection from now on. At an edge `by` is the gateway that says so, and hears whether it may; None:
-    /// this shard has not met the client.
+    /// Who has a client's connection from now on. At an edge `by` is the gateway that says so, and hears whether it may.
     Own {
         ends: Ends,
         owner: Option<Owner>,
         by: Option<u16>,
-        done: Box<dyn Reply<Option<bool>>>,
+        done: Box<dyn Reply<bool>>,
     },
     /// Keys of SYN cookies: the current period, and those whose cookies are believed. At an edge they are those of these
     /// gateways.

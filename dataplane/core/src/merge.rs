@@ -9,8 +9,8 @@ use hashbrown::HashMap;
 struct Standing {
     /// A bit for each shard in which the peer is up.
     up: u16,
-    /// Epoch in use and who began it, by shard.
-    established: Vec<Option<(u8, bool)>>,
+    /// Epoch in use, who began it, and with which process, by shard.
+    established: Vec<Option<(u8, bool, u64)>>,
     told_up: bool,
     told_epoch: Option<u8>,
     told_rekey: bool,
@@ -48,10 +48,10 @@ impl Merger {
                     told[0] = Some(event);
                 }
             }
-            Event::Established { peer, adjacent, epoch, initiator } => {
+            Event::Established { peer, adjacent, epoch, initiator, boot } => {
                 let standing = self.standing((peer, adjacent));
                 if let Some(slot) = standing.established.get_mut(shard) {
-                    *slot = Some((epoch, initiator));
+                    *slot = Some((epoch, initiator, boot));
                 }
                 told = self.settle((peer, adjacent));
             }
@@ -88,11 +88,11 @@ impl Merger {
             return [None, None];
         }
         let mut told = [None, None];
-        if let Some((epoch, initiator)) = standing.established[0] {
-            let agreed = standing.established.iter().all(|said| said.is_some_and(|(said, _)| said == epoch));
+        if let Some((epoch, initiator, boot)) = standing.established[0] {
+            let agreed = standing.established.iter().all(|said| said.is_some_and(|(said, ..)| said == epoch));
             if agreed && standing.told_epoch != Some(epoch) {
                 (standing.told_epoch, standing.told_rekey) = (Some(epoch), false);
-                told[0] = Some(Event::Established { peer, adjacent, epoch, initiator });
+                told[0] = Some(Event::Established { peer, adjacent, epoch, initiator, boot });
             }
         }
         if !std::mem::replace(&mut standing.told_up, true) {
@@ -112,7 +112,7 @@ mod tests {
     const REKEY: Event = Event::Rekey { peer: 21, adjacent: true };
 
     fn established(epoch: u8) -> Event {
-        Event::Established { peer: 21, adjacent: true, epoch, initiator: true }
+        Event::Established { peer: 21, adjacent: true, epoch, initiator: true, boot: 7 }
     }
 
     fn told(merger: &mut Merger, shard: usize, event: Event) -> Vec<Event> {

@@ -209,12 +209,13 @@ impl<O: Outbox> Node<O> {
     /// Sends with the keys of this session from now on.
     pub(crate) fn promote(&mut self, index: u32, now: Time) {
         let Some(session) = self.net.sessions.get(index) else { return };
-        let ((peer, adjacent), epoch, initiator) = (session.key, session.local_epoch, session.initiator);
+        let ((peer, adjacent), epoch) = (session.key, session.local_epoch);
+        let (initiator, boot) = (session.initiator, session.remote_boot);
         if let (Some(key), Some(neighbour)) = (session.hop_tx.clone(), self.net.links.numbered(peer)) {
             neighbour.hop_tx = Some((key, session.remote_epoch & 3));
         }
         self.net.sessions.promote(index, now);
-        self.outbox.event(Event::Established { peer, adjacent, epoch, initiator });
+        self.outbox.event(Event::Established { peer, adjacent, epoch, initiator, boot });
     }
 
     pub(crate) fn heard(&mut self, peer: u16, adjacent: bool, slot: usize, now: Time) {

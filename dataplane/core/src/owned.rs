@@ -5,7 +5,7 @@ use crate::event::Outbox;
 use crate::node::Node;
 use crate::oversized::Destination;
 use crate::role::ends::Ends;
-use crate::role::owners::{Inbound, Kept, Owner};
+use crate::role::owners::{Holder, Inbound, Kept, Owner};
 use braid_offload::{Delivered, Limits};
 use braid_packet::affinity::flow_hash;
 use braid_packet::{clamp_mss, partial_offsets, tcp_reset, Ip, Sink, Time, VnetHdr};
@@ -14,9 +14,11 @@ use braid_packet::{clamp_mss, partial_offsets, tcp_reset, Ip, Sink, Time, VnetHd
 const DIRECT: u8 = 1;
 /// As long since an owner was heard its gateway may take to go on in its place. TCP repeats what is dropped meanwhile.
 const GRACE: u64 = 3 * Time::SECOND;
+/// The same where another process of the owner is there: less than `role/connections.rs` asks its clients for.
+const GRACE_ANEW: u64 = 2 * Time::SECOND;
 
 impl<O: Outbox> Node<O> {
-    /// What became of a command to change an owner: None from a shard of an edge that has not met the client.
+    /// Whether an owner was changed.
     pub(crate) fn own(
         &mut self,
         ends: Ends,
@@ -24,13 +26,14 @@ impl<O: Outbox> Node<O> {
         by: Option<u16>,
         now: Time,
         sink: &mut impl Sink,
-    ) -> Option<bool> {
+    ) -> bool {
         if let (Some(edge), Some(gateway)) = (&mut self.edge, by) {
-            let may = edge.may_steer(&ends, gateway)?;
+            let sessions = &self.net.sessions;
+            let may = edge.may_steer(&ends, gateway, |gateway| sessions.usable((gateway, false)));
             let node = if let Some(Owner::Node(node)) = owner { node } else { gateway };
             if !may || (owner.is_some() && !edge.may_own(&ends, node)) {
                 self.net.drops.count("steering_refused");
-                return Some(false);
+                return false;
             }
             edge.moved(&ends, node);
         }
@@ -39,9 +42,10 @@ impl<O: Outbox> Node<O> {
             (Role::Edge, Some(Owner::Node(node) | Owner::Left(node)), None) => Some(Owner::Left(node)),
             _ => owner,
         };
-        let Ok(kept) = self.owners.set(ends, owner, now) else {
+        let boot = if let Some(Owner::Node(node)) = owner { self.net.sessions.boot((node, false)) } else { None };
+        let Ok(kept) = self.owners.set(ends, owner, boot, now) else {
             self.net.drops.count("owners_full");
-            return Some(false);
+            return false;
         };
         if matches!(owner, Some(Owner::Left(node)) if !self.net.sessions.usable((node, false))) {
             self.owners.remember(&ends, now);
@@ -55,7 +59,7 @@ impl<O: Outbox> Node<O> {
                 }
             }
         }
-        Some(true)
+        true
     }
 
     /// A client's packet of a connection that is no longer here: back to its edge, which knows who has it.
@@ -86,7 +90,7 @@ impl<O: Outbox> Node<O> {
     ) -> Option<()> {
         let (ends, _) = Ends::inward(ip)?;
         match self.owners.of(&ends)? {
-            Owner::Node(node) if node != peer && self.edge.as_ref()?.may_steer(&ends, peer) == Some(true) => {}
+            Owner::Node(node) if node != peer && self.may_steer(&ends, peer) => {}
             Owner::Left(node) if node == peer => {}
             _ => return None,
         }
@@ -96,8 +100,28 @@ impl<O: Outbox> Node<O> {
 
     /// At an edge: whether that gateway says who has the connection of a packet towards a client.
     fn decides(&self, ip: &Ip, gateway: u16) -> bool {
-        let ends = Ends::outward(ip).map(|(ends, _)| ends);
-        self.edge.as_ref().zip(ends).is_some_and(|(edge, ends)| edge.may_steer(&ends, gateway) == Some(true))
+        Ends::outward(ip).is_some_and(|(ends, _)| self.may_steer(&ends, gateway))
+    }
+
+    fn may_steer(&self, ends: &Ends, gateway: u16) -> bool {
+        let usable = |gateway| self.net.sessions.usable((gateway, false));
+        self.edge.as_ref().is_some_and(|edge| edge.may_steer(ends, gateway, usable))
+    }
+
+    /// Whether the process that has a connection is there: another one of the same node has nothing of it.
+    pub(crate) fn is_there(&self, node: u16, holder: Holder) -> bool {
+        let key = (node, false);
+        self.net.sessions.usable(key) && (holder.boot.is_none() || holder.boot == self.net.sessions.boot(key))
+    }
+
+    /// Whether its gateway may yet go on in the place of a process that is not there.
+    fn may_be_followed(&self, node: u16, holder: Holder, now: Time) -> bool {
+        let (key, sessions) = ((node, false), &self.net.sessions);
+        let lately = |since: Time, grace: u64| now.since(since) < grace;
+        match sessions.since(key).filter(|_| sessions.usable(key)) {
+            Some(since) => lately(since, GRACE_ANEW),
+            None => sessions.heard_within(key, now, GRACE) || lately(holder.since, GRACE),
+        }
     }
 
     fn release(&mut self, kept: &[Kept], sink: &mut impl Sink) {
@@ -124,7 +148,7 @@ impl<O: Outbox> Node<O> {
             return Some(false);
         }
         let passes = match role {
-            Role::Edge => match self.owners.reply_from(&ip, peer, now)? {
+            Role::Edge => match self.owners.reply_from(&ip, peer, || self.net.sessions.boot((peer, false)), now)? {
                 // What it still has of the connection, or its end, is not for the client: another one goes on.
                 (Owner::Left(node), _) if node == peer => Err("not_the_owner"),
                 (Owner::Left(_), _) => return None,
@@ -139,7 +163,7 @@ impl<O: Outbox> Node<O> {
                 _ => Err("not_the_owner"),
             },
             Role::Gateway => match self.owners.receive(&ip, packet, partial, now) {
-                Inbound::Free | Inbound::Here | Inbound::Node(_) => return None,
+                Inbound::Free | Inbound::Here | Inbound::Node(..) => return None,
                 Inbound::Away => {
                     self.pass_on_late(packet, partial, now, sink);
                     return Some(false);
@@ -199,11 +223,11 @@ impl<O: Outbox> Node<O> {
         if self.owners.is_empty() {
             return false;
         }
-        let Inbound::Node(peer) = self.owners.receive(ip, packet, vnet.needs_csum, now) else { return false };
-        if !self.net.sessions.usable((peer, false)) {
-            // Its state is lost with the node that had it: its gateway goes on, or the client is to begin anew.
+        let Inbound::Node(peer, holder) = self.owners.receive(ip, packet, vnet.needs_csum, now) else { return false };
+        if !self.is_there(peer, holder) {
+            // Its state is lost with the process that had it: its gateway goes on, or the client is to begin anew.
             self.net.drops.count("owner_gone");
-            if self.net.sessions.heard_within((peer, false), now, GRACE) {
+            if self.may_be_followed(peer, holder, now) {
                 return true;
             }
             if tcp_reset(&mut self.icmp, packet).is_some() {
@@ -229,6 +253,6 @@ fn refusal(inbound: Inbound) -> Result<(), &'static str> {
     Err(match inbound {
         Inbound::Kept => "",
         Inbound::Full => "hold_full",
-        Inbound::Free | Inbound::Here | Inbound::Node(_) | Inbound::Away => "not_transferred",
+        Inbound::Free | Inbound::Here | Inbound::Node(..) | Inbound::Away => "not_transferred",
     })
 }

@@ -282,6 +282,11 @@ impl Sessions {
         Some(self.by_index.get(&self.peers.get(&key)?.current?)?.remote_boot)
     }
 
+    /// When the keys were made that are used to send.
+    pub fn since(&self, key: PeerKey) -> Option<Time> {
+        Some(self.by_index.get(&self.peers.get(&key)?.current?)?.installed)
+    }
+
     /// Usable, and heard a moment ago.
     pub fn answers(&self, key: PeerKey, now: Time) -> bool {
         self.usable(key) && self.peers.get(&key).is_some_and(|peer| !peer.is_silent(now, QUIET))

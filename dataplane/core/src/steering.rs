@@ -132,15 +132,16 @@ impl<O: Outbox> Node<O> {
             }
             let owner = steer.node.filter(|&node| node != IF_GONE).map(Owner::Node);
             let may = steer.node != Some(IF_GONE) || !self.is_reached(&steer.ends);
-            let done = may && self.own(steer.ends, owner, Some(gateway), now, sink) == Some(true);
+            let done = may && self.own(steer.ends, owner, Some(gateway), now, sink);
             let seen = self.owners.seen(&steer.ends).filter(|_| done && owner.is_none());
             self.net.send_sealed((gateway, false), 0, Kind::Control, Over::Widest, &steer.answer(done, seen), sink);
         }
     }
 
-    /// Whether another node has a connection, and is there.
+    /// Whether another node has a connection, and its process is there.
     fn is_reached(&self, ends: &Ends) -> bool {
-        matches!(self.owners.of(ends), Some(Owner::Node(node)) if self.net.sessions.usable((node, false)))
+        let Some(Owner::Node(node)) = self.owners.of(ends) else { return false };
+        self.owners.holder(ends).is_some_and(|holder| self.is_there(node, holder))
     }
 }
 

@@ -16,6 +16,15 @@ fn segment(flags: u8) -> Vec<u8> {
     tcp(CLIENT, VIP, flags, 1, b"")
 }
 
+/// From the VIP to the client.
+fn spoken(flags: u8) -> Vec<u8> {
+    let mut packet = segment(flags);
+    // The checksums stay right.
+    packet[12..20].rotate_left(4);
+    packet[20..24].rotate_left(2);
+    packet
+}
+
 fn flags_of(packet: &[u8]) -> u8 {
     match Ip::parse(packet).unwrap().transport {
         Transport::Tcp(tcp) => tcp.flags,
@@ -41,10 +50,10 @@ fn arrived(braid: &mut Braid, flags: u8) -> usize {
 #[test]
 fn a_gateway_holds_packets_and_gives_them_on_or_away() {
     let mut braid = opened();
-    assert_eq!(braid.own(GATEWAY, ends(), Some(Owner::Held), None), Some(true));
+    assert!(braid.own(GATEWAY, ends(), Some(Owner::Held), None));
     assert_eq!(arrived(&mut braid, ACK), 0);
     assert_eq!(arrived(&mut braid, ACK | 8), 0);
-    assert_eq!(braid.own(GATEWAY, ends(), None, None), Some(true));
+    assert!(braid.own(GATEWAY, ends(), None, None));
     let released = braid.taken(GATEWAY);
     assert_eq!(released.iter().map(|packet| flags_of(packet)).collect::<Vec<_>>(), [ACK, ACK | 8], "in their order");
     assert_eq!(arrived(&mut braid, ACK), 1);
@@ -60,17 +69,31 @@ fn a_gateway_holds_packets_and_gives_them_on_or_away() {
 
 #[test]
 fn only_the_gateway_that_serves_a_client_says_who_has_its_connection() {
+    let to_proxy = Some(Owner::Node(PROXY));
+    let mut braid = opened();
+    assert!(!braid.own(EDGE, ends(), to_proxy, Some(GATEWAY + 1)));
+    assert!(!braid.own(EDGE, ends(), Some(Owner::Node(GATEWAY + 1)), Some(GATEWAY)), "no row names it");
+    assert_eq!(arrived(&mut braid, ACK), 1);
+    assert!(braid.own(EDGE, ends(), to_proxy, Some(GATEWAY)));
+    assert_eq!(arrived(&mut braid, ACK), 0, "it goes to the proxy, or nowhere");
+    assert!(braid.own(EDGE, ends(), None, Some(GATEWAY)));
+    assert_eq!(arrived(&mut braid, ACK), 1);
+}
+
+#[test]
+fn a_client_that_an_edge_has_not_met_since_it_began_is_the_gateways_that_would_get_it() {
     let mut braid = Braid::up();
     let to_proxy = Some(Owner::Node(PROXY));
-    assert_eq!(braid.own(EDGE, ends(), to_proxy, Some(GATEWAY)), None, "the client is not known");
-    let mut braid = opened();
-    assert_eq!(braid.own(EDGE, ends(), to_proxy, Some(GATEWAY + 1)), Some(false));
-    assert_eq!(braid.own(EDGE, ends(), Some(Owner::Node(GATEWAY + 1)), Some(GATEWAY)), Some(false), "no row names it");
-    assert_eq!(arrived(&mut braid, ACK), 1);
-    assert_eq!(braid.own(EDGE, ends(), to_proxy, Some(GATEWAY)), Some(true));
-    assert_eq!(arrived(&mut braid, ACK), 0, "it goes to the proxy, or nowhere");
-    assert_eq!(braid.own(EDGE, ends(), None, Some(GATEWAY)), Some(true));
-    assert_eq!(arrived(&mut braid, ACK), 1);
+    assert!(!braid.own(EDGE, ends(), to_proxy, Some(GATEWAY + 1)));
+    assert!(braid.own(EDGE, ends(), to_proxy, Some(GATEWAY)));
+    braid.client(&segment(ACK));
+    braid.settle();
+    let resets = braid.taken(EDGE).len();
+    assert_eq!(
+        (resets, braid.taken(GATEWAY).len(), braid.drops(EDGE, "owner_gone")),
+        (0, 0, 1),
+        "the proxy may yet come"
+    );
 }
 
 #[test]
@@ -78,6 +101,8 @@ fn a_client_whose_proxy_is_gone_is_reset_and_may_connect_again() {
     let mut braid = opened();
     braid.taken(EDGE);
     braid.own(EDGE, ends(), Some(Owner::Node(PROXY)), Some(GATEWAY));
+    braid.advance(3000 * Time::MILLISECOND);
+    braid.taken(EDGE);
     assert_eq!(arrived(&mut braid, ACK), 0);
     let told = braid.taken(EDGE);
     assert_eq!(told.iter().map(|packet| flags_of(packet)).collect::<Vec<_>>(), [Tcp::RST]);
@@ -102,15 +127,11 @@ fn the_gateway_no_longer_speaks_on_a_connection_when_another_node_has_begun_to()
     assert_eq!(answer(&mut braid), 1);
     braid.own(EDGE, ends(), Some(Owner::Node(PROXY)), Some(GATEWAY));
     assert_eq!(answer(&mut braid), 1, "it may have been refused by then");
-    assert_eq!(braid.own(EDGE, ends(), None, Some(GATEWAY)), Some(true));
+    assert!(braid.own(EDGE, ends(), None, Some(GATEWAY)));
     assert_eq!(answer(&mut braid), 1);
     braid.own(EDGE, ends(), Some(Owner::Node(PROXY)), Some(GATEWAY));
     braid.own(PROXY, ends(), Some(Owner::Here), None);
-    let mut spoken = segment(ACK);
-    // From the VIP to the client; the checksums stay right.
-    spoken[12..20].rotate_left(4);
-    spoken[20..24].rotate_left(2);
-    braid.server_at(PROXY, &spoken);
+    braid.server_at(PROXY, &spoken(ACK));
     braid.settle();
     assert_eq!(braid.taken(EDGE).len(), 1);
     assert_eq!(answer(&mut braid), 0);
@@ -186,14 +207,54 @@ fn a_connection_comes_back_from_a_proxy_that_the_edge_misses_too() {
     braid.advance(12_000 * Time::MILLISECOND);
     braid.taken(EDGE);
     braid.own(PROXY, ends(), Some(Owner::Here), None);
-    let mut spoken = segment(Tcp::FIN | ACK);
-    spoken[12..20].rotate_left(4);
-    spoken[20..24].rotate_left(2);
     let before = braid.drops(EDGE, "not_the_owner");
-    braid.server_at(PROXY, &spoken);
+    braid.server_at(PROXY, &spoken(Tcp::FIN | ACK));
     braid.settle();
     assert!(braid.taken(EDGE).is_empty());
     assert_eq!(braid.drops(EDGE, "not_the_owner"), before + 1);
+}
+
+#[test]
+fn a_connection_comes_back_from_a_proxy_that_has_started_again() {
+    let mut braid = opened_with_proxy();
+    let if_gone = u16::MAX;
+    answered(&mut braid, steer(1, PROXY));
+    braid.own(PROXY, ends(), Some(Owner::Here), None);
+    assert_eq!(arrived(&mut braid, ACK), 0);
+    assert_eq!(braid.taken(PROXY).len(), 1);
+    braid.boot_proxy();
+    braid.heard(EDGE);
+    assert_eq!(arrived(&mut braid, ACK), 0);
+    let told = |braid: &mut Braid| (braid.taken(EDGE).len(), braid.taken(PROXY).len(), braid.drops(EDGE, "owner_gone"));
+    assert_eq!(told(&mut braid), (0, 0, 1), "it knows nothing of the connection, and the gateway may go on");
+    assert_eq!(answered(&mut braid, steer(2, if_gone))[0][24..26], [1, 2]);
+    assert_eq!(arrived(&mut braid, ACK), 1);
+    // A connection that the new process has is its own.
+    answered(&mut braid, steer(3, PROXY));
+    braid.own(PROXY, ends(), Some(Owner::Here), None);
+    assert_eq!(answered(&mut braid, steer(4, if_gone))[0][24], 0, "it is there");
+    assert_eq!(arrived(&mut braid, ACK), 0);
+    assert_eq!(braid.taken(PROXY).len(), 1);
+}
+
+#[test]
+fn a_client_whose_proxy_has_started_again_is_reset_when_nobody_goes_on() {
+    let mut braid = opened_with_proxy();
+    answered(&mut braid, steer(1, PROXY));
+    braid.own(PROXY, ends(), Some(Owner::Here), None);
+    braid.server_at(PROXY, &spoken(Tcp::SYN | ACK));
+    braid.advance(200 * Time::MILLISECOND);
+    braid.boot_proxy();
+    braid.taken(EDGE);
+    braid.advance(1900 * Time::MILLISECOND);
+    braid.taken(EDGE);
+    assert_eq!((arrived(&mut braid, ACK), braid.taken(EDGE).len()), (0, 0));
+    // By then it is asked, even if it only receives.
+    braid.advance(400 * Time::MILLISECOND);
+    let asked = braid.taken(EDGE);
+    assert_eq!(asked.iter().map(|packet| flags_of(packet)).collect::<Vec<_>>(), [ACK]);
+    assert_eq!(arrived(&mut braid, ACK), 0);
+    assert_eq!(braid.taken(EDGE).iter().map(|packet| flags_of(packet)).collect::<Vec<_>>(), [Tcp::RST]);
 }
 
 /// How a connection moves to the proxy, in the order in which the control sides say it; `meanwhile` between edge and gateway.
@@ -201,7 +262,7 @@ fn move_to_proxy(braid: &mut Braid, meanwhile: impl FnOnce(&mut Braid)) {
     braid.own(GATEWAY, ends(), Some(Owner::Held), None);
     braid.own(PROXY, ends(), Some(Owner::Held), None);
     meanwhile(braid);
-    assert_eq!(braid.own(EDGE, ends(), Some(Owner::Node(PROXY)), Some(GATEWAY)), Some(true));
+    assert!(braid.own(EDGE, ends(), Some(Owner::Node(PROXY)), Some(GATEWAY)));
     braid.own(GATEWAY, ends(), Some(Owner::Away), None);
     braid.settle();
     braid.own(PROXY, ends(), Some(Owner::Here), None);
@@ -250,7 +311,7 @@ fn what_reaches_a_proxy_late_goes_to_the_gateway() {
     braid.client(&request(b"held"));
     braid.settle();
     braid.client(&request(b"late"));
-    assert_eq!(braid.own(EDGE, ends(), None, Some(GATEWAY)), Some(true));
+    assert!(braid.own(EDGE, ends(), None, Some(GATEWAY)));
     braid.own(PROXY, ends(), Some(Owner::Away), None);
     braid.settle();
     braid.own(GATEWAY, ends(), None, None);

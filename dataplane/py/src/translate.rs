@@ -14,8 +14,8 @@ impl Core {
             Event::Handshake { kind, adjacent, receiver, body, neighbour } => {
                 return self.handshake(py, kind, adjacent, neighbour, receiver, &body);
             }
-            Event::Established { peer, adjacent, epoch, initiator } => {
-                ("established", peer, adjacent, epoch, initiator).into_pyobject(py)?.into_any()
+            Event::Established { peer, adjacent, epoch, initiator, boot } => {
+                ("established", peer, adjacent, epoch, initiator, boot).into_pyobject(py)?.into_any()
             }
             Event::Up { peer, adjacent } => {
                 self.to_all(|| Command::Admit { peer, adjacent, usable: true })?;

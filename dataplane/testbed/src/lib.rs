@@ -111,11 +111,21 @@ impl Braid {
             braid.configure(number, &Desired::parse(&desired).unwrap());
         }
         braid.connect();
-        for adjacent in [true, false] {
-            braid.initiate(PROXY, EDGE, adjacent);
-            braid.settle();
-        }
+        braid.connect_proxy();
         braid
+    }
+
+    fn connect_proxy(&mut self) {
+        for adjacent in [true, false] {
+            self.initiate(PROXY, EDGE, adjacent);
+            self.settle();
+        }
+    }
+
+    /// Restarts the content proxy, so quickly that nobody misses it.
+    pub fn boot_proxy(&mut self) {
+        self.boot(PROXY);
+        self.connect_proxy();
     }
 
     /// (Re)starts a node: nothing of its life before remains.
@@ -313,7 +323,7 @@ impl Braid {
     }
 
     /// Tells the first shard who has a connection; what it says.
-    pub fn own(&mut self, number: u16, ends: Ends, owner: Option<Owner>, by: Option<u16>) -> Option<bool> {
+    pub fn own(&mut self, number: u16, ends: Ends, owner: Option<Owner>, by: Option<u16>) -> bool {
         let (sender, receiver) = channel();
         self.command(number, Command::Own { ends, owner, by, done: Box::new(Answer(sender)) });
         receiver.try_recv().unwrap()

@@ -197,12 +197,23 @@ impl Edge {
         self.connections.receive_reply(ip, from, now);
     }
 
-    /// Whether this gateway serves the client, and may say who has its connection. None: this shard has not met the client.
-    pub fn may_steer(&self, ends: &Ends, gateway: u16) -> Option<bool> {
-        let application = &self.applications[*self.by_vip.get(&ends.vip)?];
-        let &(pinned, _) = self.pins.get(&(ends.client, ends.vip))?;
-        let serves = pinned == gateway || application.diverts.contains(&(pinned, gateway));
-        Some(serves && application.gateways.contains(&gateway))
+    /// Whether this gateway serves the client, and may say who has its connection. For a client that was not met since this
+    /// process began, the one that it would get now.
+    pub fn may_steer(&self, ends: &Ends, gateway: u16, usable: impl Fn(u16) -> bool) -> bool {
+        let Some(application) = self.by_vip.get(&ends.vip).map(|&index| &self.applications[index]) else {
+            return false;
+        };
+        let pin = (ends.client, ends.vip);
+        let shared = || self.shared.as_ref().and_then(|shared| shared.get(&pin));
+        let pinned = self.pins.get(&pin).map(|&(pinned, _)| pinned).or_else(shared);
+        let serves = match pinned {
+            Some(pinned) => pinned == gateway || application.diverts.contains(&(pinned, gateway)),
+            None => {
+                let first = application.gateways.iter().copied().find(|&gateway| usable(gateway));
+                first.is_some_and(|first| application.serving(first, usable) == gateway)
+            }
+        };
+        serves && application.gateways.contains(&gateway)
     }
 
     /// Whether the connection's application lets its gateways give it to that node.

@@ -51,6 +51,9 @@ struct Entry {
     ended: [bool; 2],
     /// What passed since another node had it, at an edge.
     seen: Seen,
+    /// Of the process that has it.
+    boot: Option<u64>,
+    set: Time,
     until: Time,
 }
 
@@ -66,13 +69,22 @@ pub struct Seen {
     pub owner: Option<u32>,
 }
 
+/// The process of a node that has a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// None: whichever is met there first.
+    pub boot: Option<u64>,
+    /// When the node got the connection.
+    pub since: Time,
+}
+
 /// What becomes of a packet from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inbound {
     /// The connection is nobody's in particular.
     Free,
     Here,
-    Node(u16),
+    Node(u16, Holder),
     Away,
     /// It waits now.
     Kept,
@@ -102,8 +114,14 @@ impl Owners {
         matches!(entry.owner, Owner::Node(_) | Owner::Left(_)).then_some(entry.seen)
     }
 
-    /// Says who has a connection from now on; None: nobody in particular. What was held comes back, in order. Err: no room.
-    pub fn set(&mut self, ends: Ends, owner: Option<Owner>, now: Time) -> Result<Vec<Kept>, ()> {
+    /// In which process another node has it.
+    pub fn holder(&self, ends: &Ends) -> Option<Holder> {
+        self.by_ends.get(ends).map(|entry| Holder { boot: entry.boot, since: entry.set })
+    }
+
+    /// Says who has a connection from now on; None: nobody in particular. `boot`: of the process that the owner is, if that is
+    /// known. What was held comes back, in order. Err: no room.
+    pub fn set(&mut self, ends: Ends, owner: Option<Owner>, boot: Option<u64>, now: Time) -> Result<Vec<Kept>, ()> {
         let Some(owner) = owner else {
             return Ok(self.by_ends.remove(&ends).map(|entry| entry.kept).unwrap_or_default());
         };
@@ -112,10 +130,11 @@ impl Owners {
         }
         let lifetime = owner.lifetime();
         let until = now.after(lifetime);
-        let fresh = Entry { owner, kept: Vec::new(), bytes: 0, ended: [false; 2], seen: Seen::default(), until };
+        let (kept, seen) = (Vec::new(), Seen::default());
+        let fresh = Entry { owner, kept, bytes: 0, ended: [false; 2], seen, boot, set: now, until };
         let entry = self.by_ends.entry(ends).or_insert(fresh);
         if matches!(owner, Owner::Node(_)) && entry.owner != owner {
-            entry.seen = Seen::default();
+            (entry.seen, entry.boot, entry.set) = (Seen::default(), boot, now);
         }
         (entry.owner, entry.until) = (owner, until);
         if owner == Owner::Held {
@@ -140,7 +159,7 @@ impl Owners {
             Owner::Here => Inbound::Here,
             Owner::Node(node) => {
                 advance(&mut entry.seen.client, &tcp);
-                Inbound::Node(node)
+                Inbound::Node(node, Holder { boot: entry.boot, since: entry.set })
             }
             Owner::Away => Inbound::Away,
             Owner::Left(_) => Inbound::Free,
@@ -162,14 +181,23 @@ impl Owners {
         Some(entry.owner)
     }
 
-    /// The same of one from another node, and whether the owner has begun to speak.
+    /// The same of one from another node, and whether the owner has begun to speak. `boot` says which process of that node
+    /// speaks; it is the one that has the connection.
     #[inline]
-    pub fn reply_from(&mut self, ip: &Ip, node: u16, now: Time) -> Option<(Owner, bool)> {
+    pub fn reply_from(
+        &mut self,
+        ip: &Ip,
+        node: u16,
+        boot: impl FnOnce() -> Option<u64>,
+        now: Time,
+    ) -> Option<(Owner, bool)> {
         let (ends, tcp) = Ends::outward(ip)?;
         let entry = self.by_ends.get_mut(&ends)?;
         entry.follow(1, &tcp, now);
         if entry.owner == Owner::Node(node) {
-            entry.seen.spoken = true;
+            if !std::mem::replace(&mut entry.seen.spoken, true) {
+                entry.boot = boot();
+            }
             advance(&mut entry.seen.owner, &tcp);
         }
         Some((entry.owner, entry.seen.spoken))
@@ -248,6 +276,7 @@ mod tests {
 
     const CLIENT: &str = "10.91.1.10:4000";
     const VIP: &str = "10.91.1.130:80";
+    const THEIRS: Holder = Holder { boot: None, since: Time(0) };
 
     fn packet(from: &str, to: &str, flags: u8) -> Vec<u8> {
         let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
@@ -279,12 +308,12 @@ mod tests {
     fn packets_wait_while_a_connection_is_held_and_come_back_in_order() {
         let mut owners = Owners::default();
         assert_eq!(inward(&mut owners, Tcp::ACK, Time(0)), Inbound::Free);
-        owners.set(ends(), Some(Owner::Held), Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Held), None, Time(0)).unwrap();
         assert_eq!(inward(&mut owners, Tcp::ACK, Time(0)), Inbound::Kept);
         assert_eq!(inward(&mut owners, Tcp::ACK | 8, Time(0)), Inbound::Kept);
         assert_eq!(outward(&mut owners, Tcp::ACK, Time(0)), Some(Owner::Held), "the stack may speak");
         assert_eq!(owners.counts(), (1, 0, 0));
-        let kept = owners.set(ends(), None, Time(0)).unwrap();
+        let kept = owners.set(ends(), None, None, Time(0)).unwrap();
         assert_eq!(kept.iter().map(|kept| kept.packet[33]).collect::<Vec<_>>(), [Tcp::ACK, Tcp::ACK | 8]);
         assert!(owners.is_empty());
     }
@@ -292,7 +321,7 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_and_does_not_wait_for_ever() {
         let mut owners = Owners::default();
-        owners.set(ends(), Some(Owner::Held), Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Held), None, Time(0)).unwrap();
         for _ in 0..MOST_HELD {
             assert_eq!(inward(&mut owners, Tcp::ACK, Time(0)), Inbound::Kept);
         }
@@ -306,14 +335,18 @@ mod tests {
     fn an_owner_is_forgotten_a_moment_after_both_have_ended() {
         for flags in [Tcp::FIN | Tcp::ACK, Tcp::RST] {
             let mut owners = Owners::default();
-            owners.set(ends(), Some(Owner::Node(51)), Time(0)).unwrap();
-            assert_eq!(inward(&mut owners, flags, seconds(100)), Inbound::Node(51));
+            owners.set(ends(), Some(Owner::Node(51)), None, Time(0)).unwrap();
+            assert_eq!(inward(&mut owners, flags, seconds(100)), Inbound::Node(51, THEIRS));
             if flags != Tcp::RST {
                 owners.expire(seconds(1000));
                 assert_eq!(outward(&mut owners, Tcp::FIN | Tcp::ACK, seconds(100)), Some(Owner::Node(51)));
             }
             owners.expire(seconds(109));
-            assert_eq!(inward(&mut owners, Tcp::ACK, seconds(109)), Inbound::Node(51), "the last acknowledgement");
+            assert_eq!(
+                inward(&mut owners, Tcp::ACK, seconds(109)),
+                Inbound::Node(51, THEIRS),
+                "the last acknowledgement"
+            );
             owners.expire(seconds(110));
             assert!(owners.is_empty());
         }
@@ -322,11 +355,11 @@ mod tests {
     #[test]
     fn an_idle_connection_and_one_given_away_are_forgotten_in_their_time() {
         let mut owners = Owners::default();
-        owners.set(ends(), Some(Owner::Here), Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Here), None, Time(0)).unwrap();
         assert_eq!(outward(&mut owners, Tcp::ACK, seconds(1000)), Some(Owner::Here));
         owners.expire(seconds(8499));
         assert_eq!(owners.counts(), (0, 1, 0));
-        owners.set(ends(), Some(Owner::Away), seconds(8499)).unwrap();
+        owners.set(ends(), Some(Owner::Away), None, seconds(8499)).unwrap();
         assert_eq!(inward(&mut owners, Tcp::ACK, seconds(8540)), Inbound::Away);
         owners.expire(seconds(8559));
         assert!(owners.is_empty());
@@ -343,14 +376,14 @@ mod tests {
             segment.write(&mut out).unwrap();
             out
         };
-        owners.set(ends(), node, Time(0)).unwrap();
+        owners.set(ends(), node, None, Time(0)).unwrap();
         assert_eq!(owners.seen(&ends()), Some(Seen::default()));
         let client = |owners: &mut Owners, number| {
             let packet = segment(CLIENT, VIP, number);
             owners.receive(&Ip::parse(&packet).unwrap(), &packet, false, Time(0))
         };
         let reply = |owners: &mut Owners, node, number| {
-            owners.reply_from(&Ip::parse(&segment(VIP, CLIENT, number)).unwrap(), node, Time(0))
+            owners.reply_from(&Ip::parse(&segment(VIP, CLIENT, number)).unwrap(), node, || Some(3), Time(0))
         };
         for number in [u32::MAX - 9, 10, u32::MAX] {
             client(&mut owners, number);
@@ -360,19 +393,19 @@ mod tests {
         reply(&mut owners, 51, 7);
         let seen = Some(Seen { spoken: true, client: Some(10), owner: Some(7) });
         assert_eq!(owners.seen(&ends()), seen);
-        owners.set(ends(), node, Time(0)).unwrap();
-        owners.set(ends(), Some(Owner::Left(51)), Time(0)).unwrap();
+        owners.set(ends(), node, None, Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Left(51)), None, Time(0)).unwrap();
         client(&mut owners, 20);
         reply(&mut owners, 51, 8);
         assert_eq!(owners.seen(&ends()), seen, "of the node that had it");
-        owners.set(ends(), Some(Owner::Node(52)), Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Node(52)), None, Time(0)).unwrap();
         assert_eq!(owners.seen(&ends()), Some(Seen::default()));
     }
 
     #[test]
     fn a_syn_is_another_connection() {
         let mut owners = Owners::default();
-        owners.set(ends(), Some(Owner::Away), Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Away), None, Time(0)).unwrap();
         assert_eq!(inward(&mut owners, Tcp::SYN, Time(0)), Inbound::Free);
         assert!(owners.is_empty());
     }
