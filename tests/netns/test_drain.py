@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import subprocess
 import time
 from signal import SIGTERM
@@ -99,6 +101,22 @@ def test_answers_of_http_go_on_and_what_their_clients_ask_next_the_other_gateway
     bench.order(pair, back=True)
     for child in running:
         check_objects(child, *sizes)
+
+
+def test_connections_that_their_clients_have_reset_are_not_waited_for(pair: RunningLab) -> None:
+    request = b"GET /headers HTTP/1.1\r\nHost: http.apps.example\r\n\r\n"
+    for _ in range(20):
+        client = pair.socket(bench.CLIENT)
+        client.connect((bench.vip(pair, "http"), 80))
+        client.sendall(request)
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        # What the stack has not acknowledged yet the reset stands behind.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(request)
+        client.close()
+    bench.order(pair)
+    assert bench.said(pair, bench.GATEWAY)["stay"] == 0
+    bench.order(pair, back=True)
 
 
 def test_new_connections_begin_at_the_sibling_and_what_was_idle_goes_on(pair: RunningLab) -> None:

@@ -46,12 +46,14 @@ impl FastPath {
             return Verdict::Stack;
         }
         note(session, packet, ip, tcp);
+        // The stack acknowledges late what came right before.
+        let exact = [session.proxy.sender.acknowledged, session.client.sender.end].contains(&tcp.sequence);
+        let resets = tcp.has(Tcp::RST) && exact;
         let end = tcp.sequence.wrapping_add(tcp.payload as u32 + u32::from(tcp.has(Tcp::FIN)));
         session.client.sender.end = later(session.client.sender.end, end);
         if tcp.has(Tcp::ACK) {
             session.client.sender.acknowledged = later(session.client.sender.acknowledged, tcp.acknowledgement);
         }
-        let resets = tcp.has(Tcp::RST) && tcp.sequence == session.proxy.sender.acknowledged;
         if tcp.has(Tcp::FIN) || resets {
             session.proxy.marks |= mark::CLIENT_END;
         }
@@ -121,8 +123,9 @@ impl FastPath {
         let resets = tcp.has(Tcp::RST);
         match session.proxy.state {
             State::Normal => {}
-            // What it had sent before it was frozen.
-            State::Held | State::Spliced if !resets => return true,
+            // What it had sent before it was frozen. It may stay the stack's, so it is noted.
+            State::Held if !resets => {}
+            State::Spliced if !resets => return true,
             _ => {
                 self.counters.refuse(Reason::NormalGuarded);
                 return false;

@@ -220,6 +220,49 @@ fn the_stack_cannot_reset_what_it_does_not_have() {
     assert_eq!(fast.counters().refused(Reason::NormalGuarded), 1);
 }
 
+/// A connection of which no end was seen would be the stack's until it is idle for hours, and a drain would wait for it.
+#[test]
+fn what_the_stack_had_sent_when_it_was_held_is_known_if_it_stays() {
+    let next = lone::CLIENT_ISN.wrapping_add(8);
+    let bye = |cookie: u32| lone::from_client(Tcp::ACK | Tcp::FIN, next, cookie.wrapping_add(7), &[]);
+    let mut fast = fast_path(1404);
+    let cookie = in_the_stack(&mut fast);
+    assert!(fast.hold(FLOW, START));
+    let answer = lone::from_server(Tcp::ACK, cookie.wrapping_add(1), next, b"answer");
+    assert!(fast.receive_from_stack(FLOW, Side::Client, &answer));
+    fast.take(FLOW).unwrap();
+    assert_eq!(fast.receive_from_client(FLOW, &mut bye(cookie), false, START), Verdict::Stack);
+    let end = lone::from_server(Tcp::ACK | Tcp::FIN, cookie.wrapping_add(7), next.wrapping_add(1), &[]);
+    assert!(fast.receive_from_stack(FLOW, Side::Client, &end));
+    assert_eq!(fast.take_changed(), [(FLOW, false)]);
+
+    let cookie = in_the_stack(&mut fast);
+    assert!(fast.hold(FLOW, START));
+    let end = lone::from_server(Tcp::ACK | Tcp::FIN, cookie.wrapping_add(1), next, b"answer");
+    assert!(fast.receive_from_stack(FLOW, Side::Client, &end));
+    fast.take(FLOW).unwrap();
+    assert_eq!(fast.receive_from_client(FLOW, &mut bye(cookie), false, START), Verdict::Stack);
+    assert_eq!(fast.take_changed(), [(FLOW, false)]);
+}
+
+/// A client that asks and gives up at once: nothing else tells that its connection is over.
+#[test]
+fn a_reset_right_behind_a_request_ends_it_though_nothing_was_acknowledged_yet() {
+    let next = lone::CLIENT_ISN.wrapping_add(8);
+    for (ahead, ends) in [(7, true), (0, true), (3, false), (8, false)] {
+        let mut fast = fast_path(1404);
+        let cookie = in_the_stack(&mut fast);
+        let answer = lone::from_server(Tcp::ACK, cookie.wrapping_add(1), next, b"answer");
+        assert!(fast.receive_from_stack(FLOW, Side::Client, &answer));
+        let asked = lone::from_client(Tcp::ACK, next, cookie.wrapping_add(7), b"request");
+        let reset = lone::from_client(Tcp::RST, next.wrapping_add(ahead), 0, &[]);
+        for mut packet in [asked, reset] {
+            assert_eq!(fast.receive_from_client(FLOW, &mut packet, false, START), Verdict::Stack);
+        }
+        assert_eq!(!fast.take_changed().is_empty(), ends, "{ahead}");
+    }
+}
+
 prop_compose! {
     fn record()(numbers: [u32; 8], mss: u16, scale in 0u8..=14, bits in 0u8..8, lengths in [0usize..3000, 0..3000, 0..3000])
         -> TcpRecord {
