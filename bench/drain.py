@@ -52,7 +52,10 @@ MODES: dict[str, dict[str, Any]] = {
 }
 """The application of each."""
 HTTP = {"kind": "http", "splice_above": 100_000}
-OTHERS: dict[str, dict[str, Any]] = {"http": {"mode": "proxy", "ports": ["tcp/80"], "proxy": HTTP}}
+OTHERS: dict[str, dict[str, Any]] = {
+    "http": {"mode": "proxy", "ports": ["tcp/80"], "proxy": HTTP},
+    "pooled": {"mode": "proxy", "ports": ["tcp/80"], "proxy": {"kind": "http"}},
+}
 """Applications that are not measured."""
 
 

@@ -147,8 +147,8 @@ def open_core(
 def typed_event(raw: _native.Event) -> CoreEvent:
     # Where there are many, it is these.
     match raw:
-        case ("service_request", connection, _app, _edge, client, server, _held, held_at):
-            return ServiceRequest(connection, client, server, held_at / 1e9)
+        case ("service_request", connection, _app, _edge, client, server, _held, held_at, guest):
+            return ServiceRequest(connection, client, server, held_at / 1e9, guest)
         case ("held", connection, at):
             return ConnectionHeld(connection, at / 1e9)
         case ("ended", connection, why, bytes_in, bytes_out):

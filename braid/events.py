@@ -121,6 +121,8 @@ class ServiceRequest:
     held_at: float
     """When the packet came that is held until the stack has the connection, in seconds of CLOCK_BOOTTIME; 0 where
     none is held."""
+    guest: bool = False
+    """Whether another gateway has had it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,11 +35,11 @@ Losses = tuple[
 """peer, seconds that were counted, streams; path and packets lost on it; two paths and packets lost on both; set,
 packets, copies sent and bytes of all copies but the first; path and microseconds one way with four times the jitter.
 From one shard, soon after a loss, else once a second."""
-ServiceRequest = tuple[Literal["service_request"], int, int, int, bytes, bytes | None, int, int]
+ServiceRequest = tuple[Literal["service_request"], int, int, int, bytes, bytes | None, int, int, bool]
 """connection, application, node number of the client's edge, record of the client's side, record of the server's side
 if the connection was spliced before (``braid.tcp.record``; neither has anything in its queues), bytes of packets that
-wait, since when (nanoseconds of CLOCK_BOOTTIME; 0: none do). Told three times within 3.5 s until ``take`` or
-``reset_connection``."""
+wait, since when (nanoseconds of CLOCK_BOOTTIME; 0: none do), whether another gateway has had it. Told three times
+within 3.5 s until ``take`` or ``reset_connection``."""
 Which = Literal["steady", "all", "guests"]
 """Flows that never ask the control side; all; of all, those that were another gateway's."""
 Ended = tuple[Literal["ended"], int, Literal["closed", "reset", "idle", "silent", "gone", "moved"], int, int]
@@ -327,6 +327,9 @@ class Relay:
         """Give what was offered to ``core``, as ``give_back`` does; ``connection`` is the core's number. When it went
         no event follows. None: it is not as it was. ``held``: the core holds it as its server has begun to send, since
         this moment."""
+    def park(self, core: DataPlane, client: int, connection: int) -> Departure | None:
+        """Give a client of ``http`` to ``core`` that is between two requests, without a server: the core asks for it
+        when it says more. As ``depart``; None also where it had a connection of its own to a server, which ends now."""
     def go_on(self, client: int) -> None:
         """What was offered stays for now: carry it on. Until then nothing more is read from the server."""
     def stay(self, client: int) -> None:

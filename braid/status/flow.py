@@ -35,6 +35,8 @@ class FastPathStatus:
     """Those that it took."""
     spliced: int = 0
     """Those that it gave back to be translated."""
+    parked: int = 0
+    """Those that it gave back between two requests, without a server."""
     again: int = 0
     """Spliced connections whose client had a new request: the stack was asked again."""
     held_now: int = 0

@@ -307,6 +307,7 @@ def _fast_path(fast: FastPathStatus) -> Iterator[Metric]:
         ("service_requests", "Proxied connections that the stack was asked to take", fast.service_requests),
         ("taken", "Proxied connections that the stack took", fast.taken),
         ("spliced", "Proxied connections that the stack gave back", fast.spliced),
+        ("parked", "Proxied connections that it gave back between two requests", fast.parked),
         ("again", "Spliced connections that the stack was asked to take again", fast.again),
         ("residual_resent", "Segments of frozen sockets sent again", fast.residual_resent),
     ):

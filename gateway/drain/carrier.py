@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds without any answer after which the sibling counts as lost."""
+
+
+class LetGo(Protocol):
+    """Has the proxies give to the data plane what can go on there, of connections whose servers see addresses of these
+    pools; and of those without a server all, or the ``guests`` among them."""
+
+    def __call__(self, pools: tuple[IPNetwork, ...], *, guests: bool) -> None: ...
 
 
 class MoveFailed(Exception):

@@ -10,7 +10,7 @@ import trio
 from braid import log as logs
 from braid.addresses import plan_capture, read_interfaces
 from braid.moves import Have, Leased, Phase, Verdict, encode
-from gateway.drain.carrier import Carrier, Look, MoveFailed
+from gateway.drain.carrier import Carrier, LetGo, Look, MoveFailed
 from gateway.drain.state import AT_HOME, PHASES_GIVING, Standing, of_host
 from gateway.drain.window import Receiving
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from braid.core import FlowApi
     from braid.moves import Flows, Lease
     from braid.role import NodeHandle
-    from topology.model import IPNetwork
 
 log = logs.get(__name__)
 
@@ -39,7 +38,7 @@ class Host:
         node: NodeHandle,
         flows: FlowApi,
         settle: Callable[[], Awaitable[None]],
-        let_go: Callable[[tuple[IPNetwork, ...]], None],
+        let_go: LetGo,
     ) -> None:
         self.standing: Standing = AT_HOME
         self.lender = ""
@@ -167,7 +166,7 @@ class Host:
                 self._carrier = Carrier(self._node, self._flows, self.lender, lease.id)
                 carried = lease.id
             try:
-                self._let_go(lease.pools)
+                self._let_go(lease.pools, guests=True)
                 look = await self._carrier.copy(lease.pools, "guests")
             except MoveFailed as failure:
                 log.warning("flows cannot be told back", problem=str(failure))

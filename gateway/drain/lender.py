@@ -15,7 +15,7 @@ import trio
 
 from braid import log as logs
 from braid.moves import ID, Divert, Lease, Verdict, encode
-from gateway.drain.carrier import Carrier, Look, MoveFailed
+from gateway.drain.carrier import Carrier, LetGo, Look, MoveFailed
 from gateway.drain.state import GIVES, PHASES, State, of_lender
 from gateway.drain.window import Receiving
 from gateway.nat import peers_of
@@ -69,7 +69,7 @@ class Lender:
         order: Order,
         settle: Callable[[], Awaitable[None]],
         stays: Callable[[], tuple[str, ...]],
-        let_go: Callable[[tuple[IPNetwork, ...]], None],
+        let_go: LetGo,
         first: int,
     ) -> None:
         self.state = State.AWAY
@@ -239,7 +239,7 @@ class Lender:
         raise MoveFailed(f"{self.order.to} does not answer: see its log, and `braid status {self.order.to}`")
 
     async def _copy(self) -> None:
-        self._let_go(self._pools)
+        self._let_go(self._pools, guests=False)
         self.look = await self._carrier.copy(self._pools, "all")
 
     async def _copy_opened(self) -> None:

@@ -15,7 +15,7 @@ from braid.drained import Order, orders_file, read_orders, write_order
 from braid.errors import BadPacket
 from braid.moves import Diverted, Flows, Have, Lease, Leased, decode, is_move
 from braid.status.drain import DrainStatus
-from gateway.drain.carrier import MoveFailed
+from gateway.drain.carrier import LetGo, MoveFailed
 from gateway.drain.host import Host
 from gateway.drain.lender import Lender
 from gateway.drain.state import AT_HOME, Standing, State, of_lender
@@ -47,7 +47,7 @@ class DrainService:
         self,
         stays: Callable[[Topology, str], tuple[str, ...]],
         lodge: Callable[[tuple[IPNetwork, ...]], Awaitable[None]],
-        let_go: Callable[[tuple[IPNetwork, ...]], None],
+        let_go: LetGo,
     ) -> None:
         self._stays = stays
         self._lodge = lodge

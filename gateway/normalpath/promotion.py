@@ -40,17 +40,20 @@ class Carrier(Protocol):
     def depart(
         self, core: ConnectionApi, client: int, connection: int, held: float | None = None
     ) -> Departure | None: ...
+    def park(self, core: ConnectionApi, client: int, connection: int) -> Departure | None: ...
 
 
 class Promoted:
     """A connection that the stack has. Raises RuntimeError when the core has ended."""
 
-    def __init__(self, core: ConnectionApi, number: int, mss: int, *, timestamps: bool) -> None:
+    def __init__(self, core: ConnectionApi, number: int, mss: int, *, timestamps: bool, guest: bool = False) -> None:
         self.core = core
         self.number = number
         """The core's, by which it knows the connection."""
         self.mss = mss - (_TIMESTAMPS if timestamps else 0)
         """Bytes of a segment that its client takes, for servers."""
+        self.guest = guest
+        """Whether another gateway has had it."""
         self.away = False
         """Whether it went back."""
 
@@ -71,6 +74,12 @@ class Promoted:
         None: it is not as it was when the relay offered it. ``held``: the core holds it as its server has begun to
         send; the moment, on the relay's clock. What stays then is the stack's again."""
         found = relay.depart(self.core, client, self.number, held)
+        self.away = found is not None and found[0] == "went"
+        return found
+
+    def park(self, relay: Carrier, client: int) -> Departure | None:
+        """Wait in the data plane for the next request, without a server; otherwise as ``leave``."""
+        found = relay.park(self.core, client, self.number)
         self.away = found is not None and found[0] == "went"
         return found
 

@@ -85,13 +85,15 @@ class Intake:
         if application is None or self.draining:
             self._core.reset_connection(number)
             return
-        if not application.ended(number):
+        known = self._taken.get(number)
+        parked = known is not None and known.away
+        if not (application.ended(number) or parked):
             application.counters.connections += 1
         if application.full:
             application.count("too_many_connections")
             self._core.reset_connection(number)
             return
-        promoted = Promoted(self._core, number, ends.mss, timestamps=ends.timestamps)
+        promoted = Promoted(self._core, number, ends.mss, timestamps=ends.timestamps, guest=request.guest)
         try:
             self._serve(Arrival(application, promoted, ends, request, server))
         except BadPacket as error:

@@ -7,7 +7,6 @@ decides, a plug-in's proxy, goes through ``Connection``.
 from __future__ import annotations
 
 import time
-from ipaddress import ip_address
 from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +18,7 @@ from braid.tls.hello import MAX_HELLO, decode_client_hello
 from braid.tun import DEVICE
 from dataplane import _native
 from gateway.proxy.events import Request, Served
+from gateway.proxy.leaving import Leaving
 from gateway.proxy.opening import Opening
 from gateway.proxy.preface import preface
 from gateway.proxy.record import write_access
@@ -53,6 +53,7 @@ class Relay:
         follows then."""
         self._native = _native.Relay(device)
         self._returning = Returning(self._native, self._went)
+        self._leaving = Leaving(self._native, self._returning, self._parked)
         self._opening = Opening(self._native, self._returning.stay)
         self._numbers: dict[str, int] = {}
         self._configured: dict[int, ProxySettings] = {}
@@ -194,16 +195,11 @@ class Relay:
             )
         return number
 
-    def let_go(self, pools: Collection[IPNetwork]) -> None:
+    def let_go(self, pools: Collection[IPNetwork], *, guests: bool = False) -> None:
         """Give to the data plane what can go on there, of connections whose servers see addresses of these pools: also
-        short answers, and what is between two requests."""
-        now = trio.current_time()
-        for connection in list(self.connections.values()):
-            if connection.promoted is not None and connection.server is not None and connection.may_return:
-                flow, own = self._native.flow(connection.number, now), self._native.own_server(connection.number)
-                local = None if flow is None or own is None else flow[4]
-                if local is not None and any(ip_address(local[0]) in pool for pool in pools):
-                    self._returning.offer(connection, now)
+        short answers, and what is between two requests. Those without a server too: all, or (``guests``) those that
+        another gateway has had. To be called again and again: until then it holds for what comes."""
+        self._leaving.receive(self.connections.values(), pools, trio.current_time(), guests=guests)
 
     def finish(self) -> None:
         """End connections between two requests: now, or after the one that is under way."""
@@ -296,6 +292,7 @@ class Relay:
             case ("served", _, status, size, latency):
                 connection.application.receive(_target(connection), latency)
                 self._served(connection, status, size)
+                self._leaving.look(connection, now)
             case ("answered", _, latency):
                 connection.application.receive(_target(connection), latency)
             case ("failed", _, reason, another):
@@ -354,6 +351,10 @@ class Relay:
             self._served(connection, status, size)
         elif latency and connection.speech != "http":
             connection.application.receive(server.target, latency)
+        connection.end(whole=True)
+
+    def _parked(self, connection: RelayedConnection) -> None:
+        self._forget(connection)
         connection.end(whole=True)
 
     def _served(self, connection: RelayedConnection, status: int, size: int) -> None:

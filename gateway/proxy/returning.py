@@ -45,6 +45,14 @@ class Returning:
         # What is too much now is offered when the first bytes are here.
         return True
 
+    def park(self, connection: RelayedConnection) -> bool:
+        """Whether it waits in the data plane now for its client's next request: it was between two."""
+        promoted = connection.promoted
+        if promoted is None or connection in self._resting:
+            return False
+        found = promoted.park(self._native, connection.number)
+        return found is not None and found[0] == "went"
+
     def forget(self, connection: RelayedConnection) -> None:
         self._resting.pop(connection, None)
 

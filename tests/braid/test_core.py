@@ -141,7 +141,7 @@ def test_desired_state_of_a_gateway_has_the_shape_the_core_takes() -> None:
         (("down", 21, True), Down(21, True)),
         (("rekey", 21, False), Rekey(21, False)),
         (("control", 21, True, b"m"), Control(21, True, b"m")),
-        (("service_request", 5, 7, 31, b"r", None, 40, 1_500_000_000), ServiceRequest(5, b"r", None, 1.5)),
+        (("service_request", 5, 7, 31, b"r", None, 40, 1_500_000_000, True), ServiceRequest(5, b"r", None, 1.5, True)),
         (("held", 5, 1_500_000_000), ConnectionHeld(5, 1.5)),
         (("ended", 5, "closed", 1, 2), ConnectionEnded(5, "closed", 1, 2)),
         (("failed", "panic"), Failed("panic")),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import subprocess
+import sys
 import time
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Any
@@ -119,6 +121,65 @@ def test_connections_that_their_clients_have_reset_are_not_waited_for(pair: Runn
     bench.order(pair, back=True)
 
 
+class Kept:
+    """Kept connections of the application ``pooled``, whose servers are shared: some idle, some busy."""
+
+    def __init__(self, lab: RunningLab, idle: int, busy: int, version: int = 4) -> None:
+        argv = [sys.executable, "-m", "tests.netns.kept", bench.vip(lab, "pooled", version), str(idle), str(busy)]
+        self._child = lab.popen(bench.CLIENT, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._idle = idle
+        self._line()
+
+    def ask(self) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.write("\n")
+        self._child.stdin.flush()
+        self._line()
+
+    def end(self) -> None:
+        self._child.communicate(timeout=20)
+        assert self._child.returncode == 0
+
+    def _line(self) -> None:
+        assert self._child.stdout is not None
+        idle, busy = json.loads(self._child.stdout.readline())
+        assert idle == {"200": self._idle}
+        assert set(busy) <= {"200"}
+
+
+def parked(lab: RunningLab, gateway: str) -> int:
+    found: int = lab.status(gateway)["fast_path"]["parked"]
+    return found
+
+
+def test_connections_of_http_between_two_requests_move_though_they_have_no_server(pair: RunningLab) -> None:
+    kept = Kept(pair, 100, 3)
+    bench.order(pair)
+    time.sleep(1.0)
+    told = bench.said(pair, bench.GATEWAY)
+    assert (told["refused"], told["opening"], told["stay"]) == (0, 0, 0), told
+    assert parked(pair, bench.GATEWAY) >= 103
+    kept.ask()
+    # Clients ask whether somebody is there, each second.
+    time.sleep(4.0)
+    kept.ask()
+    pair.kill(bench.GATEWAY, SIGTERM)
+    time.sleep(1.0)
+    kept.ask()
+    pair.start(bench.GATEWAY)
+    pair.wait_ready(bench.GATEWAY)
+    bench.wait_for_sibling(pair)
+    bench.order(pair, back=True)
+    assert parked(pair, bench.SIBLING) >= 103
+    kept.ask()
+    pair.kill(bench.SIBLING, SIGTERM)
+    pair.start(bench.SIBLING)
+    pair.wait_ready(bench.SIBLING)
+    bench.wait_for_sibling(pair)
+    kept.ask()
+    kept.end()
+
+
 def test_new_connections_begin_at_the_sibling_and_what_was_idle_goes_on(pair: RunningLab) -> None:
     clients = bench.Clients(pair, "nat", 20, 0)
     bench.order(pair)
@@ -177,15 +238,21 @@ def test_of_both_ip_versions_and_each_shard_downloads_go_on(tmp_path: Path) -> N
     with bench.running(tmp_path, "drain6", with_both_families_and_shards("drain6")) as lab:
         modes = ("fast-path", "spliced", "http", "http")
         running = [start_objects(lab, mode, *sizes, version=version) for version in (4, 6) for mode in modes]
+        kept = [Kept(lab, 10, 1, version) for version in (4, 6)]
         time.sleep(1.0)
         bench.order(lab)
         told = bench.said(lab, bench.GATEWAY)
         assert (told["refused"], told["opening"], told["stay"]) == (0, 0, 0), told
         lab.kill(bench.GATEWAY, SIGTERM)
         time.sleep(0.5)
+        for each in kept:
+            each.ask()
         lab.start(bench.GATEWAY)
         lab.wait_ready(bench.GATEWAY)
         bench.wait_for_sibling(lab)
         bench.order(lab, back=True)
+        for each in kept:
+            each.ask()
+            each.end()
         for child in running:
             check_objects(child, *sizes)

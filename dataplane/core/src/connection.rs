@@ -11,10 +11,12 @@ impl<O: Outbox> Node<O> {
             Order::Take => gateway.take(connection, now),
             Order::Reset => gateway.reset(connection, now),
             Order::Hold(held) => held.reply(gateway.hold(connection, now)),
+            Order::HoldAlone(held) => held.reply(gateway.hold_alone(connection, now)),
             Order::OpenServer { server, hold, leased } => {
                 leased.reply(gateway.open_server(connection, server, hold, now));
             }
             Order::Splice(splice) => gateway.splice(connection, &splice, now),
+            Order::Park(park) => gateway.park(connection, &park, now),
             Order::Tell(pools, which, told) => told.reply(gateway.write_asked(connection, &pools, which, now)),
             Order::Leave => self.leave(connection, now, sink),
         }

@@ -9,7 +9,7 @@ use crate::role::fast::FlowRecord;
 use crate::role::owners::Owner;
 use crate::role::sibling::{Copied, Took, Which};
 use crate::wire::Kind;
-use braid_fastpath::{PeriodKey, Splice};
+use braid_fastpath::{Park, PeriodKey, Splice};
 use braid_nat::Prefix;
 use braid_packet::Time;
 use serde_json::Value;
@@ -86,6 +86,8 @@ pub struct ServiceRequest {
     /// Bytes of the client's packets that wait, and since when.
     pub held: usize,
     pub held_at: Option<Time>,
+    /// Whether another gateway has had it.
+    pub shared: bool,
 }
 
 /// Of the packets to one peer, in one lane, since the last time. Paths go by id.
@@ -113,7 +115,7 @@ pub trait Reply<T>: Send {
     fn reply(self: Box<Self>, answer: T);
 }
 
-/// What becomes of a connection. Of one that is gone nothing does; `Take` and `Splice` are then answered by `Event::Ended`.
+/// What becomes of a connection. Of one that is gone nothing does; `Take`, `Splice` and `Park` are then answered by `Event::Ended`.
 pub enum Order {
     /// The stack has it.
     Take,
@@ -121,6 +123,8 @@ pub enum Order {
     Reset,
     /// Nothing is to reach the stack any more. Whether that can be.
     Hold(Box<dyn Reply<bool>>),
+    /// The same, of one that has no server now.
+    HoldAlone(Box<dyn Reply<bool>>),
     /// It gets a server. From where that is talked to; None if it cannot be.
     OpenServer {
         server: SocketAddr,
@@ -130,6 +134,8 @@ pub enum Order {
     },
     /// Both of its sockets are gone, silently.
     Splice(Box<Splice>),
+    /// Its client's socket is, and it has no server: it waits for what its client says next.
+    Park(Box<Park>),
     /// What another gateway is to be told of it, if it is one of the flows of these pools; nothing has become of it yet.
     Tell(Vec<Prefix>, Which, Box<dyn Reply<Option<Vec<u8>>>>),
     /// That gateway has it.

@@ -50,7 +50,7 @@ mod upkeep;
 pub mod window;
 pub mod wire;
 
-pub use braid_fastpath::{PeriodKey, Splice};
+pub use braid_fastpath::{Park, PeriodKey, Splice};
 pub use braid_nat::{FlowInfo, Prefix};
 pub use config::{NodeConfig, Role};
 pub use desired::Desired;

@@ -317,6 +317,7 @@ fn fast_path(fast: &FastPath) -> Value {
         "service_requests": counters.service_requests,
         "taken": counters.taken,
         "spliced": counters.spliced,
+        "parked": counters.parked,
         "again": counters.again,
         "held_now": fast.held_now(),
         "residual_bytes": fast.owed_bytes(),
@@ -344,7 +345,6 @@ fn protocol(number: u8) -> Value {
 /// The shape is that of `/flows`.
 pub fn flow(record: &FlowRecord) -> Value {
     let flow = &record.flow;
-    let mode = record.session.map_or("nat", |session| session.mode());
     json!({
         "app": flow.app,
         "proto": protocol(flow.protocol),
@@ -353,7 +353,7 @@ pub fn flow(record: &FlowRecord) -> Value {
         "snat": named(flow.snat),
         "target": named(flow.target),
         "edge": flow.edge,
-        "mode": mode,
+        "mode": record.session.map_or("nat", |session| session.mode()),
         "connection": record.connection,
         "state": flow.state,
         "idle_s": flow.idle / Time::SECOND,

@@ -3,12 +3,13 @@
 use crate::stack;
 use crate::tcp;
 
-use braid_core::{shard_of, Event, Order, Splice};
+use braid_core::{shard_of, Event, Order, Park, Splice};
 use braid_packet::record::TcpRecord;
 use braid_packet::{checksum, icmp, Ip, Tcp, Time, Transport};
 use braid_testbed::*;
 use stack::*;
 use std::net::SocketAddr;
+use std::sync::mpsc::channel;
 use tcp::*;
 
 #[test]
@@ -277,4 +278,32 @@ fn errors_about_packets_reach_the_stack_as_they_are_and_the_other_side_in_its_nu
     braid.server(&too_big("10.93.0.254", snat, server(), STACK_ISN + 12));
     braid.settle();
     assert_eq!(quoted(&only(braid.taken(EDGE))), (client(), vip(), FIRST.wrapping_add(9)));
+}
+
+#[test]
+fn a_connection_between_two_requests_waits_without_a_server_for_the_next_one() {
+    let mut braid = proxied("first-byte");
+    let (connection, cookie, snat) = in_the_stack(&mut braid);
+    let (record, _) = records(cookie, snat);
+    let hold_alone = |braid: &mut Braid| {
+        let (sender, receiver) = channel();
+        order(braid, connection, Order::HoldAlone(answer(sender)));
+        receiver.try_recv().unwrap()
+    };
+    assert!(hold_alone(&mut braid));
+    assert!(!hold_alone(&mut braid), "once");
+    let (next, behind) = (FIRST.wrapping_add(7), cookie.wrapping_add(7));
+    from_host(&mut braid, server(), snat, Tcp::ACK, (SERVER_ISN + 7, STACK_ISN + 10), b"of nobody's server");
+    order(&mut braid, connection, Order::Park(Box::new(Park { client: record, to_client: b"owed".to_vec() })));
+    assert!(only(braid.taken(EDGE)).ends_with(b"owed"));
+    from_client(&mut braid, Tcp::ACK, (next, behind.wrapping_add(4)), b"request 2");
+    let asked = requests(&mut braid).pop().unwrap();
+    assert_eq!((asked.connection, &asked.server, asked.shared), (connection, &None, false));
+    let shown = TcpRecord::decode(&asked.client).unwrap();
+    assert_eq!((shown.send_next, shown.receive_next), (behind.wrapping_add(4), next));
+    let (from, to, tcp) = read(&only(braid.taken(GATEWAY)));
+    assert_eq!((from, to, tcp.flags), (snat, server(), Tcp::RST), "who still talks to the last request is told");
+    order(&mut braid, connection, Order::Take);
+    assert!(only(braid.taken(GATEWAY)).ends_with(b"request 2"));
+    assert_eq!(braid.snapshot(GATEWAY)["fast_path"]["parked"], 1);
 }

@@ -119,29 +119,33 @@ impl FastPath {
         now: Time,
     ) -> Verdict {
         let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
-        let first = session.client.rcv_isn.wrapping_add(1);
+        let (known, ends) = (*session, ends(ip, tcp));
+        let first = known.client.rcv_isn.wrapping_add(1);
         let length = tcp.payload as u32 + u32::from(tcp.has(Tcp::FIN));
         let end = tcp.sequence.wrapping_add(length);
-        if !at_most(first, tcp.sequence) || !at_most(end, session.client.sender.limit.wrapping_add(1)) {
+        if self.is_answered(&known, &ends, tcp, now) {
+            return Verdict::Taken;
+        }
+        // What was sent again may have grown.
+        let newest = if known.is_unserved() && length > 0 { end.wrapping_sub(1) } else { tcp.sequence };
+        if !at_most(first, newest) || !at_most(end, known.client.sender.limit.wrapping_add(1)) {
             return self.reject(Reason::Window);
         }
         if tcp.has(Tcp::RST) {
             // The server is told when it answers: there is no flow for it then.
-            self.end_opening(flow, &ends(ip, tcp), now);
+            self.end_opening(flow, &ends, now);
             self.counters.refuse(Reason::ClientReset);
             return Verdict::End;
         }
-        if !tcp.has(Tcp::ACK) || tcp.acknowledgement != session.client.snd_isn.wrapping_add(1) {
+        if !tcp.has(Tcp::ACK) || !self.note_paid(&known, &ends, tcp, now) {
             return self.reject(Reason::Acknowledgement);
         }
+        let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
         note(session, packet, ip, tcp);
-        let waits = session.proxy.state == State::Waiting;
-        if length == 0 {
-            return Verdict::Taken;
-        }
-        if self.hold.has(flow, tcp.sequence, ip.total_len) {
-            if waits {
-                // Too many were asked about when it came first.
+        let asks = session.proxy.state == State::Waiting && !session.proxy.has(mark::OWES);
+        if length == 0 || self.hold.has(flow, tcp.sequence, ip.total_len) {
+            if asks && session.proxy.held > 0 {
+                // Too many were asked about when it came first, or something was owed then.
                 self.ask(flow, now);
             }
             return Verdict::Taken;
@@ -154,7 +158,7 @@ impl FastPath {
         }
         session.proxy.held += 1;
         self.counters.held += 1;
-        if waits {
+        if asks {
             self.ask(flow, now);
         }
         Verdict::Taken

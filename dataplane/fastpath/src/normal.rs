@@ -125,7 +125,7 @@ impl FastPath {
             State::Normal => {}
             // What it had sent before it was frozen. It may stay the stack's, so it is noted.
             State::Held if !resets => {}
-            State::Spliced if !resets => return true,
+            State::Spliced | State::Waiting if !resets => return true,
             _ => {
                 self.counters.refuse(Reason::NormalGuarded);
                 return false;

@@ -1,5 +1,5 @@
-//! What a spliced connection owes one of its sides: bytes that the other side had acknowledged to it by the stack, and that this
-//! one has not acknowledged yet. They are sent, and sent again, until it has.
+//! What a connection that came back from the stack owes one of its sides: bytes that the other side had acknowledged to it by the
+//! stack, and that this one has not acknowledged yet. They are sent, and sent again, until it has.
 //!
 //! Numbers are those of the side that they are owed to.
 
@@ -148,12 +148,13 @@ impl FastPath {
                 let acknowledged = later(proxy.sender.acknowledged, owed);
                 let window = room(client.sender.limit, acknowledged) >> client.scale.map_or(0, |_| OUR_SCALE);
                 let value = if proxy.timestamps { proxy.ts_recent } else { clock(now) };
+                let ours = if session.is_unserved() { client.ts_echo } else { value.wrapping_add(proxy.ts_shift) };
                 let end = proxy.sender.end.wrapping_sub(proxy.shift);
                 (
                     self.owed.edge(*flow, to).map_or(end, |edge| if at_most(end, edge) { end } else { edge }),
                     acknowledged.wrapping_sub(proxy.client_shift),
                     window,
-                    client.timestamps.then_some((value.wrapping_add(proxy.ts_shift), client.ts_recent)),
+                    client.timestamps.then_some((ours, client.ts_recent)),
                 )
             }
             Side::Server => {

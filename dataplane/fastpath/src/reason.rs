@@ -127,9 +127,10 @@ pub struct Counters {
     /// Service requests: connections that the control side was told of, and those of them that had been spliced before.
     pub service_requests: u64,
     pub again: u64,
-    /// Connections that a stack took, and that were spliced.
+    /// Connections that a stack took, and that came back with a server, and without one.
     pub taken: u64,
     pub spliced: u64,
+    pub parked: u64,
     /// Segments sent again of what was owed.
     pub owed_resent: u64,
     /// SYNs to servers sent again.

@@ -22,13 +22,14 @@ pub(crate) fn clock(now: Time) -> u32 {
 /// Client session record #1: what the cookie and its acknowledgement said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientSession {
-    /// Initial sequence number of the client.
+    /// Initial sequence number of the client; or, of one that was parked, of the last byte before what it says next. The same of
+    /// the cookie.
     pub rcv_isn: u32,
     /// The cookie.
     pub snd_isn: u32,
     /// Its last timestamp.
     pub ts_recent: u32,
-    /// What it echoed of ours, at first.
+    /// What it echoed of ours, at first; or, of one that was parked, the stack's last one.
     pub ts_echo: u32,
     pub sender: Sender,
     /// As in its last header.
@@ -48,7 +49,7 @@ pub enum State {
     /// Our SYN was sent so many times.
     Opening(u8),
     Open,
-    /// Of a proxied application: nothing has come that would have to be served.
+    /// Of a proxied application: nothing has come that would have to be served, be it since the last answer.
     Waiting,
     /// The control side was told so many times that there is something to serve.
     Asking(u8),
@@ -197,6 +198,15 @@ impl Session {
         match self.proxy.state {
             State::Normal | State::Held => true,
             State::Asking(_) => self.proxy.has(mark::SERVED),
+            _ => false,
+        }
+    }
+
+    /// It has no server, and has not been given to a stack.
+    pub(crate) fn is_unserved(&self) -> bool {
+        match self.proxy.state {
+            State::Waiting => true,
+            State::Asking(_) => !self.proxy.has(mark::SERVED),
             _ => false,
         }
     }

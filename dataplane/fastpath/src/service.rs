@@ -197,7 +197,7 @@ fn client_record(session: &Session, ends: &Ends, now: Time) -> TcpRecord {
         false => client.rcv_isn.wrapping_add(1),
     };
     let (send, receive, timestamp) = match (proxy.has(mark::SERVED), proxy.timestamps) {
-        (false, _) => (client.scaled(client.window), u32::from(OUR_WINDOW), client.ts_echo),
+        (false, _) => (client.scaled(client.window), client.sender.limit.wrapping_sub(receive_next), client.ts_echo),
         (true, with_server) => (
             proxy.sender.limit.wrapping_sub(proxy.sender.end),
             client.sender.limit.wrapping_sub(client.sender.end),

@@ -11,7 +11,7 @@ use crate::{FastPath, Reason};
 use braid_packet::{FlowId, TcpRecord, Time};
 
 /// Bytes that a connection may owe to each side.
-const MOST_OWED: usize = 128 << 10;
+pub(crate) const MOST_OWED: usize = 128 << 10;
 /// Bytes of an answer that can be followed by numbers that wrap.
 const MOST_UNTIL: u32 = 1 << 30;
 

@@ -9,6 +9,7 @@ mod model;
 mod moved;
 mod near;
 mod normal;
+mod parked;
 mod spliced;
 mod vectors;
 mod world;

@@ -171,7 +171,8 @@ impl Flow {
 
     /// Another target and source. IPv6 addresses are where `elsewhere` says.
     pub(crate) fn set_reverse(&mut self, reverse: &Key) {
-        if let (Some([target, snat]), None) = (reverse.narrow(), self.elsewhere()) {
+        let narrow = reverse.narrow().or(reverse.is_nothing().then_some([0; 2]));
+        if let (Some([target, snat]), None) = (narrow, self.elsewhere()) {
             self.addresses[2..].copy_from_slice(&[target, snat]);
         }
         self.ports[2..].copy_from_slice(&[reverse.near_port, reverse.far_port]);

@@ -76,6 +76,13 @@ impl Nat {
         Some(SocketAddr::new(narrow(reverse.far), reverse.far_port))
     }
 
+    /// Takes a flow's server from it.
+    pub fn release(&mut self, flow: FlowId) {
+        if self.is_live(flow) {
+            self.table.set_reverse(flow.index, &Key::NOTHING);
+        }
+    }
+
     /// Server and the address that it sees; None before a lease.
     pub fn server_and_snat(&self, flow: FlowId) -> Option<(SocketAddr, SocketAddr)> {
         let known = self.table.get(flow.index).filter(|known| known.serial == flow.serial)?;

@@ -197,7 +197,9 @@ impl Table {
                 wide[2..].copy_from_slice(&[reverse.near, reverse.far]);
             }
         }
-        self.by_reverse.insert(self.keyed.hash(reverse), index);
+        if !reverse.is_nothing() {
+            self.by_reverse.insert(self.keyed.hash(reverse), index);
+        }
     }
 
     /// False if there is none.

@@ -1,6 +1,6 @@
 //! A connection of the stack goes back to the data plane: both its sockets are frozen, and carried on from their records.
 
-use braid_fastpath::Splice;
+use braid_fastpath::{Park, Splice};
 use braid_io::repair::{freeze, start, unread, unsettled, FreezeError};
 use braid_packet::TcpRecord;
 use std::borrow::Cow;
@@ -17,6 +17,10 @@ pub trait DataPlane {
     type Error;
     /// No packet of either side reaches the stack from now on. False if that cannot be.
     fn hold(&self, connection: u64) -> Result<bool, Self::Error>;
+    /// As `hold`, for a connection that has no server.
+    fn hold_alone(&self, connection: u64) -> Result<bool, Self::Error>;
+    /// Its client's socket is frozen: carry it on until the client says more. As `splice`.
+    fn park(&self, connection: u64, park: Park) -> Result<Result<(), Cow<'static, str>>, Self::Error>;
     /// Both sockets are frozen: carry them on. A word if that cannot be, and nothing has happened then.
     fn splice(&self, connection: u64, splice: Splice) -> Result<Result<(), Cow<'static, str>>, Self::Error>;
     /// The stack has it, and gets what was held.
@@ -71,6 +75,36 @@ pub fn give_back<P: DataPlane>(
                 }
             }
         }
+    };
+    plane.take(connection)?;
+    Ok(Some(reason))
+}
+
+/// `park` with the record of a client's socket, of a connection that has no server now; else as `give_back`.
+pub(crate) fn park<P: DataPlane>(
+    plane: &P,
+    connection: u64,
+    client: BorrowedFd<'_>,
+    to_client: &[u8],
+) -> Result<Option<Cow<'static, str>>, P::Error> {
+    match unsettled(client).and_then(|count| Ok((count + to_client.len(), unread(client)?))) {
+        Err(error) => return Ok(Some(FreezeError::from(error).0)),
+        Ok((_, 1..)) => return Ok(Some("not_quiet".into())),
+        Ok((owed, _)) if owed > MOST_RESIDUE => return Ok(Some(TOO_MUCH.into())),
+        Ok(_) => {}
+    }
+    if !plane.hold_alone(connection)? {
+        return Ok(Some("not_held".into()));
+    }
+    let reason = match freeze(client) {
+        Err(FreezeError(reason)) => reason,
+        Ok(record) => match plane.park(connection, Park { client: record, to_client: to_client.to_vec() })? {
+            Ok(()) => return Ok(None),
+            Err(reason) => {
+                go_on(client);
+                reason
+            }
+        },
     };
     plane.take(connection)?;
     Ok(Some(reason))

@@ -42,9 +42,13 @@ impl Core {
         self.threads.commands_to(py, shard_of(connection), vec![Command::Connection(connection, order)])
     }
 
-    pub(crate) fn ask_to_hold(&self, py: Python<'_>, connection: u64) -> PyResult<bool> {
+    /// `alone`: it has no server.
+    pub(crate) fn ask_to_hold(&self, py: Python<'_>, connection: u64, alone: bool) -> PyResult<bool> {
         self.check_process()?;
-        self.threads.ask_shard(py, shard_of(connection), |held| Command::Connection(connection, Order::Hold(held)))
+        self.threads.ask_shard(py, shard_of(connection), |held| {
+            let order = if alone { Order::HoldAlone(held) } else { Order::Hold(held) };
+            Command::Connection(connection, order)
+        })
     }
 
     /// Each shard is woken once.

@@ -243,7 +243,7 @@ impl Core {
     }
 
     fn hold(&self, py: Python<'_>, connection: u64) -> PyResult<bool> {
-        self.ask_to_hold(py, connection)
+        self.ask_to_hold(py, connection, false)
     }
 
     #[allow(clippy::too_many_arguments)]

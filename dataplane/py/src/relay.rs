@@ -48,6 +48,18 @@ fn headers<'py>(py: Python<'py>, head: &RequestHead) -> PyResult<Bound<'py, PyDi
     Ok(found)
 }
 
+fn as_words(py: Python<'_>, departure: Option<Departure>) -> PyResult<Option<Py<PyAny>>> {
+    Ok(match departure {
+        None => None,
+        Some(Departure::Went { status, bytes, latency }) => {
+            Some(("went", status, bytes, latency).into_pyobject(py)?.into_any().unbind())
+        }
+        Some(Departure::Stays { reason, read_on }) => {
+            Some(("stays", reason, read_on).into_pyobject(py)?.into_any().unbind())
+        }
+    })
+}
+
 #[pymethods]
 impl Relay {
     #[new]
@@ -160,16 +172,13 @@ impl Relay {
         connection: u64,
         held: Option<f64>,
     ) -> PyResult<Option<Py<PyAny>>> {
-        let py = core.py();
-        Ok(match self.relay.depart(client, &Plane(core.clone()), connection, held)? {
-            None => None,
-            Some(Departure::Went { status, bytes, latency }) => {
-                Some(("went", status, bytes, latency).into_pyobject(py)?.into_any().unbind())
-            }
-            Some(Departure::Stays { reason, read_on }) => {
-                Some(("stays", reason, read_on).into_pyobject(py)?.into_any().unbind())
-            }
-        })
+        let departure = self.relay.depart(client, &Plane(core.clone()), connection, held)?;
+        as_words(core.py(), departure)
+    }
+
+    fn park(&mut self, core: Bound<'_, PyAny>, client: u64, connection: u64) -> PyResult<Option<Py<PyAny>>> {
+        let departure = self.relay.park(client, &Plane(core.clone()), connection)?;
+        as_words(core.py(), departure)
     }
 
     fn rest(&mut self, client: u64, resting: bool) {

@@ -2,7 +2,7 @@
 
 use crate::relay::address;
 use crate::Core;
-use braid_core::{Order, Splice};
+use braid_core::{Order, Park, Splice};
 use braid_io::repair::{self, FreezeError, Offer};
 use braid_packet::TcpRecord;
 use braid_proxy::DataPlane;
@@ -73,7 +73,7 @@ impl DataPlane for Plane<'_> {
 
     fn hold(&self, connection: u64) -> PyResult<bool> {
         match self.0.extract::<PyRef<'_, Core>>() {
-            Ok(core) => core.ask_to_hold(self.0.py(), connection),
+            Ok(core) => core.ask_to_hold(self.0.py(), connection, false),
             Err(_) => self.0.call_method1("hold", (connection,))?.extract(),
         }
     }
@@ -95,6 +95,27 @@ impl DataPlane for Plane<'_> {
             Err(error) if error.is_instance_of::<PyValueError>(py) => Ok(Err(error.value(py).to_string().into())),
             Err(error) => Err(error),
         }
+    }
+
+    fn hold_alone(&self, connection: u64) -> PyResult<bool> {
+        match self.0.extract::<PyRef<'_, Core>>() {
+            Ok(core) => core.ask_to_hold(self.0.py(), connection, true),
+            Err(_) => self.0.call_method1("hold_alone", (connection,))?.extract(),
+        }
+    }
+
+    fn park(&self, connection: u64, park: Park) -> PyResult<Result<(), Cow<'static, str>>> {
+        if let Ok(core) = self.0.extract::<PyRef<'_, Core>>() {
+            if let Err(why) = park.check() {
+                return Ok(Err(why.into()));
+            }
+            core.order(self.0.py(), connection, Order::Park(Box::new(park)))?;
+            return Ok(Ok(()));
+        }
+        let py = self.0.py();
+        let [client, to_client] = [park.client.encode(), park.to_client].map(|bytes| PyBytes::new(py, &bytes));
+        self.0.call_method1("park", (connection, client, to_client))?;
+        Ok(Ok(()))
     }
 
     fn take(&self, connection: u64) -> PyResult<()> {

@@ -30,10 +30,11 @@ impl Core {
                 ("control", peer, adjacent, PyBytes::new(py, &message)).into_pyobject(py)?.into_any()
             }
             Event::ServiceRequest(request) => {
-                let ServiceRequest { connection, app, edge, client, server, held, held_at } = *request;
+                let ServiceRequest { connection, app, edge, client, server, held, held_at, shared } = *request;
+                let held_at = held_at.map_or(0, |at| at.0);
                 let client = PyBytes::new(py, &client);
                 let server = server.map(|server| PyBytes::new(py, &server));
-                ("service_request", connection, app, edge, client, server, held, held_at.map_or(0, |at| at.0))
+                ("service_request", connection, app, edge, client, server, held, held_at, shared)
                     .into_pyobject(py)?
                     .into_any()
             }

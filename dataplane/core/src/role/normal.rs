@@ -5,7 +5,7 @@ use crate::event::{Event, ServiceRequest};
 use crate::role::fast::{Inward, Outward, ToClient, ToServer};
 use crate::role::gateway::Gateway;
 use crate::role::proxied::Owner;
-use braid_fastpath::{Ends, Held, Passage, Reason, Side, Splice, Verdict};
+use braid_fastpath::{Ends, Held, Park, Passage, Reason, Side, Splice, Verdict};
 use braid_packet::ip::TCP;
 use braid_packet::{FlowId, Ip, Time, VnetHdr};
 use std::net::SocketAddr;
@@ -127,6 +127,7 @@ impl Gateway {
                 server: server.map(|server| server.encode()),
                 held: request.held,
                 held_at: request.held_at,
+                shared: self.fast.is_shared(flow),
             })));
         }
         for flow in self.fast.take_answered() {
@@ -256,6 +257,28 @@ impl Gateway {
             return;
         };
         self.nat.set_normal(flow, false);
+        self.route(now);
+        self.receive_held(flow, held, now);
+    }
+
+    /// The same, and that it has no server.
+    pub(crate) fn hold_alone(&mut self, connection: u64, now: Time) -> bool {
+        let flow = flow_of(connection);
+        let held = self.nat.is_live(flow) && self.fast.hold_alone(flow, now);
+        if held {
+            self.nat.release(flow);
+        }
+        held
+    }
+
+    /// Takes a held connection back from the stack that has no server now.
+    pub(crate) fn park(&mut self, connection: u64, park: &Park, now: Time) {
+        let flow = flow_of(connection);
+        let held = self.ends(flow).and_then(|ends| self.fast.park(flow, park, &ends, now));
+        let Some(held) = held else {
+            self.tell_end(flow, "gone");
+            return;
+        };
         self.route(now);
         self.receive_held(flow, held, now);
     }

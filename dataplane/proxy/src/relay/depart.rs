@@ -1,7 +1,7 @@
 //! Connections that go on elsewhere in the middle of an answer, and come back for the next request.
 
 use super::{Event, Relay, Server, BOTH};
-use crate::hand_back::{give_back, DataPlane, MOST_RESIDUE, TOO_MUCH};
+use crate::hand_back::{give_back, park, DataPlane, MOST_RESIDUE, TOO_MUCH};
 use crate::socket::Socket;
 use braid_io::repair::unread;
 use mio::net::TcpStream;
@@ -118,6 +118,33 @@ impl Relay {
         }
         self.clients.remove(slot);
         Ok(Some(Departure::Went { status, bytes: came + left.unwrap_or(0), latency }))
+    }
+
+    /// Give a client that is between two requests to the data plane, without a server: one that it has still ends. None while
+    /// something is under way.
+    pub fn park<P: DataPlane>(
+        &mut self,
+        client: u64,
+        plane: &P,
+        connection: u64,
+    ) -> Result<Option<Departure>, P::Error> {
+        let Some(slot) = self.slot(client) else { return Ok(None) };
+        let client = &self.clients[slot];
+        let rests = client.exchange.is_resting() && client.closing.is_none() && !(client.ended || client.gone);
+        if !rests || client.exchange.is_plain() || !client.newcomer.promoted {
+            return Ok(None);
+        }
+        if let Some(server) = client.server {
+            // Its end has to pass before the connection goes.
+            self.forget_server(server);
+            return Ok(None);
+        }
+        let near = client.socket.stream.as_fd();
+        if let Some(reason) = park(plane, connection, near, &client.exchange.outbox)? {
+            return Ok(Some(Departure::Stays { reason, read_on: false }));
+        }
+        self.clients.remove(slot);
+        Ok(Some(Departure::Went { status: 0, bytes: 0, latency: 0.0 }))
     }
 
     /// A client's connections are not offered any more, and may have large windows from here on.
