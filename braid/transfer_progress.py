@@ -1,13 +1,16 @@
 """How far a transferred connection has come, for whoever goes on when its content proxy is gone. Pure.
 
-The proxy tells its gateway of each answer as it begins; the edge, which sees the client's and the proxy's
-acknowledgements pass, adds to STEERED what it saw when the connection comes back from a node. Integers are big-endian.
+The proxy tells its gateway of each answer as it begins, until the gateway says HEARD; the edge, which sees the client's
+and the proxy's acknowledgements pass, adds to STEERED what it saw when the connection comes back from a node. Integers
+are big-endian.
 
 ::
 
      0 version 1 (= 1) | 1 kind 1 (= 28, PROMISED) | 2 length 2 (of the whole message) | 4 id 16
     20 first 4 | 24 request end 4 | 28 offset 8 | 36 length 8 | 44 total 8 | 52 last 1 (0 or 1)
     53 tag length 2 | 55 begin length 2 | entity tag | begin | request
+
+     0 version 1 (= 1) | 1 kind 1 (= 29, HEARD) | 2 length 2 (= 28) | 4 id 16 | 20 first 4 | 24 request end 4
 
     of STEERED: seen 1 (1 spoken | 2 client | 4 proxy) | client 4 | proxy 4; zero what was not seen
 """
@@ -20,10 +23,11 @@ from dataclasses import dataclass
 from braid.errors import BadPacket
 from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, BAD_VERSION, SHORT
 
-VERSION, PROMISED = 1, 28
+VERSION, PROMISED, HEARD = 1, 28, 29
 MOST_PROMISED = 17_000
 """Bytes of a message: in parts, as the transfer protocol's."""
 _HEAD = struct.Struct("!BBH16s2I3QB2H")
+_HEARD = struct.Struct("!BBH16s2I")
 _SEEN = struct.Struct("!B2I")
 
 
@@ -50,6 +54,15 @@ class Promised:
     """The connection ends behind it."""
     request: bytes
     """Empty: the one that the transfer came with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The gateway has that promise, or has no use for it."""
+
+    id: bytes
+    first: int
+    request_end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,32 @@ def decode_promised(data: bytes) -> Promised:
         id_, first, end, data[at : at + begin], offset, length, total, data[_HEAD.size : at], bool(last),
         data[at + begin :],
     )  # fmt: skip
+
+
+def heard_of(promised: Promised) -> Heard:
+    return Heard(promised.id, promised.first, promised.request_end)
+
+
+def is_heard(data: bytes) -> bool:
+    return len(data) > 1 and data[1] == HEARD
+
+
+def encode_heard(heard: Heard) -> bytes:
+    return _HEARD.pack(VERSION, HEARD, _HEARD.size, heard.id, heard.first, heard.request_end)
+
+
+def decode_heard(data: bytes) -> Heard:
+    """As ``decode_promised``."""
+    if len(data) < _HEARD.size:
+        raise BadPacket(SHORT)
+    version, kind, whole, id_, first, end = _HEARD.unpack_from(data)
+    if version != VERSION:
+        raise BadPacket(BAD_VERSION)
+    if kind != HEARD:
+        raise BadPacket(BAD_KIND)
+    if whole != len(data) or whole != _HEARD.size:
+        raise BadPacket(BAD_LENGTH)
+    return Heard(id_, first, end)
 
 
 def encode_seen(seen: Seen | None) -> bytes:

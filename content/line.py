@@ -13,12 +13,13 @@ import trio
 from braid.stored import STORED, WANTED
 from braid.transfer import REQUEST, STEERED
 from braid.transfer_parts import PART
+from braid.transfer_progress import HEARD
 from content.channel import BATCH, PATIENCE, Silent
 
 if TYPE_CHECKING:
     from topology.model import SocketAddress
 
-KINDS = bytes([*range(REQUEST, STEERED + 1), PART, STORED, WANTED])
+KINDS = bytes([*range(REQUEST, STEERED + 1), PART, HEARD, STORED, WANTED])
 """Of control messages that a worker hears."""
 OWNERS = ("", "away", "held", "here")
 _PEER = struct.Struct("!H")

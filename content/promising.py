@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from braid.tcp.progress import progress
 from braid.transfer import MODULUS
-from braid.transfer_progress import MOST_PROMISED, Promised, encode_promised
+from braid.transfer_progress import MOST_PROMISED, Promised
 from content.carry import Answering, Source
 from content.wire import Gone
 
@@ -25,11 +25,11 @@ _AGAIN = (Source.FILE, Source.ORIGIN)
 
 
 class Promising:
-    """``numbers``: of the connection when its socket was built; the kernel counts from there. ``tell`` sends a message
-    to the gateway, once: what is lost, or too long, is an answer that nobody goes on with."""
+    """``numbers``: of the connection when its socket was built; the kernel counts from there. ``tell`` has the
+    gateway hear it. One that is too long is of an answer that nobody goes on with."""
 
     def __init__(
-        self, keeping: Keeping, id_: bytes, numbers: Numbers, opened: socket.socket, tell: Callable[[bytes], None]
+        self, keeping: Keeping, id_: bytes, numbers: Numbers, opened: socket.socket, tell: Callable[[Promised], None]
     ) -> None:
         self._keeping = keeping
         self._id = id_
@@ -72,4 +72,4 @@ class Promising:
             etag if etag.startswith(b'"') else b"", answering.last, request,
         )  # fmt: skip
         if len(promised.begin) + len(request) + len(etag) + 100 <= MOST_PROMISED:
-            self._tell(encode_promised(promised))
+            self._tell(promised)

@@ -25,6 +25,7 @@ from braid.tcp.record import decode_record
 from braid.tcp.repair import build_encoded, dissolve, start
 from braid.transfer import Reason, Send, TransferRequest, decode, encode, is_transfer, numbers_of
 from braid.transfer_parts import Assembler, is_part, split
+from braid.transfer_progress import decode_heard, is_heard
 from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start, State
 from content.carry import Answering, Source
 from content.connection import ONCE, ClientConnection
@@ -35,6 +36,7 @@ from content.prepared import prepare
 from content.promising import Promising
 from content.taken import Keep, Taken, flow_of, frozen_of
 from content.telling import Teller
+from content.unheard import Unheard
 from content.wire import Keeping, Wire
 
 if TYPE_CHECKING:
@@ -44,11 +46,13 @@ if TYPE_CHECKING:
     from braid.role import NodeHandle, Situation
     from braid.status.flow import FlowStatus
     from braid.transfer import Numbers
+    from braid.transfer_progress import Promised
     from content.cache import Cache
     from content.judging import Judged
     from content.keys import Keys
     from content.message import Request
     from content.sites import Find
+    from content.unheard import Say
     from topology.model import IPAddress
 
     ServeTls = Callable[[trio.SocketStream, IPAddress, Callable[[int], None]], Awaitable[None]]
@@ -93,6 +97,7 @@ class TransferService:
         self._node: NodeHandle | None = None
         self._nursery: trio.Nursery | None = None
         self._alarm = Alarm()
+        self._unheard = Unheard()
         self._teller = Teller(cache.store.index, wall)
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -104,8 +109,10 @@ class TransferService:
                 nursery.start_soon(self._teller.run, node, self._read)
                 task_status.started()
                 while True:
-                    self._carry_out(self.agent.handle_timeout(trio.current_time()))
-                    await self._alarm.wait(self.agent.next_timeout())
+                    now = trio.current_time()
+                    self._carry_out(self.agent.handle_timeout(now))
+                    self._say(self._unheard.handle_timeout(now))
+                    await self._alarm.wait(min(self.agent.next_timeout(), self._unheard.next_timeout()))
         finally:
             self._node = self._nursery = None
             for taken in self.taken.values():
@@ -142,6 +149,9 @@ class TransferService:
         try:
             if stored.is_stored(data):
                 self._receive_wanted(peer, stored.decode(data))
+                return
+            if is_heard(data):
+                self._unheard.receive(peer, decode_heard(data))
                 return
             if not is_transfer(data) and not is_part(data):
                 return
@@ -257,13 +267,18 @@ class TransferService:
     def _promising(self, taken: Taken, keeping: Keeping) -> Promising:
         peer, request = self.agent.asked(taken.id)
 
-        def tell(message: bytes) -> None:
-            found = None if self._node is None else self._node.situation().topology.by_number(peer)
-            if self._node is not None and found is not None:
-                for part in split(message):
-                    self._node.tell(found.name, part)
+        def tell(promised: Promised) -> None:
+            self._say(self._unheard.promise(peer, promised, trio.current_time()))
+            self._alarm.set(self._unheard.next_timeout())
 
         return Promising(keeping, taken.id, request.numbers, taken.socket, tell)
+
+    def _say(self, said: list[Say]) -> None:
+        for say in said:
+            found = None if self._node is None else self._node.situation().topology.by_number(say.peer)
+            if self._node is not None and found is not None:
+                for part in split(say.message):
+                    self._node.tell(found.name, part)
 
     def _note_sent(self, taken: Taken, count: int) -> None:
         taken.active = trio.current_time()
@@ -335,6 +350,7 @@ class TransferService:
                 taken.socket.close()
                 self.taken.pop(taken.id, None)
         taken.keeping.ended()
+        self._unheard.forget(taken.id)
         if not taken.gone and self._node is not None:
             self._carry_out(self.agent.end(taken.id, trio.current_time()))
 

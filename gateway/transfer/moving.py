@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from braid.errors import BadPacket
 from braid.tcp.record import decode_record
 from braid.tcp.repair import dissolve
-from braid.transfer import MODULUS, numbers_of, word
+from braid.transfer import is_later, numbers_of, word
 
 if TYPE_CHECKING:
     import socket
@@ -86,8 +86,12 @@ class Moving:
     ``MOST_STEPS``."""
 
     def promise(self, promised: Promised) -> None:
-        """The later one counts."""
-        if self.promised is None or (promised.first - self.promised.first) % MODULUS < MODULUS // 2:
+        """The later one counts: what the answer before has ended with is where the next one begins."""
+        known = self.promised
+        if known is None or not any(
+            is_later(one, than)
+            for one, than in ((known.first, promised.first), (known.request_end, promised.request_end))
+        ):
             self.promised = promised
 
     def returned(self, numbers: Numbers, data: bytes) -> TcpRecord:

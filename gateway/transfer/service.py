@@ -32,7 +32,7 @@ from braid.transfer import (
     is_transfer,
 )
 from braid.transfer_parts import Assembler, is_part, split
-from braid.transfer_progress import decode_promised, is_promised
+from braid.transfer_progress import decode_promised, encode_heard, heard_of, is_promised
 from braid.transfer_table import chosen, matching, tls_content
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, GoOn, Hold, Lost, Release, Resume, TakeBack
@@ -159,11 +159,16 @@ class TransferService:
             self.agent.count("stray")
 
     def _receive_promised(self, control: Control, promised: Promised) -> None:
+        assert self._node is not None
         moving = self.moving.get(promised.id)
+        sender = self._node.situation().topology.by_number(control.peer)
         if moving is not None and control.adjacent and control.peer == moving.peer:
             moving.promise(promised)
         else:
             self.agent.count("stray")
+        if sender is not None and control.adjacent:
+            # What is of no use here need not be said again either.
+            self._node.tell(sender.name, encode_heard(heard_of(promised)))
 
     def _note(self, source: str, to: str, message: TransferMessage) -> None:
         moving = self.moving.get(message.id)

@@ -11,9 +11,14 @@ from braid.transfer import encode, is_transfer
 from braid.transfer_parts import Assembler, split
 from braid.transfer_progress import (
     MOST_PROMISED,
+    Heard,
     Promised,
+    decode_heard,
     decode_promised,
+    encode_heard,
     encode_promised,
+    heard_of,
+    is_heard,
     is_promised,
 )
 from tests.braid.test_transfer_messages import GOLDEN
@@ -23,6 +28,8 @@ PICTURE = """
     01 1c 0046 000102030405060708090a0b0c0d0e0f 01020304 ffffffff 0000000000000005 0000000000000006 000000000000000b
     01 0003 0004 223122 68656164 474554202f20
 """
+
+HEARD = "01 1d 001c 000102030405060708090a0b0c0d0e0f 01020304 ffffffff"
 
 words, sizes, texts = st.integers(0, 2**32 - 1), st.integers(0, 2**62), st.binary(max_size=100)
 
@@ -39,6 +46,18 @@ def promises(draw: st.DrawFn) -> Promised:
 def test_golden() -> None:
     assert encode_promised(GIVEN) == bytes.fromhex(PICTURE)
     assert decode_promised(bytes.fromhex(PICTURE)) == GIVEN
+
+
+def test_what_was_heard_is_said_by_the_numbers_of_the_promise() -> None:
+    data = bytes.fromhex(HEARD)
+    assert encode_heard(heard_of(GIVEN)) == data
+    assert decode_heard(data) == Heard(GIVEN.id, GIVEN.first, GIVEN.request_end)
+    assert is_heard(data)
+    assert not is_transfer(data)
+    assert not is_promised(data)
+    for wrong in (data[:-1], data + b"\0", data[:20], b"\2" + data[1:], data[:1] + b"\x1c" + data[2:]):
+        with pytest.raises(BadPacket):
+            decode_heard(wrong)
 
 
 @given(promises())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from braid.transfer import Numbers
-from braid.transfer_progress import MOST_PROMISED, Promised, decode_promised
+from braid.transfer_progress import MOST_PROMISED, Promised
 from content.carry import Answering, Source
 from content.promising import UNKNOWN, Promising
 from content.wire import Unkept
@@ -32,28 +32,28 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @pytest.fixture
-def heard() -> list[bytes]:
+def heard() -> list[Promised]:
     return []
 
 
 @pytest.fixture
-def promising(ends: tuple[socket.socket, socket.socket], heard: list[bytes]) -> Promising:
+def promising(ends: tuple[socket.socket, socket.socket], heard: list[Promised]) -> Promising:
     return Promising(Unkept(), ID, NUMBERS, ends[0], heard.append)
 
 
-def test_the_first_answer_is_to_the_request_that_the_gateway_has(promising: Promising, heard: list[bytes]) -> None:
+def test_the_first_answer_is_to_the_request_that_the_gateway_has(promising: Promising, heard: list[Promised]) -> None:
     promising.promise(FROM_FILE, 0, 0)
-    (told,) = map(decode_promised, heard)
+    (told,) = heard
     assert told == Promised(ID, NUMBERS.send_next, 1007, b"head", 3, 10, 20, b'"1"', last=True, request=b"")
 
 
 def test_a_later_one_goes_with_its_request(
-    promising: Promising, heard: list[bytes], ends: tuple[socket.socket, socket.socket]
+    promising: Promising, heard: list[Promised], ends: tuple[socket.socket, socket.socket]
 ) -> None:
     ends[1].sendall(b"request and more")
     ends[0].recv(1, socket.MSG_PEEK)
     promising.promise(FROM_FILE, 50, 9)
-    (told,) = map(decode_promised, heard)
+    (told,) = heard
     assert (told.first, told.request_end, told.request) == (4, 1057, b"request")
 
 
@@ -68,21 +68,21 @@ def test_a_later_one_goes_with_its_request(
     ],
 )
 def test_what_cannot_be_had_again(
-    promising: Promising, heard: list[bytes], change: dict[str, object], etag: bytes, length: int
+    promising: Promising, heard: list[Promised], change: dict[str, object], etag: bytes, length: int
 ) -> None:
     given = {name: getattr(FROM_FILE, name) for name in FROM_FILE.__slots__} | change
     promising.promise(Answering(**given), 0, 0)
-    (told,) = map(decode_promised, heard)
+    (told,) = heard
     assert (told.etag, told.length) == (etag, length)
     assert told.offset + told.length <= told.total
 
 
-def test_what_is_given_back_or_too_long_is_not_promised(promising: Promising, heard: list[bytes]) -> None:
+def test_what_is_given_back_or_too_long_is_not_promised(promising: Promising, heard: list[Promised]) -> None:
     promising.told(Answering(source=Source.BACK))
     promising.promise(Answering(begin=bytes(MOST_PROMISED)), 0, 0)
     assert heard == []
     promising.told(FROM_FILE)
     promising.settled()
-    first, idle = map(decode_promised, heard)
+    first, idle = heard
     assert first.begin == b"head"
     assert (idle.begin, idle.length, idle.last) == (b"", 0, False)

@@ -127,6 +127,24 @@ def test_what_cannot_change_goes_on_when_the_node_is_killed(
     figure("A proxy's node is killed in mid-download: downloads that went on", f"{len(done)} of {AT_ONCE}, {after}")
 
 
+def test_what_the_proxy_told_its_gateway_arrives_where_messages_are_lost(lab: RunningLab, tmp_path: Path) -> None:
+    lab.impair(GATEWAY, PROXY, Impairment(loss=0.5, seed=1))
+
+    def kill() -> None:
+        # A dozen times by now.
+        time.sleep(1.5)
+        lab.impair(GATEWAY, PROXY, None)
+        lab.kill(PROXY)
+
+    before = lab.status(GATEWAY)["transfers"]["events"]
+    done = downloads(lab, tmp_path, "", kill)
+    after = lab.status(GATEWAY)["transfers"]["events"]
+    lab.start(PROXY)
+    store(lab)
+    assert done == [(0, digest(size_of(SIZE)), "1 200 0 200 0 200 ")] * AT_ONCE, after
+    assert after.get("resumed", 0) > before.get("resumed", 0)
+
+
 def test_what_cannot_change_goes_on_when_the_node_is_cut_off(lab: RunningLab, tmp_path: Path) -> None:
     before = lab.status(GATEWAY)["transfers"]["events"]
     done = downloads(lab, tmp_path, "", lambda: cut(lab, off=True))
