@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bench.drain_load import PACE
-from bench.machine import described, machine
+from bench.machine import described, machine, preferred
 from braid.commands_drain import drain, undrain
 from lab.errors import LabError
 from lab.running import take_down
@@ -115,7 +115,7 @@ def running(directory: Path, name: str = NAME, found: dict[str, Any] | None = No
     file = directory / "net.yaml"
     file.write_text(yaml.safe_dump(found or document(name), sort_keys=False))
     take_down(name)
-    with up(file, direct=True) as lab:
+    with preferred(), up(file, direct=True, together=True) as lab:
         wait_for_sibling(lab)
         lab.listening(SERVER, [sys.executable, "-m", "bench.drain_load", "server", str(PORT)])
         yield lab

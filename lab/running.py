@@ -38,6 +38,9 @@ class RunningLab:
     topology: Topology
     file: Path
     plan: Plan
+    together: bool = False
+    """All that is started stays in the caller's session. A kernel with autogroups shares CPUs out by sessions first,
+    and now and then lets a thread of one wait for 20 ms and more while threads of two others wake each other."""
     nodes: dict[str, int] = field(default_factory=dict)
     """Process id per node or origin started by this object or found running."""
     _children: list[subprocess.Popen[Any]] = field(default_factory=list)
@@ -98,7 +101,7 @@ class RunningLab:
 
     def popen(self, name: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Starts a command in a namespace; ``down()`` ends it. ``options`` are those of subprocess.Popen."""
-        child = subprocess.Popen(self.argv(name, argv), env=_environment(), start_new_session=True, **options)
+        child = subprocess.Popen(self.argv(name, argv), env=_environment(), **self._apart(), **options)
         state.record(self.name, name, child.pid)
         self._children.append(child)
         return child
@@ -222,6 +225,10 @@ class RunningLab:
                         stream.close()
         self._children.clear()
 
+    def _apart(self) -> dict[str, Any]:
+        """How a member is kept from the caller's Ctrl-C, as options of subprocess.Popen."""
+        return {"process_group": 0} if self.together else {"start_new_session": True}
+
     def _start_emulator(self, argv: Sequence[str]) -> None:
         with (self.directory / "braid-link.log").open("ab") as log:
             child = subprocess.Popen(
@@ -229,7 +236,7 @@ class RunningLab:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                **self._apart(),
             )
         state.record(self.name, "braid-link", child.pid)
         self._children.append(child)

@@ -26,16 +26,26 @@ def up(
     *,
     nodes: bool = True,
     direct: bool = False,
+    together: bool = False,
     ready_timeout: float = 30.0,
     progress: Progress = lambda line: None,
 ) -> RunningLab:
     """Makes the namespaces of a topology file; with ``nodes`` also credentials, every node and every origin, all ready.
 
-    ``direct``: underlay links are plain veth pairs (fastest, not impairable). ``progress`` gets one line per step.
-    On any failure everything made so far is removed. TopologyError or LabError.
+    ``direct``: underlay links are plain veth pairs (fastest, not impairable). ``together``: in the caller's session
+    (``RunningLab.together``). ``progress`` gets one line per step. On any failure everything made so
+    far is removed. TopologyError or LabError.
     """
     path = Path(file).resolve()
-    return bring_up(load(path), path, nodes=nodes, direct=direct, ready_timeout=ready_timeout, progress=progress)
+    return bring_up(
+        load(path),
+        path,
+        nodes=nodes,
+        direct=direct,
+        together=together,
+        ready_timeout=ready_timeout,
+        progress=progress,
+    )
 
 
 def bring_up(
@@ -44,11 +54,12 @@ def bring_up(
     *,
     nodes: bool = True,
     direct: bool = False,
+    together: bool = False,
     ready_timeout: float = 30.0,
     progress: Progress = lambda line: None,
 ) -> RunningLab:
     """As ``up`` for a topology at hand; ``file`` is what the nodes are told to read."""
-    lab = RunningLab(topology, file, _plan(topology, direct))
+    lab = RunningLab(topology, file, _plan(topology, direct), together)
     raise_namespaces(lab, progress)
     try:
         if nodes:
@@ -96,7 +107,7 @@ def attach(file_or_name: Path | str) -> RunningLab:
     """A lab that is up already, started by another process. LabError when there is none."""
     recorded, direct, processes = find(lab_name(file_or_name))
     topology = load(recorded)
-    return RunningLab(topology, recorded, _plan(topology, direct), dict(processes))
+    return RunningLab(topology, recorded, _plan(topology, direct), nodes=dict(processes))
 
 
 def down(file_or_name: Path | str) -> bool:
