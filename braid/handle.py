@@ -84,8 +84,6 @@ class _Owners:
     def __init__(self, control: ControlPlane) -> None:
         self._control = control
 
-    def __call__(
-        self, client: SocketAddress, vip: SocketAddress, owner: str, by: int | None = None, wait: bool = True
-    ) -> bool:
+    def __call__(self, client: SocketAddress, vip: SocketAddress, owner: str, wait: bool = True) -> bool:
         ends = (str(client.host), client.port), (str(vip.host), vip.port)
-        return self._control.ask(lambda: self._control.core.set_owner(*ends, owner, by, wait), False)
+        return self._control.ask(lambda: self._control.core.set_owner(*ends, owner, wait), False)

@@ -55,9 +55,7 @@ class Situation:
 
 
 class SetOwner(Protocol):
-    def __call__(
-        self, client: SocketAddress, vip: SocketAddress, owner: str, by: int | None = None, wait: bool = True
-    ) -> bool: ...
+    def __call__(self, client: SocketAddress, vip: SocketAddress, owner: str, wait: bool = True) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,9 +126,7 @@ class Remote:
         self._tell(name, message)
         return self._links.neighbour_up(name)
 
-    def _set_owner(
-        self, client: SocketAddress, vip: SocketAddress, owner: str, by: int | None = None, wait: bool = True
-    ) -> bool:
+    def _set_owner(self, client: SocketAddress, vip: SocketAddress, owner: str, wait: bool = True) -> bool:
         if not wait:
             self._line.own(client, vip, owner)
             return True

@@ -161,14 +161,11 @@ class Core:
 
         ValueError says what cannot be carried on, in a word, before anything happens.
         """
-    def set_owner(
-        self, client: tuple[str, int], vip: tuple[str, int], owner: str, by: int | None = None, wait: bool = True
-    ) -> bool:
+    def set_owner(self, client: tuple[str, int], vip: tuple[str, int], owner: str, wait: bool = True) -> bool:
         """Who has a client's connection from now on: ``held`` (its client's packets wait), ``here`` (this node's
-        stack), ``away`` (another node; what comes is late), the number of the node that its packets go to (edge), or
-        nobody in particular (empty). When it returns, no packet will meet the owner before. False: there is no room,
-        or, at an edge, ``by`` is not the gateway that serves the client. Without ``wait`` it returns True at once, and
-        the data threads follow in the order of commands."""
+        stack), ``away`` (another node; what comes is late), or nobody in particular (empty). When it returns, no packet
+        will meet the owner before. False: there is no room. Without ``wait`` it returns True at once, and the data
+        threads follow in the order of commands."""
     def open_line(self, hears: int, says: int, kinds: bytes) -> None:
         """Another process decides about connections from now on, in place of the one before. It gets on ``hears``, a
         socket that keeps messages apart, what neighbours say of these kinds (the second byte), which is no event then,

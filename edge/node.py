@@ -13,7 +13,6 @@ from braid import log as logs
 from braid.errors import BadPacket
 from braid.moves import is_move
 from braid.readiness import neighbour_check, peer_check
-from braid.transfer import Steer, Steered, decode, encode, is_transfer
 from edge.applications import edge_policy, peers_of, proxies_of, targets_of
 from edge.diverts import Diverts
 from edge.report import Meters, send_reports
@@ -60,27 +59,12 @@ class Edge:
         return (neighbour_check(situation), peer_check(situation, peers_of(situation.topology, situation.node)))
 
     def receive_control(self, control: Control, now: float) -> None:
-        """A gateway that serves clients may say who has one's connection, or which gateway has all of them."""
+        """A gateway may say which gateway has its clients; who has a connection of one's, the core hears."""
         node = self._node
         if node is None or control.adjacent:
             return
         if is_move(control.message):
             self._receive_divert(node, control)
-        if not is_transfer(control.message):
-            return
-        try:
-            message = decode(control.message)
-        except BadPacket:
-            self._counts["steering_bad"] += 1
-            return
-        sender = node.situation().topology.by_number(control.peer)
-        if not isinstance(message, Steer) or sender is None:
-            self._counts["steering_stray"] += 1
-            return
-        # The core of one shard has done and answered it; several have to agree.
-        owner = "" if message.node is None else str(message.node)
-        done = node.set_owner(message.client, message.vip, owner, control.peer)
-        node.send_to_peer(sender.name, encode(Steered(message.id, message.order, done)))
 
     def _receive_divert(self, node: NodeHandle, control: Control) -> None:
         try:

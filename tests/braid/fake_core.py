@@ -76,7 +76,7 @@ class FakeCore:
         self.desired = json.loads(desired)
         self.configured += 1
 
-    def set_owner(self, client: tuple[str, int], vip: tuple[str, int], owner: str, by: int | None = None) -> bool:
+    def set_owner(self, client: tuple[str, int], vip: tuple[str, int], owner: str) -> bool:
         return True
 
     def open_line(self, hears: int, says: int, kinds: bytes) -> None: ...

@@ -30,7 +30,7 @@ class Node:
         never: Any = None
         self.handle = replace(
             handle(lambda: never),
-            set_owner=lambda client, vip, owner, by=None, wait=True: bool(
+            set_owner=lambda client, vip, owner, wait=True: bool(
                 self.did.append((str(client), str(vip), owner)) or True
             ),
         )

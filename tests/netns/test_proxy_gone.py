@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,8 +45,16 @@ http {{
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
-    directory = tmp_path_factory.mktemp("gone")
+    with stored(tmp_path_factory.mktemp("gone")) as running:
+        yield running
+
+
+@contextmanager
+def stored(directory: Path, shards: int = 1) -> Iterator[RunningLab]:
+    """A lab whose proxy has what may change and what may not; edge and gateway have so many shards."""
     found = document(directory)
+    for node in (EDGE, GATEWAY):
+        found["nodes"][node]["shards"] = shards
     found["applications"]["shop"] |= {"targets": [{"address": ADDRESS}]}
     found["applications"]["solo"] = labs.demo("gone")["applications"]["solo"]
     found["name"] = "gone"

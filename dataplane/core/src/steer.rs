@@ -65,6 +65,7 @@ impl<O: Outbox> Node<O> {
             (Handed::Owned(flow), _) => self.receive_owned(flow, vnet, packet, now, sink),
             (Handed::Fragment, Ok(ip)) => self.gather(&ip, vnet, packet, now, sink),
             (Handed::Fragment, Err(_)) => self.net.drops.count("malformed"),
+            (Handed::Said(gateway), _) => self.obey(gateway, packet, now, sink),
         }
     }
 

@@ -2,17 +2,17 @@
 //! are in `braid/transfer.py`. A gateway repeats what it says until it is answered, and what it said later may overtake a
 //! repetition: of two messages about one connection the one with the later order counts.
 //!
-//! A client's request waits meanwhile, so a node of one shard does and answers it in the turn in which it came. The shards of
-//! others have to agree: their control side is told.
+//! A client's request waits meanwhile, so the data plane does and answers it itself, in the turn in which it came: the shard that
+//! the connection's packets meet, to which the one hands it that heard it.
 
 use crate::config::Role;
-use crate::event::{Event, Outbox};
+use crate::event::Outbox;
 use crate::node::Node;
 use crate::role::ends::Ends;
 use crate::role::owners::{Owner, Seen};
 use crate::transmit::Over;
 use crate::wire::Kind;
-use braid_packet::{Sink, Time};
+use braid_packet::{Handed, Sink, Time, VnetHdr};
 use hashbrown::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -118,24 +118,29 @@ fn later(one: u32, than: u32) -> bool {
 impl<O: Outbox> Node<O> {
     pub(crate) fn receive_steering(&mut self, now: Time, sink: &mut impl Sink) {
         for (gateway, message) in std::mem::take(&mut self.steering.came) {
-            let Some(steer) = Steer::parse(&message) else {
-                self.net.drops.count("steering_bad");
-                continue;
-            };
-            if !self.steering.is_new(gateway, &steer, now) {
-                self.net.drops.count("steering_stray");
-                continue;
-            }
-            if !self.place.is_alone() {
-                self.outbox.event(Event::Control { peer: gateway, adjacent: false, message });
-                continue;
-            }
-            let owner = steer.node.filter(|&node| node != IF_GONE).map(Owner::Node);
-            let may = steer.node != Some(IF_GONE) || !self.is_reached(&steer.ends);
-            let done = may && self.own(steer.ends, owner, Some(gateway), now, sink);
-            let seen = self.owners.seen(&steer.ends).filter(|_| done && owner.is_none());
-            self.net.send_sealed((gateway, false), 0, Kind::Control, Over::Widest, &steer.answer(done, seen), sink);
+            self.obey(gateway, &message, now, sink);
         }
+    }
+
+    pub(crate) fn obey(&mut self, gateway: u16, message: &[u8], now: Time, sink: &mut impl Sink) {
+        let Some(steer) = Steer::parse(message) else {
+            self.net.drops.count("steering_bad");
+            return;
+        };
+        let shard = self.place.owner(steer.ends.flow());
+        if shard != self.place.index() {
+            sink.hand_over(shard, Handed::Said(gateway), VnetHdr::default(), message);
+            return;
+        }
+        if !self.steering.is_new(gateway, &steer, now) {
+            self.net.drops.count("steering_stray");
+            return;
+        }
+        let owner = steer.node.filter(|&node| node != IF_GONE).map(Owner::Node);
+        let may = steer.node != Some(IF_GONE) || !self.is_reached(&steer.ends);
+        let done = may && self.own(steer.ends, owner, Some(gateway), now, sink);
+        let seen = self.owners.seen(&steer.ends).filter(|_| done && owner.is_none());
+        self.net.send_sealed((gateway, false), 0, Kind::Control, Over::Widest, &steer.answer(done, seen), sink);
     }
 
     /// Whether another node has a connection, and its process is there.

@@ -257,6 +257,34 @@ fn a_client_whose_proxy_has_started_again_is_reset_when_nobody_goes_on() {
     assert_eq!(braid.taken(EDGE).iter().map(|packet| flags_of(packet)).collect::<Vec<_>>(), [Tcp::RST]);
 }
 
+#[test]
+fn the_shard_that_a_connection_meets_obeys_the_gateway_and_knows_how_far_it_has_come() {
+    for (edge, gateway) in [(2, 1), (2, 2), (4, 2), (1, 2)] {
+        let mut braid = Braid::up_with_proxy_and(edge, gateway);
+        let what = format!("{edge} shards at the edge, {gateway} at the gateway");
+        braid.client(&segment(Tcp::SYN));
+        braid.settle();
+        assert_eq!(braid.taken(GATEWAY).len(), 1, "{what}");
+        braid.own(PROXY, ends(), Some(Owner::Here), None);
+        assert_eq!(answered(&mut braid, steer(2, PROXY))[0][24], 1, "{what}");
+        for queue in 0..4 {
+            braid.queue = queue;
+            assert_eq!(arrived(&mut braid, ACK), 0, "{what}");
+            assert_eq!(braid.taken(PROXY).len(), 1, "{what}");
+        }
+        braid.server_at(PROXY, &spoken(ACK));
+        braid.settle();
+        assert_eq!(braid.taken(EDGE).len(), 1, "{what}");
+        let if_gone = u16::MAX;
+        assert_eq!(answered(&mut braid, steer(3, if_gone))[0][24], 0, "{what}: it is there");
+        braid.boot_proxy();
+        braid.taken(EDGE);
+        assert_eq!(answered(&mut braid, steer(4, if_gone))[0][24..26], [1, 7], "{what}: all has been seen");
+        assert!(answered(&mut braid, steer(1, PROXY)).is_empty(), "{what}: overtaken");
+        assert_eq!(arrived(&mut braid, ACK), 1, "{what}");
+    }
+}
+
 /// How a connection moves to the proxy, in the order in which the control sides say it; `meanwhile` between edge and gateway.
 fn move_to_proxy(braid: &mut Braid, meanwhile: impl FnOnce(&mut Braid)) {
     braid.own(GATEWAY, ends(), Some(Owner::Held), None);

@@ -4,7 +4,7 @@
 
 use crate::ip::{ICMPV4, ICMPV6, TCP, UDP};
 use crate::{mix, Ip, Transport};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Bytes of an ICMP error before the packet it quotes.
 const ICMP_HEADER: usize = 8;
@@ -18,6 +18,11 @@ pub fn flow_hash(ip: &Ip, packet: &[u8]) -> u32 {
     }
 }
 
+/// The same for a TCP connection, by its ends.
+pub fn connection_hash(one: SocketAddr, other: SocketAddr) -> u32 {
+    between((one.ip(), one.port()), (other.ip(), other.port()), TCP)
+}
+
 fn of_flow(ip: &Ip) -> u32 {
     let (source, destination) = match ip.transport {
         Transport::Icmp(icmp) => (icmp.id, icmp.id),
@@ -26,8 +31,12 @@ fn of_flow(ip: &Ip) -> u32 {
             None => return 0,
         },
     };
-    let ends = end(ip.source, source).wrapping_add(end(ip.destination, destination));
-    (mix(&[ends, u64::from(ip.protocol)]) >> 32) as u32
+    between((ip.source, source), (ip.destination, destination), ip.protocol)
+}
+
+fn between(one: (IpAddr, u16), other: (IpAddr, u16), protocol: u8) -> u32 {
+    let ends = end(one.0, one.1).wrapping_add(end(other.0, other.1));
+    (mix(&[ends, u64::from(protocol)]) >> 32) as u32
 }
 
 /// The port at the packet's destination, of ICMP the identifier; of an ICMP error the port that the packet it is about came

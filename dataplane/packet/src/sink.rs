@@ -8,6 +8,8 @@ pub enum Handed {
     Owned(u32),
     /// A fragment: that shard knows, or will know, whose it is.
     Fragment,
+    /// No packet: what this peer said of a flow of that shard.
+    Said(u16),
 }
 
 /// Super-packets that the host takes through the TUN.

@@ -260,17 +260,16 @@ impl Core {
         self.order_splice(py, connection, client, server, to_client, to_server, until)
     }
 
-    #[pyo3(signature = (client, vip, owner, by=None, wait=true))]
+    #[pyo3(signature = (client, vip, owner, wait=true))]
     fn set_owner(
         &self,
         py: Python<'_>,
         client: (String, u16),
         vip: (String, u16),
         owner: &str,
-        by: Option<u16>,
         wait: bool,
     ) -> PyResult<bool> {
-        self.say_owner(py, owner::ends(&client, &vip)?, owner::owner(owner)?, by, wait)
+        self.say_owner(py, owner::ends(&client, &vip)?, owner::owner(owner)?, wait)
     }
 
     fn open_line(&self, py: Python<'_>, hears: i32, says: i32, kinds: &[u8]) -> PyResult<()> {

@@ -14,7 +14,7 @@ pub(crate) fn owner(word: &str) -> PyResult<Option<Owner>> {
         "held" => Owner::Held,
         "here" => Owner::Here,
         "away" => Owner::Away,
-        number => number.parse().map(Owner::Node).map_err(|_| PyValueError::new_err(format!("owner: {word:?}")))?,
+        _ => return Err(PyValueError::new_err(format!("owner: {word:?}"))),
     }))
 }
 
@@ -29,20 +29,13 @@ fn end((host, port): &(String, u16)) -> PyResult<SocketAddr> {
 
 impl Core {
     /// To all shards. Whether all could do so.
-    pub(crate) fn say_owner(
-        &self,
-        py: Python<'_>,
-        ends: Ends,
-        owner: Option<Owner>,
-        by: Option<u16>,
-        wait: bool,
-    ) -> PyResult<bool> {
+    pub(crate) fn say_owner(&self, py: Python<'_>, ends: Ends, owner: Option<Owner>, wait: bool) -> PyResult<bool> {
         self.check_process()?;
         if !wait {
-            self.to_all(|| Command::Own { ends, owner, by, done: Box::new(Unheard) })?;
+            self.to_all(|| Command::Own { ends, owner, by: None, done: Box::new(Unheard) })?;
             return Ok(true);
         }
-        let answers = self.threads.ask_all(py, |done| Command::Own { ends, owner, by, done })?;
+        let answers = self.threads.ask_all(py, |done| Command::Own { ends, owner, by: None, done })?;
         Ok(answers.into_iter().all(|done| done))
     }
 }

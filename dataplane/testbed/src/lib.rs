@@ -104,7 +104,12 @@ impl Braid {
 
     /// As `up`, with the content proxy, for an application whose connections end in stacks.
     pub fn up_with_proxy() -> Braid {
-        let mut braid = Braid::cold();
+        Braid::up_with_proxy_and(1, 1)
+    }
+
+    /// The same; edge and gateway have so many shards.
+    pub fn up_with_proxy_and(edge: u8, gateway: u8) -> Braid {
+        let mut braid = Braid::cold_with(edge, 1, gateway);
         braid.boot(PROXY);
         for number in [EDGE, GATEWAY] {
             let desired = plan::desired_with_proxy(number, &braid.shards);

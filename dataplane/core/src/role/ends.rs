@@ -1,5 +1,6 @@
 //! The two ends of a client's TCP connection, as its packets name them.
 
+use braid_packet::affinity::connection_hash;
 use braid_packet::{Ip, Tcp, Transport};
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,6 +15,11 @@ pub struct Ends {
 impl Ends {
     pub fn new(client: SocketAddr, vip: SocketAddr) -> Ends {
         Ends { client: client.ip(), vip: vip.ip(), client_port: client.port(), port: vip.port() }
+    }
+
+    /// Of its packets (`affinity::flow_hash`).
+    pub fn flow(&self) -> u32 {
+        connection_hash(SocketAddr::new(self.client, self.client_port), SocketAddr::new(self.vip, self.port))
     }
 
     /// Of a TCP segment from the client, and the segment.
