@@ -207,8 +207,10 @@ def test_handshake_and_control_messages(pair: tuple[Host, Host]) -> None:
     assert event[0] == "initiation"
     number = event[1]
     assert event == ("initiation", number, 21, True, a.public, b"certificate of a")
-    assert a.wait("established")[-1] == ("established", 22, True, 1, True)
-    assert b.wait("established")[-1] == ("established", 21, True, 1, False)
+    *of_a, boot_of_b = a.wait("established")[-1]
+    *of_b, boot_of_a = b.wait("established")[-1]
+    assert (of_a, of_b) == (["established", 22, True, 1, True], ["established", 21, True, 1, False])
+    assert boot_of_a != boot_of_b
     with pytest.raises(KeyError):
         b.core.accept(number)
     for size in (0, 1, 1100):

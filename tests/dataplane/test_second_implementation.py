@@ -106,7 +106,7 @@ def test_we_answer_its_initiation(core: Host, edge: Peer) -> None:
     assert (asked.adjacent, asked.number, asked.counter) == (True, CORE, 1)
     assert asked.certificate == b"certificate of the core"
     edge.send(core, answer)
-    assert core.wait("established")[-1] == ("established", EDGE, True, asked.epoch, True)
+    assert core.wait("established")[-1] == ("established", EDGE, True, asked.epoch, True, edge.member.boot)
     probe = decode_probe(session.open(edge.receive(KEEPALIVE)))
     assert probe
     assert (probe.number, probe.sent, probe.used, probe.reports) == (1, 1, 1, ())
