@@ -98,9 +98,11 @@ class Gateway:
             self._proxies.transfers.receive_down(number, now)
 
     def receive_restart(self, number: int, adjacent: bool, now: float) -> None:
-        """A content proxy that has started again has lost its connections."""
+        """A content proxy that has started again has lost its connections, an edge has forgotten who has which."""
         if adjacent:
             self._proxies.transfers.receive_down(number, now)
+        else:
+            self._proxies.transfers.receive_restart(number, now)
 
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Check the targets, change the keys of SYN cookies, run the proxies. Started when all do; never returns."""

@@ -22,9 +22,6 @@ it built in silence. What the edge was told last is repeated until it says that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-
 from braid.deadlines import Deadlines
 from braid.transfer import (
     IF_GONE,
@@ -48,6 +45,7 @@ from braid.transfer import (
     TransferRequest,
 )
 from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, GoOn, Hold, Lost, Release, Resume, TakeBack
+from gateway.transfer.state import FOREVER, State, Transfer
 
 ASK_FOR = 0.1
 """Seconds that a proxy is asked for. The client waits meanwhile."""
@@ -57,37 +55,6 @@ COMMIT_FOR = 2.0
 """Seconds in which a proxy that accepted has to take over, and an edge to say that it heard of the way back."""
 LONGEST = 7500.0
 """Seconds after which a connection that was moved is forgotten, should nobody say that it is over."""
-FOREVER = float("inf")
-
-
-class State(Enum):
-    ASKING = "asking"
-    STEERING = "steering"
-    COMMITTED = "committed"
-    MOVED = "moved"
-    RETAKING = "retaking"
-    BACK = "back"
-    RESCUING = "rescuing"
-    ENDED = "ended"
-
-
-@dataclass(slots=True)
-class _Transfer:
-    peer: int
-    request: TransferRequest
-    state: State
-    asked: float
-    began: float
-    """When the state did."""
-    due: float
-    pause: float = RESEND
-    steer: AskEdge | None = None
-    """What the edge has not confirmed."""
-    steered: bool = False
-    """The edge sends the client's packets to the proxy, and said so."""
-    steer_due: float = FOREVER
-    terminated: Terminated | None = None
-    returned: Returned | None = None
 
 
 class TransferAgent:
@@ -97,7 +64,7 @@ class TransferAgent:
         self.counts: dict[str, int] = {}
         """``requested``, ``accepted``, ``moved``, ``returned``, ``lost``, ``late``, ``stray``, and refused ones by
         ``refused/reason``."""
-        self._transfers: dict[bytes, _Transfer] = {}
+        self._transfers: dict[bytes, Transfer] = {}
         self._order = order
         self._deadlines = Deadlines()
 
@@ -118,7 +85,7 @@ class TransferAgent:
             self.count("refused/table_full")
             return [Release(request.id, "table_full")]
         self.count("requested")
-        transfer = self._transfers[request.id] = _Transfer(peer, request, State.ASKING, now, now, now + RESEND)
+        transfer = self._transfers[request.id] = Transfer(peer, request, State.ASKING, now, now, now + RESEND)
         commands: list[Command] = [Send(peer, request)]
         if early:
             commands.append(self._ask_edge(transfer, peer, now))
@@ -137,7 +104,7 @@ class TransferAgent:
         self._note(message.id)
         return commands
 
-    def _of_peer(self, transfer: _Transfer, message: TransferMessage, now: float) -> list[Command]:
+    def _of_peer(self, transfer: Transfer, message: TransferMessage, now: float) -> list[Command]:
         match message:
             case TransferAccept():
                 return self._accepted(transfer, message, now)
@@ -162,7 +129,7 @@ class TransferAgent:
         self._note(message.id)
         return commands
 
-    def _steered(self, transfer: _Transfer, message: Steered, now: float) -> list[Command]:
+    def _steered(self, transfer: Transfer, message: Steered, now: float) -> list[Command]:
         id_ = message.id
         match transfer.state:
             case State.ASKING | State.STEERING if not message.done:
@@ -196,7 +163,7 @@ class TransferAgent:
             case _:
                 return []
 
-    def _commit(self, transfer: _Transfer, now: float) -> list[Command]:
+    def _commit(self, transfer: Transfer, now: float) -> list[Command]:
         """The proxy has built its socket, and the edge sends it what the client sends."""
         id_ = transfer.request.id
         self._enter(transfer, State.COMMITTED, now, now + RESEND)
@@ -218,6 +185,15 @@ class TransferAgent:
         if transfer is not None and transfer.state is State.MOVED:
             self._end(transfer, now)
             self._note(id_)
+
+    def steer_anew(self, id_: bytes, now: float) -> list[Command]:
+        """The edge has started again, and knows nothing of it."""
+        transfer = self._transfers[id_]
+        if transfer.state not in (State.COMMITTED, State.MOVED):
+            return []
+        asked = self._ask_edge(transfer, transfer.peer, now)
+        self._note(id_)
+        return [asked]
 
     def receive_down(self, peer: int, now: float) -> list[Command]:
         """The session with a proxy is gone. Requests that it was asked about go to the origin at once. Connections that
@@ -243,10 +219,10 @@ class TransferAgent:
             self._note(id_)
         return commands
 
-    def _overdue(self, id_: bytes, transfer: _Transfer, now: float) -> list[Command]:
+    def _overdue(self, id_: bytes, transfer: Transfer, now: float) -> list[Command]:
         commands: list[Command] = []
         if transfer.steer is not None and transfer.steer_due <= now:
-            if now - transfer.began >= COMMIT_FOR:
+            if now >= transfer.steer_until:
                 # The edge is gone, and with it its client.
                 transfer.steer, transfer.steer_due = None, FOREVER
             else:
@@ -288,7 +264,7 @@ class TransferAgent:
         transfer = self._transfers.get(id_)
         self._deadlines.set(id_, None if transfer is None else min(transfer.due, transfer.steer_due))
 
-    def _accepted(self, transfer: _Transfer, message: TransferAccept, now: float) -> list[Command]:
+    def _accepted(self, transfer: Transfer, message: TransferAccept, now: float) -> list[Command]:
         id_ = message.id
         match transfer.state:
             case State.ASKING if message.numbers != transfer.request.numbers:
@@ -305,7 +281,7 @@ class TransferAgent:
             case State.STEERING | State.COMMITTED | State.MOVED | State.RETAKING | State.RESCUING | State.BACK:
                 return []
 
-    def _refused(self, transfer: _Transfer, reason: Reason, now: float) -> list[Command]:
+    def _refused(self, transfer: Transfer, reason: Reason, now: float) -> list[Command]:
         word = reason.name.lower()
         match transfer.state:
             case State.ASKING | State.STEERING:
@@ -323,7 +299,7 @@ class TransferAgent:
             case State.RETAKING | State.RESCUING | State.BACK | State.ENDED:
                 return []
 
-    def _terminate(self, transfer: _Transfer, message: Terminate, now: float) -> list[Command]:
+    def _terminate(self, transfer: Transfer, message: Terminate, now: float) -> list[Command]:
         commands: list[Command] = []
         if transfer.state is State.COMMITTED:
             self._enter(transfer, State.MOVED, now, now + LONGEST)
@@ -332,12 +308,12 @@ class TransferAgent:
             return [*commands, Send(transfer.peer, transfer.terminated)]
         return [Send(transfer.peer, TransferAbort(message.id, Reason.STALE))]
 
-    def _moved(self, transfer: _Transfer, how: How, sequence: int) -> EndServer:
+    def _moved(self, transfer: Transfer, how: How, sequence: int) -> EndServer:
         self.count("moved")
         transfer.terminated = Terminated(transfer.request.id, True)
         return EndServer(transfer.request.id, how, sequence)
 
-    def _return(self, transfer: _Transfer, message: Return, now: float) -> list[Command]:
+    def _return(self, transfer: Transfer, message: Return, now: float) -> list[Command]:
         if transfer.returned is not None:
             return [Send(transfer.peer, transfer.returned)]
         match transfer.state:
@@ -349,7 +325,7 @@ class TransferAgent:
             case _:
                 return [Send(transfer.peer, Returned(message.id, False))]
 
-    def _refuse(self, transfer: _Transfer, why: str, tell: Reason | None, now: float) -> list[Command]:
+    def _refuse(self, transfer: Transfer, why: str, tell: Reason | None, now: float) -> list[Command]:
         """The origin is to serve. ``tell``: what the proxy is told, unless it says so itself."""
         self.count(f"refused/{why}")
         told: list[Command] = [] if tell is None else [_abort(transfer, tell)]
@@ -358,39 +334,40 @@ class TransferAgent:
         # The client waits for the origin, not for the edge.
         return [*self._release(transfer, why, now), *back, *told]
 
-    def _release(self, transfer: _Transfer, why: str, now: float) -> list[Command]:
+    def _release(self, transfer: Transfer, why: str, now: float) -> list[Command]:
         """The origin serves."""
         self._end(transfer, now)
         return [Release(transfer.request.id, why)]
 
-    def _rescue(self, transfer: _Transfer, node: int | None, now: float) -> list[Command]:
+    def _rescue(self, transfer: Transfer, node: int | None, now: float) -> list[Command]:
         self._enter(transfer, State.RESCUING, now, now + COMMIT_FOR + ASK_FOR)
         return [Hold(transfer.request.id, held=True), self._ask_edge(transfer, node, now)]
 
-    def _leave(self, transfer: _Transfer, now: float) -> list[Command]:
+    def _leave(self, transfer: Transfer, now: float) -> list[Command]:
         """To the proxy, which serves it as long as it lives, and asks the origin for what it would give back."""
         self._end(transfer, now)
         return [Hold(transfer.request.id, held=False)]
 
-    def _lose(self, transfer: _Transfer, reason: str, now: float) -> list[Command]:
+    def _lose(self, transfer: Transfer, reason: str, now: float) -> list[Command]:
         self._end(transfer, now)
         self.count("lost")
         return [self._ask_edge(transfer, None, now), Lost(transfer.request.id, reason)]
 
-    def _ask_edge(self, transfer: _Transfer, node: int | None, now: float) -> AskEdge:
+    def _ask_edge(self, transfer: Transfer, node: int | None, now: float) -> AskEdge:
         self._order = (self._order + 1) % (1 << 32)
         transfer.steer, transfer.steer_due = AskEdge(transfer.request.id, self._order, node), now + RESEND
+        transfer.steer_until = now + COMMIT_FOR
         return transfer.steer
 
-    def _enter(self, transfer: _Transfer, state: State, now: float, due: float) -> None:
+    def _enter(self, transfer: Transfer, state: State, now: float, due: float) -> None:
         transfer.state, transfer.began, transfer.due = state, now, due
 
-    def _end(self, transfer: _Transfer, now: float) -> None:
+    def _end(self, transfer: Transfer, now: float) -> None:
         self._enter(transfer, State.ENDED, now, now + REMEMBER)
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
 
 
-def _abort(transfer: _Transfer, reason: Reason) -> Send:
+def _abort(transfer: Transfer, reason: Reason) -> Send:
     return Send(transfer.peer, TransferAbort(transfer.request.id, reason))

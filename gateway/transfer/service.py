@@ -33,12 +33,12 @@ from braid.transfer import (
 )
 from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_progress import decode_promised, encode_heard, heard_of, is_promised
-from braid.transfer_table import chosen, matching, tls_content
+from braid.transfer_table import tls_content
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, GoOn, Hold, Lost, Release, Resume, TakeBack
 from gateway.transfer.hello import Waiting, peek
 from gateway.transfer.moving import WRONG, Moving, OfRelay
-from gateway.transfer.offer import candidate_of, candidate_of_hello, has_passed, key_of
+from gateway.transfer.offer import asked, candidate_of, candidate_of_hello, has_passed, key_of
 from gateway.transfer.stored import Is, StoredTable
 from gateway.transfer.successor import Successor, reset
 
@@ -148,6 +148,14 @@ class TransferService:
             self._carry_out(self.agent.receive_down(peer, now), now)
             self._alarm.set(self.agent.next_timeout())
 
+    def receive_restart(self, peer: int, now: float) -> None:
+        """An edge has started again: it is told which of its clients' connections proxies have."""
+        if self._node is None:
+            return
+        for id_ in [id_ for id_ in self.moving if self._is_of_edge(id_, peer)]:
+            self._carry_out(self.agent.steer_anew(id_, now), now)
+        self._alarm.set(self.agent.next_timeout())
+
     def _receive_stored(self, control: Control, now: float) -> None:
         assert self._node is not None
         message, topology = stored.decode(control.message), self._node.situation().topology
@@ -231,17 +239,8 @@ class TransferService:
         return self._begin(moving, stream.socket.fileno(), None, True, now) and await waiting.moved()
 
     def _proxy(self, candidate: Candidate) -> str | None:
-        """Who is asked, by the routing table."""
-        if self._node is None:
-            return None
-        situation = self._node.situation()
-        row = matching(situation.topology.transfers, candidate, self._wall())
-        if row is None:
-            return None
-        proxy = chosen(row, candidate, situation.links.neighbour_up)
-        if proxy is None:
-            self.agent.count("refused/no_proxy")
-        return proxy
+        """Who is asked."""
+        return None if self._node is None else asked(self._node.situation(), candidate, self._wall(), self.agent.count)
 
     def _moving(self, data: ClientData, proxy: str, content: str, now: float) -> Moving:
         id_ = self._rng.getrandbits(128).to_bytes(16)

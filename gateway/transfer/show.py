@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from braid.status.flow import FlowStatus
 from braid.status.transfers import TransferStatus, transfer_status
-from gateway.transfer.agent import State
+from gateway.transfer.state import State
 
 if TYPE_CHECKING:
     from gateway.transfer.service import TransferService

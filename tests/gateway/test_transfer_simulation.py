@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from braid.transfer import Reason, Steered, TransferAbort, TransferCommit, TransferRefuse, TransferRequest
 from content.agent import ProxyAgent
 from content.agent import State as ProxyState
-from gateway.transfer.agent import ASK_FOR, STEER_FOR, State, TransferAgent
+from gateway.transfer.agent import ASK_FOR, STEER_FOR, TransferAgent
+from gateway.transfer.state import State
 from tests.gateway.transfer_world import GATEWAY, NUMBERS, PROXY, World, request
 
 TICK = 0.001
@@ -190,6 +191,26 @@ def test_it_is_lost_where_the_edge_is_silent_too() -> None:
     run(world, 3.0, 0.0, Random(1))
     assert world.connections[id_].reset
     assert world.gateway.counts["lost"] == 1
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.3])
+def test_an_edge_that_has_started_again_is_told_who_has_a_connection(loss: float) -> None:
+    world, rng = World(), Random(1)
+    id_ = world.begin(1)
+    assert world.gateway.steer_anew(id_, world.now) == [], "it is asked in its turn"
+    run(world, 0.1, 0.0, rng)
+    assert (world.gateway.state(id_), world.connections[id_].steered) == (State.MOVED, "proxy")
+    world.connections[id_].steered = "gateway"
+    world.at_gateway(world.gateway.steer_anew(id_, world.now))
+    run(world, 0.1, loss, rng)
+    assert world.connections[id_].steered == "proxy"
+    assert world.gateway.state(id_) is State.MOVED
+    world.connections[id_].steered, world.edge_plan = "gateway", "nothing"
+    world.at_gateway(world.gateway.steer_anew(id_, world.now))
+    run(world, 3.0, 0.0, rng)
+    assert world.gateway.next_timeout() > world.now + 1000, "it is not asked for ever"
+    world.gateway.end(id_, world.now)
+    assert world.gateway.steer_anew(id_, world.now) == []
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.3])

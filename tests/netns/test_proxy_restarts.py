@@ -13,7 +13,7 @@ from lab.origin import digest, size_of
 from lab.running import REPOSITORY
 from tests.netns.test_proxy_gone import AT_ONCE, SIZE, downloads, lab, store
 from tests.netns.test_transfer import GATEWAY, HOST, PROXY
-from tests.netns.test_transfer_origin import NGINX
+from tests.netns.test_transfer_origin import EDGE, NGINX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ pytestmark = [
 ]
 WARM = """
 import sys
-import braid.cli, braid.node, braid.status.app, content.node, gateway.node
+import braid.cli, braid.node, braid.status.app, content.node, edge.node, gateway.node
 print("warm", flush=True)
 sys.stdin.readline()
 braid.cli.main()
@@ -104,3 +104,28 @@ def test_downloads_and_idle_connections_go_on_when_their_proxy_starts_again(
     assert "peer has started again" in said
     assert "peer down" not in said, "it was missed: that is what test_proxy_gone is for"
     figure("A proxy starts again in mid-download, not missed: downloads that went on", f"{len(done)} of {AT_ONCE}")
+
+
+def test_downloads_go_on_when_their_edge_starts_again(
+    lab: RunningLab, tmp_path: Path, figure: Callable[[str, object], None]
+) -> None:
+    """The new process hears from the gateway who has each of its clients' connections."""
+    idle = kept(lab, f"/cached/{SIZE}")
+    assert idle.stdout is not None
+    assert idle.stdout.readline() == "idle\n"
+    before = lab.status(PROXY)["transfers"]["moved"]
+    done = downloads(lab, tmp_path, "", restarting(lab, EDGE))
+    assert lab.status(PROXY)["transfers"]["moved"] >= before + AT_ONCE
+    assert done == [(0, digest(size_of(SIZE)), "1 200 0 200 0 200 ")] * AT_ONCE, lab.status(EDGE)["drops"]
+    assert asked(idle) == f"{size_of(SIZE)} True"
+    idle.kill()
+    figure("An edge starts again in mid-download from a proxy: downloads that went on", f"{len(done)} of {AT_ONCE}")
+
+
+def test_downloads_from_a_proxy_go_on_when_their_gateway_starts_again(
+    lab: RunningLab, tmp_path: Path, figure: Callable[[str, object], None]
+) -> None:
+    """It knows nothing of them. What the proxy would give back it asks of the origin."""
+    done = downloads(lab, tmp_path, "", restarting(lab, GATEWAY))
+    assert done == [(0, digest(size_of(SIZE)), "1 200 0 200 0 200 ")] * AT_ONCE, lab.status(PROXY)["transfers"]
+    figure("A gateway starts again in mid-download from a proxy: downloads that went on", f"{len(done)} of {AT_ONCE}")

@@ -1,0 +1,47 @@
+"""A transfer as the device's agent (``gateway.transfer.agent``) knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from braid.transfer import RESEND
+
+if TYPE_CHECKING:
+    from braid.transfer import Returned, Terminated, TransferRequest
+    from gateway.transfer.commands import AskEdge
+
+FOREVER = float("inf")
+
+
+class State(Enum):
+    ASKING = "asking"
+    STEERING = "steering"
+    COMMITTED = "committed"
+    MOVED = "moved"
+    RETAKING = "retaking"
+    BACK = "back"
+    RESCUING = "rescuing"
+    ENDED = "ended"
+
+
+@dataclass(slots=True)
+class Transfer:
+    peer: int
+    request: TransferRequest
+    state: State
+    asked: float
+    began: float
+    """When the state did."""
+    due: float
+    pause: float = RESEND
+    steer: AskEdge | None = None
+    """What the edge has not confirmed."""
+    steered: bool = False
+    """The edge sends the client's packets to the proxy, and said so."""
+    steer_due: float = FOREVER
+    steer_until: float = 0.0
+    """It is asked no longer."""
+    terminated: Terminated | None = None
+    returned: Returned | None = None
