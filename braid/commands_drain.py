@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from topology.model import Topology
 
 DONE, FAILED, NOT_REACHABLE = 0, 1, 3
+LAST_WORDS = 2.0
+"""Seconds until a client that has not answered the end of its connection is not waited for: it was told all."""
 LOOK = 0.1
 """Seconds between looks at the node."""
 
@@ -41,12 +43,19 @@ def drain(gateway: str, to: str | None, routed: bool, deadline: float, file: Pat
     place = orders_file(file)
     write_order(place, gateway, Order(chosen, routed=routed))
 
+    ending, since = 0, time.monotonic()
+
     def step(said: dict[str, Any]) -> int | None:
+        nonlocal ending, since
         if said["problem"]:
             write_order(place, gateway, None)
             click.echo(f"{gateway} cannot be drained: {said['problem']}", err=True)
             return FAILED
-        return DONE if said["state"] == "away" and not said["opening"] and not said["stay"] else None
+        now, before = time.monotonic(), ending
+        ending = said["stay_why"].get("ending", 0)
+        since = since if ending == before else now
+        left = said["opening"] or said["stay"] > ending or (ending and now - since < LAST_WORDS)
+        return DONE if said["state"] == "away" and not left else None
 
     return _follow(gateway, topology, lab, deadline, step)
 
@@ -71,6 +80,8 @@ def undrain(gateway: str, deadline: float, file: Path | None, lab: str | None) -
 def words(said: dict[str, Any]) -> str:
     """One line of how far a drain is."""
     left = [f"{said[what]} {text}" for what, text in (("opening", "being opened"), ("stay", "stay")) if said[what]]
+    if said["stay_why"]:
+        left.append("in a stack: " + ", ".join(f"{count} {why}" for why, count in said["stay_why"].items()))
     to = f" to {said['to']}" if said["to"] else ""
     parts = [f"{said['state']}{to}: {said['flows']} flows told", *left]
     if said["refused"]:

@@ -45,7 +45,10 @@ class Gateway:
         self._proxies = ProxyService(self._table.healthy, rng, no_repair)
         self._promotes = no_repair is None
         self._drain = DrainService(
-            partial(stack_alone, promotes=self._promotes), self._proxies.ground.lodge, self._proxies.relay.let_go
+            partial(stack_alone, promotes=self._promotes),
+            self._proxies.ground.lodge,
+            self._proxies.let_go,
+            self._staying,
         )
 
     def has_tun(self, topology: Topology, node: str) -> bool:
@@ -69,6 +72,9 @@ class Gateway:
 
     def remember(self, topology_file: Path, node: str) -> None:
         self._drain.remember(topology_file, node)
+
+    def _staying(self) -> dict[str, int]:
+        return show.staying(self._proxies)
 
     def drain(self) -> DrainStatus:
         return self._drain.status()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,9 @@ class DrainStatus:
     opening: int = 0
     """Connections here that were being opened at the last look."""
     stay: int = 0
-    """Connections here that a TCP stack has: they end here."""
+    """Connections here that a TCP stack has."""
+    stay_why: Mapping[str, int] = field(default_factory=dict)
+    """The same, and those of applications whose connections do not move, by the reason."""
     seconds: float = 0.0
     """Since the drain, or the way back, began."""
     problem: str = ""

@@ -22,6 +22,8 @@ def drains(status: NodeStatus) -> Iterator[Metric]:
     yield gauge("braid_drain_state", "Always 1; how far the drain of this gateway is", ("state", "to"), state)
     left = [(("opening",), found.opening), (("stay",), found.stay)]
     yield gauge("braid_drain_left", "Connections that did not move, at the last look", ("why",), left)
+    why = [((reason,), count) for reason, count in found.stay_why.items()]
+    yield gauge("braid_drain_stay", "Connections in a TCP stack at the last look, by the reason", ("why",), why)
     flows = {"told": found.flows, "taken": found.hosted, "refused": found.refused + found.hosted_refused}
     yield counter("braid_drain_flows", "Flows between gateways", ("way",), [((w,), c) for w, c in flows.items()])
     yield counter("braid_drain_passed_packets", "Packets given to the sibling", (), [((), status.passed_on)])

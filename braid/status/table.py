@@ -95,7 +95,8 @@ def _drain(said: Mapping[str, Any]) -> Table:
     """Empty where no flow of a gateway is with another one, or on its way."""
     rows = []
     if said.get("state", "home") != "home" or said.get("problem"):
-        left = f"{said['opening']} being opened, {said['stay']} stay"
+        why = ", ".join(f"{count} {reason}" for reason, count in said["stay_why"].items())
+        left = f"{said['opening']} being opened, {said['stay']} stay" + (f" ({why})" if why else "")
         rows.append(
             (f"{said['state']} to {said['to']}" if said["to"] else said["state"], said["flows"], said["refused"], left)
         )

@@ -33,6 +33,8 @@ WINDOW = 65_535
 CONNECTION_WINDOW = 1_048_576
 HEADERS = 65_536
 ANY_STREAM = 2**31 - 1
+CROSSING = 0.5
+"""Seconds for requests that were sent before their client could hear that no more are wanted."""
 _CONNECTION_FIELDS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError)
 
@@ -127,6 +129,8 @@ class Http2:
             # h2's own GOAWAY would end the streams that are open.
             with suppress(*_BROKEN):
                 await self._tls.send_all(GoAwayFrame(last_stream_id=ANY_STREAM).serialize())
+        # What the client has asked by then is on its way.
+        await trio.sleep(CROSSING)
         while self._streams:
             await self._none.wait()
         self._h2.close_connection()

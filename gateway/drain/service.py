@@ -18,7 +18,7 @@ from braid.status.drain import DrainStatus
 from gateway.drain.carrier import LetGo, MoveFailed
 from gateway.drain.host import Host
 from gateway.drain.lender import Lender
-from gateway.drain.state import AT_HOME, Standing, State, of_lender
+from gateway.drain.state import AT_HOME, GIVES, Standing, State, of_lender
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,15 +41,17 @@ REMEMBER = 7500.0
 class DrainService:
     """``stays`` names the applications whose connections the data plane does not know; ``lodge`` has the host's stack
     serve connections from pools of another gateway; ``let_go`` has the proxies give to the data plane what can go on
-    there, of those from some pools."""
+    there, of those from some pools; ``staying`` counts what a stack has, by the reason."""
 
     def __init__(
         self,
         stays: Callable[[Topology, str], tuple[str, ...]],
         lodge: Callable[[tuple[IPNetwork, ...]], Awaitable[None]],
         let_go: LetGo,
+        staying: Callable[[], dict[str, int]],
     ) -> None:
         self._stays = stays
+        self._staying = staying
         self._lodge = lodge
         self._let_go = let_go
         self._file: Path | None = None
@@ -137,6 +139,7 @@ class DrainService:
             refused=refused,
             opening=lender.look.opening if lender is not None else 0,
             stay=lender.look.stay if lender is not None else 0,
+            stay_why=self._why_stay(lender),
             seconds=round(trio.current_time() - lender.began, 3) if lender is not None else 0.0,
             problem=self._problem,
             host_of=host.lender if host is not None else "",
@@ -145,6 +148,14 @@ class DrainService:
             hosted_refused=host.refused if host is not None else 0,
             why=host.why if host is not None else "",
         )
+
+    def _why_stay(self, lender: Lender | None) -> dict[str, int]:
+        if lender is None or lender.state not in GIVES:
+            return {}
+        found = self._staying()
+        # Of these the core knows, and this side has no socket any more: one end has yet to say its last word.
+        ending = lender.look.stay - sum(count for why, count in found.items() if why != "listener")
+        return found | ({"ending": ending} if ending > 0 else {})
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Do what is ordered. Never returns."""

@@ -105,7 +105,7 @@ class Opening:
                 pass
         if connection.speech != "http" and promoted is not None and connection.may_return:
             self._stay(connection)
-            connection.application.stayed("server_not_translatable")
+            connection.stay("server_not_translatable")
         if connection.is_transparent:
             if again:
                 connection.application.count("not_transparent")

@@ -126,6 +126,11 @@ class ProxiedApplication:
         self._selection.configure(application, settings)
 
     @property
+    def moves(self) -> bool:
+        """Whether its new connections go to another gateway in a drain: not where listeners accept them."""
+        return self.accepted_by != "listener"
+
+    @property
     def full(self) -> bool:
         return self.open + len(self.spliced) >= self.settings.connections
 

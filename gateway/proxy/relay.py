@@ -201,10 +201,11 @@ class Relay:
         another gateway has had. To be called again and again: until then it holds for what comes."""
         self._leaving.receive(self.connections.values(), pools, trio.current_time(), guests=guests)
 
-    def finish(self) -> None:
+    def finish(self, which: Callable[[RelayedConnection], bool] = lambda _: True) -> None:
         """End connections between two requests: now, or after the one that is under way."""
-        for client in list(self.connections):
-            self._native.finish(client, trio.current_time())
+        for client, connection in list(self.connections.items()):
+            if which(connection):
+                self._native.finish(client, trio.current_time())
         self._attend()
 
     def reset(self, connection: RelayedConnection) -> None:

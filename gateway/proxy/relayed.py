@@ -49,6 +49,8 @@ class RelayedConnection:
     """Whether the server counts this request as active."""
     may_return: bool = True
     """Whether it may go on in the data plane, if the stack has it from there."""
+    stays: str = ""
+    """Why it did not go when it might have, in a word: of the request under way, or for good."""
     whole: bool = False
     """Whether it ended in order."""
     ended: trio.Event = field(default_factory=trio.Event)
@@ -72,8 +74,14 @@ class RelayedConnection:
         self.application.begin(chosen.target)
         self.under_way = True
 
+    def stay(self, why: str) -> None:
+        """It did not go; counted."""
+        self.stays = why
+        self.application.stayed(why)
+
     def rest(self) -> None:
         """Nothing of it is under way at its server."""
+        self.stays = "" if self.may_return else self.stays
         if self.under_way and self.server is not None:
             self.under_way = False
             self.application.end(self.server.target)

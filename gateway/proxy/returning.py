@@ -41,7 +41,7 @@ class Returning:
                 self._went(connection, status, size, latency)
             case ("stays", reason, _) if reason != TOO_MUCH:
                 self.stay(connection)
-                connection.application.stayed(reason)
+                connection.stay(reason)
         # What is too much now is offered when the first bytes are here.
         return True
 
@@ -61,7 +61,7 @@ class Returning:
         for connection, until in list(self._resting.items()):
             if now >= until or self._give_back(connection, now) is None:
                 self._wake(connection)
-                connection.application.stayed(TOO_MUCH)
+                connection.stay(TOO_MUCH)
                 if connection.speech != "http":
                     self.stay(connection)
         return now + SETTLE_LOOK if self._resting else inf
@@ -90,7 +90,7 @@ class Returning:
                 if reason != TOO_MUCH:
                     self._wake(connection)
                     self.stay(connection)
-                    connection.application.stayed(reason)
+                    connection.stay(reason)
                 elif read_on:
                     # The rest of the answer is offered again.
                     self._wake(connection)

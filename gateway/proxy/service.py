@@ -22,6 +22,7 @@ from gateway.proxy import stack
 from gateway.proxy.accept import accept, reset
 from gateway.proxy.connection import Connection
 from gateway.proxy.events import ClientData
+from gateway.proxy.farewell import Farewell
 from gateway.proxy.ground import Ground, proxied_here
 from gateway.proxy.intake import Intake
 from gateway.proxy.pool import PlugInError, ProxiedApplication
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from gateway.normalpath.promotion import Promoted
     from gateway.proxy.intake import Arrival
     from gateway.targets import TargetKey
+    from topology.model import IPNetwork
 
 log = logs.get(__name__)
 
@@ -78,7 +80,7 @@ class ProxyService:
         self._rng = rng
         self._listeners: dict[SocketAddress, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
-        self._finishing = trio.Event()
+        self.farewell = Farewell()
         self._no_repair = no_repair
         self._intake: Intake | None = None
         """Of connections that the fast path accepts; None: listeners do."""
@@ -128,7 +130,7 @@ class ProxyService:
 
     def finish(self) -> bool:
         """Take no more connections, and end those between two requests. True while others are under way."""
-        self._finishing.set()
+        self.farewell.end()
         for scope in self._listeners.values():
             scope.cancel()
         self._listeners.clear()
@@ -138,6 +140,12 @@ class ProxyService:
             connection.finish()
         self.relay.finish()
         return bool(self.connections or self.relay.connections or self._offered)
+
+    def let_go(self, pools: tuple[IPNetwork, ...], *, guests: bool) -> None:
+        """As ``Relay.let_go``; what cannot go ends between two requests, but for guests."""
+        self.relay.let_go(pools, guests=guests)
+        if not guests:
+            self.farewell.say(self, trio.current_time())
 
     async def _follow(self, node: NodeHandle, nursery: trio.Nursery) -> None:
         situation = node.situation()
@@ -313,7 +321,8 @@ class ProxyService:
             return await self._carry(proxied, far, replace(data, tls=True, sni=agreed.sni, alpn=agreed.alpn))
 
         limits = Limits(proxied.settings.select_timeout, proxied.settings.idle_timeout)
-        await terminate(stream, context, serve, proxied.count, limits, self._finishing)
+        with self.farewell.awaited(proxied) as ends:
+            await terminate(stream, context, serve, proxied.count, limits, ends)
 
     def _take_back(self, stream: trio.SocketStream, application: str, _node: NodeHandle) -> None:
         """A connection that a content proxy had is here again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from gateway.proxy.relayed import RelayedConnection
     from gateway.proxy.service import ProxyService
 
+LISTENER = "listener"
+
 
 def flows(service: ProxyService, limit: int, now: float) -> list[FlowStatus]:
     """Proxied connections, the newest first of each kind."""
@@ -31,6 +34,29 @@ def in_data_plane(service: ProxyService) -> dict[int, str]:
     return {
         number: spliced.server.why for each in service.applications.values() for number, spliced in each.spliced.items()
     }
+
+
+def staying(service: ProxyService) -> dict[str, int]:
+    """Connections that are in a stack of this host, by the reason why they cannot move now; most first."""
+    why = Counter(_why(each) for each in service.relay.connections.values() if not each.data.tls)
+    why.update("plug_in" if _moves(service, each) else LISTENER for each in service.connections if not each.data.tls)
+    why.update("tls" if each.moves else LISTENER for each in service.farewell.with_tls)
+    return dict(why.most_common())
+
+
+def _moves(service: ProxyService, connection: Connection) -> bool:
+    application = service.applications.get(connection.data.application)
+    return application is not None and application.moves
+
+
+def _why(connection: RelayedConnection) -> str:
+    if connection.promoted is None:
+        return LISTENER
+    if connection.stays:
+        return connection.stays
+    if connection.speech != "http":
+        return "no_answer"
+    return "request" if connection.under_way else "not_quiet"
 
 
 def _flow(connection: Connection, now: float) -> FlowStatus:

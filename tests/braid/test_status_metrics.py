@@ -190,7 +190,7 @@ def test_the_documented_metrics_are_the_ones_there_are() -> None:
         everything,
         content=ContentStatus(requests={"hit": 1}, events={"stored": 1}),
         transfers=TransferStatus(refused={"content": 1}, events={"late": 1}),
-        drain=DrainStatus(state="away", to="gw-b", flows=7, stay=2),
+        drain=DrainStatus(state="away", to="gw-b", flows=7, stay=2, stay_why={"tls": 2}),
         role="content",
     )
     found = {

@@ -191,6 +191,8 @@ def test_a_drain_is_shown_while_flows_are_with_another_gateway() -> None:
     assert shown() == []
     (row,) = shown(state="away", to="gw-b", flows=12, stay=3)
     assert (row[0], row[3]) == ("away to gw-b", "0 being opened, 3 stay")
+    (row,) = shown(state="away", to="gw-b", stay=3, stay_why={"tls": 2, "ending": 1})
+    assert row[3] == "0 being opened, 3 stay (2 tls, 1 ending)"
     (row,) = shown(host_of="gw-a", host_phase="away", hosted=12)
     assert row[0] == "has those of gw-a: away"
     (row,) = shown(problem="there is no session with gw-b")

@@ -74,7 +74,7 @@ def test_a_gateway_that_was_drained_does_not_answer_for_its_pools_when_it_starts
     own = captured(TOPOLOGY, A)
     for order, answers in ((None, own), (Order(B), ()), (Order(B, back=True), ()), (Order("nobody"), own)):
         write_order(orders_file(file), A, order)
-        drain = DrainService(lambda _topology, _node: (), lodge, lambda _pools: None)
+        drain = DrainService(lambda _topology, _node: (), lodge, lambda _pools, *, guests: None, dict)
         drain.remember(file, A)
         assert drain.captured(TOPOLOGY, own) == answers
         standing = drain.standing(TOPOLOGY)

@@ -1,0 +1,59 @@
+"""What is ended in a drain, and what is not; and what a stack has, by the reason."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+import trio
+
+from gateway.proxy.farewell import Farewell
+from gateway.proxy.pool import ProxiedApplication
+from tests.gateway.proxy_bench import application
+from topology.proxy import HTTP, ProxySettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.proxy.service import ProxyService
+
+SETTINGS = ProxySettings(HTTP)
+
+
+class Nothing:
+    """A service without connections in clear text."""
+
+    def __init__(self, **applications: ProxiedApplication) -> None:
+        self.applications: Mapping[str, ProxiedApplication] = applications
+        self.connections: dict[object, None] = {}
+        self.relay = self
+
+    def finish(self, _which: object) -> None:
+        pass
+
+
+def made(accepted_by: str) -> ProxiedApplication:
+    found = ProxiedApplication(application((), SETTINGS), SETTINGS, lambda _key: True, Random(1))
+    found.accepted_by = accepted_by
+    return found
+
+
+def say(farewell: Farewell, service: object) -> None:
+    checked: ProxyService = service  # type: ignore[assignment]
+    farewell.say(checked, 0.0)
+
+
+async def test_tls_of_applications_that_listeners_accept_goes_on_in_a_drain_and_ends_with_the_node() -> None:
+    farewell = Farewell()
+    with farewell.awaited(made("fast-path")) as moves, farewell.awaited(made("listener")) as stays:
+        say(farewell, Nothing())
+        assert (moves.is_set(), stays.is_set()) == (True, False)
+        with farewell.awaited(made("fast-path")) as later:
+            assert not later.is_set(), "until it is said again"
+            say(farewell, Nothing())
+            assert later.is_set()
+        farewell.end()
+        assert stays.is_set()
+        assert len(list(farewell.with_tls)) == 2
+    assert not list(farewell.with_tls)
+    await trio.lowlevel.checkpoint()
