@@ -26,6 +26,7 @@ def node_handle(control: ControlPlane, ready: Callable[[], bool]) -> NodeHandle:
         reloaded=lambda: control.reloaded,
         set_syn_keys=control.core.set_syn_keys,
         set_owner=_Owners(control),
+        hold=lambda client, vip: _hold(control, client, vip),
         draining=lambda: control.draining,
         ready=ready,
         traffic=lambda: control.traffic,
@@ -57,6 +58,15 @@ def _send_to_peer(control: ControlPlane, name: str, message: bytes) -> bool:
     return number is not None and control.core.send_control(number, False, message, wait=False)
 
 
+def _ends(client: SocketAddress, vip: SocketAddress) -> tuple[tuple[str, int], tuple[str, int]]:
+    return (str(client.host), client.port), (str(vip.host), vip.port)
+
+
+def _hold(control: ControlPlane, client: SocketAddress, vip: SocketAddress) -> Callable[[], bool]:
+    held = control.core.hold_owner(*_ends(client, vip))
+    return lambda: control.ask(held.wait, False)
+
+
 class _Flows:
     def __init__(self, control: ControlPlane) -> None:
         self._control = control
@@ -85,5 +95,5 @@ class _Owners:
         self._control = control
 
     def __call__(self, client: SocketAddress, vip: SocketAddress, owner: str, wait: bool = True) -> bool:
-        ends = (str(client.host), client.port), (str(vip.host), vip.port)
+        ends = _ends(client, vip)
         return self._control.ask(lambda: self._control.core.set_owner(*ends, owner, wait), False)

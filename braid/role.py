@@ -80,6 +80,8 @@ class NodeHandle:
     """As the core's."""
     set_owner: SetOwner
     """As the core's, of client and VIP."""
+    hold: Callable[[SocketAddress, SocketAddress], Callable[[], bool]]
+    """The core's ``hold_owner``, of client and VIP: what it gives waits for the answer."""
     draining: Callable[[], bool]
     ready: Callable[[], bool]
     traffic: Callable[[], Mapping[str, int]]

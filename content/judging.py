@@ -103,7 +103,9 @@ class Judge:
             record = decode_record(request.record)
         except BadPacket:
             return
-        self.wanted(situation, peer, Wanted(record.remote, record.local, record.unread))
+        wanted = Wanted(record.remote, record.local, record.unread)
+        if self.may_want(situation, peer, wanted):
+            self.wanted(situation, wanted)
 
     def _lacks(self, situation: Situation, application: str, content: bytes) -> bool:
         """Whether nothing is stored under a key that any row would have served from here."""
@@ -112,15 +114,17 @@ class Judge:
         longest = max((entry.length for entry in self._cache.store.index.find(key)), default=-1)
         return least is None or longest < least
 
-    def wanted(self, situation: Situation, peer: int, message: Wanted) -> bool:
-        """A gateway offers no connection for what is not stored; it may be next time. False: none of ours asked."""
+    def may_want(self, situation: Situation, peer: int, message: Wanted) -> bool:
+        """Whether it is a gateway that serves the VIP."""
+        _, name = self.vips(situation).get(message.vip.host, ("", ""))
+        return may_ask(situation.topology, peer, name)
+
+    def wanted(self, situation: Situation, message: Wanted) -> None:
+        """A gateway offers no connection for what is not stored; it may be next time. Of one that ``may_want`` it."""
         edge, name = self.vips(situation).get(message.vip.host, ("", ""))
-        if not may_ask(situation.topology, peer, name):
-            return False
         found = read_request(message.request, self._find)
-        if found is not None and not self._draining():
+        if edge and found is not None and not self._draining():
             self.stored(situation, found[0], name, message.client, situation.topology.nodes[edge].region)
-        return True
 
     def stored(
         self,

@@ -111,6 +111,7 @@ class Remote:
             reloaded=lambda: self._reloaded,
             set_syn_keys=_not_here,
             set_owner=self._set_owner,
+            hold=_not_here,
             draining=lambda: self.draining,
             ready=_not_here,
             traffic=_not_here,

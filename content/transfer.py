@@ -32,6 +32,7 @@ from content.connection import ONCE, ClientConnection
 from content.delegated import begins_with_tls
 from content.facts import Facts, decode_facts, encode_facts
 from content.judging import Judge
+from content.later import Later
 from content.prepared import prepare
 from content.promising import Promising
 from content.taken import Keep, Taken, flow_of, frozen_of
@@ -99,6 +100,7 @@ class TransferService:
         self._alarm = Alarm()
         self._unheard = Unheard()
         self._teller = Teller(cache.store.index, wall)
+        self._later = Later()
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer gateways, and serve what they hand over. Never returns; survives what clients and gateways do. When it
@@ -107,6 +109,7 @@ class TransferService:
             async with trio.open_nursery() as nursery:
                 self._node, self._nursery = node, nursery
                 nursery.start_soon(self._teller.run, node, self._read)
+                nursery.start_soon(self._later.run)
                 task_status.started()
                 while True:
                     now = trio.current_time()
@@ -196,18 +199,17 @@ class TransferService:
                 taken.decided.set()
 
     def _consider(self, peer: int, request: TransferRequest) -> None:
-        assert self._node is not None
-        situation, now = self._node.situation(), trio.current_time()
+        situation, now = self._situation(), trio.current_time()
         judged = self._judge.offered(situation, peer, request)
         answer = judged if isinstance(judged, Reason) else self._take(peer, request, judged, situation, now)
         if isinstance(answer, Reason):
             self._carry_out(self.agent.refuse(request.id, answer, now))
         else:
             self._carry_out(self.agent.accept(request.id, answer, now))
-        # The gateway has its answer and decides. Meanwhile the client's is made, or what there was none of is fetched.
-        if judged is Reason.CONTENT:
-            self._judge.missed(situation, peer, request)
+        # The gateway has its answer and decides; the client's is made meanwhile.
         self._prepare(request.id)
+        if judged is Reason.CONTENT:
+            self._fetch(lambda: self._judge.missed(self._situation(), peer, request))
 
     def _take(
         self, peer: int, request: TransferRequest, judged: Judged, situation: Situation, now: float
@@ -243,9 +245,19 @@ class TransferService:
             taken.prepared = prepare(asked, length, answer, self._node.situation().node, closes=closes)
 
     def _receive_wanted(self, peer: int, message: stored.StoredPages | stored.Wanted) -> None:
+        if isinstance(message, stored.Wanted) and self._judge.may_want(self._situation(), peer, message):
+            self.agent.count("wanted")
+            self._fetch(lambda: self._judge.wanted(self._situation(), message))
+        else:
+            self.agent.count("stray")
+
+    def _fetch(self, do: Callable[[], None]) -> None:
+        if not self._later.add(do):
+            self.agent.count("wanted_full")
+
+    def _situation(self) -> Situation:
         assert self._node is not None
-        ours = isinstance(message, stored.Wanted) and self._judge.wanted(self._node.situation(), peer, message)
-        self.agent.count("wanted" if ours else "stray")
+        return self._node.situation()
 
     def _start(self, taken: Taken) -> None:
         assert self._nursery is not None

@@ -166,6 +166,9 @@ class Core:
         stack), ``away`` (another node; what comes is late), or nobody in particular (empty). When it returns, no packet
         will meet the owner before. False: there is no room. Without ``wait`` it returns True at once, and the data
         threads follow in the order of commands."""
+    def hold_owner(self, client: tuple[str, int], vip: tuple[str, int]) -> Hold:
+        """``set_owner`` with ``held``, whose answer is waited for later: until then packets may meet the owner before.
+        What is said afterwards is done afterwards."""
     def open_line(self, hears: int, says: int, kinds: bytes) -> None:
         """Another process decides about connections from now on, in place of the one before. It gets on ``hears``, a
         socket that keeps messages apart, what neighbours say of these kinds (the second byte), which is no event then,
@@ -233,10 +236,10 @@ def repair_start(fd: int, unsent: bytes) -> None: ...
 def repair_freeze(fd: int) -> bytes:
     """The record of a socket. ValueError says in a word why it is not frozen."""
 
-def repair_offer(fd: int, head: bytes | None) -> tuple[bytes, int, int, int, int]:
+def repair_offer(fd: int, head: bytes | None) -> tuple[bytes, int, int, int, int, int]:
     """Freeze a socket of which nothing is under way: its record, with ``head`` as unread if that was read already, the
-    next numbers to send and to receive, and those from which the peer's bytes and ours counted. ValueError says in a
-    word why it is not frozen."""
+    next numbers to send and to receive, those from which the peer's bytes and ours counted, and how much had come of
+    the peer (32 bits). ValueError says in a word why it is not frozen."""
 
 def read_request(data: bytes) -> tuple[bytes, bytes, bytes, tuple[tuple[bytes, bytes], ...], bool] | None:
     """Method, target (path and query, or ``*``), authority, fields by lower-case names, and whether the connection is
@@ -275,6 +278,10 @@ Source = tuple[str, int, int]
 Departure = tuple[Literal["went"], int, int, float] | tuple[Literal["stays"], str, bool]
 """went: of an answer under way its status, bytes of the body, seconds to the first one, or zero. stays: the reason, a
 word; whether what is too much becomes less by being read."""
+
+class Hold:
+    def wait(self) -> bool:
+        """Whether the data threads hold the client's packets, once; RuntimeError when one does not answer."""
 
 class Relay:
     """Connections between clients and servers, carried without waiting: whoever has it calls ``turn`` when

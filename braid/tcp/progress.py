@@ -13,6 +13,7 @@ from braid.tcp.repair import unread, unsettled
 
 _INFO = struct.Struct("=B119xQQ")
 """Of linux/tcp.h ``struct tcp_info``: state, bytes acknowledged to us, bytes received."""
+_MODULUS = 1 << 32
 ESTABLISHED, CLOSE_WAIT = 1, 8
 _AFTER_FIN = frozenset((6, 7, 8, 9, 11))
 """States in which the peer's FIN has come: it counts as a byte."""
@@ -41,6 +42,12 @@ def progress(opened: socket.socket) -> Progress:
     return Progress(
         received - waiting - (state in _AFTER_FIN), acknowledged + unacknowledged, state in (ESTABLISHED, CLOSE_WAIT)
     )
+
+
+def is_still(opened: socket.socket, received: int) -> bool:
+    """Whether nothing has come, and no end, since so much had (``repair.Offered.received``)."""
+    state, _, now = _read(opened)
+    return state == ESTABLISHED and now % _MODULUS == received
 
 
 def _read(opened: socket.socket) -> tuple[int, int, int]:

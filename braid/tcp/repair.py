@@ -93,18 +93,20 @@ class Offered(NamedTuple):
     """Before what came with it."""
     initial: tuple[int, int]
     """Numbers from which the peer's bytes and ours counted: of the connection's beginning, unless it came back."""
+    received: int
+    """What had come of the peer, as the kernel counts it (32 bits)."""
 
 
 def offer(opened: socket.socket, head: bytes | None) -> Offered:
     """``freeze`` one of which nothing is under way; FreezeError, and it is not frozen, also where something is.
     ``head``: what was read of it already, and goes along as unread; None: nothing was, and what came goes along."""
     try:
-        record, send_next, receive_next, peer, own = _native.repair_offer(opened.fileno(), head)
+        record, send_next, receive_next, peer, own, received = _native.repair_offer(opened.fileno(), head)
     except ValueError as error:
         raise FreezeError(str(error)) from error
     except OSError as error:
         raise FreezeError(errno.errorcode.get(error.errno or 0, "failed").lower()) from error
-    return Offered(record, send_next, receive_next, (peer, own))
+    return Offered(record, send_next, receive_next, (peer, own), received)
 
 
 def dissolve(opened: socket.socket) -> None:

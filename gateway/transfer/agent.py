@@ -44,7 +44,19 @@ from braid.transfer import (
     TransferRefuse,
     TransferRequest,
 )
-from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, GoOn, Hold, Lost, Release, Resume, TakeBack
+from gateway.transfer.commands import (
+    AskEdge,
+    Command,
+    Confirm,
+    EndServer,
+    GiveUp,
+    GoOn,
+    Hold,
+    Lost,
+    Release,
+    Resume,
+    TakeBack,
+)
 from gateway.transfer.state import FOREVER, State, Transfer
 
 ASK_FOR = 0.1
@@ -79,7 +91,7 @@ class TransferAgent:
         return self._transfers[id_].request
 
     def begin(self, peer: int, request: TransferRequest, now: float, *, early: bool = False) -> list[Command]:
-        """The caller holds the client's packets from before on. An id is used once. ``early``: the edge is asked now,
+        """The caller has begun to hold the client's packets. An id is used once. ``early``: the edge is asked now,
         not when the proxy has accepted."""
         if len(self._transfers) >= MOST:
             self.count("refused/table_full")
@@ -141,7 +153,7 @@ class TransferAgent:
                 transfer.steered = True
                 return []
             case State.STEERING:
-                return self._commit(transfer, now)
+                return [Confirm(id_)]
             case State.RESCUING if not message.done and now + ASK_FOR < transfer.began + COMMIT_FOR:
                 # It has yet to miss the proxy, or the proxy lives and only we do not reach it.
                 self._ask_edge(transfer, IF_GONE, now)
@@ -163,11 +175,18 @@ class TransferAgent:
             case _:
                 return []
 
-    def _commit(self, transfer: Transfer, now: float) -> list[Command]:
-        """The proxy has built its socket, and the edge sends it what the client sends."""
-        id_ = transfer.request.id
-        self._enter(transfer, State.COMMITTED, now, now + RESEND)
-        return [Send(transfer.peer, TransferCommit(id_)), GiveUp(id_, transfer.peer)]
+    def confirmed(self, id_: bytes, problem: str, now: float) -> list[Command]:
+        """The proxy has built its socket, and the edge sends it what the client sends. ``problem``: why the connection
+        is not what was offered, and the origin serves."""
+        transfer = self._transfers[id_]
+        transfer.steered = True
+        if problem:
+            commands = self._refuse(transfer, problem, Reason.STALE, now)
+        else:
+            self._enter(transfer, State.COMMITTED, now, now + RESEND)
+            commands = [Send(transfer.peer, TransferCommit(id_)), GiveUp(id_, transfer.peer)]
+        self._note(id_)
+        return commands
 
     def taken_back(self, id_: bytes, done: bool, now: float) -> list[Command]:
         """Whether the connection could be built again. If not the proxy keeps it."""
@@ -272,7 +291,7 @@ class TransferAgent:
             case State.ASKING:
                 self.count("accepted")
                 if transfer.steered:
-                    return self._commit(transfer, now)
+                    return [Confirm(id_)]
                 self._enter(transfer, State.STEERING, now, max(now + RESEND, transfer.asked + STEER_FOR))
                 return [] if transfer.steer is not None else [self._ask_edge(transfer, transfer.peer, now)]
             case State.ENDED:

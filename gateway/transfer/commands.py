@@ -30,6 +30,13 @@ class AskEdge:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirm:
+    """Proxy and edge are ready. Is the connection held, and still what was offered? ``Agent.confirmed`` hears of it."""
+
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """The edge sends the proxy what the client sends: the connection is no longer here. Its socket goes in silence,
     what was held is late."""
@@ -87,4 +94,4 @@ class GoOn:
     seen: Seen | None
 
 
-Command = Send | Release | AskEdge | GiveUp | EndServer | TakeBack | Resume | Lost | Hold | GoOn
+Command = Send | Release | AskEdge | Confirm | GiveUp | EndServer | TakeBack | Resume | Lost | Hold | GoOn

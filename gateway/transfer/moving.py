@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from braid.errors import BadPacket
+from braid.tcp.progress import is_still
 from braid.tcp.record import decode_record
 from braid.tcp.repair import dissolve
 from braid.transfer import is_later, numbers_of, word
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from braid.tcp.record import TcpRecord
     from braid.transfer import Numbers, TransferMessage
@@ -75,6 +77,10 @@ class Moving:
     """False where only the proxy knows the connection's keys."""
     socket: socket.socket | None = None
     """Frozen: while it is offered, while the proxy has not taken over, and while it comes back."""
+    held: Callable[[], bool] = lambda: False
+    """Waits until the core holds the client's packets; whether it does."""
+    received: int = 0
+    """As of ``Offered``."""
     bytes_in: int = 0
     bytes_out: int = 0
     promised: Promised | None = None
@@ -101,6 +107,13 @@ class Moving:
         if not self.may_return or ends != (self.vip, self.client, numbers_of(record)):
             raise BadPacket(WRONG)
         return record
+
+    def problem(self) -> str:
+        """Why it is not as it was when it was offered; empty if it is. What came before packets were held would be
+        missed by whoever takes it over."""
+        if not self.held():
+            return "owners_full"
+        return "" if self.socket is not None and is_still(self.socket, self.received) else "not_quiescent"
 
     def dissolve(self) -> None:
         """Close the frozen socket, if there is one; nobody hears of it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -34,8 +35,8 @@ from braid.transfer import (
 from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_progress import decode_promised, encode_heard, heard_of, is_promised
 from braid.transfer_table import tls_content
+from gateway.transfer import commands
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
-from gateway.transfer.commands import AskEdge, Command, EndServer, GiveUp, GoOn, Hold, Lost, Release, Resume, TakeBack
 from gateway.transfer.hello import Waiting, peek
 from gateway.transfer.moving import WRONG, Moving, OfRelay
 from gateway.transfer.offer import asked, candidate_of, candidate_of_hello, has_passed, key_of
@@ -104,6 +105,8 @@ class TransferService:
                     now = trio.current_time()
                     self._carry_out(self.agent.handle_timeout(now), now)
                     self._forget()
+                    for proxy, wanted in self._stored.take_wanted():
+                        node.tell(proxy, wanted)
                     await self._alarm.wait(self.agent.next_timeout())
         finally:
             self._node = self._nursery = None
@@ -208,16 +211,12 @@ class TransferService:
         if known is Is.ABSENT:
             self.agent.count("refused/absent")
             self._stored.remember_cold(moving.peer, moving.content, now)
-            self._tell_wanted(proxy, stored.Wanted(data.client, data.vip, movable[1]))
+            self._stored.want(proxy, stored.Wanted(data.client, data.vip, movable[1]))
+            # Not before the request has gone to its server.
+            self._alarm.set(-inf)
             return False
         moving.holder = OfRelay(self._relay, connection)
         return self._begin(moving, *movable, known is Is.STORED, now)
-
-    def _tell_wanted(self, proxy: str, wanted: stored.Wanted) -> None:
-        """What is too large for a message is left: another client may ask in fewer words."""
-        assert self._node is not None
-        if len(wanted.request) <= stored.MOST_WANTED:
-            self._node.tell(proxy, stored.encode(wanted))
 
     async def offer_hello(self, stream: trio.SocketStream, data: ClientData) -> bool:
         """Offer a connection that begins with TLS, of which nothing was read. True: it is elsewhere, and the stream is
@@ -265,8 +264,7 @@ class TransferService:
         content = moving.content.encode("latin-1", "replace")
         if not fits(content, head or b""):
             return "too_large"
-        if not self._own(moving, "held", wait=True):
-            return "owners_full"
+        moving.held = self._node.hold(moving.client, moving.vip)
         family = socket.AF_INET6 if moving.client.host.version == 6 else socket.AF_INET
         frozen = socket.socket(family, socket.SOCK_STREAM, 0, os.dup(descriptor))
         try:
@@ -280,7 +278,7 @@ class TransferService:
             self._own(moving, "")
             frozen.close()
             return "too_large"
-        moving.socket = frozen
+        moving.socket, moving.received = frozen, offered.received
         numbers = Numbers(offered.send_next, offered.receive_next)
         request = TransferRequest(moving.id, DEADLINE, numbers, offered.initial, content, offered.record)
         self.moving[moving.id] = moving
@@ -288,11 +286,11 @@ class TransferService:
         self._alarm.set(self.agent.next_timeout())
         return ""
 
-    def _carry_out(self, commands: list[Command], now: float) -> None:
-        for command in commands:
+    def _carry_out(self, wanted: list[commands.Command], now: float) -> None:
+        for command in wanted:
             self._do(command, now)
 
-    def _do(self, command: Command, now: float) -> None:
+    def _do(self, command: commands.Command, now: float) -> None:
         assert self._node is not None
         match command:
             case Send(peer, message):
@@ -301,37 +299,39 @@ class TransferService:
                     for part in split(encode(message)):
                         self._node.tell(found.name, part)
                     self._note(US, found.name, message)
-            case AskEdge(id_, order, node):
+            case commands.AskEdge(id_, order, node):
                 moving = self.moving[id_]
                 steer = Steer(id_, order, node, moving.client, moving.vip)
                 self._node.send_to_peer(moving.edge, encode(steer))
                 self._note(US, moving.edge, steer)
-            case Release(id_, reason):
+            case commands.Release(id_, reason):
                 moving = self.moving[id_]
                 self._release(moving, now)
                 if reason in _COLD_REASONS:
                     self._stored.remember_cold(moving.peer, moving.content, now)
-            case GiveUp(id_):
+            case commands.Confirm(id_):
+                self._carry_out(self.agent.confirmed(id_, self.moving[id_].problem(), now), now)
+            case commands.GiveUp(id_):
                 moving = self.moving[id_]
                 self._own(moving, "away")
                 if moving.holder is not None:
                     moving.holder.give_up()
                     moving.holder = None
-            case EndServer(id_):
+            case commands.EndServer(id_):
                 # The relay's connection to the server went back to its pool, or ended, when the client's was given up.
                 moving = self.moving[id_]
                 moving.took = now - moving.began
                 self.seconds += moving.took
                 moving.dissolve()
-            case TakeBack(id_, numbers, record):
+            case commands.TakeBack(id_, numbers, record):
                 self._carry_out(self._take_back(self.moving[id_], numbers, record, now), now)
-            case Resume(id_):
+            case commands.Resume(id_):
                 self._resume(self.moving[id_])
-            case Hold(id_, held):
+            case commands.Hold(id_, held):
                 self._own(self.moving[id_], "held" if held else "away", wait=True)
-            case GoOn(id_, seen):
+            case commands.GoOn(id_, seen):
                 self._go_on(self.moving[id_], seen, now)
-            case Lost(id_, reason):
+            case commands.Lost(id_, reason):
                 moving = self.moving[id_]
                 log.warning("transferred connection is lost", proxy=moving.proxy, content=moving.content, reason=reason)
                 self._own(moving, "", wait=True)
@@ -363,7 +363,7 @@ class TransferService:
         else:
             reset(frozen)
 
-    def _take_back(self, moving: Moving, numbers: Numbers, data: bytes, now: float) -> list[Command]:
+    def _take_back(self, moving: Moving, numbers: Numbers, data: bytes, now: float) -> list[commands.Command]:
         try:
             record = moving.returned(numbers, data)
         except BadPacket as error:

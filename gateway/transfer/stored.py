@@ -5,11 +5,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from braid.stored import place
+from braid.stored import MOST_WANTED, encode, place
 from braid.transfer import is_later
 
 if TYPE_CHECKING:
-    from braid.stored import Page, StoredPages
+    from braid.stored import Page, StoredPages, Wanted
 
 GOOD_FOR = 300.0
 """Seconds after which a page counts no more: a proxy tells each several times meanwhile."""
@@ -34,6 +34,7 @@ class StoredTable:
         """By proxy and number of the page: with the order that it came by, and when."""
         self._cold: dict[tuple[int, str], float] = {}
         """By proxy and key, until when; the oldest first."""
+        self._wanted: list[tuple[str, bytes]] = []
 
     def receive(self, peer: int, message: StoredPages, now: float) -> None:
         for page in message.pages:
@@ -52,6 +53,17 @@ class StoredTable:
             del self._cold[known]
         self._cold.pop((peer, key), None)
         self._cold[peer, key] = now + COLD
+
+    def want(self, proxy: str, wanted: Wanted) -> None:
+        """A proxy is to be told of that. What is too large for a message is left: another client may ask in fewer
+        words."""
+        if len(wanted.request) <= MOST_WANTED:
+            self._wanted.append((proxy, encode(wanted)))
+
+    def take_wanted(self) -> list[tuple[str, bytes]]:
+        """By proxies' names, what they are to be told now."""
+        wanted, self._wanted = self._wanted, []
+        return wanted
 
     def is_cold(self, peer: int, key: str, now: float) -> bool:
         """Whether it was not there when it was asked for, a moment ago."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataplane._native import Event
+    from dataplane._native import Event, Hold
 
 
 @dataclass
@@ -78,6 +78,9 @@ class FakeCore:
 
     def set_owner(self, client: tuple[str, int], vip: tuple[str, int], owner: str) -> bool:
         return True
+
+    def hold_owner(self, client: tuple[str, int], vip: tuple[str, int]) -> Hold:
+        raise NotImplementedError
 
     def open_line(self, hears: int, says: int, kinds: bytes) -> None: ...
 

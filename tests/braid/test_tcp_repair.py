@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from braid.tcp import repair
+from braid.tcp.progress import is_still
 from braid.tcp.record import decode_record, encode_record
 
 if TYPE_CHECKING:
@@ -175,6 +176,26 @@ def test_what_is_offered_goes_on_elsewhere_with_what_came(
         assert read(built, len(came)) == came
         built.send(b"answer")
         assert read(client, 6) == b"answer"
+
+
+@pytest.mark.parametrize("late", [b"more", b""])
+def test_whether_more_came_than_what_was_offered(pair: tuple[socket.socket, socket.socket], late: bytes) -> None:
+    client, server = pair
+    client.sendall(b"request")
+    assert read(server, 7) == b"request"
+    offered = repair.offer(server, b"request")
+    assert is_still(server, offered.received)
+    if late:
+        client.sendall(late)
+    else:
+        client.close()
+    deadline = time.monotonic() + PATIENCE
+    while is_still(server, offered.received):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    repair.start(server)
+    assert server.recv(100) == late
+    server.close()
 
 
 def test_what_is_not_quiet_is_not_offered(pair: tuple[socket.socket, socket.socket]) -> None:

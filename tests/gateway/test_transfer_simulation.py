@@ -72,6 +72,17 @@ def test_the_origin_serves_what_the_proxy_does_not(plan: str, why: str, within: 
     assert len(world.gateway) == len(world.proxy) == 0
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_the_origin_serves_what_changed_before_it_was_held(early: bool) -> None:
+    world = World(changed=True, early=early)
+    id_ = world.begin(0)
+    run(world, 0.05, 0.0, Random(1))
+    connection = world.connections[id_]
+    assert (connection.owner, connection.steered, connection.socket) == ("origin", "gateway", "none")
+    assert world.gateway.counts["refused/not_quiescent"] == 1
+    assert world.gateway.state(id_) is State.ENDED
+
+
 @pytest.mark.parametrize(("plan", "why"), [("refuse", "content"), ("mismatch", "mismatch"), ("nothing", "silent")])
 def test_the_origin_does_not_wait_for_an_edge_that_was_asked_early(plan: str, why: str) -> None:
     world = World(plan, early=True)
@@ -305,9 +316,13 @@ class TransferMachine(RuleBasedStateMachine):
         self.world = World()
         self.count = 0
 
-    @rule(plan=st.sampled_from(["accept", "accept", "refuse", "mismatch", "nothing"]), early=st.booleans())
-    def begin(self, plan: str, early: bool) -> None:
-        self.world.plan, self.world.early = plan, early
+    @rule(
+        plan=st.sampled_from(["accept", "accept", "refuse", "mismatch", "nothing"]),
+        early=st.booleans(),
+        changed=st.sampled_from([False, False, True]),
+    )
+    def begin(self, plan: str, early: bool, changed: bool) -> None:
+        self.world.plan, self.world.early, self.world.changed = plan, early, changed
         self.count += 1
         self.world.begin(self.count)
 

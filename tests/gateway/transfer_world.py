@@ -60,12 +60,13 @@ class Connection:
 class World:
     """``plan`` says what the proxy answers to a request: "accept", "refuse", "mismatch" or "nothing". ``edge_plan``
     what the edge says: "obey", "refuse" or "nothing". ``early``: it is asked together with the proxy. ``missed``: the
-    edge does not reach the proxy."""
+    edge does not reach the proxy. ``changed``: something came of the client before its packets were held."""
 
     plan: str = "accept"
     edge_plan: str = "obey"
     early: bool = False
     missed: bool = False
+    changed: bool = False
     now: float = 0.0
     gateway: TransferAgent = field(default_factory=TransferAgent)
     proxy: ProxyAgent = field(default_factory=ProxyAgent)
@@ -146,6 +147,11 @@ class World:
                     assert connection.owner == "held", "the origin gets only what nobody else got"
                     assert connection.socket != "live"
                     connection.owner, connection.done = "origin", self.now
+                case gateway_side.Confirm(id_):
+                    assert self.connections[id_].owner == "held"
+                    assert self.connections[id_].steered == "proxy", "the edge first"
+                    problem = "not_quiescent" if self.changed else ""
+                    self.at_gateway(self.gateway.confirmed(id_, problem, self.now))
                 case gateway_side.GiveUp(id_):
                     assert self.connections[id_].owner == "held"
                     assert self.connections[id_].steered == "proxy", "the edge first"

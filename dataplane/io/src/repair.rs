@@ -112,23 +112,25 @@ pub struct Offer {
     /// The numbers from which this socket's bytes counted, of the peer's bytes and of ours: those of the connection's
     /// beginning, unless it came back.
     pub initial: (u32, u32),
+    /// Bytes that had come of the peer, as the kernel counts them, modulo 2^32.
+    pub received: u32,
 }
 
 /// Freezes a socket of which nothing is under way; `head` is what was read of it already, and goes along as unread. None:
 /// nothing was read, and what came goes along.
 pub fn offer(opened: BorrowedFd<'_>, head: Option<&[u8]>) -> Result<Offer, FreezeError> {
     let mut record = freeze(opened)?;
-    let result = initial(opened, &record).map_err(FreezeError::from).and_then(|initial| {
+    let result = initial(opened, &record).map_err(FreezeError::from).and_then(|counted| {
         let unread = head.is_some() && !record.unread.is_empty();
         match unread || !record.unacknowledged.is_empty() || !record.unsent.is_empty() {
             true => Err(FreezeError("not_quiescent".into())),
-            false => Ok(initial),
+            false => Ok(counted),
         }
     });
     match result {
-        Ok(initial) => {
+        Ok((initial, received)) => {
             record.unread = head.map_or(record.unread, <[u8]>::to_vec);
-            Ok(Offer { record, initial })
+            Ok(Offer { record, initial, received })
         }
         Err(error) => {
             start(opened, &[])?;
@@ -137,14 +139,15 @@ pub fn offer(opened: BorrowedFd<'_>, head: Option<&[u8]>) -> Result<Offer, Freez
     }
 }
 
-fn initial(frozen: BorrowedFd<'_>, record: &TcpRecord) -> io::Result<(u32, u32)> {
+/// Both initial numbers, and what came of the peer.
+fn initial(frozen: BorrowedFd<'_>, record: &TcpRecord) -> io::Result<((u32, u32), u32)> {
     let info: [u8; BYTES_AT + 16] = get_bytes(frozen, libc::IPPROTO_TCP, libc::TCP_INFO)?;
     let count = |at: usize| u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
     // The low half of each count.
     let low = if cfg!(target_endian = "little") { 0 } else { 4 };
     let (acknowledged, received) = (count(BYTES_AT + low), count(BYTES_AT + 8 + low));
     let from = |next: u32, count: u32| next.wrapping_sub(count).wrapping_sub(1);
-    Ok((from(record.receive_next, received), from(record.send_next, acknowledged)))
+    Ok(((from(record.receive_next, received), from(record.send_next, acknowledged)), received))
 }
 
 /// The record of a non-blocking socket that is silent from now on. An error, and it is not frozen: either side has ended, or

@@ -6,6 +6,7 @@ mod connections;
 mod datagrams;
 mod events;
 mod http;
+mod keys;
 mod line;
 mod moved;
 mod owner;
@@ -18,6 +19,7 @@ mod translate;
 
 use crate::connections::{OwnAddresses, Source, Wanted};
 use crate::events::{Entry, Events, Sender};
+use crate::keys::{key, random};
 use crate::moved::{Part, Told};
 use crate::sockets::{adopt, sockets};
 use crate::threads::{Threads, Unheard};
@@ -26,9 +28,8 @@ use braid_core::{
     Command, Desired, Detail, FlowRecord, Merger, Node, NodeConfig, Order, PeriodKey, Place, Role, SharedPins,
 };
 use braid_io::{handovers, Buffers, ShardConfig, SocketOptions, Tun};
-use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,16 +48,6 @@ struct Core {
     cookie_secret_at: Option<braid_packet::Time>,
     own: OwnAddresses,
     process: u32,
-}
-
-fn random<const N: usize>() -> PyResult<[u8; N]> {
-    let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| PyOSError::new_err("the system gives no random numbers"))?;
-    Ok(bytes)
-}
-
-fn key(bytes: &[u8], name: &str) -> PyResult<[u8; 32]> {
-    bytes.try_into().map_err(|_| PyValueError::new_err(format!("{name} must be 32 bytes, not {}", bytes.len())))
 }
 
 fn failed(error: HandshakeError) -> PyErr {
@@ -272,6 +263,10 @@ impl Core {
         self.say_owner(py, owner::ends(&client, &vip)?, owner::owner(owner)?, wait)
     }
 
+    fn hold_owner(&self, client: (String, u16), vip: (String, u16)) -> PyResult<owner::Hold> {
+        self.begin_hold(owner::ends(&client, &vip)?)
+    }
+
     fn open_line(&self, py: Python<'_>, hears: i32, says: i32, kinds: &[u8]) -> PyResult<()> {
         self.begin_line(py, hears, says, kinds)
     }
@@ -380,18 +375,12 @@ impl Core {
     }
 }
 
-#[pyfunction]
-fn public_key<'py>(py: Python<'py>, private_key: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-    let public = braid_core::handshake::public_key(&key(private_key, "private_key")?)
-        .ok_or_else(|| PyValueError::new_err("private_key is no X25519 key"))?;
-    Ok(PyBytes::new(py, &public))
-}
-
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Core>()?;
     module.add_class::<datagrams::Datagrams>()?;
     module.add_class::<relay::Relay>()?;
-    module.add_function(wrap_pyfunction!(public_key, module)?)?;
+    module.add_class::<owner::Hold>()?;
+    module.add_function(wrap_pyfunction!(keys::public_key, module)?)?;
     repair::add(module).and_then(|()| http::add(module))
 }

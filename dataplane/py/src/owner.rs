@@ -1,11 +1,25 @@
-//! Owners of connections (`Core.set_owner`) in Python's words.
+//! Owners of connections (`Core.set_owner`, `Core.hold_owner`) in Python's words.
 
-use crate::threads::Unheard;
+use crate::threads::{answers, question, Unheard};
 use crate::Core;
 use braid_core::{Command, Ends, Owner};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::Receiver;
+
+/// What the data threads will have said.
+#[pyclass(unsendable)]
+pub(crate) struct Hold(Vec<Option<Receiver<bool>>>);
+
+#[pymethods]
+impl Hold {
+    /// Whether all hold it; once.
+    fn wait(&mut self, py: Python<'_>) -> PyResult<bool> {
+        let said = answers(py, std::mem::take(&mut self.0))?;
+        Ok(!said.is_empty() && said.into_iter().all(|done| done == Some(true)))
+    }
+}
 
 /// None for nobody in particular.
 pub(crate) fn owner(word: &str) -> PyResult<Option<Owner>> {
@@ -37,5 +51,17 @@ impl Core {
         }
         let answers = self.threads.ask_all(py, |done| Command::Own { ends, owner, by: None, done })?;
         Ok(answers.into_iter().all(|done| done))
+    }
+
+    /// By all shards; what is said afterwards is done afterwards.
+    pub(crate) fn begin_hold(&self, ends: Ends) -> PyResult<Hold> {
+        self.check_process()?;
+        let mut asked = Vec::new();
+        for shard in 0..self.threads.count() {
+            let (done, answer) = question();
+            self.threads.command_to(shard, Command::Own { ends, owner: Some(Owner::Held), by: None, done })?;
+            asked.push(Some(answer));
+        }
+        Ok(Hold(asked))
     }
 }

@@ -44,17 +44,17 @@ fn repair_freeze(py: Python<'_>, fd: i32) -> PyResult<Bound<'_, PyBytes>> {
     }
 }
 
-/// Record, next byte to send and to receive, the peer's initial number and ours.
-type Offered<'py> = (Bound<'py, PyBytes>, u32, u32, u32, u32);
+/// Record, next byte to send and to receive, the peer's initial number and ours, what had come of the peer.
+type Offered<'py> = (Bound<'py, PyBytes>, u32, u32, u32, u32, u32);
 
 #[pyfunction]
 #[pyo3(signature = (fd, head))]
 fn repair_offer<'py>(py: Python<'py>, fd: i32, head: Option<&[u8]>) -> PyResult<Offered<'py>> {
     let opened = braid_io::duplicate(fd)?;
     match repair::offer(opened.as_fd(), head) {
-        Ok(Offer { record, initial }) => {
+        Ok(Offer { record, initial, received }) => {
             let receive_next = record.receive_next.wrapping_sub(record.unread.len() as u32);
-            Ok((PyBytes::new(py, &record.encode()), record.send_next, receive_next, initial.0, initial.1))
+            Ok((PyBytes::new(py, &record.encode()), record.send_next, receive_next, initial.0, initial.1, received))
         }
         Err(FreezeError(why)) => Err(PyValueError::new_err(why)),
     }

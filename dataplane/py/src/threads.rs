@@ -92,8 +92,12 @@ impl Threads {
         Ok(self.running()?.iter().map(Handle::commander).collect())
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.running().map_or(0, <[_]>::len)
+    }
+
     pub(crate) fn is_single(&self) -> bool {
-        self.running().is_ok_and(|running| running.len() == 1)
+        self.count() == 1
     }
 
     pub(crate) fn is_running(&self) -> bool {

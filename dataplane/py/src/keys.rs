@@ -1,0 +1,23 @@
+//! Random bytes, and X25519 keys as Python gives them.
+
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use ring::rand::{SecureRandom, SystemRandom};
+
+pub(crate) fn random<const N: usize>() -> PyResult<[u8; N]> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| PyOSError::new_err("the system gives no random numbers"))?;
+    Ok(bytes)
+}
+
+pub(crate) fn key(bytes: &[u8], name: &str) -> PyResult<[u8; 32]> {
+    bytes.try_into().map_err(|_| PyValueError::new_err(format!("{name} must be 32 bytes, not {}", bytes.len())))
+}
+
+#[pyfunction]
+pub(crate) fn public_key<'py>(py: Python<'py>, private_key: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let public = braid_core::handshake::public_key(&key(private_key, "private_key")?)
+        .ok_or_else(|| PyValueError::new_err("private_key is no X25519 key"))?;
+    Ok(PyBytes::new(py, &public))
+}
