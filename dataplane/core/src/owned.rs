@@ -5,7 +5,7 @@ use crate::event::Outbox;
 use crate::node::Node;
 use crate::oversized::Destination;
 use crate::role::ends::Ends;
-use crate::role::owners::{Holder, Inbound, Kept, Owner};
+use crate::role::owners::{Holder, Inbound, Kept, Owner, Voice};
 use braid_offload::{Delivered, Limits};
 use braid_packet::affinity::flow_hash;
 use braid_packet::{clamp_mss, partial_offsets, tcp_reset, Ip, Sink, Time, VnetHdr};
@@ -35,7 +35,9 @@ impl<O: Outbox> Node<O> {
                 self.net.drops.count("steering_refused");
                 return false;
             }
-            edge.moved(&ends, node);
+            if owner.is_none() {
+                edge.moved(&ends, gateway);
+            }
         }
         let before = self.owners.of(&ends);
         let owner = match (self.config.role, before, owner) {
@@ -43,7 +45,8 @@ impl<O: Outbox> Node<O> {
             _ => owner,
         };
         let boot = if let Some(Owner::Node(node)) = owner { self.net.sessions.boot((node, false)) } else { None };
-        let Ok(kept) = self.owners.set(ends, owner, boot, now) else {
+        let by = by.map(|gateway| (gateway, self.net.sessions.boot((gateway, false))));
+        let Ok(kept) = self.owners.set(ends, owner, boot, by, now) else {
             self.net.drops.count("owners_full");
             return false;
         };
@@ -114,6 +117,15 @@ impl<O: Outbox> Node<O> {
         self.net.sessions.usable(key) && (holder.boot.is_none() || holder.boot == self.net.sessions.boot(key))
     }
 
+    /// Whether the gateway is gone that was to tell the owner to begin.
+    fn never_begins(&self, holder: Holder) -> bool {
+        let gone = |(gateway, boot)| {
+            let key = (gateway, false);
+            !self.net.sessions.usable(key) || self.net.sessions.boot(key) != boot
+        };
+        !holder.spoken && holder.by.is_some_and(gone)
+    }
+
     /// Whether its gateway may yet go on in the place of a process that is not there.
     fn may_be_followed(&self, node: u16, holder: Holder, now: Time) -> bool {
         let (key, sessions) = ((node, false), &self.net.sessions);
@@ -152,14 +164,17 @@ impl<O: Outbox> Node<O> {
                 // What it still has of the connection, or its end, is not for the client: another one goes on.
                 (Owner::Left(node), _) if node == peer => Err("not_the_owner"),
                 (Owner::Left(_), _) => return None,
-                (Owner::Node(node), _) if node == peer => {
-                    if let Some(edge) = &mut self.edge {
+                (Owner::Node(node), voice) if node == peer => {
+                    if let (Some(edge), Some((ends, _))) = (&mut self.edge, Ends::outward(&ip)) {
+                        if voice == Voice::First {
+                            edge.moved(&ends, peer);
+                        }
                         edge.note_reply(&ip, peer, now);
                     }
                     Ok(())
                 }
                 // It was asked to give the connection away before it knew that another one takes it, and may yet keep it.
-                (Owner::Node(_), false) if self.decides(&ip, peer) => return None,
+                (Owner::Node(_), Voice::Silent) if self.decides(&ip, peer) => return None,
                 _ => Err("not_the_owner"),
             },
             Role::Gateway => match self.owners.receive(&ip, packet, partial, now) {
@@ -224,6 +239,10 @@ impl<O: Outbox> Node<O> {
             return false;
         }
         let Inbound::Node(peer, holder) = self.owners.receive(ip, packet, vnet.needs_csum, now) else { return false };
+        if self.never_begins(holder) {
+            // The next gateway, or the next process of that one, tells the client that its connection is lost.
+            return false;
+        }
         if !self.is_there(peer, holder) {
             // Its state is lost with the process that had it: its gateway goes on, or the client is to begin anew.
             self.net.drops.count("owner_gone");

@@ -238,6 +238,24 @@ fn a_connection_comes_back_from_a_proxy_that_has_started_again() {
 }
 
 #[test]
+fn a_client_whose_gateway_dies_before_the_proxy_has_begun_hears_of_it() {
+    let mut braid = opened_with_proxy();
+    answered(&mut braid, steer(1, PROXY));
+    assert_eq!(arrived(&mut braid, ACK), 0, "it waits for the proxy");
+    braid.boot_gateway();
+    braid.taken(EDGE);
+    assert_eq!(arrived(&mut braid, ACK), 1, "which nobody tells to begin");
+    // One that has begun goes on without a gateway.
+    answered(&mut braid, steer(2, PROXY));
+    braid.own(PROXY, ends(), Some(Owner::Here), None);
+    braid.server_at(PROXY, &spoken(ACK));
+    braid.settle();
+    braid.boot_gateway();
+    braid.taken(PROXY);
+    assert_eq!((arrived(&mut braid, ACK), braid.taken(PROXY).len()), (0, 1));
+}
+
+#[test]
 fn a_client_whose_proxy_has_started_again_is_reset_when_nobody_goes_on() {
     let mut braid = opened_with_proxy();
     answered(&mut braid, steer(1, PROXY));

@@ -127,6 +127,14 @@ impl Braid {
         }
     }
 
+    /// Restarts the gateway of `up_with_proxy`, so quickly that nobody misses it.
+    pub fn boot_gateway(&mut self) {
+        self.boot(GATEWAY);
+        let desired = plan::desired_with_proxy(GATEWAY, &self.shards);
+        self.configure(GATEWAY, &Desired::parse(&desired).unwrap());
+        self.connect();
+    }
+
     /// Restarts the content proxy, so quickly that nobody misses it.
     pub fn boot_proxy(&mut self) {
         self.boot(PROXY);

@@ -51,9 +51,7 @@ struct Entry {
     ended: [bool; 2],
     /// What passed since another node had it, at an edge.
     seen: Seen,
-    /// Of the process that has it.
-    boot: Option<u64>,
-    set: Time,
+    holder: Holder,
     until: Time,
 }
 
@@ -76,6 +74,19 @@ pub struct Holder {
     pub boot: Option<u64>,
     /// When the node got the connection.
     pub since: Time,
+    /// It has sent the client something. Before that it may never begin, should the gateway be gone that is to tell it.
+    pub spoken: bool,
+    /// The gateway that gave it the connection, and which process of it.
+    pub by: Option<(u16, Option<u64>)>,
+}
+
+/// What the owner of a connection has sent its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    Silent,
+    /// This is the first.
+    First,
+    Heard,
 }
 
 /// What becomes of a packet from a client.
@@ -116,12 +127,19 @@ impl Owners {
 
     /// In which process another node has it.
     pub fn holder(&self, ends: &Ends) -> Option<Holder> {
-        self.by_ends.get(ends).map(|entry| Holder { boot: entry.boot, since: entry.set })
+        self.by_ends.get(ends).map(|entry| entry.holder)
     }
 
     /// Says who has a connection from now on; None: nobody in particular. `boot`: of the process that the owner is, if that is
-    /// known. What was held comes back, in order. Err: no room.
-    pub fn set(&mut self, ends: Ends, owner: Option<Owner>, boot: Option<u64>, now: Time) -> Result<Vec<Kept>, ()> {
+    /// known; `by`: of `Holder`. What was held comes back, in order. Err: no room.
+    pub fn set(
+        &mut self,
+        ends: Ends,
+        owner: Option<Owner>,
+        boot: Option<u64>,
+        by: Option<(u16, Option<u64>)>,
+        now: Time,
+    ) -> Result<Vec<Kept>, ()> {
         let Some(owner) = owner else {
             return Ok(self.by_ends.remove(&ends).map(|entry| entry.kept).unwrap_or_default());
         };
@@ -131,10 +149,11 @@ impl Owners {
         let lifetime = owner.lifetime();
         let until = now.after(lifetime);
         let (kept, seen) = (Vec::new(), Seen::default());
-        let fresh = Entry { owner, kept, bytes: 0, ended: [false; 2], seen, boot, set: now, until };
+        let holder = Holder { boot, since: now, spoken: false, by };
+        let fresh = Entry { owner, kept, bytes: 0, ended: [false; 2], seen, holder, until };
         let entry = self.by_ends.entry(ends).or_insert(fresh);
         if matches!(owner, Owner::Node(_)) && entry.owner != owner {
-            (entry.seen, entry.boot, entry.set) = (Seen::default(), boot, now);
+            (entry.seen, entry.holder) = (seen, holder);
         }
         (entry.owner, entry.until) = (owner, until);
         if owner == Owner::Held {
@@ -159,7 +178,7 @@ impl Owners {
             Owner::Here => Inbound::Here,
             Owner::Node(node) => {
                 advance(&mut entry.seen.client, &tcp);
-                Inbound::Node(node, Holder { boot: entry.boot, since: entry.set })
+                Inbound::Node(node, entry.holder)
             }
             Owner::Away => Inbound::Away,
             Owner::Left(_) => Inbound::Free,
@@ -190,17 +209,19 @@ impl Owners {
         node: u16,
         boot: impl FnOnce() -> Option<u64>,
         now: Time,
-    ) -> Option<(Owner, bool)> {
+    ) -> Option<(Owner, Voice)> {
         let (ends, tcp) = Ends::outward(ip)?;
         let entry = self.by_ends.get_mut(&ends)?;
         entry.follow(1, &tcp, now);
+        let mut voice = if entry.seen.spoken { Voice::Heard } else { Voice::Silent };
         if entry.owner == Owner::Node(node) {
             if !std::mem::replace(&mut entry.seen.spoken, true) {
-                entry.boot = boot();
+                (entry.holder.boot, entry.holder.spoken) = (boot(), true);
+                voice = Voice::First;
             }
             advance(&mut entry.seen.owner, &tcp);
         }
-        Some((entry.owner, entry.seen.spoken))
+        Some((entry.owner, voice))
     }
 
     /// A node that left may come back, and still have what is not for the client: it is known as long as one may be idle.
@@ -276,7 +297,7 @@ mod tests {
 
     const CLIENT: &str = "10.91.1.10:4000";
     const VIP: &str = "10.91.1.130:80";
-    const THEIRS: Holder = Holder { boot: None, since: Time(0) };
+    const THEIRS: Holder = Holder { boot: None, since: Time(0), spoken: false, by: None };
 
     fn packet(from: &str, to: &str, flags: u8) -> Vec<u8> {
         let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
@@ -308,12 +329,12 @@ mod tests {
     fn packets_wait_while_a_connection_is_held_and_come_back_in_order() {
         let mut owners = Owners::default();
         assert_eq!(inward(&mut owners, Tcp::ACK, Time(0)), Inbound::Free);
-        owners.set(ends(), Some(Owner::Held), None, Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Held), None, None, Time(0)).unwrap();
         assert_eq!(inward(&mut owners, Tcp::ACK, Time(0)), Inbound::Kept);
         assert_eq!(inward(&mut owners, Tcp::ACK | 8, Time(0)), Inbound::Kept);
         assert_eq!(outward(&mut owners, Tcp::ACK, Time(0)), Some(Owner::Held), "the stack may speak");
         assert_eq!(owners.counts(), (1, 0, 0));
-        let kept = owners.set(ends(), None, None, Time(0)).unwrap();
+        let kept = owners.set(ends(), None, None, None, Time(0)).unwrap();
         assert_eq!(kept.iter().map(|kept| kept.packet[33]).collect::<Vec<_>>(), [Tcp::ACK, Tcp::ACK | 8]);
         assert!(owners.is_empty());
     }
@@ -321,7 +342,7 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_and_does_not_wait_for_ever() {
         let mut owners = Owners::default();
-        owners.set(ends(), Some(Owner::Held), None, Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Held), None, None, Time(0)).unwrap();
         for _ in 0..MOST_HELD {
             assert_eq!(inward(&mut owners, Tcp::ACK, Time(0)), Inbound::Kept);
         }
@@ -335,7 +356,7 @@ mod tests {
     fn an_owner_is_forgotten_a_moment_after_both_have_ended() {
         for flags in [Tcp::FIN | Tcp::ACK, Tcp::RST] {
             let mut owners = Owners::default();
-            owners.set(ends(), Some(Owner::Node(51)), None, Time(0)).unwrap();
+            owners.set(ends(), Some(Owner::Node(51)), None, None, Time(0)).unwrap();
             assert_eq!(inward(&mut owners, flags, seconds(100)), Inbound::Node(51, THEIRS));
             if flags != Tcp::RST {
                 owners.expire(seconds(1000));
@@ -355,11 +376,11 @@ mod tests {
     #[test]
     fn an_idle_connection_and_one_given_away_are_forgotten_in_their_time() {
         let mut owners = Owners::default();
-        owners.set(ends(), Some(Owner::Here), None, Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Here), None, None, Time(0)).unwrap();
         assert_eq!(outward(&mut owners, Tcp::ACK, seconds(1000)), Some(Owner::Here));
         owners.expire(seconds(8499));
         assert_eq!(owners.counts(), (0, 1, 0));
-        owners.set(ends(), Some(Owner::Away), None, seconds(8499)).unwrap();
+        owners.set(ends(), Some(Owner::Away), None, None, seconds(8499)).unwrap();
         assert_eq!(inward(&mut owners, Tcp::ACK, seconds(8540)), Inbound::Away);
         owners.expire(seconds(8559));
         assert!(owners.is_empty());
@@ -376,7 +397,7 @@ mod tests {
             segment.write(&mut out).unwrap();
             out
         };
-        owners.set(ends(), node, None, Time(0)).unwrap();
+        owners.set(ends(), node, None, None, Time(0)).unwrap();
         assert_eq!(owners.seen(&ends()), Some(Seen::default()));
         let client = |owners: &mut Owners, number| {
             let packet = segment(CLIENT, VIP, number);
@@ -393,19 +414,19 @@ mod tests {
         reply(&mut owners, 51, 7);
         let seen = Some(Seen { spoken: true, client: Some(10), owner: Some(7) });
         assert_eq!(owners.seen(&ends()), seen);
-        owners.set(ends(), node, None, Time(0)).unwrap();
-        owners.set(ends(), Some(Owner::Left(51)), None, Time(0)).unwrap();
+        owners.set(ends(), node, None, None, Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Left(51)), None, None, Time(0)).unwrap();
         client(&mut owners, 20);
         reply(&mut owners, 51, 8);
         assert_eq!(owners.seen(&ends()), seen, "of the node that had it");
-        owners.set(ends(), Some(Owner::Node(52)), None, Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Node(52)), None, None, Time(0)).unwrap();
         assert_eq!(owners.seen(&ends()), Some(Seen::default()));
     }
 
     #[test]
     fn a_syn_is_another_connection() {
         let mut owners = Owners::default();
-        owners.set(ends(), Some(Owner::Away), None, Time(0)).unwrap();
+        owners.set(ends(), Some(Owner::Away), None, None, Time(0)).unwrap();
         assert_eq!(inward(&mut owners, Tcp::SYN, Time(0)), Inbound::Free);
         assert!(owners.is_empty());
     }
