@@ -35,6 +35,7 @@ from braid.transfer import (
 from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_progress import decode_promised, encode_heard, heard_of, is_promised
 from braid.transfer_table import tls_content
+from braid.tun import DEVICE
 from gateway.transfer import commands
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.hello import Waiting, peek
@@ -372,7 +373,7 @@ class TransferService:
         self._own(moving, "held", wait=True)
         try:
             # The proxy's frozen socket may have acknowledged while this was on its way.
-            moving.socket = build(record.after(round(COMMIT_FOR * 1000)))
+            moving.socket = build(record.after(round(COMMIT_FOR * 1000)), DEVICE)
         except OSError as error:
             log.warning("transferred connection cannot be taken back", problem=error.strerror or str(error))
             self._own(moving, "away")

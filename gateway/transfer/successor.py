@@ -16,6 +16,7 @@ from braid import log as logs
 from braid.errors import BadPacket
 from braid.tcp.record import decode_record
 from braid.tcp.repair import build, start
+from braid.tun import DEVICE
 from gateway.proxy.events import ClientData
 from gateway.transfer.going_on import Afresh, Reset, Rest, way_on
 from gateway.transfer.rescue import Broken, send_rest
@@ -54,7 +55,7 @@ class Successor:
         ``send``."""
         try:
             way = way_on(decode_record(request.record), moving.promised, seen, now - moving.began)
-            built = build(way.record)
+            built = build(way.record, DEVICE)
         except (BadPacket, OSError) as error:
             self._count("reset_socket")
             log.warning("transferred connection is lost", proxy=moving.proxy, problem=str(error))
