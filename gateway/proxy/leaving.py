@@ -21,8 +21,8 @@ BELIEVED = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to go: connections whose servers see addresses of these pools; and of those without a server all, or the
-    ``guests`` among them, which another gateway has had."""
+    """What is to go: connections whose servers see addresses of these pools; and of those without a server, or whose
+    server sees the client, all, or the ``guests`` among them, which another gateway has had."""
 
     pools: Collection[IPNetwork]
     guests: bool
@@ -54,7 +54,8 @@ class Leaving:
         flow, own = self._native.flow(connection.number, now), self._native.own_server(connection.number)
         local = None if flow is None or own is None else flow[4]
         if local is not None and connection.may_return:
-            if any(ip_address(local[0]) in pool for pool in order.pools):
+            theirs = connection.is_transparent and (promoted.guest or not order.guests)
+            if theirs or any(ip_address(local[0]) in pool for pool in order.pools):
                 self._returning.offer(connection, now)
         elif connection.speech == "http" and (promoted.guest or not order.guests) and self._returning.park(connection):
             self._parked(connection)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
 import subprocess
-import sys
 import time
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from braid.commands_drain import drain
 from braid.drained import orders_file, read_orders
 from lab.origin import digest, size_of
 from tests.netns import traffic
+from tests.netns.keeping import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,32 +118,6 @@ def test_connections_that_their_clients_have_reset_are_not_waited_for(pair: Runn
     bench.order(pair)
     assert bench.said(pair, bench.GATEWAY)["stay"] == 0
     bench.order(pair, back=True)
-
-
-class Kept:
-    """Kept connections of the application ``pooled``, whose servers are shared: some idle, some busy."""
-
-    def __init__(self, lab: RunningLab, idle: int, busy: int, version: int = 4) -> None:
-        argv = [sys.executable, "-m", "tests.netns.kept", bench.vip(lab, "pooled", version), str(idle), str(busy)]
-        self._child = lab.popen(bench.CLIENT, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._idle = idle
-        self._line()
-
-    def ask(self) -> None:
-        assert self._child.stdin is not None
-        self._child.stdin.write("\n")
-        self._child.stdin.flush()
-        self._line()
-
-    def end(self) -> None:
-        self._child.communicate(timeout=20)
-        assert self._child.returncode == 0
-
-    def _line(self) -> None:
-        assert self._child.stdout is not None
-        idle, busy = json.loads(self._child.stdout.readline())
-        assert idle == {"200": self._idle}
-        assert set(busy) <= {"200"}
 
 
 def parked(lab: RunningLab, gateway: str) -> int:

@@ -44,11 +44,14 @@ impl<O: Outbox> Node<O> {
     #[cold]
     fn origin_at_sibling(&mut self, packet: &[u8], partial: bool) -> Origin {
         let (Some(gateway), Ok(ip)) = (&mut self.gateway, Ip::parse(packet)) else { return Origin::Nobody };
-        if gateway.nat.is_snat(ip.destination) {
-            gateway.passed.push((vnet_of(packet, partial), packet.to_vec()));
-            return Origin::Server;
+        if let Some(edge) = gateway.nat.edge_of(ip.destination) {
+            return Origin::Passed(edge);
         }
-        gateway.nat.edge_of(ip.destination).map_or(Origin::Nobody, Origin::Passed)
+        if !gateway.nat.is_answer(ip.source, ip.destination) {
+            return Origin::Nobody;
+        }
+        gateway.passed.push((vnet_of(packet, partial), packet.to_vec()));
+        Origin::Server
     }
 
     /// A packet that the sibling has passed on, from a server.

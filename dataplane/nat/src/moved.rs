@@ -214,7 +214,7 @@ impl Nat {
     /// What a packet to an address of the pools belongs to; None if nobody could say.
     pub fn place_from_server(&self, packet: &[u8], now: Time) -> Option<Place> {
         let ip = Ip::parse(packet).ok()?;
-        if !ip.is_first() || !self.rules.is_snat(widen(ip.destination)) {
+        if !ip.is_first() || !self.rules.is_answer(widen(ip.source), widen(ip.destination)) {
             return None;
         }
         let (near_port, far_port) = match ip.transport {

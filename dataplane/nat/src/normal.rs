@@ -40,6 +40,11 @@ impl Nat {
         self.rules.is_transparent(widen(address))
     }
 
+    /// Whether a packet between two addresses is one of a server, for whoever it talks to.
+    pub fn is_answer(&self, from: std::net::IpAddr, to: std::net::IpAddr) -> bool {
+        self.rules.is_answer(widen(from), widen(to))
+    }
+
     /// Whether packets pass as they are, or not.
     pub fn is_normal(&self, flow: FlowId) -> bool {
         self.table.get(flow.index).is_some_and(|known| known.serial == flow.serial && known.is_normal())
