@@ -34,13 +34,18 @@ def drain(gateway: str, to: str | None, routed: bool, deadline: float, file: Pat
     """Exit code. Prints each step; a drain that cannot begin is taken back."""
     file, topology = _topology(file, lab)
     others = _gateways(topology, gateway)
-    chosen = to or next(iter(others), None)
+    place = orders_file(file)
+    before = read_orders(place).get(gateway)
+    if before is not None and before.back:
+        raise BadOrder(f"{gateway} is coming home from {before.to}: wait until `braid undrain {gateway}` has ended")
+    if before is not None and to not in (None, before.to):
+        raise BadOrder(f"{gateway} is drained to {before.to}: `braid undrain {gateway}` first")
+    chosen = to or (before.to if before is not None else next(iter(others), None))
     if chosen is None:
         region = topology.nodes[gateway].region
         raise BadOrder(f"{gateway} is the only gateway of {region}: connections can go to one of the same region alone")
     if chosen not in others:
         raise BadOrder(f"{chosen!r} is no other gateway of the region of {gateway}; choose of {', '.join(others)}")
-    place = orders_file(file)
     write_order(place, gateway, Order(chosen, routed=routed))
 
     ending, since = 0, time.monotonic()
