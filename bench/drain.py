@@ -110,12 +110,14 @@ def document(name: str = NAME) -> dict[str, Any]:
 
 
 @contextmanager
-def running(directory: Path, name: str = NAME, found: dict[str, Any] | None = None) -> Iterator[RunningLab]:
-    """``found``: another document than ``document(name)``."""
+def running(
+    directory: Path, name: str = NAME, found: dict[str, Any] | None = None, *, direct: bool = True
+) -> Iterator[RunningLab]:
+    """``found``: another document than ``document(name)``; ``direct`` as ``lab.up.up``."""
     file = directory / "net.yaml"
     file.write_text(yaml.safe_dump(found or document(name), sort_keys=False))
     take_down(name)
-    with preferred(), up(file, direct=True, together=True) as lab:
+    with preferred(), up(file, direct=direct, together=True) as lab:
         wait_for_sibling(lab)
         lab.listening(SERVER, [sys.executable, "-m", "bench.drain_load", "server", str(PORT)])
         yield lab

@@ -36,6 +36,8 @@ REPEAT = 0.05
 """Seconds until an unanswered lease is said again."""
 PATIENCE = 5.0
 """Seconds that the sibling may take for a step, or an edge."""
+GONE = 3.0
+"""Seconds without a session after which a sibling that has all is dead."""
 OPENING = 5.0
 """Seconds that connections which are being opened are waited for."""
 BEAT = 0.5
@@ -92,6 +94,8 @@ class Lender:
         self._diverted: dict[int, int] = {}
         """By edge: the last order that it obeyed."""
         self._beat = 0.0
+        self._seen = self.began
+        """When there was a session with the sibling last."""
         self._news = trio.Event()
 
     @property
@@ -127,7 +131,7 @@ class Lender:
         return self.state in GIVES and self._carrier.give(connection, self._pools, "all", refused)
 
     async def leave(self) -> None:
-        """Returns when all that can go is with the sibling. MoveFailed: nothing has changed."""
+        """Returns when all that can go is with the sibling. MoveFailed: all that is known here goes on here."""
         self._check()
         pools = self._pools
         try:
@@ -140,17 +144,30 @@ class Lender:
         except MoveFailed:
             await self._stay()
             raise
-        await self._be(State.FOLLOWING)
-        await self._copy_until_quiet()
-        await self._be(State.AWAY)
+        try:
+            await self._be(State.FOLLOWING)
+            await self._copy_until_quiet()
+            await self._be(State.AWAY)
+        except MoveFailed:
+            await self._take_back()
+            raise
+        self._seen = trio.current_time()
         log.info("drained", to=self.order.to, flows=self.told[0], seconds=round(trio.current_time() - self.began, 3))
 
     async def be_away(self) -> None:
-        """Keep edges and sibling in step, and tell what can move now; to be called often."""
+        """Keep edges and sibling in step, and tell what can move now; to be called often. MoveFailed: the sibling is
+        dead, and all that is known here goes on here."""
         now = trio.current_time()
         if now < self._beat:
             return
         self._beat = now + BEAT
+        if self._node.situation().links.neighbour_up(self.order.to):
+            self._seen = now
+        elif now - self._seen > GONE:
+            await self._take_back()
+            raise MoveFailed(f"{self.order.to} is gone: what it alone knew is lost, and this gateway serves again")
+        else:
+            return
         with suppress(MoveFailed):
             # A sibling that is silent has lost them, or will get them when it is there again.
             await self._copy()
@@ -158,21 +175,32 @@ class Lender:
         self._say_divert(self._number)
 
     async def come_back(self) -> None:
-        """Returns when all is here again. MoveFailed when the sibling is silent: then the flows are lost with it."""
+        """Returns when all is here again. MoveFailed when the sibling is silent: what is known here goes on here."""
         self.began = trio.current_time()
         try:
             await self._be(State.RETURNING)
             await self._agree(STRAGGLERS, told=True)
-            self._carrier.forget(everything=False)
-        finally:
-            # Whether they came or not, this gateway serves again.
-            with trio.CancelScope(shield=True):
-                await self._be(State.RETURNED, must=False)
+        except MoveFailed:
+            await self._take_back()
+            raise
+        self._carrier.forget(everything=False)
+        await self._be(State.RETURNED, must=False)
         await self._divert(0)
         with suppress(MoveFailed):
             await self._agree(HOMING, told=True)
         await self._end()
         log.info("undrained", flows=self.told[0], seconds=round(trio.current_time() - self.began, 3))
+
+    async def _take_back(self) -> None:
+        """From a sibling that does not answer any more. What it has gone on with is beyond the windows known here, so
+        these are not judged until what is in use has shown where it is."""
+        self._carrier.forget(everything=False)
+        self.state = State.RETURNED
+        await self._settle()
+        with suppress(MoveFailed):
+            await self._divert(0)
+        await trio.sleep(PATIENCE)
+        await self._end()
 
     def stay_diverted(self) -> None:
         """Edges that were away when the clients came home are told."""

@@ -195,7 +195,11 @@ class DrainService:
                     await self._home(lender)
                 self._forget()
             case Order(), Lender() if lender.state is State.AWAY:
-                await lender.be_away()
+                try:
+                    await lender.be_away()
+                except MoveFailed as failure:
+                    # As long as it is ordered it is tried again: the sibling may come back.
+                    self._fail(order, str(failure))
             case Order(), _:
                 self._tried = self._tried if self._ordered == order else 0.0
                 self._ordered = order
@@ -213,9 +217,14 @@ class DrainService:
             except MoveFailed as failure:
                 problem, self._lender = str(failure), None
                 await self._settle()
-        self._problem = problem
+        self._problem = ""
         if problem:
-            log.error("cannot be drained", to=order.to, problem=problem)
+            self._fail(order, problem)
+
+    def _fail(self, order: Order, problem: str) -> None:
+        self._problem, self._ordered = problem, order
+        self._tried = trio.current_time() + AGAIN
+        log.error("is not drained", to=order.to, problem=problem)
 
     def _unfit(self, node: NodeHandle, order: Order) -> str:
         situation = node.situation()
@@ -231,7 +240,8 @@ class DrainService:
         try:
             await lender.come_back()
         except MoveFailed as failure:
-            log.error("connections did not come home", problem=str(failure))
+            self._problem = str(failure)
+            log.error("connections did not come home", problem=self._problem)
 
     def _make(self, node: NodeHandle, order: Order) -> Lender:
         assert node.flows is not None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import struct
 import subprocess
 import time
-from signal import SIGTERM
+from signal import SIGCONT, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from bench import drain as bench
 from braid.commands_drain import drain
 from braid.drained import orders_file, read_orders
+from lab.impairment import Impairment
 from lab.origin import digest, size_of
 from tests.netns import traffic
 from tests.netns.keeping import Kept
@@ -183,6 +186,101 @@ def test_a_drain_that_cannot_begin_says_why_and_changes_nothing(
         pair.start(bench.SIBLING)
         pair.wait_ready(bench.SIBLING)
         bench.wait_for_sibling(pair)
+
+
+def test_of_two_drains_at_once_one_is_refused_and_says_why(
+    pair: RunningLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.order(pair)
+    try:
+        assert drain(bench.SIBLING, bench.GATEWAY, False, 20, None, pair.name) == 1
+        assert f"it serves the flows of {bench.GATEWAY}: undrain that one first" in capsys.readouterr().err
+        assert drain(bench.GATEWAY, None, False, 20, None, pair.name) == 0, "it is, already"
+        assert set(read_orders(orders_file(pair.file))) == {bench.GATEWAY}
+    finally:
+        bench.order(pair, back=True)
+
+
+def source(lab: RunningLab, mode: str) -> str | None:
+    """The address that a server sees a new connection come from; None: there is no connection."""
+    vip = traffic.endpoint(bench.vip(lab, mode), 80)
+    argv = ["curl", "-s", "--max-time", "1", f"http://{vip}/headers"]
+    done = lab.exec(bench.CLIENT, argv, check=False)
+    return None if done.returncode else str(json.loads(done.stdout)["client"])
+
+
+@pytest.mark.parametrize("mode", ["nat", "fast-path"])
+def test_a_gateway_whose_sibling_dies_serves_again_what_it_still_knows_and_leaves_when_that_is_back(
+    pair: RunningLab, mode: str
+) -> None:
+    own = {str(address) for pool in pair.topology.nodes[bench.GATEWAY].snat_pools for address in pool}
+    clients = bench.Clients(pair, mode, 40, 20)
+    bench.order(pair)
+    pair.kill(bench.SIBLING)
+    died = time.monotonic()
+    try:
+        while source(pair, mode) not in own:
+            assert time.monotonic() - died < 15, "new connections"
+        assert clients.ask()["silent"] == 0
+        while (said := bench.said(pair, bench.GATEWAY))["state"] != "home" or not said["problem"]:
+            assert time.monotonic() - died < 30, said
+            time.sleep(0.1)
+        found = clients.mark()
+        assert (found["live"], found["failed"]) == (40, []), "this gateway had not forgotten them"
+    finally:
+        pair.start(bench.SIBLING)
+        pair.wait_ready(bench.SIBLING)
+        bench.wait_for_sibling(pair)
+    while bench.said(pair, bench.GATEWAY)["state"] != "away":
+        assert time.monotonic() - died < 60
+        time.sleep(0.1)
+    bench.order(pair, back=True)
+    assert clients.ask()["silent"] == 0
+    clients.stop()
+
+
+def test_a_sibling_that_is_silent_in_the_middle_of_a_drain_gets_nothing(
+    pair: RunningLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clients = bench.Clients(pair, "fast-path", 40, 20)
+    os.kill(pair.nodes[bench.SIBLING], SIGSTOP)
+    try:
+        assert drain(bench.GATEWAY, bench.SIBLING, False, 40, None, pair.name) == 1
+        said = capsys.readouterr().err
+        assert any(f"{words} {bench.SIBLING}" in said for words in ("cannot be drained:", "no session with")), said
+        assert clients.ask()["silent"] == 0
+        assert read_orders(orders_file(pair.file)) == {}
+    finally:
+        os.kill(pair.nodes[bench.SIBLING], SIGCONT)
+        bench.wait_for_sibling(pair)
+    bench.order(pair)
+    bench.order(pair, back=True)
+    assert clients.mark()["failed"] == []
+    clients.stop()
+
+
+def test_with_losses_on_all_links_flows_are_told_and_downloads_whole(tmp_path: Path) -> None:
+    sizes = ("2MB", "3MB", "2MB")
+    with bench.running(tmp_path, "drainloss", bench.document("drainloss"), direct=False) as lab:
+        for middle in ("mid-1", "mid-2"):
+            for end in (bench.EDGE, bench.GATEWAY, bench.SIBLING):
+                lab.impair(end, middle, Impairment(loss=0.01))
+        # What the two tell each other goes this way, and has to be told again.
+        lab.impair(bench.GATEWAY, bench.SIBLING, Impairment(loss=0.05))
+        clients = bench.Clients(lab, "fast-path", CONNECTIONS, 0)
+        modes = (*bench.MODES, "http")
+        running = [start_objects(lab, mode, *sizes, rate="1M") for mode in modes]
+        time.sleep(0.5)
+        bench.order(lab)
+        told = bench.said(lab, bench.GATEWAY)
+        assert (told["refused"], told["opening"], told["stay"]) == (0, 0, 0), told
+        assert told["flows"] >= CONNECTIONS
+        assert clients.ask()["silent"] == 0
+        bench.order(lab, back=True)
+        assert clients.ask()["silent"] == 0
+        for child in running:
+            check_objects(child, *sizes)
+        clients.stop()
 
 
 def with_both_families_and_shards(name: str) -> dict[str, Any]:
