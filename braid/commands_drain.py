@@ -59,10 +59,19 @@ def drain(gateway: str, to: str | None, routed: bool, deadline: float, file: Pat
         now, before = time.monotonic(), ending
         ending = said["stay_why"].get("ending", 0)
         since = since if ending == before else now
-        left = said["opening"] or said["stay"] > ending or (ending and now - since < LAST_WORDS)
-        return DONE if said["state"] == "away" and not left else None
+        return DONE if may_stop(said, now - since) else None
 
     return _follow(gateway, topology, lab, deadline, step)
+
+
+def may_stop(said: dict[str, Any], silent: float) -> bool:
+    """Whether nothing breaks off when the gateway stops. ``silent``: seconds since the number of connections that were
+    told their end, and have not answered, has last changed."""
+    why = said["stay_why"]
+    ending = why.get("ending", 0)
+    # Those that only listeners know are not in `stay`, which the data plane counts.
+    left = said["opening"] or said["stay"] > ending or why.get("listener", 0)
+    return said["state"] == "away" and not left and (not ending or silent >= LAST_WORDS)
 
 
 def undrain(gateway: str, deadline: float, file: Path | None, lab: str | None) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from braid.commands_drain import BadOrder, drain
+from braid.commands_drain import LAST_WORDS, BadOrder, drain, may_stop
 from braid.drained import Order, orders_file, read_orders, write_order
 
 EXAMPLE = Path("topology/examples/two-gateways.yaml")
@@ -44,3 +45,20 @@ def test_one_that_is_said_again_stays_what_it_was(file: Path, to: str | None, go
     write_order(orders_file(file), "gw-1-1", Order("gw-1-3"))
     assert drain("gw-1-1", to, False, 0.0, file, None) == 3, "it does not run"
     assert read_orders(orders_file(file)) == {"gw-1-1": Order(goes)}
+
+
+@pytest.mark.parametrize(
+    ("said", "silent", "may"),
+    [
+        ({}, 0.0, True),
+        ({"state": "following"}, 9.0, False),
+        ({"opening": 1}, 9.0, False),
+        ({"stay": 1}, 9.0, False),
+        ({"stay": 2, "stay_why": {"ending": 2}}, LAST_WORDS - 0.1, False),
+        ({"stay": 2, "stay_why": {"ending": 2}}, LAST_WORDS, True),
+        ({"stay": 2, "stay_why": {"tls": 1, "ending": 1}}, LAST_WORDS, False),
+        ({"stay_why": {"listener": 1}}, 9.0, False),
+    ],
+)
+def test_a_gateway_may_stop_when_nothing_would_break_off(said: dict[str, Any], silent: float, may: bool) -> None:
+    assert may_stop({"state": "away", "opening": 0, "stay": 0, "stay_why": {}} | said, silent) is may
