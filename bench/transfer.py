@@ -2,11 +2,12 @@
 
 The topology of ``bench/lab.yaml`` with a content proxy beside the clients. Each sample is one keep-alive connection
 whose second request counts, from its last byte sent to the first byte of the answer, at the client: served by the
-origin through the gateway; absent, where the gateway knows that the proxy has it not; offered and refused (the origin
-serves); moved to the proxy, moved while 30 % of what gateway and proxy say to each other is lost, and offered to a
-proxy that is stopped or was killed in that moment. Of those that moved, ``candidate`` is the time from the gateway's
-decision until the first byte of the answer passed the client's interface. Results go to ``bench/transfer.json``, and
-one transfer as a diagram to ``docs/transfer.md``.
+origin through the gateway; absent, where the gateway knows that the proxy has it not; small, where the proxy has it and
+would not serve it; offered and refused (a reload, for which the proxy would have to ask the origin); moved to the
+proxy, moved while 30 % of what gateway and proxy say to each other is lost, and offered to a proxy that is stopped or
+was killed in that moment. Of those that moved, ``candidate`` is the time from the gateway's decision until the first
+byte of the answer passed the client's interface. Results go to ``bench/transfer.json``, and one transfer as a diagram
+to ``docs/transfer.md``.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import statistics
 import struct
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from bench.awake import awake
 from bench.machine import described, machine
 from content.advertise import EVERY
 from lab.impairment import Impairment
@@ -45,9 +47,10 @@ LAB = Path(__file__).with_name("lab.yaml")
 NAME = "benchtransfer"
 NODE, ADDRESS, GATEWAY, EDGE = "cache-1", "10.91.1.80", "gw-mil-1", "edge-fra-1"
 HOST = "web.apps.example"
-MOVED, ABSENT, REFUSED, SERVED = "/cached/10000", "/object/1", "/cached/5", "/object/9999"
-"""Stored by the proxy; what begins so would be offered to it, and is never stored; what begins so is stored, offered,
-and smaller than it may be; not offered."""
+MOVED, ABSENT, SMALL, REFUSED, SERVED = "/cached/10000", "/object/1", "/cached/5", "/cached/6", "/object/9999"
+"""Stored by the proxy; what begins so would be offered to it, and is never stored; what begins so is stored, and
+smaller than it may be; what begins so is stored, and asked for with ``RELOAD``; not offered."""
+RELOAD = "Cache-Control: no-cache\r\n"
 LOSS = 0.3
 ETH_P_ALL, SO_TIMESTAMPNS = 3, 35
 DOCS = Path(__file__).parent.parent / "docs" / "transfer.md"
@@ -71,7 +74,7 @@ def document(directory: Path) -> dict[str, Any]:
     content = {"listen": [ADDRESS], "directory": str(directory / "cache"), "applications": ["web"]}
     found["nodes"][NODE] = {"region": "cache", "underlay": ["10.90.0.51"], "content": content}
     found["lab"]["networks"]["clients"]["members"][NODE] = [ADDRESS]
-    rows = {MOVED: {}, ABSENT: {}, REFUSED: {"least_kb": 1000}}
+    rows = {MOVED: {}, ABSENT: {}, REFUSED: {}, SMALL: {"least_kb": 1000}}
     found["transfers"] = [{"application": "web", "proxies": [NODE], "path": path} | more for path, more in rows.items()]
     return found
 
@@ -86,8 +89,8 @@ class Sample:
     """Milliseconds from the gateway's decision until it passed the client's interface, where it moved."""
 
 
-def second_request(lab: RunningLab, path: str, before: Callable[[], None] = lambda: None) -> Sample:
-    """``before`` is called ahead of it."""
+def second_request(lab: RunningLab, path: str, before: Callable[[], None] = lambda: None, fields: str = "") -> Sample:
+    """``before`` is called ahead of it; ``fields`` are more header fields."""
     vip = str(vip_for(lab.topology, EDGE, "web")[0].address)
     namespace = lab.plan.members["client"].namespace
     with socket_in(namespace) as opened, tapped(namespace) as tap:
@@ -100,7 +103,7 @@ def second_request(lab: RunningLab, path: str, before: Callable[[], None] = lamb
         time.sleep(0.05)
         before()
         began = time.perf_counter()
-        _ask(opened, path)
+        _ask(opened, path, fields)
         first = opened.recv(1, socket.MSG_PEEK)
         took = time.perf_counter() - began
         assert first
@@ -148,8 +151,8 @@ def first_byte(tap: socket.socket, port: int) -> float | None:
     return arrived
 
 
-def _ask(opened: socket.socket, path: str) -> None:
-    opened.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+def _ask(opened: socket.socket, path: str, fields: str = "") -> None:
+    opened.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n".encode())
 
 
 def _answer(opened: socket.socket) -> bytes:
@@ -229,8 +232,8 @@ def wait(holds: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def ready(lab: RunningLab, count: int = 0) -> None:
-    """The proxy has its answer, ``count`` smaller ones that are not to be moved, and sessions with gateway and edge.
-    The gateway knows of the answers."""
+    """The proxy has its answer, twice ``count`` smaller ones that are not to be moved, and sessions with gateway and
+    edge. The gateway knows of the answers."""
     lab.wait_ready(NODE)
 
     def reached() -> bool:
@@ -241,26 +244,26 @@ def ready(lab: RunningLab, count: int = 0) -> None:
     wait(reached)
     # The proxy's way to the origin may be a moment later.
     words = ["curl", "-sS", "--fail", "--retry", "10", "--retry-all-errors", "--retry-delay", "1", "-o", "/dev/null"]
-    names = [MOVED, *(f"{REFUSED}{number:03}" for number in range(count))]
+    names = [MOVED, *(f"{begin}{number:03}" for begin in (SMALL, REFUSED) for number in range(count))]
     urls = [word for name in names for word in ("-o", "/dev/null", f"http://{HOST}{name}")]
     lab.exec("client", [*words, "--connect-to", f"::{ADDRESS}:80", *urls])
-    wait(lambda: lab.status(NODE)["content"]["answers"] >= 1 + count)
+    wait(lambda: lab.status(NODE)["content"]["answers"] >= 1 + 2 * count)
     time.sleep(2 * EVERY)
 
 
 def measure(lab: RunningLab, count: int, *, failing: bool) -> dict[str, Any]:
     ready(lab, count)
     found: dict[str, Any] = {}
-    turns: dict[str, list[Sample]] = {"served": [], "absent": [], "refused": [], "moved": []}
+    turns: dict[str, list[Sample]] = {"served": [], "absent": [], "small": [], "refused": [], "moved": []}
     for path in (SERVED, MOVED):
         second_request(lab, path)
     for turn in range(count):
         # Each time another one: a proxy is not asked again at once for what it has not.
-        paths = SERVED, f"{ABSENT}{turn:04}", f"{REFUSED}{turn:03}", MOVED
-        for samples, path in zip(turns.values(), paths, strict=True):
-            samples.append(second_request(lab, path))
+        paths = SERVED, f"{ABSENT}{turn:04}", f"{SMALL}{turn:03}", f"{REFUSED}{turn:03}", MOVED
+        for (name, samples), path in zip(turns.items(), paths, strict=True):
+            samples.append(second_request(lab, path, fields=RELOAD if name == "refused" else ""))
     found |= {name: series(samples) for name, samples in turns.items()}
-    for name in ("absent", "refused"):
+    for name in ("absent", "small", "refused"):
         found[name]["more_than_served_ms"] = round(found[name]["median_ms"] - found["served"]["median_ms"], 2)
     if not failing:
         return found
@@ -295,6 +298,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="bench.transfer")
     options.add_argument("--count", type=int, default=100, help="samples of each kind")
     options.add_argument("--quick", action="store_true", help="print, write nothing, and leave out what fails")
+    options.add_argument("--awake", action="store_true", help="CPUs never halt (see bench.awake); writes nothing")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
@@ -302,11 +306,12 @@ def main() -> None:
         file.write_text(yaml.safe_dump(document(directory), sort_keys=False))
         with suppress(OSError):
             take_down(NAME)
-        with up(file) as lab:
-            results = measure(lab, chosen.count, failing=not chosen.quick)
+        part = chosen.quick or chosen.awake
+        with awake() if chosen.awake else nullcontext(), up(file) as lab:
+            results = measure(lab, chosen.count, failing=not part)
             for name, result in results.items():
                 print(name, json.dumps(result))
-            if chosen.quick:
+            if part:
                 print(diagram(lab))
                 return
             write_diagram(diagram(lab))

@@ -1,5 +1,6 @@
-"""What a content proxy stores, told to gateways, so that they do not offer it what it would refuse; and what they would
-have offered. Control messages as those of ``braid.transfer``, typed, versioned, decoded once. Integers are big-endian.
+"""What a content proxy stores and would serve, told to gateways, so that they do not offer it what it would refuse; and
+what they would have offered. Control messages as those of ``braid.transfer``, typed, versioned, decoded once.
+Integers are big-endian.
 
 ::
 

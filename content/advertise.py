@@ -1,15 +1,23 @@
-"""What gateways are told of the store: the pages that changed, and the others in turn. Pure."""
+"""What gateways are told of the store: the pages that changed, and the others in turn. Pure.
+
+Of what is stored only that which would be served is told: it is as large as a row of the routing table wants it, and
+good without a question to the origin. It may be refused all the same: that goes by what is asked.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from braid.stored import PAGES, StoredPages, make_page, pack, place
+from braid.transfer_table import path_of
+from content.policy import good_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from braid.stored import Mark, Page
+    from content.entry import Entry
+    from topology.transfer import TransferRow
 
 EVERY = 0.5
 """Seconds between two times that gateways are told."""
@@ -19,56 +27,88 @@ IN_TURN = 2
 """Pages told at one time whether they changed or not: all of them within half a minute."""
 
 
+MOST_FLOORS = 16
+"""Beyond that one for all paths stands for them."""
+
+
+class Floor(NamedTuple):
+    """Answers under a path are served from here if they have so many bytes."""
+
+    path: str
+    least: int
+
+
+class Known(NamedTuple):
+    mark: Mark
+    path: str
+    length: int
+    """Of the longest variant."""
+    until: float
+    """The last moment at which one of them is good."""
+
+
+def floors_of(rows: Sequence[TransferRow], proxy: str) -> tuple[Floor, ...]:
+    """Of the rows that name it: what none of them would have is in none of these."""
+    floors = {Floor(row.path, row.least) for row in rows if proxy in row.proxies}
+    if len(floors) > MOST_FLOORS:
+        return (Floor("", min(floor.least for floor in floors)),)
+    return tuple(sorted(floors))
+
+
 class Advertised:
-    """``order``: later than those that an earlier process used."""
+    """``order``: later than those that an earlier process used. Times are Unix seconds."""
 
     def __init__(self, order: int = 0) -> None:
         self._order = order
-        self._marks: list[dict[str, Mark]] = [{} for _ in range(PAGES)]
+        self._known: list[dict[str, Known]] = [{} for _ in range(PAGES)]
         self._changed: dict[int, None] = dict.fromkeys(range(PAGES))
         """The one that has waited for longest first."""
-        self._made: dict[int, Page] = {}
         self._turn = 0
+        self._floors: tuple[Floor, ...] = ()
 
-    def add(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            page, mark = place(key)
-            self._marks[page][key] = mark
-            self._change(page)
+    def set(self, key: str, variants: Sequence[Entry]) -> None:
+        """What is stored under a key now."""
+        page, mark = place(key)
+        if variants:
+            length = max(entry.length for entry in variants)
+            until = max(good_until(entry.head, entry.times) for entry in variants)
+            self._known[page][key] = Known(mark, path_of(key), length, until)
+        else:
+            self._known[page].pop(key, None)
+        self._changed[page] = None
 
-    def remove(self, key: str) -> None:
-        page, _ = place(key)
-        self._marks[page].pop(key, None)
-        self._change(page)
+    def set_floors(self, floors: tuple[Floor, ...]) -> None:
+        if floors != self._floors:
+            self._floors = floors
+            self.tell_all()
 
     def tell_all(self) -> None:
         """Somebody new listens."""
         self._changed |= dict.fromkeys(range(PAGES))
 
-    def next(self) -> list[StoredPages]:
+    def next(self, now: float) -> list[StoredPages]:
         """What is to be told now."""
         pages: dict[int, Page] = {}
         told = 0
         while self._changed and told < MOST_CHANGED:
             number = next(iter(self._changed))
-            pages[number] = self._page(number)
+            pages[number] = self._page(number, now)
             told += len(pages[number].bits)
         for _ in range(IN_TURN):
-            pages[self._turn] = self._page(self._turn)
+            if self._turn not in pages:
+                pages[self._turn] = self._page(self._turn, now)
             self._turn = (self._turn + 1) % PAGES
         messages = pack(pages.values(), self._order)
         self._order = (self._order + len(messages)) % (1 << 32)
         return messages
 
-    def _page(self, number: int) -> Page:
+    def _page(self, number: int, now: float) -> Page:
         """As it is now; it is told."""
         self._changed.pop(number, None)
-        made = self._made.get(number)
-        if made is None:
-            marks = self._marks[number]
-            made = self._made[number] = make_page(number, marks.values(), len(marks))
-        return made
+        marks = [known.mark for known in self._known[number].values() if self._is_served(known, now)]
+        return make_page(number, marks, len(marks))
 
-    def _change(self, number: int) -> None:
-        self._changed[number] = None
-        self._made.pop(number, None)
+    def _is_served(self, known: Known, now: float) -> bool:
+        return now < known.until and any(
+            known.length >= floor.least and known.path.startswith(floor.path) for floor in self._floors
+        )

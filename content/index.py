@@ -26,9 +26,8 @@ class Index:
         """By id, the one that was not used for longest first."""
         self._by_key: dict[str, list[str]] = {}
         """Ids, the newest answer first."""
-        self.came: Callable[[str], None] = lambda _key: None
-        """Hears of each key of which something is stored now, and was not."""
-        self.went: Callable[[str], None] = lambda _key: None
+        self.changed: Callable[[str], None] = lambda _key: None
+        """Hears of each key of which something else is stored now."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -60,14 +59,13 @@ class Index:
         self._entries[entry.id] = entry
         ids = self._by_key.setdefault(entry.key, [])
         ids.append(entry.id)
-        if len(ids) == 1:
-            self.came(entry.key)
         ids.sort(key=lambda id_: self._entries[id_].times.received, reverse=True)
         self.bytes += entry.cost
         while self._entries and (self.bytes > self.limit or len(self._entries) > MOST_ENTRIES):
             oldest = next(iter(self._entries.values()))
             self.remove(oldest.id)
             gone.append(oldest)
+        self.changed(entry.key)
         return gone
 
     def touch(self, entry: Entry) -> None:
@@ -84,7 +82,7 @@ class Index:
         ids.remove(id_)
         if not ids:
             del self._by_key[entry.key]
-            self.went(entry.key)
+        self.changed(entry.key)
         return True
 
     def under(self, prefix: str) -> list[Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING
 
 from content.directives import Directives, directives_of
@@ -91,6 +92,15 @@ def judge(request: Request, head: Head, times: Times, now: float) -> Use:
         if not most or -left <= most:
             return Use.STALE
     return Use.VALIDATE
+
+
+def good_until(head: Head, times: Times) -> float:
+    """Unix seconds until when it answers a request that asks for nothing special, without the origin."""
+    answer = directives_of(head.headers)
+    if "no-cache" in answer:
+        return -inf
+    fresh = times.received + lifetime(head) - current_age(head, times, times.received)
+    return fresh if answer.any_of(*_MUST_VALIDATE) else fresh + (answer.seconds("stale-while-revalidate") or 0)
 
 
 def good_on_error(request: Request, head: Head, times: Times, now: float) -> bool:

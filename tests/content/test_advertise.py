@@ -7,16 +7,38 @@ from random import Random
 import pytest
 
 from braid.stored import PAGES, StoredPages, decode, encode, place
-from content.advertise import EVERY, MOST_CHANGED, Advertised
+from content.advertise import EVERY, MOST_CHANGED, MOST_FLOORS, Advertised, Floor, floors_of
+from content.entry import Entry
+from content.freshness import Times
+from content.message import Head
 from gateway.transfer.stored import COLD, GOOD_FOR, Is, StoredTable
+from topology.transfer import TransferRow
 
 PROXY = 51
 TURNS = 6 * PAGES
 """Every page is in its turn often enough to arrive at 30 % loss."""
 
 
+def following(order: int = 0) -> Advertised:
+    """Everything is large enough."""
+    advertised = Advertised(order)
+    advertised.set_floors((Floor("", 0),))
+    return advertised
+
+
+def entry(key: str, length: int = 1, until: float = 1e9) -> Entry:
+    """Fresh until then, as answers that came at 0."""
+    head = Head(200, ((b"cache-control", b"max-age=%d" % until),))
+    return Entry(f"{hash((key, length, until)) % 2**64:032x}", key, (), head, Times(0.0, 0.0), length, 0)
+
+
+def add(advertised: Advertised, *keys: str) -> None:
+    for key in keys:
+        advertised.set(key, [entry(key)])
+
+
 def tell(advertised: Advertised, table: StoredTable, now: float, loss: float = 0.0, rng: Random | None = None) -> None:
-    heard = [decode(encode(message)) for message in advertised.next()]
+    heard = [decode(encode(message)) for message in advertised.next(now)]
     if rng is not None:
         rng.shuffle(heard)
     for message in heard:
@@ -26,13 +48,13 @@ def tell(advertised: Advertised, table: StoredTable, now: float, loss: float = 0
 
 
 def test_nothing_is_known_before_it_is_told_and_all_at_once_of_a_small_store() -> None:
-    advertised, table = Advertised(), StoredTable()
-    advertised.add(["/a", "/b"])
+    advertised, table = following(), StoredTable()
+    add(advertised, "/a", "/b")
     assert table.look_up(PROXY, "/a", 0.0) is Is.UNKNOWN
     tell(advertised, table, 0.0)
     assert [table.look_up(PROXY, key, 0.0) for key in ("/a", "/b", "/c")] == [Is.STORED, Is.STORED, Is.ABSENT]
     assert table.look_up(PROXY + 1, "/a", 0.0) is Is.UNKNOWN
-    advertised.remove("/a")
+    advertised.set("/a", [])
     tell(advertised, table, 1.0)
     assert table.look_up(PROXY, "/a", 1.0) is Is.ABSENT
     table.forget(PROXY)
@@ -41,14 +63,14 @@ def test_nothing_is_known_before_it_is_told_and_all_at_once_of_a_small_store() -
 
 @pytest.mark.parametrize("count", [100, 20_000])
 def test_what_was_lost_is_told_again(count: int) -> None:
-    rng, advertised, table, now = Random(1), Advertised(2**32 - 50), StoredTable(), 0.0
+    rng, advertised, table, now = Random(1), following(2**32 - 50), StoredTable(), 0.0
     keys = [f"/{number}" for number in range(count)]
-    advertised.add(keys)
+    add(advertised, *keys)
     for _ in range(TURNS):
         tell(advertised, table, now, 0.3, rng)
         now += EVERY
     for key in keys[::2]:
-        advertised.remove(key)
+        advertised.set(key, [])
     for _ in range(TURNS):
         tell(advertised, table, now, 0.3, rng)
         now += EVERY
@@ -58,18 +80,18 @@ def test_what_was_lost_is_told_again(count: int) -> None:
 
 
 def test_what_is_told_at_one_time_is_bounded() -> None:
-    advertised = Advertised()
-    advertised.add(f"/{number}" for number in range(100_000))
-    sizes = [sum(len(encode(message)) for message in advertised.next()) for _ in range(40)]
+    advertised = following()
+    add(advertised, *(f"/{number}" for number in range(100_000)))
+    sizes = [sum(len(encode(message)) for message in advertised.next(0.0)) for _ in range(40)]
     assert max(sizes) < MOST_CHANGED + 4000
     assert sum(sizes[:16]) > 100_000, "all within some seconds"
     assert sizes[-1] < 2500, "then each in its turn"
 
 
 def test_an_earlier_message_changes_nothing() -> None:
-    advertised, table = Advertised(), StoredTable()
-    early = advertised.next()
-    advertised.add(["/a"])
+    advertised, table = following(), StoredTable()
+    early = advertised.next(0.0)
+    add(advertised, "/a")
     tell(advertised, table, 0.0)
     for message in early:
         table.receive(PROXY, message, 0.1)
@@ -77,7 +99,7 @@ def test_an_earlier_message_changes_nothing() -> None:
 
 
 def test_a_proxy_that_says_nothing_is_not_believed_for_long() -> None:
-    advertised, table = Advertised(), StoredTable()
+    advertised, table = following(), StoredTable()
     tell(advertised, table, 0.0)
     assert table.look_up(PROXY, "/a", GOOD_FOR) is Is.ABSENT
     assert table.look_up(PROXY, "/a", GOOD_FOR + 1) is Is.UNKNOWN
@@ -94,8 +116,8 @@ def test_what_was_refused_is_not_asked_for_again_at_once(monkeypatch: pytest.Mon
 
 
 def test_a_new_listener_is_told_all() -> None:
-    advertised, table, late = Advertised(), StoredTable(), StoredTable()
-    advertised.add(["/a"])
+    advertised, table, late = following(), StoredTable(), StoredTable()
+    add(advertised, "/a")
     tell(advertised, table, 0.0)
     tell(advertised, late, 0.0)
     page, _ = place("/a")
@@ -104,3 +126,51 @@ def test_a_new_listener_is_told_all() -> None:
     advertised.tell_all()
     tell(advertised, late, 0.0)
     assert late.look_up(PROXY, "/a", 0.0) is Is.STORED
+
+
+SITE = "http://a.example"
+
+
+def is_told(advertised: Advertised, key: str, now: float) -> bool:
+    table = StoredTable()
+    advertised.tell_all()
+    tell(advertised, table, now)
+    return table.look_up(PROXY, key, now) is Is.STORED
+
+
+def test_only_what_a_row_would_have_is_told() -> None:
+    advertised = Advertised()
+    for path, length in (("/big/1", 1000), ("/big/2", 999), ("/any/1?q", 1), ("/else", 10**6)):
+        advertised.set(SITE + path, [entry(SITE + path, length)])
+    told = ["/big/1", "/big/2", "/any/1?q", "/else"]
+    assert [is_told(advertised, SITE + path, 0.0) for path in told] == [False] * 4, "no row names this proxy"
+    advertised.set_floors((Floor("/any/", 0), Floor("/big/", 1000)))
+    assert [is_told(advertised, SITE + path, 0.0) for path in told] == [True, False, True, False]
+    advertised.set(SITE + "/big/2", [entry("x", 999), entry("x", 1000)])
+    assert is_told(advertised, SITE + "/big/2", 0.0), "one of its variants"
+
+
+def test_what_is_stale_is_not_told_any_more_when_its_page_is_in_its_turn() -> None:
+    advertised, table = following(), StoredTable()
+    advertised.set("/a", [entry("/a", until=100)])
+    tell(advertised, table, 99.9)
+    assert table.look_up(PROXY, "/a", 99.9) is Is.STORED
+    for turn in range(PAGES // 2 + 1):
+        tell(advertised, table, 100.0 + turn * EVERY)
+    assert table.look_up(PROXY, "/a", 140.0) is Is.ABSENT
+    advertised.set("/a", [entry("/a", until=300)])
+    tell(advertised, table, 141.0)
+    assert table.look_up(PROXY, "/a", 141.0) is Is.STORED
+
+
+def test_new_rows_are_told_with_all_pages_and_many_are_taken_together() -> None:
+    rows = [TransferRow("shop", ("c-1",), path="/big/", least=7), TransferRow("shop", ("c-2",), least=1)]
+    assert floors_of(rows, "c-1") == (Floor("/big/", 7),)
+    rows += [TransferRow("shop", ("c-1",), path=f"/{number}", least=5 + number) for number in range(MOST_FLOORS)]
+    assert floors_of(rows, "c-1") == (Floor("", 5),)
+    advertised = following()
+    while len(advertised.next(0.0)) > 1:
+        pass
+    assert sum(len(message.pages) for message in advertised.next(0.0)) == 2
+    advertised.set_floors(floors_of(rows, "c-1"))
+    assert sum(len(message.pages) for message in advertised.next(0.0)) == PAGES

@@ -21,6 +21,9 @@ class IndexMachine(RuleBasedStateMachine):
         self.model: list[Entry] = []
         self.count = 0
         """The one used last comes last."""
+        self.followed: dict[str, list[Entry]] = {}
+        """As somebody knows it who looks when a key has changed."""
+        self.index.changed = lambda key: self.followed.update({key: self.index.find(key)})
 
     @rule(key=st.sampled_from("abc"), variant=st.sampled_from([b"x", b"y"]), length=st.integers(0, 9 * BLOCK))
     def add(self, key: str, variant: bytes, length: int) -> None:
@@ -56,7 +59,7 @@ class IndexMachine(RuleBasedStateMachine):
         assert self.index.bytes == sum(entry.cost for entry in self.model) <= LIMIT
         for key in "abc":
             newest_first = sorted((e for e in self.model if e.key == key), key=lambda e: -e.times.received)
-            assert self.index.find(key) == newest_first
+            assert self.index.find(key) == newest_first == self.followed.get(key, [])
 
 
 TestIndex = IndexMachine.TestCase

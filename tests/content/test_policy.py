@@ -14,6 +14,7 @@ from content.policy import (
     conditional,
     freshened,
     good_on_error,
+    good_until,
     invalidated,
     judge,
     looked_up,
@@ -218,3 +219,34 @@ def test_whatever_is_written_there_nothing_raises(value: bytes) -> None:
 def test_dates_are_read_as_they_are_written(seconds: int) -> None:
     assert read_date(write_date(seconds)) == seconds
     assert field(((b"a", b"1"), (b"b", b"2"), (b"a", b"3")), b"a") == b"1, 3"
+
+
+@given(
+    words=st.lists(
+        st.sampled_from(
+            [
+                "no-cache",
+                "must-revalidate",
+                "s-maxage=20",
+                "max-age=30",
+                "stale-while-revalidate=15",
+                "public",
+                "max-age=0",
+            ]
+        ),
+        max_size=4,
+    ),
+    age=st.sampled_from([None, "0", "7", "40"]),
+    changed=st.sampled_from([None, LONG_AGO, write_date(NOW - 100)]),
+    took=st.sampled_from([0.0, 2.5]),
+    after=st.floats(-5, 4000),
+)
+def test_until_when_an_answer_is_good_is_what_each_request_is_judged_by(
+    words: list[str], age: str | None, changed: str | bytes | None, took: float, after: float
+) -> None:
+    more = {"age": age, "last_modified": changed, "cache_control": ", ".join(words) or None}
+    answer = head(**{name: value for name, value in more.items() if value is not None})
+    times = Times(NOW - took, NOW)
+    good = judge(get(), answer, times, NOW + after) is not Use.VALIDATE
+    until = good_until(answer, times)
+    assert good == (NOW + after < until) or abs(NOW + after - until) < 1e-6
