@@ -38,6 +38,10 @@ class Directives:
     def any_of(self, *names: str) -> bool:
         return not self._given.keys().isdisjoint(names)
 
+    def is_bare(self, name: str) -> bool:
+        """Whether it is given without a value, and only so."""
+        return set(self._given.get(name, ())) == {b""}
+
     def seconds(self, name: str) -> int | None:
         """None when it is not given. What cannot be read, or is given twice and differs, is 0: not fresh."""
         values = set(self._given.get(name, ()))

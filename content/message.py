@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
@@ -77,11 +78,12 @@ def members(value: bytes, *, escapes: bool = True) -> list[bytes]:
 
 @lru_cache(4096)
 def read_date(value: bytes | None) -> float | None:
-    """Unix seconds; None for what is no date."""
+    """Unix seconds; None for what is no date. The form that names no zone (asctime, RFC 9110 5.6.7) is in UTC."""
     if value is None or len(value) > _LONGEST_DATE:
         return None
     try:
-        return parsedate_to_datetime(value.decode("ascii")).timestamp()
+        found = parsedate_to_datetime(value.decode("ascii"))
+        return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 

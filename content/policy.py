@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
+from http import HTTPStatus
 from math import inf
 from typing import TYPE_CHECKING
 
+from content.conditions import weak_match
 from content.directives import Directives, directives_of
 from content.freshness import HEURISTIC_STATUSES, Times, current_age, explicit_lifetime, lifetime
 from content.message import Head, Headers, Request, field, members, without
@@ -18,6 +20,8 @@ SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 _ORIGIN_ONLY = (b"if-match", b"if-unmodified-since")
 """Conditions that only the origin can judge (RFC 9111 4.3.2)."""
 _MUST_VALIDATE = ("must-revalidate", "proxy-revalidate", "s-maxage", "no-cache")
+_UNDERSTOOD = frozenset(status.value for status in HTTPStatus)
+"""Statuses that ``must-understand`` lets be stored (RFC 9111 5.2.2.3)."""
 MOST_VARY = 16
 """Fields named by ``Vary`` beyond which an answer is not kept."""
 
@@ -43,6 +47,8 @@ def reason_not_to_store(request: Request, head: Head) -> str:
         return "partial"
     if "no-store" in answer or "no-store" in Directives(request.headers):
         return "no-store"
+    if "must-understand" in answer and head.status not in _UNDERSTOOD:
+        return "status"
     if "private" in answer:
         return "private"
     if field(request.headers, b"authorization") is not None and not _shareable(answer):
@@ -84,14 +90,22 @@ def judge(request: Request, head: Head, times: Times, now: float) -> Use:
         return Use.FRESH
     if answer.any_of(*_MUST_VALIDATE):
         return Use.VALIDATE
-    if -left <= (answer.seconds("stale-while-revalidate") or 0):
+    # Who says how old it may be wants nothing stale, without a word on that (RFC 9111 5.2.1.1).
+    behind = answer.seconds("stale-while-revalidate")
+    if most_age is None and behind is not None and -left <= behind:
         return Use.STALE
-    if "max-stale" in asked:
-        # Without a number any age is welcome.
-        most = asked.seconds("max-stale")
-        if not most or -left <= most:
-            return Use.STALE
+    most_stale = asked.seconds("max-stale")
+    if most_stale is not None and (asked.is_bare("max-stale") or -left <= most_stale):
+        return Use.STALE
     return Use.VALIDATE
+
+
+def may_join(request: Request, head: Head, times: Times, now: float, *, together: bool) -> bool:
+    """Whether an answer that comes to another request, and that ``selected`` this one, may serve it. ``together``: this
+    one was there before the answer began; later ones may have it as if it were stored."""
+    if "no-cache" in directives_of(head.headers):
+        return False
+    return together or judge(request, head, times, now) is not Use.VALIDATE
 
 
 def good_until(head: Head, times: Times) -> float:
@@ -136,10 +150,17 @@ def conditional(request: Request, stored: Head | None) -> Request:
     return replace(request, method=b"GET", headers=headers)
 
 
+def confirms(stored: Head, confirmed: Head) -> bool:
+    """Whether a 304 is about what is stored: it may name something else, or what is stored has no name (RFC 9111
+    4.3.4)."""
+    told, own = field(confirmed.headers, b"etag"), field(stored.headers, b"etag")
+    return told is None or (own is not None and weak_match(told, own))
+
+
 def freshened(stored: Head, confirmed: Head) -> Head:
-    """What is stored after a 304: the fields of both, the newer ones where both have them (RFC 9111 3.2). What says
-    how the body is written stays."""
-    kept = (b"content-length", b"content-encoding", b"content-type", b"content-range")
+    """What is stored after a 304 that ``confirms`` it: the fields of both, the newer ones where both have them (RFC
+    9111 3.2). What says how the body is written stays, and its name: a weak one would else become a strong one."""
+    kept = (b"content-length", b"content-encoding", b"content-type", b"content-range", b"etag")
     newer = without(confirmed.headers, *kept)
     names = {name for name, _ in newer} | {b"age"}
     return Head(stored.status, without(stored.headers, *names) + newer, stored.reason)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,12 +14,14 @@ from content.message import Head, Headers, Request, field, members, read_date, w
 from content.policy import (
     Use,
     conditional,
+    confirms,
     freshened,
     good_on_error,
     good_until,
     invalidated,
     judge,
     looked_up,
+    may_join,
     reason_not_to_store,
     selected,
     selecting,
@@ -121,6 +125,10 @@ def test_age_counts_other_caches_and_the_way() -> None:
         (get(cache_control="max-stale=10"), "max-age=60", 65, Use.STALE),
         (get(cache_control="max-stale=10"), "max-age=60, must-revalidate", 65, Use.VALIDATE),
         (get(cache_control="max-stale"), "max-age=60", 10_000, Use.STALE),
+        (get(cache_control="max-stale=0"), "max-age=60", 61, Use.VALIDATE),
+        (get(cache_control="max-stale=x"), "max-age=60", 61, Use.VALIDATE),
+        (get(cache_control="max-age=90"), "max-age=60, stale-while-revalidate=30", 80, Use.VALIDATE),
+        (get(cache_control="max-age=90, max-stale=30"), "max-age=60, stale-while-revalidate=30", 80, Use.STALE),
         (get(), "max-age=60, stale-while-revalidate=30", 80, Use.STALE),
         (get(), "max-age=60, stale-while-revalidate=30", 91, Use.VALIDATE),
         (get(), "s-maxage=60, stale-while-revalidate=30", 80, Use.VALIDATE),
@@ -181,6 +189,43 @@ def test_a_confirmed_answer_takes_over_the_newer_fields() -> None:
 
 
 @pytest.mark.parametrize(
+    ("own", "told", "confirmed"),
+    [
+        ('"1"', None, True),
+        ('"1"', '"1"', True),
+        ('W/"1"', '"1"', True),
+        ('"1"', '"2"', False),
+        (None, '"1"', False),
+        (None, None, True),
+    ],
+)
+def test_a_304_is_about_what_it_names(own: str | None, told: str | None, confirmed: bool) -> None:
+    stored = head(etag=own) if own else head()
+    answer = head(304, etag=told) if told else head(304)
+    assert confirms(stored, answer) is confirmed
+    if confirmed:
+        assert field(freshened(stored, answer).headers, b"etag") == field(stored.headers, b"etag")
+
+
+@pytest.mark.parametrize(
+    ("request_", "cache_control", "after", "together", "joins"),
+    [
+        (get(), "max-age=60", 0, True, True),
+        (get(), "max-age=0", 0, True, True),
+        (get(), "max-age=0", 0, False, False),
+        (get(), "max-age=60", 59, False, True),
+        (get(cache_control="max-age=0"), "max-age=60", 1, False, False),
+        (get(), "no-cache", 0, True, False),
+    ],
+)
+def test_who_joins_an_answer_that_comes_to_another(
+    request_: Request, cache_control: str, after: float, together: bool, joins: bool
+) -> None:
+    answer = head(cache_control=cache_control)
+    assert may_join(request_, answer, Times(NOW, NOW), NOW + after, together=together) is joins
+
+
+@pytest.mark.parametrize(
     ("location", "also"),
     [
         ("/b", {"http://shop.apps.example/b"}),
@@ -213,6 +258,19 @@ def test_whatever_is_written_there_nothing_raises(value: bytes) -> None:
     judge(request, answer, Times(NOW, NOW), NOW)
     assert selected(request, selecting(request, vary_names(answer)))
     Directives(headers).seconds("max-age")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles"])
+def test_dates_in_the_forms_that_are_to_be_read(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        forms = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994")
+        # What this process has read in another zone is remembered.
+        assert {read_date.__wrapped__(form.encode()) for form in forms} == {784111777.0}
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(st.integers(0, 253402300799))
