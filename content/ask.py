@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -25,7 +26,7 @@ class Refused(Exception):
 
 
 class _Unix(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, path: Path, timeout: float | None) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
@@ -42,13 +43,16 @@ def ask(
     *,
     body: BinaryIO | None = None,
     headers: Mapping[str, str] | None = None,
-    timeout: float = 60.0,
+    timeout: float | None = 60.0,
 ) -> dict[str, Any]:
-    """The document that the node answers with. ``NotAnswered`` and ``Refused``."""
+    """The document that the node answers with. ``NotAnswered`` and ``Refused``. Without a ``timeout`` where what there
+    is to do may take as long as it wants; the node has bounds of its own for those that it waits for."""
     path = directory / OPERATOR_SOCKET
     connection = _Unix(path, timeout)
     try:
-        connection.request(method, f"/answers?{urlencode(query)}", body=body, headers=dict(headers or {}))
+        # A node that refuses does not read to the end: its answer says why, and not that it did not.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, f"/answers?{urlencode(query)}", body=body, headers=dict(headers or {}))
         answer = connection.getresponse()
         document: dict[str, Any] = json.loads(answer.read())
     except (OSError, http.client.HTTPException, ValueError) as error:

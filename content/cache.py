@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from braid import log as logs
 from braid.http import forwarded, onward
 from content.answer import Answer, Arriving, Bytes, Passing, Stored
-from content.directives import Directives
+from content.directives import Directives, directives_of
 from content.entry import Entry
-from content.flights import Flight, Flights, collapsible
+from content.flights import Flight, Flights, collapsible, joins
 from content.freshness import Times, current_age, lifetime
 from content.growing import Broken, Growing
 from content.message import Head, Request, field, members, without, write_date
@@ -19,11 +19,13 @@ from content.origin import Exchange, OriginError, body_length
 from content.policy import (
     Use,
     conditional,
+    confirms,
     freshened,
     good_on_error,
     invalidated,
     judge,
     looked_up,
+    may_join,
     reason_not_to_store,
     selected,
     selecting,
@@ -146,9 +148,17 @@ class Cache:
         """Of bodies that came from origins."""
         return self._origin.received
 
-    async def fetch(self, request: Request, site: Site) -> Answer:
-        """Have it stored anew, whatever is there."""
-        return await self._fetch(self._inward(request, None), None, site)
+    async def fetch(self, request: Request, site: Site) -> tuple[Answer, Flight]:
+        """Have it stored anew, whatever is there or comes. When the flight has ended its entry says whether it is."""
+        flight = self.flights.begin(request, self._wall())
+        return await self._lead(self._inward(request, None), None, site, flight), flight
+
+    async def purge(self, concerns: Callable[[str], bool]) -> int:
+        """Drop what is stored, and have nothing stored that was asked for before; how many were there."""
+        self.flights.outdate(concerns)
+        gone = [entry for entry in self.store.index if concerns(entry.key)]
+        await self.store.purge(gone)
+        return len(gone)
 
     def _find(self, request: Request) -> tuple[Entry | None, Use]:
         for entry in self.store.index.find(request.key):
@@ -168,21 +178,25 @@ class Cache:
         return Answer(entry.head, Stored(descriptor, entry.length), f"{status}; ttl={left}", age)
 
     async def _fetch(self, request: Request, entry: Entry | None, site: Site) -> Answer:
-        while collapsible(request) and (flight := self.flights.of(request.key)) is not None:
+        while joins(request) and (flight := self.flights.of(request.key)) is not None:
+            together = not flight.decided.is_set()
             await flight.decided.wait()
             if flight.error is not None:
                 self.counts["collapsed"] += 1
                 return await self._on_error(request, entry) or self._failed(flight.error)
-            if (shared := await self._share(request, flight)) is not None:
+            if (shared := await self._share(request, flight, together=together)) is not None:
                 self.counts["collapsed"] += 1
                 return shared
             if flight.head is not None:
-                # It was for that client alone: waiting for another one would only make a queue.
-                return await self._lead(request, entry, site, None)
+                # It was not for this one: waiting for another one would only make a queue. Those that come next may
+                # join what is asked for now.
+                break
         return await self._lead(request, entry, site, self.flights.begin(request, self._wall()))
 
-    async def _share(self, request: Request, flight: Flight) -> Answer | None:
-        if flight.head is None or not selected(request, flight.selecting):
+    async def _share(self, request: Request, flight: Flight, *, together: bool) -> Answer | None:
+        if flight.head is None or flight.times is None or not selected(request, flight.selecting):
+            return None
+        if not may_join(request, flight.head, flight.times, self._wall(), together=together):
             return None
         if flight.entry is not None:
             found = await self._stored(flight.entry, "hit; collapsed")
@@ -195,7 +209,7 @@ class Cache:
             return None
         return self._count("hit", Answer(flight.head, body, "fwd=miss; collapsed"))
 
-    async def _lead(self, request: Request, entry: Entry | None, site: Site, flight: Flight | None) -> Answer:
+    async def _lead(self, request: Request, entry: Entry | None, site: Site, flight: Flight) -> Answer:
         """Ask the origin; others may wait for the ``flight``. It ends here, or where the body has come."""
         goes_on = False
         try:
@@ -205,21 +219,17 @@ class Cache:
             head = exchange.head
             if entry is not None and head.status == 304:
                 exchange.close()
-                newer = await self.store.freshen(entry, freshened(entry.head, head), times)
-                if flight is not None:
-                    flight.head, flight.selecting, flight.entry = newer.head, newer.selecting, newer
-                found = await self._stored(newer, "hit; fwd=stale; fwd-status=304")
-                if found is not None:
+                if (found := await self._confirmed(entry, head, times, flight)) is not None:
                     return self._count("validated", found)
-                return await self._lead(request, None, site, None)
+                return await self._lead(request, None, site, self.flights.begin(request, self._wall(), shared=False))
             if head.status in ERRORS and (old := await self._on_error(request, entry)) is not None:
                 exchange.close()
-                if flight is not None:
-                    flight.error = OriginError(head.status, "error")
+                flight.error = OriginError(head.status, "error")
                 return old
             reason = self._reason(request, head)
-            if flight is not None:
-                flight.head, flight.selecting = head, selecting(request, vary_names(head))
+            flight.head, flight.times, flight.selecting = head, times, selecting(request, vary_names(head))
+            if "no-cache" in directives_of(head.headers):
+                self.flights.unshare(request.key, self._wall())
             why = "fwd=stale" if entry else "fwd=miss"
             if reason:
                 if reason not in _OWN_TO_REQUESTER:
@@ -233,36 +243,42 @@ class Cache:
             growing = Growing(descriptor, self.largest)
             body = Arriving(growing, head)
             fresh = Entry(id_, request.key, selecting(request, vary_names(head)), _storable(head), times, 0, 0)
-            if flight is not None:
-                flight.growing = growing
+            flight.growing = growing
             self._nursery.start_soon(self._take, exchange, growing, fresh, flight)
             goes_on = True
             return self._count("miss", Answer(head, body, f"{why}; stored"))
         except OriginError as error:
-            if flight is not None:
-                flight.error = error
+            flight.error = error
             return await self._on_error(request, entry) or self._failed(error)
         finally:
-            if flight is not None and goes_on:
+            if goes_on:
                 flight.decided.set()
-            elif not goes_on:
+            else:
                 self.flights.end(request.key, flight)
 
-    async def _take(self, exchange: Exchange, growing: Growing, entry: Entry, flight: Flight | None) -> None:
+    async def _confirmed(self, entry: Entry, head: Head, times: Times, flight: Flight) -> Answer | None:
+        """What is stored, after a 304. None where it is gone meanwhile, or that is about something else: it goes."""
+        if not confirms(entry.head, head):
+            await self.store.purge([entry])
+            return None
+        newer = await self.store.freshen(entry, freshened(entry.head, head), times)
+        flight.head, flight.times, flight.selecting, flight.entry = newer.head, times, newer.selecting, newer
+        return await self._stored(newer, "hit; fwd=stale; fwd-status=304")
+
+    async def _take(self, exchange: Exchange, growing: Growing, entry: Entry, flight: Flight) -> None:
         """Carry the body to disk, and make the entry of it when it is complete."""
         stored = False
         try:
             while data := await exchange.read():
                 await growing.append(data)
             growing.finish()
-            if growing.kept:
+            if growing.kept and not flight.outdated:
                 whole = Entry(
                     entry.id, entry.key, entry.selecting, entry.head, entry.times, growing.length, growing.crc
                 )  # fmt: skip
                 await self.store.commit(whole, growing.descriptor)
                 stored = True
-                if flight is not None:
-                    flight.entry = whole
+                flight.entry = await self._unless_outdated(whole, flight)
         except (OriginError, Broken):
             self.counts["broken"] += 1
             growing.fail()
@@ -277,6 +293,12 @@ class Cache:
             if not stored:
                 self.store.abandon(entry.id)
             exchange.close()
+
+    async def _unless_outdated(self, entry: Entry, flight: Flight) -> Entry | None:
+        """It may have changed while it was written."""
+        if flight.outdated:
+            await self.store.purge([entry])
+        return None if flight.outdated else entry
 
     def _refresh(self, request: Request, entry: Entry, site: Site) -> None:
         """Meanwhile, for those that come next."""
@@ -299,9 +321,13 @@ class Cache:
             exchange = await self._ask(request, site, body)
         except OriginError as error:
             return self._failed(error)
-        gone = [entry for key in invalidated(request, exchange.head) for entry in self.store.index.find(key)]
-        await self.store.purge(gone)
+        await self._outdate(invalidated(request, exchange.head))
         return self._count("passed", Answer(exchange.head, Passing(exchange), f"fwd={why}"))
+
+    async def _outdate(self, keys: frozenset[str]) -> None:
+        if keys:
+            self.flights.outdate(keys.__contains__)
+            await self.store.purge([entry for key in keys for entry in self.store.index.find(key)])
 
     async def _ask(self, request: Request, site: Site, body: AsyncGenerator[bytes, None] | None = None) -> Exchange:
         self.counts["origin_requests"] += 1

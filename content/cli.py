@@ -72,13 +72,13 @@ def push(node: str, urls: tuple[str, ...], topology: Path, source: Path | None, 
     for url in urls:
         with _reported():
             if source is None:
-                document = ask(directory, "POST", {"url": url})
-                if document["status"] != 200 or "stored" not in document["cache"]:
+                document = ask(directory, "POST", {"url": url}, timeout=None)
+                if document["status"] != 200 or not document["stored"]:
                     _fail(FAILED, f"{url}: not stored: status {document['status']}, {document['cache']}")
             else:
                 with source.open("rb") as body:
                     headers = _headers(source, kind, max_age)
-                    document = ask(directory, "PUT", {"url": url}, body=body, headers=headers)
+                    document = ask(directory, "PUT", {"url": url}, body=body, headers=headers, timeout=None)
         click.echo(f"{document['url']}  {document['bytes']} bytes stored")
 
 

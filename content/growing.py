@@ -72,7 +72,7 @@ class Growing:
             os.ftruncate(self.descriptor, 0)
             self._base = self.length
         # To the page cache: the disk is not waited for.
-        os.pwrite(self.descriptor, data, self.length - self._base)
+        write_at(self.descriptor, data, self.length - self._base)
         self.length += len(data)
         self.crc = zlib.crc32(data, self.crc)
         self._stir()
@@ -108,3 +108,10 @@ class Growing:
     def _stir(self) -> None:
         self._moved.set()
         self._moved = trio.Event()
+
+
+def write_at(descriptor: int, data: bytes, position: int) -> None:
+    """All of it: a disk that is nearly full takes a part, and says why only when it is asked for the rest."""
+    while data:
+        written = os.pwrite(descriptor, data, position)
+        data, position = data[written:], position + written

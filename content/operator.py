@@ -17,6 +17,7 @@ import os
 import socket
 import time
 import zlib
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -25,13 +26,15 @@ from hypercorn.config import Config
 from hypercorn.trio import serve as hypercorn_serve
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from braid.role import StartError
+from content.connection import MAX_HEAD
 from content.entry import Entry
 from content.freshness import Times, current_age, lifetime
-from content.growing import Broken
+from content.growing import Broken, write_at
 from content.message import Head, Request
 from content.origin import CHUNK, OriginError
 from topology.content import OPERATOR_SOCKET
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
 STORED = "x-store-"
 """Headers of a PUT that become headers of the answer."""
 MOST_LISTED = 10_000
+MOST_SHOWN = 200
+"""Characters of a URL, in what is said of it."""
 
 
 async def serve_operator(
@@ -72,6 +77,8 @@ async def serve_operator(
     config.errorlog = logging.getLogger("braid.content")
     config.include_server_header = False
     config.graceful_timeout = 0.5
+    # A URL is written in the request's own, where each of its characters may take three.
+    config.h11_max_incomplete_size = 8 * MAX_HEAD
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(hypercorn_serve, _Operator(cache, find).app(), config)
@@ -111,19 +118,17 @@ class _Operator:
         return JSONResponse({"answers": shown, "count": len(found)})
 
     async def _purge(self, asked: WebRequest) -> JSONResponse:
-        index = self._cache.store.index
         if (url := asked.query_params.get("url")) is not None:
-            found = index.find(self._request(url)[0].key)
+            count = await self._cache.purge({self._request(url)[0].key}.__contains__)
         elif (prefix := asked.query_params.get("prefix")) is not None:
-            found = index.under(prefix)
+            count = await self._cache.purge(lambda key: key.startswith(prefix))
         else:
             raise HTTPException(400, "name a url or a prefix")
-        await self._cache.store.purge(found)
-        return JSONResponse({"purged": len(found)})
+        return JSONResponse({"purged": count})
 
     async def _fetch(self, asked: WebRequest) -> JSONResponse:
         request, site = self._request(asked.query_params.get("url", ""))
-        answer = await self._cache.fetch(request, site)
+        answer, flight = await self._cache.fetch(request, site)
         count = 0
         try:
             while data := await answer.body.read(CHUNK):
@@ -132,7 +137,11 @@ class _Operator:
             raise HTTPException(502, f"the origin broke off: {error}") from None
         finally:
             answer.body.close()
-        return JSONResponse({"url": request.key, "status": answer.head.status, "bytes": count, "cache": answer.status})
+        await flight.ended.wait()
+        return JSONResponse({
+            "url": request.key, "status": answer.head.status, "bytes": count, "stored": flight.entry is not None,
+            "cache": answer.status if count <= self._cache.largest else "fwd=miss; detail=size",
+        })  # fmt: skip
 
     async def _push(self, asked: WebRequest) -> JSONResponse:
         request, _ = self._request(asked.query_params.get("url", ""))
@@ -146,17 +155,20 @@ class _Operator:
         length = crc = 0
         stored = False
         try:
-            async for data in asked.stream():
-                if length + len(data) > self._cache.largest:
-                    raise HTTPException(413, f"more than largest_mb: {self._cache.largest} bytes")
-                os.pwrite(descriptor, data, length)
-                length, crc = length + len(data), zlib.crc32(data, crc)
+            async with aclosing(asked.stream()) as body:
+                async for data in body:
+                    if length + len(data) > self._cache.largest:
+                        raise HTTPException(413, f"more than largest_mb: {self._cache.largest} bytes")
+                    write_at(descriptor, data, length)
+                    length, crc = length + len(data), zlib.crc32(data, crc)
             now = time.time()
             entry = Entry(id_, request.key, (), Head(200, headers), Times(now, now), length, crc)
             await store.commit(entry, descriptor)
             stored = True
         except OSError as error:
             raise HTTPException(507, error.strerror or str(error)) from None
+        except ClientDisconnect:
+            raise HTTPException(400, "the content did not come whole") from None
         finally:
             os.close(descriptor)
             if not stored:
@@ -170,12 +182,20 @@ class _Operator:
             host, port = (parts.hostname or "").removesuffix("."), parts.port
             target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}".encode("ascii")
         except ValueError:
-            raise HTTPException(400, f"{url!r} is no URL; write it as http://shop.apps.example/video.mp4") from None
+            raise HTTPException(
+                400, f"{_short(url)} is no URL; write it as http://shop.apps.example/video.mp4"
+            ) from None
+        if len(url) > MAX_HEAD or not all(0x21 <= octet <= 0x7E for octet in target):
+            raise HTTPException(400, f"no client can ask for {_short(url)}; write spaces and the like as %20, and less")
         https = parts.scheme == "https"
         site = self._find(host, port, https=https)
         if parts.scheme not in ("http", "https") or site is None:
-            raise HTTPException(400, f"{url!r} is of no application that this node serves by http or https")
+            raise HTTPException(400, f"{_short(url)} is of no application that this node serves by http or https")
         return Request(b"GET", host, site.port, target, https=https), site
+
+
+def _short(url: str) -> str:
+    return repr(url if len(url) <= MOST_SHOWN else f"{url[:MOST_SHOWN]}...")
 
 
 async def _refuse(_asked: WebRequest, error: Exception) -> JSONResponse:

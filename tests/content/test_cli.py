@@ -16,7 +16,8 @@ from braid.role import StartError
 from braid.status.metrics_content import content as content_metrics
 from content.settings import take_directory
 from tests.braid.fake_node import middle_status
-from tests.content.web import Proxied, Reply, proxied, topology_of
+from tests.content.test_service import until
+from tests.content.web import Asked, Proxied, Reply, proxied, topology_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +78,8 @@ async def test_push_from_the_origin(proxy: Proxied, monkeypatch: pytest.MonkeyPa
         (("purge", "c-1", "http://other.example/"), 1, "no application that this node serves"),
         (("purge", "c-1", "ftp://shop.apps.example/"), 1, "by http or https"),
         (("purge", "c-1", "http://[x/"), 1, "no URL"),
+        (("push", "c-1", "http://shop.apps.example/a b"), 1, "write spaces and the like as %20"),
+        (("push", "c-1", "http://shop.apps.example/" + "a" * 60_000), 1, "no client can ask for"),
         (("list", "e-1"), 2, "e-1 is no content proxy; name one of: c-1"),
     ],
 )
@@ -86,6 +89,45 @@ async def test_what_cannot_be_done(
     done = await run(proxy, monkeypatch, *arguments)
     assert done.exit_code == code
     assert says in done.output
+
+
+async def test_what_is_too_large_is_not_pushed_and_it_says_so(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    proxy = await proxied(nursery, monkeypatch, tmp_path / "store", largest=1_000_000)
+    proxy.origin.reply = lambda _asked: Reply(
+        headers={"cache-control": "max-age=9"}, body=b"x" * 3_000_000, chunked=True
+    )
+    file = tmp_path / "large"
+    file.write_bytes(b"x" * 20_000_000)
+    refused = await run(proxy, monkeypatch, "push", "c-1", URL, "--file", str(file))
+    assert (refused.exit_code, refused.output) == (1, "more than largest_mb: 1000000 bytes\n")
+    # The origin does not say how much comes.
+    refused = await run(proxy, monkeypatch, "push", "c-1", URL)
+    assert (refused.exit_code, refused.output) == (1, f"{URL}: not stored: status 200, fwd=miss; detail=size\n")
+    assert not list((tmp_path / "store" / "objects").rglob("*.body"))
+
+
+async def test_what_is_pushed_is_asked_for_anew_and_there_afterwards(
+    proxy: Proxied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = trio.Event()
+
+    def reply(_asked: Asked) -> Reply:
+        body = b"%d" % len(proxy.origin.asked) * 1000
+        return Reply(headers={"cache-control": "max-age=1000"}, body=body, hold=hold if body[0] == 0x31 else None)
+
+    proxy.origin.reply = reply
+    async with trio.open_nursery() as clients:
+        clients.start_soon(proxy.get)
+        await until(lambda: len(proxy.origin.asked) == 1)
+        pushed = await run(proxy, monkeypatch, "push", "c-1", URL)
+        assert (pushed.exit_code, pushed.output) == (0, f"{URL}  1000 bytes stored\n")
+        assert (await proxy.get("/a")).body == b"2" * 1000
+        assert (await run(proxy, monkeypatch, "purge", "c-1", URL)).output == "1 answers purged\n"
+        hold.set()
+    # What came meanwhile was asked for before the purge.
+    assert len(proxy.service.cache.store.index) == 0  # type: ignore[union-attr]
 
 
 async def test_a_node_that_does_not_run(proxy: Proxied, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

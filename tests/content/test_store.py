@@ -10,6 +10,7 @@ import pytest
 
 from content.entry import Entry
 from content.freshness import Times
+from content.growing import write_at
 from content.message import Head
 from content.store import Store
 
@@ -114,3 +115,16 @@ async def test_what_is_read_stays_readable(tmp_path: Path) -> None:
     os.close(descriptor)
     assert await read(store, entry) is None
     assert store.counts["damaged"] == 0
+
+
+def test_what_a_disk_takes_in_parts_is_written_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real = os.pwrite
+
+    def half(descriptor: int, data: bytes, position: int) -> int:
+        return real(descriptor, data[: max(1, len(data) // 2)], position)
+
+    monkeypatch.setattr("os.pwrite", half)
+    file = tmp_path / "body"
+    with file.open("wb") as opened:
+        write_at(opened.fileno(), b"0123456789", 3)
+    assert file.read_bytes() == bytes(3) + b"0123456789"
