@@ -13,7 +13,11 @@ from collections import OrderedDict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
-import structlog
+from braid.unread import without
+
+# It would read rich, a sixth of all that a node reads when it starts, for tracebacks that nodes do not print.
+with without("rich"):
+    import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import networkx as nx
-
 from topology.model import Link, Node, Region, Role, Topology
 
 if TYPE_CHECKING:
@@ -31,15 +29,6 @@ def default_links(regions: Iterable[Region]) -> tuple[Link, ...]:
     intermediates = [region.name for region in ordered if region.role is Role.INTERMEDIATE]
     ends = [region.name for region in ordered if region.role in (Role.EDGE, Role.GATEWAY)]
     return tuple(Link(end, middle, 1.0) for end in ends for middle in intermediates)
-
-
-def region_graph(topology: Topology) -> nx.Graph[str]:
-    """Regions that carry traffic, with ``cost`` on every link."""
-    graph: nx.Graph[str] = nx.Graph()
-    graph.add_nodes_from(region.name for region in topology.regions.values() if region.role not in BESIDE)
-    for link in topology.links:
-        graph.add_edge(link.a, link.b, cost=link.cost)
-    return graph
 
 
 def neighbour_regions(topology: Topology, region: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from math import inf
 from operator import add, itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from topology.graph import region_graph
+from topology.graph import BESIDE
 from topology.model import Role, Topology
 
 if TYPE_CHECKING:
@@ -72,11 +72,10 @@ class Network:
     """Paths from an end region over intermediates to an end region, without the intermediates of ``avoid``."""
 
     def __init__(self, topology: Topology, avoid: Iterable[str] = ()) -> None:
-        graph = region_graph(topology)
         avoided = frozenset(avoid)
         regions = topology.regions
         self.names = tuple(
-            sorted(name for name in graph if regions[name].role is Role.INTERMEDIATE and name not in avoided)
+            sorted(name for name in regions if regions[name].role is Role.INTERMEDIATE and name not in avoided)
         )
         self.index = {name: number for number, name in enumerate(self.names)}
         self.toll = [units(regions[name].price, 0) for name in self.names]
@@ -99,14 +98,13 @@ class Network:
         """Two intermediates, the lower number first -> cost of having them on two paths of one set."""
         self._ahead: dict[str, Ahead] = {}
         self._lead: dict[str, Lead] = {}
-        for name in graph:
-            if regions[name].role is not Role.INTERMEDIATE:
+        for name, region in regions.items():
+            if region.role is not Role.INTERMEDIATE and region.role not in BESIDE:
                 self.leave[name] = [inf] * len(self.names)
                 self.arrive[name] = [inf] * len(self.names)
-        for one, other, link in graph.edges(data=True):
-            cost: float = link["cost"]
-            self._set_link(one, other, cost)
-            self._set_link(other, one, cost)
+        for link in topology.links:
+            self._set_link(link.a, link.b, link.cost)
+            self._set_link(link.b, link.a, link.cost)
         self.chained = any(self.hop)
         """Whether intermediates have links between them."""
 

@@ -12,7 +12,6 @@ import trio
 
 from braid.streams import CHUNK, pair, reset_on_close
 from braid.tls.certificates import asked
-from braid.tls.http2 import Http2
 from topology.tls import HTTP_2
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ async def terminate(
 
     try:
         if agreed.alpn == HTTP_2:
+            from braid.tls.http2 import Http2
+
             await Http2(tls, clear, count, limits.idle, finishing).run()
         else:
             await _carry(tls, stream, clear)

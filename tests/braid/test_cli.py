@@ -254,6 +254,13 @@ def test_ready_starts_fast_and_imports_little() -> None:
     assert best < 1.0
 
 
+def test_a_node_reads_nothing_at_its_start_that_only_others_need() -> None:
+    """Half of a node's start is Python reading modules, and a restart is a gap in the traffic."""
+    code = "import sys, braid.cli, braid.log, braid.node, edge.node, gateway.node, content.node; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert not {"rich", "networkx", "h2", "hypercorn", "starlette", "httpx"} & set(done.stdout.split())
+
+
 def _seconds(*words: str) -> float:
     start = time.monotonic()
     assert braid(*words).returncode == 0

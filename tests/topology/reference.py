@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
-from topology.graph import region_graph
 from topology.model import DnsZone, Link, Region, Role, Topology
 from topology.network import MAX_INTERMEDIATES
 
@@ -90,18 +89,17 @@ def network_simplex(topology: Topology, source: str, destination: str, copies: i
 
     A region is split in two with one unit between the halves, so that at most one path crosses it.
     """
-    regions = region_graph(topology)
-    middle = [name for name in regions if topology.regions[name].role is Role.INTERMEDIATE]
+    middle = [region.name for region in topology.regions.values() if region.role is Role.INTERMEDIATE]
     split: nx.DiGraph[Any] = nx.DiGraph()
     start, end = (source, "out"), (destination, "in")
     split.add_nodes_from((start, end))
     for name in middle:
         price = round(topology.regions[name].price * MICRO)
         split.add_edge((name, "in"), (name, "out"), capacity=1, weight=price)
-    for one, other, cost in regions.edges(data="cost"):
-        for here, there in ((one, other), (other, one)):
+    for link in topology.links:
+        for here, there in ((link.a, link.b), (link.b, link.a)):
             if here in (source, *middle) and there in (destination, *middle):
-                split.add_edge((here, "out"), (there, "in"), capacity=1, weight=round(cost * MICRO))
+                split.add_edge((here, "out"), (there, "in"), capacity=1, weight=round(link.cost * MICRO))
     count = min(copies, int(nx.maximum_flow_value(split, start, end)) if copies else 0)
     split.add_nodes_from([(start, {"demand": -count}), (end, {"demand": count})])
     cost, _ = nx.network_simplex(split)
