@@ -37,7 +37,8 @@ STALL = 30.0
 """Seconds after which a client that takes nothing is dropped."""
 LINGER = 2.0
 """Seconds for a client that was refused to read why."""
-MAX_HEAD = 32_768
+MAX_HEAD = 65_536
+"""As a gateway takes: a connection that moves must not be refused what it was served before."""
 SHORT = 4096
 """Bytes of a body up to which it goes out together with its head."""
 SAFE = (b"GET", b"HEAD")

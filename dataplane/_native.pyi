@@ -233,6 +233,7 @@ def repair_build(record: bytes, device: str, later: int = 0) -> int:
     """The descriptor of a frozen socket: ``braid.tcp.repair.build``. ValueError if the record is none."""
 
 def repair_start(fd: int, unsent: bytes) -> None: ...
+def repair_dissolve(fd: int) -> None: ...
 def repair_freeze(fd: int) -> bytes:
     """The record of a socket. ValueError says in a word why it is not frozen."""
 

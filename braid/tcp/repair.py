@@ -110,8 +110,9 @@ def offer(opened: socket.socket, head: bytes | None) -> Offered:
 
 
 def dissolve(opened: socket.socket) -> None:
-    """Close a frozen socket, or one that is to end like that: the peer hears nothing, now or later."""
-    opened.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, _ON)
+    """Close a frozen socket, or one that is to end like that: the peer hears nothing, now or later. The connection may
+    be built again at once, whoever has other descriptors of it."""
+    _native.repair_dissolve(opened.fileno())
     opened.close()
 
 

@@ -51,6 +51,18 @@ def moved(server: socket.socket) -> tuple[socket.socket, TcpRecord]:
     return built, record
 
 
+def test_a_connection_that_is_dissolved_may_be_built_again_at_once(pair: tuple[socket.socket, socket.socket]) -> None:
+    client, server = pair
+    # As the keeper of a worker's connections has one.
+    with server.dup():
+        built, _ = moved(server)
+        with closing(built):
+            client.sendall(b"hello")
+            assert read(built, 5) == b"hello"
+            built.sendall(b"world")
+            assert read(client, 5) == b"world"
+
+
 def read(opened: socket.socket, count: int) -> bytes:
     data = b""
     while len(data) < count:

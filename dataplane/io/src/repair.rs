@@ -3,7 +3,7 @@
 //! The order of the options is the kernel's: window, sequence numbers and options each are taken in one state alone.
 
 use crate::sys::{bind, get_option, local_address, set_option};
-use crate::sys_tcp::{connect, get_bytes, peek, peer_address, queued, send, set_bytes, socket, Queue};
+use crate::sys_tcp::{connect, disconnect, get_bytes, peek, peer_address, queued, send, set_bytes, socket, Queue};
 use braid_packet::record::{TcpRecord, Window};
 use std::borrow::Cow;
 use std::io;
@@ -103,6 +103,14 @@ pub fn start(frozen: BorrowedFd<'_>, unsent: &[u8]) -> io::Result<()> {
 /// Closing says nothing to the peer, now or later.
 pub fn silence(opened: BorrowedFd<'_>) -> io::Result<()> {
     set(opened, TCP_REPAIR, ON)
+}
+
+/// The connection is no more, and the peer hears nothing of it. Other descriptors of the socket, also those of other
+/// processes, have none either: closing this one alone would leave it there until they are closed, and who builds it again
+/// would be told that it exists.
+pub fn dissolve(opened: BorrowedFd<'_>) -> io::Result<()> {
+    silence(opened)?;
+    disconnect(opened)
 }
 
 /// A frozen connection as another node may take it over.

@@ -32,6 +32,15 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()>
     Ok(())
 }
 
+/// The connection is no more, for every descriptor of the socket.
+pub(crate) fn disconnect(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let nowhere = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    let length = mem::size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: `nowhere` is a socket address of `length` bytes for the duration of the call.
+    check(unsafe { libc::connect(fd.as_raw_fd(), ptr::from_ref(&nowhere), length) })?;
+    Ok(())
+}
+
 pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let mut name = Name::EMPTY;
     let mut length = Name::CAPACITY as libc::socklen_t;

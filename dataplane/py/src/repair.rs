@@ -36,6 +36,11 @@ fn repair_start(fd: i32, unsent: &[u8]) -> PyResult<()> {
 }
 
 #[pyfunction]
+fn repair_dissolve(fd: i32) -> PyResult<()> {
+    Ok(repair::dissolve(braid_io::duplicate(fd)?.as_fd())?)
+}
+
+#[pyfunction]
 fn repair_freeze(py: Python<'_>, fd: i32) -> PyResult<Bound<'_, PyBytes>> {
     let opened = braid_io::duplicate(fd)?;
     match repair::freeze(opened.as_fd()) {
@@ -144,6 +149,7 @@ pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(repair_bound, module)?)?;
     module.add_function(wrap_pyfunction!(repair_build, module)?)?;
     module.add_function(wrap_pyfunction!(repair_start, module)?)?;
+    module.add_function(wrap_pyfunction!(repair_dissolve, module)?)?;
     module.add_function(wrap_pyfunction!(repair_freeze, module)?)?;
     module.add_function(wrap_pyfunction!(repair_offer, module)?)?;
     module.add_function(wrap_pyfunction!(give_back, module)?)?;
