@@ -32,8 +32,8 @@ class StoredTable:
     def __init__(self) -> None:
         self._pages: dict[tuple[int, int], tuple[Page, int, float]] = {}
         """By proxy and number of the page: with the order that it came by, and when."""
-        self._cold: dict[tuple[int, str], float] = {}
-        """By proxy and key, until when; the oldest first."""
+        self._cold: dict[tuple[int, str], tuple[float, bool]] = {}
+        """By proxy and key, until when, and whether the pages had it nevertheless; the oldest first."""
         self._wanted: list[tuple[str, bytes]] = []
 
     def receive(self, peer: int, message: StoredPages, now: float) -> None:
@@ -47,12 +47,12 @@ class StoredTable:
             del self._pages[known]
 
     def remember_cold(self, peer: int, key: str, now: float) -> None:
-        for known, until in list(self._cold.items()):
+        for known, (until, _) in list(self._cold.items()):
             if until > now and len(self._cold) < MOST_COLD:
                 break
             del self._cold[known]
         self._cold.pop((peer, key), None)
-        self._cold[peer, key] = now + COLD
+        self._cold[peer, key] = now + COLD, self._told(peer, key, now) is Is.STORED
 
     def want(self, proxy: str, wanted: Wanted) -> None:
         """A proxy is to be told of that. What is too large for a message is left: another client may ask in fewer
@@ -66,12 +66,17 @@ class StoredTable:
         return wanted
 
     def is_cold(self, peer: int, key: str, now: float) -> bool:
-        """Whether it was not there when it was asked for, a moment ago."""
-        return self._cold.get((peer, key), 0.0) > now
+        """Whether it was not there when it was asked for, a moment ago, and the proxy has not told of it since."""
+        until, told = self._cold.get((peer, key), (0.0, False))
+        return until > now and (told or self._told(peer, key, now) is not Is.STORED)
 
     def look_up(self, peer: int, key: str, now: float) -> Is:
         if self.is_cold(peer, key, now):
             return Is.COLD
+        return self._told(peer, key, now)
+
+    def _told(self, peer: int, key: str, now: float) -> Is:
+        """By the pages alone."""
         number, mark = place(key)
         page, _, at = self._pages.get((peer, number), (None, 0, 0.0))
         if page is None or now - at > GOOD_FOR:

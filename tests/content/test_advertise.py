@@ -115,6 +115,21 @@ def test_what_was_refused_is_not_asked_for_again_at_once(monkeypatch: pytest.Mon
     assert table.look_up(PROXY, "c", 0.2 + COLD) is Is.UNKNOWN
 
 
+def test_what_was_refused_is_asked_for_as_soon_as_it_is_told() -> None:
+    advertised, table = following(), StoredTable()
+    add(advertised, "/stale")
+    tell(advertised, table, 0.0)
+    for key in ("/absent", "/stale"):
+        table.remember_cold(PROXY, key, 0.0)
+        assert table.look_up(PROXY, key, 0.1) is Is.COLD
+    add(advertised, "/absent")
+    tell(advertised, table, 0.5)
+    assert table.look_up(PROXY, "/absent", 0.5) is Is.STORED
+    assert not table.is_cold(PROXY, "/absent", 0.5)
+    assert table.look_up(PROXY, "/stale", 0.5) is Is.COLD, "that it is there was told before"
+    assert table.look_up(PROXY, "/stale", COLD) is Is.STORED
+
+
 def test_a_new_listener_is_told_all() -> None:
     advertised, table, late = following(), StoredTable(), StoredTable()
     add(advertised, "/a")
