@@ -104,8 +104,10 @@ class Gateway:
             self._proxies.transfers.receive_down(number, now)
 
     def receive_restart(self, number: int, adjacent: bool, now: float) -> None:
-        """A content proxy that has started again has lost its connections, an edge has forgotten who has which."""
+        """A content proxy that has started again has lost its connections, an edge has forgotten who has which, a
+        sibling what it was told."""
         if adjacent:
+            self._drain.receive_restart(number)
             self._proxies.transfers.receive_down(number, now)
         else:
             self._proxies.transfers.receive_restart(number, now)

@@ -19,6 +19,8 @@ class DrainStatus:
     flows: int = 0
     """That the other side has taken."""
     refused: int = 0
+    again: int = 0
+    """Pieces of flows that the sibling was told once more, for want of an answer."""
     opening: int = 0
     """Connections here that were being opened at the last look."""
     stay: int = 0

@@ -81,6 +81,12 @@ class Carrier:
         self._push()
         return True
 
+    def close(self) -> None:
+        """Nobody answers any more: what was to be given is decided here."""
+        refused, self._refused = self._refused, {}
+        for decide in refused.values():
+            decide()
+
     async def copy(self, pools: tuple[IPNetwork, ...], which: Which) -> Look:
         """Tell what was used since the last call, at first all. Returns when the sibling has it. MoveFailed when it is
         silent."""

@@ -83,10 +83,9 @@ class Lender:
         self._settle = settle
         self._stays = stays
         self._let_go = let_go
-        self._id = secrets.token_bytes(ID)
-        self._carrier = Carrier(node, flows, order.to, self._id)
-        self._receiving = Receiving(self._id, self._take)
-        self._leased: Leased | None = None
+        self._restarted = False
+        """The sibling is another process since this one last began to tell it."""
+        self._name_drain()
         self._orders = first
         """Number of the next message to edges; grows also over restarts."""
         self._home = first
@@ -98,6 +97,13 @@ class Lender:
         """When there was a session with the sibling last."""
         self._news = trio.Event()
 
+    def _name_drain(self) -> None:
+        """Nothing that is said from now on is mistaken for what was said before."""
+        self._id = secrets.token_bytes(ID)
+        self._carrier = Carrier(self._node, self._flows, self.order.to, self._id)
+        self._receiving = Receiving(self._id, self._take)
+        self._leased: Leased | None = None
+
     @property
     def standing(self) -> Standing:
         return of_lender(self.state, self._number)
@@ -107,6 +113,15 @@ class Lender:
         """Flows that the sibling has taken, or this gateway has back, and that were refused."""
         way = self._receiving if self.state in (State.RETURNING, State.RETURNED, State.HOME) else self._carrier.sending
         return way.new, way.refused
+
+    @property
+    def again(self) -> int:
+        """Pieces that the sibling was told once more, for want of an answer."""
+        return self._carrier.sending.again
+
+    def receive_restart(self) -> None:
+        """The sibling has started again, and knows nothing of what it was told."""
+        self._restarted = True
 
     def receive_leased(self, leased: Leased) -> None:
         if leased.id == self._id:
@@ -163,6 +178,9 @@ class Lender:
         self._beat = now + BEAT
         if self._node.situation().links.neighbour_up(self.order.to):
             self._seen = now
+            if self._restarted:
+                await self._leave_anew()
+                return
         elif now - self._seen > GONE:
             await self._take_back()
             raise MoveFailed(f"{self.order.to} is gone: what it alone knew is lost, and this gateway serves again")
@@ -173,6 +191,16 @@ class Lender:
             await self._copy()
         self._node.tell(self.order.to, encode(self._lease()))
         self._say_divert(self._number)
+
+    async def _leave_anew(self) -> None:
+        """As after the sibling's death, but that it is there again: what is known here goes on by way of both."""
+        log.warning("the sibling has started again, and is told all flows once more", sibling=self.order.to)
+        self.began = trio.current_time()
+        self._carrier.close()
+        self._carrier.forget(everything=False)
+        self._name_drain()
+        self._restarted = False
+        await self.leave()
 
     async def come_back(self) -> None:
         """Returns when all is here again. MoveFailed when the sibling is silent: what is known here goes on here."""
@@ -253,6 +281,8 @@ class Lender:
         """Until the sibling has done what the lease says, or also has ``told`` all flows back."""
         lease, deadline = self._lease(), trio.current_time() + patience
         while trio.current_time() < deadline:
+            if self._restarted:
+                raise MoveFailed(f"{self.order.to} has started again meanwhile, and lost what it was told: try again")
             self._news = trio.Event()
             self._node.tell(self.order.to, encode(lease))
             with trio.move_on_after(REPEAT):

@@ -11,6 +11,7 @@ import trio
 
 from braid import log as logs
 from braid.beat import beat
+from braid.desired import SiblingChoice
 from braid.drained import Order, orders_file, read_orders, write_order
 from braid.errors import BadPacket
 from braid.moves import Diverted, Flows, Have, Lease, Leased, decode, is_move
@@ -19,6 +20,7 @@ from gateway.drain.carrier import LetGo, MoveFailed
 from gateway.drain.host import Host
 from gateway.drain.lender import Lender
 from gateway.drain.state import AT_HOME, GIVES, Standing, State, of_lender
+from topology.graph import siblings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +36,9 @@ POLL = 0.5
 """Seconds between looks at the operator's orders."""
 AGAIN = 3.0
 """Seconds until a drain that failed is tried again, as long as it is ordered."""
+FRESH = 10.0
+"""Seconds for which a gateway that has started gives its sibling what it does not know: it may have been told of it in
+an earlier life."""
 REMEMBER = 7500.0
 """Seconds for which what clients began at the sibling is asked for there: as long as the longest idle connection."""
 
@@ -66,6 +71,7 @@ class DrainService:
         """When the order may be tried again that failed."""
         self._counts: Counter[str] = Counter()
         self._captured: tuple[IPNetwork, ...] | None = None
+        self._fresh = True
 
     def remember(self, topology_file: Path, name: str) -> None:
         """To be called before the node starts: a gateway that was drained does not answer for its pools."""
@@ -83,6 +89,9 @@ class DrainService:
         if self._order is not None and self._node is None and self._order.to in topology.nodes:
             # It was drained when it ended: until the sibling is asked, nothing begins here.
             return of_lender(State.AWAY, topology.nodes[self._order.to].number)
+        others = siblings(topology, self._name) if self._fresh and self._name else ()
+        if len(others) == 1:
+            return Standing(SiblingChoice(topology.nodes[others[0]].number, leaving=False))
         return AT_HOME
 
     def captured(self, topology: Topology, pools: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
@@ -95,6 +104,15 @@ class DrainService:
         called if it does not want to be."""
         sides = (side for side in (self._lender, self._host) if side is not None)
         return any(side.give(connection, refused) for side in sides)
+
+    def receive_restart(self, number: int) -> None:
+        """A neighbour is another process now."""
+        lender, node = self._lender, self._node
+        if lender is None or node is None:
+            return
+        sender = node.situation().topology.by_number(number)
+        if sender is not None and sender.name == lender.order.to:
+            lender.receive_restart()
 
     def receive(self, control: Control, now: float) -> bool:
         """False: it is no message of a drain."""
@@ -137,6 +155,7 @@ class DrainService:
             to=lender.order.to if lender is not None else "",
             flows=told,
             refused=refused,
+            again=lender.again if lender is not None else 0,
             opening=lender.look.opening if lender is not None else 0,
             stay=lender.look.stay if lender is not None else 0,
             stay_why=self._why_stay(lender),
@@ -168,11 +187,17 @@ class DrainService:
             self._lender = self._make(node, self._order)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._host.run)
+            nursery.start_soon(self._grow_up)
             task_status.started()
             while True:
                 await self._obey(node)
                 await beat(POLL)
         raise AssertionError("it never ends")
+
+    async def _grow_up(self) -> None:
+        await trio.sleep(FRESH)
+        self._fresh = False
+        await self._settle()
 
     async def _obey(self, node: NodeHandle) -> None:
         order, lender = self._read(), self._lender

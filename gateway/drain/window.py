@@ -26,6 +26,8 @@ class Sending:
         self.id = ident
         self.new = self.refused = 0
         """Flows, as answered."""
+        self.again = 0
+        """Pieces that were sent once more."""
         self._next = 0
         self._waiting: deque[Flows] = deque()
         self._under_way: dict[int, tuple[Flows, float]] = {}
@@ -52,7 +54,9 @@ class Sending:
         while self._waiting and self._waiting[0].number < min(self._under_way, default=self._next) + AT_ONCE:
             piece = self._waiting.popleft()
             self._under_way[piece.number] = (piece, now)
+            self.again -= 1
         found = [piece for piece, at in self._under_way.values() if at <= now]
+        self.again += len(found)
         for piece in found:
             self._under_way[piece.number] = (piece, now + RESEND)
         return found

@@ -80,3 +80,14 @@ def test_a_gateway_that_was_drained_does_not_answer_for_its_pools_when_it_starts
         standing = drain.standing(TOPOLOGY)
         begins_here = standing.sibling is None or not standing.sibling.leaving
         assert begins_here == bool(answers), "and begins nothing"
+
+
+@pytest.mark.parametrize(("name", "sibling"), [(A, B), ("gw-2-1", None)])
+def test_what_a_gateway_that_has_just_started_does_not_know_its_only_sibling_may(
+    tmp_path: Path, name: str, sibling: str | None
+) -> None:
+    """It may have been told all of that one's flows a moment ago, and its clients go on talking to it."""
+    drain = DrainService(lambda _topology, _node: (), lodge, lambda _pools, *, guests: None, dict)
+    drain.remember(tmp_path / "topology.yaml", name)
+    choice = SiblingChoice(TOPOLOGY.nodes[sibling].number, leaving=False) if sibling else None
+    assert drain.standing(TOPOLOGY) == replace(AT_HOME, sibling=choice)

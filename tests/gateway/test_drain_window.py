@@ -36,6 +36,7 @@ def test_a_window_of_pieces_is_under_way_and_each_is_sent_again_until_it_is_answ
     assert [piece.number for piece in sending.due(RESEND / 2)] == [AT_ONCE, AT_ONCE + 1]
     assert [piece.number for piece in sending.due(RESEND)] == list(range(2, AT_ONCE))
     assert (sending.new, sending.refused, len(taken)) == (6, 2, AT_ONCE)
+    assert sending.again == AT_ONCE - 2
 
 
 def test_what_is_of_another_drain_counts_nothing() -> None:
