@@ -41,6 +41,7 @@ from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.hello import Waiting, peek
 from gateway.transfer.moving import WRONG, Moving, OfRelay
 from gateway.transfer.offer import asked, candidate_of, candidate_of_hello, has_passed, key_of
+from gateway.transfer.owners import Owners
 from gateway.transfer.stored import Is, StoredTable
 from gateway.transfer.successor import Successor, reset
 
@@ -89,8 +90,7 @@ class TransferService:
         self._rng = rng
         self._wall = wall
         self._node: NodeHandle | None = None
-        self._alarm = Alarm()
-        self._stored = StoredTable()
+        self._alarm, self._stored, self._owners = Alarm(), StoredTable(), Owners()
         self._successor = Successor(serve, inside, self.agent.count)
         self._nursery: trio.Nursery | None = None
 
@@ -105,7 +105,7 @@ class TransferService:
                 while True:
                     now = trio.current_time()
                     self._carry_out(self.agent.handle_timeout(now), now)
-                    self._forget()
+                    self._forget(node)
                     for proxy, wanted in self._stored.take_wanted():
                         node.tell(proxy, wanted)
                     await self._alarm.wait(self.agent.next_timeout())
@@ -265,7 +265,7 @@ class TransferService:
         content = moving.content.encode("latin-1", "replace")
         if not fits(content, head or b""):
             return "too_large"
-        moving.held = self._node.hold(moving.client, moving.vip)
+        self._owners.hold(self._node, moving)
         family = socket.AF_INET6 if moving.client.host.version == 6 else socket.AF_INET
         frozen = socket.socket(family, socket.SOCK_STREAM, 0, os.dup(descriptor))
         try:
@@ -390,10 +390,10 @@ class TransferService:
 
     def _own(self, moving: Moving, owner: str, *, wait: bool = False) -> bool:
         """To be waited for where packets must meet the new owner from then on."""
-        return self._node is not None and self._node.set_owner(moving.client, moving.vip, owner, wait=wait)
+        return self._node is not None and self._owners.set(self._node, moving, owner, wait=wait)
 
-    def _forget(self) -> None:
+    def _forget(self, node: NodeHandle) -> None:
         if len(self.moving) <= len(self.agent):
             return
         for id_ in [id_ for id_ in self.moving if self.agent.state(id_) is None]:
-            self.moving.pop(id_).dissolve()
+            self._owners.forget(node, self.moving.pop(id_))

@@ -53,6 +53,11 @@ impl<O: Outbox> Node<O> {
         if matches!(owner, Some(Owner::Left(node)) if !self.net.sessions.usable((node, false))) {
             self.owners.remember(&ends, now);
         }
+        if owner == Some(Owner::Away) && self.config.role == Role::Gateway {
+            // An edge that starts again sends its client's packets here until it is told who has them. The control side says when
+            // the connection is over.
+            self.owners.remember(&ends, now);
+        }
         let stays = owner == Some(Owner::Here) || (owner.is_none() && self.config.role == Role::Gateway);
         match stays {
             true => self.release(&kept, sink),

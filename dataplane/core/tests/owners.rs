@@ -62,6 +62,8 @@ fn a_gateway_holds_packets_and_gives_them_on_or_away() {
     braid.own(GATEWAY, ends(), Some(Owner::Away), None);
     assert_eq!((arrived(&mut braid, ACK), braid.taken(GATEWAY).len()), (0, 0));
     assert_eq!(braid.drops(GATEWAY, "transferred_away"), 2, "the held one, and one that came late");
+    braid.advance(120 * Time::SECOND);
+    assert_eq!(arrived(&mut braid, ACK), 0, "an edge that has started again, and was not told, sends it here");
     braid.client(&udp(CLIENT, 4000, VIP, 80, b"question"));
     braid.settle();
     assert_eq!(braid.taken(GATEWAY).len(), 1, "what else the client sends is not concerned");

@@ -224,7 +224,7 @@ impl Owners {
         Some((entry.owner, voice))
     }
 
-    /// A node that left may come back, and still have what is not for the client: it is known as long as one may be idle.
+    /// Of a connection that another node has, or may still think that it has: it is known as long as one may be idle.
     pub fn remember(&mut self, ends: &Ends, now: Time) {
         if let Some(entry) = self.by_ends.get_mut(ends) {
             entry.until = now.after(LIFETIME);
