@@ -6,3 +6,4 @@ pub mod packet;
 pub mod report;
 pub mod tcp;
 pub mod udp;
+pub mod window;

@@ -24,12 +24,14 @@ pub struct Options {
     pub size: usize,
     pub idle: f64,
     pub echo: bool,
+    pub window: Option<u64>,
 }
 
 pub const USAGE: &str = "\
 usage: braid-traffic MODE [options], the result is one line of JSON on stdout; servers say listening on stderr
   udp-send   numbered datagrams to --to at --rate packets/s for --seconds, --size bytes each;
-             --echo also measures what an udp-echo at the other end sends back
+             --echo also measures what an udp-echo at the other end sends back,
+             and with --window no more than so many are without an answer at any time
   udp-recv   counts at --bind until the sender's end, or --idle seconds of silence after the first, or --seconds
   udp-echo   sends back whatever arrives at --bind, until killed
   syn-flood  SYNs to --to at --rate packets/s for --seconds, each from another address of 198.18.0.0/15 (root)
@@ -60,6 +62,7 @@ pub fn parse(words: &[String]) -> Result<Options, String> {
         size: 1000,
         idle: 2.0,
         echo: false,
+        window: None,
     };
     while let Some(key) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{key} needs a value"));
@@ -70,6 +73,7 @@ pub fn parse(words: &[String]) -> Result<Options, String> {
             "--seconds" => options.seconds = number(key, value()?, 0.001, 1e6)?,
             "--idle" => options.idle = number(key, value()?, 0.01, 1e6)?,
             "--size" => options.size = number(key, value()?, 24.0, 65_507.0)? as usize,
+            "--window" => options.window = Some(number(key, value()?, 1.0, 1e6)? as u64),
             "--echo" => options.echo = true,
             "--json" => {}
             _ => return Err(format!("{key} is no option\n{USAGE}")),
@@ -82,6 +86,7 @@ pub fn parse(words: &[String]) -> Result<Options, String> {
         Mode::UdpRecv | Mode::UdpEcho | Mode::TcpSink | Mode::TcpSource if options.bind.is_none() => {
             Err("--bind ADDRESS:PORT is needed".into())
         }
+        _ if options.window.is_some() && !options.echo => Err("--window needs --echo".into()),
         _ => Ok(options),
     }
 }
@@ -109,10 +114,13 @@ mod tests {
     fn options_are_read_or_explained() {
         let options = of("udp-send --to [fd80::1]:9 --rate 5e4 --seconds 3 --size 100 --json --echo").unwrap();
         assert_eq!((options.rate, options.seconds, options.size, options.echo), (5e4, 3.0, 100, true));
+        assert_eq!(options.window, None);
+        assert_eq!(of("udp-send --to 1.1.1.1:1 --echo --window 8").unwrap().window, Some(8));
         assert!(of("syn-flood").unwrap_err().contains("--to"));
         assert!(of("udp-send").unwrap_err().contains("--to"));
         assert!(of("udp-recv --bind x").unwrap_err().contains("ADDRESS:PORT"));
         assert!(of("udp-send --to 1.1.1.1:1 --size 10").unwrap_err().contains("24"));
+        assert!(of("udp-send --to 1.1.1.1:1 --window 8").unwrap_err().contains("--echo"));
         assert!(of("udp-send --to").unwrap_err().contains("value"));
         assert!(of("").unwrap_err().starts_with("usage"));
     }

@@ -3,11 +3,12 @@
 use super::options::Options;
 use super::packet::{read, write_end, write_numbered, Packet};
 use super::report::{Report, Tally};
+use super::window::Window;
 use crate::io::{monotonic, socket};
 use serde::Serialize;
 use std::io::{Error, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 const BUFFER: i32 = 32 << 20;
@@ -45,13 +46,13 @@ pub fn send(options: &Options, to: SocketAddr) -> Result<Sent, Error> {
     socket.connect(to)?;
     let run = std::process::id();
     if !options.echo {
-        return Ok(paced(&socket, options, run));
+        return Ok(paced(&socket, options, run, None));
     }
     socket::set_receive_buffer(&socket, BUFFER);
-    let over = AtomicBool::new(false);
+    let (over, answered) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        let counting = scope.spawn(|| count(&socket, options.idle, f64::MAX, &over));
-        let mut sent = paced(&socket, options, run);
+        let counting = scope.spawn(|| count(&socket, options.idle, f64::MAX, &over, &answered));
+        let mut sent = paced(&socket, options, run, options.window.map(|most| (most, &answered)));
         over.store(true, Ordering::Relaxed);
         sent.echo = counting.join().ok().and_then(Result::ok);
         Ok(sent)
@@ -63,7 +64,7 @@ pub fn receive(options: &Options, bind: SocketAddr, ready: fn()) -> Result<Recei
     let socket = UdpSocket::bind(bind)?;
     socket::set_receive_buffer(&socket, BUFFER);
     ready();
-    count(&socket, options.idle, options.seconds, &AtomicBool::new(false))
+    count(&socket, options.idle, options.seconds, &AtomicBool::new(false), &AtomicU64::new(0))
 }
 
 pub fn echo(bind: SocketAddr, ready: fn()) -> Result<(), Error> {
@@ -79,22 +80,29 @@ pub fn echo(bind: SocketAddr, ready: fn()) -> Result<(), Error> {
     }
 }
 
-fn paced(socket: &UdpSocket, options: &Options, run: u32) -> Sent {
+/// `window`: how many may be without an answer, and how many answers came.
+fn paced(socket: &UdpSocket, options: &Options, run: u32, window: Option<(u64, &AtomicU64)>) -> Sent {
     let total = (options.rate * options.seconds).round() as u64;
     let mut buffer = vec![0; options.size];
     let (mut sent, mut send_errors) = (0, 0);
     let began = monotonic();
+    let mut window = window.map(|(most, answered)| (Window::new(most, began), answered));
     while sent < total {
-        let elapsed = (monotonic() - began) as f64 / 1e9;
+        let now = monotonic();
+        let elapsed = (now - began) as f64 / 1e9;
         let due = total.min((elapsed * options.rate) as u64 + 1);
-        let until = due.min(sent + BURST);
+        let room =
+            |(window, answered): &mut (Window, &AtomicU64)| window.room(sent, answered.load(Ordering::Relaxed), now);
+        let until = due.min(sent + window.as_mut().map_or(BURST, room).min(BURST));
+        // Many that look for answers all the time would keep the processors from those who answer.
+        let shortest = if until > sent { 20e-6 } else { 5e-3 };
         while sent < until {
             write_numbered(&mut buffer, run, sent, monotonic());
             send_errors += u64::from(socket.send(&buffer).is_err());
             sent += 1;
         }
         let next = sent as f64 / options.rate - (monotonic() - began) as f64 / 1e9;
-        std::thread::sleep(Duration::from_secs_f64(next.max(20e-6)));
+        std::thread::sleep(Duration::from_secs_f64(next.max(shortest)));
     }
     let seconds = (monotonic() - began) as f64 / 1e9;
     for _ in 0..ENDINGS {
@@ -107,7 +115,14 @@ fn paced(socket: &UdpSocket, options: &Options, run: u32) -> Sent {
 
 /// Ends `idle` seconds after the last packet (or once `over`, whichever packet came last), a little after the announced
 /// end, or after `limit` seconds. Packets of later runs than the first one seen are not counted.
-fn count(socket: &UdpSocket, idle: f64, limit: f64, over: &AtomicBool) -> Result<Received, Error> {
+/// `answered` counts what comes.
+fn count(
+    socket: &UdpSocket,
+    idle: f64,
+    limit: f64,
+    over: &AtomicBool,
+    answered: &AtomicU64,
+) -> Result<Received, Error> {
     let mut tally = Tally::default();
     let mut buffer = vec![0; 65_536];
     let mut current = None;
@@ -123,6 +138,7 @@ fn count(socket: &UdpSocket, idle: f64, limit: f64, over: &AtomicBool) -> Result
                 Packet::Damaged => tally.damaged(),
                 Packet::Numbered { run, number, sent } if *current.get_or_insert(run) == run => {
                     tally.arrive(number, sent, now);
+                    answered.fetch_add(1, Ordering::Relaxed);
                     last = Some(now);
                 }
                 Packet::End { run, count } if *current.get_or_insert(run) == run => {
