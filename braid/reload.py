@@ -16,6 +16,7 @@ from braid.linux import LinuxError
 from braid.plan import inner_mtu
 from topology.check import TopologyError
 from topology.source import load
+from topology.transfer import with_removed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -145,6 +146,7 @@ class Reloader:
         if reason is not None:
             self._refused(f"{self.topology_file}: {reason}")
             return
+        topology = with_removed(control.topology, topology, self.wall())
         if topology == control.topology:
             self.loaded.revision, self.loaded.error = revision, None
             log.info("topology is the same", revision=revision)

@@ -7,12 +7,14 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from content.advertise import EVERY
 from lab.impairment import Impairment
@@ -158,6 +160,29 @@ def test_a_request_that_is_longer_than_a_message_moves_too(lab: RunningLab) -> N
     words = ["curl", "-sS", "--fail", "-4", "-o", "/dev/null", "-H", f"Cookie: {cookie}", f"{HOST}/cached/3MB"]
     answered = lab.exec("client", [*words, "-w", "%header{cache-status}"]).stdout
     assert answered.startswith(f"{PROXY}; hit")
+
+
+def test_a_row_that_is_removed_in_mid_download_breaks_nothing(lab: RunningLab, tmp_path: Path) -> None:
+    file, written = tmp_path / "object", lab.file.read_text()
+    words = ["curl", "-sS", "--fail", "-4", "--limit-rate", "1M", "-o", str(file), f"{HOST}/cached/3MB"]
+    more = ["--next", "-sS", "--fail", "-4", "-w", "%{num_connects} %header{cache-status}", f"{HOST}/cached/3MB", "-o"]
+    before = lab.status(GATEWAY)["transfers"]
+    download = lab.popen("client", [*words, *more, "/dev/null"], stdout=subprocess.PIPE, text=True)
+    try:
+        until(lambda: lab.status(GATEWAY)["transfers"]["moved"] == before["moved"] + 1)
+        lab.file.write_text(yaml.safe_dump(yaml.safe_load(written) | {"transfers": []}, sort_keys=False))
+        for node in (GATEWAY, PROXY, "edge-fra-1"):
+            lab.kill(node, signal.SIGHUP)
+        told, _ = download.communicate(timeout=60)
+    finally:
+        lab.file.write_text(written)
+        for node in (GATEWAY, PROXY, "edge-fra-1"):
+            lab.kill(node, signal.SIGHUP)
+    assert (download.returncode, told) == (0, "0 "), "one connection, and the origin serves its next request"
+    assert lab.exec("client", ["sha256sum", str(file)]).stdout.split()[0] == digest(size_of("3MB"))
+    assert lab.status(GATEWAY)["transfers"]["returned"] == before["returned"] + 1
+    words = ["curl", "-sS", "--fail", "-4", "-o", "/dev/null", "-w", "%header{cache-status}", f"{HOST}/cached/3MB"]
+    until(lambda: lab.exec("client", words).stdout.startswith(f"{PROXY}; hit"))
 
 
 def test_a_proxy_that_is_silent_costs_a_tenth_of_a_second_and_lost_messages_less(

@@ -13,7 +13,7 @@ from tests.topology.base import changed
 from topology import effective
 from topology.compose import render
 from topology.source import TopologyError, parse
-from topology.transfer import ProxyPolicy, TransferRow
+from topology.transfer import KEPT, ProxyPolicy, TransferRow, with_removed
 
 CONTENT = 'content: {listen: ["10.1.0.80"], directory: /var/cache/braid, applications: [shop]}'
 ROW = "{application: shop, proxies: [c-1, c-2]}"
@@ -93,6 +93,27 @@ def test_policies_take_proxies_that_can_be_reached() -> None:
     assert all(one == other for one, other in zip(before, after, strict=True) if one != "c-2"), (
         "only its own part moves"
     )
+
+
+def test_a_row_that_is_removed_offers_nothing_and_says_who_has_what_for_a_while() -> None:
+    before = parse(text("{application: shop, proxies: [c-1, c-2], path: /video/}"), "net.yaml")
+    other = parse(text("{application: shop, proxies: [c-2], path: /other/}"), "net.yaml")
+    after = with_removed(before, other, 1000.0)
+    assert after.transfers[:1] == other.transfers
+    assert [row.proxies for row in after.transfers[1:]] == [("c-1", "c-2")]
+    assert matching(after.transfers, ASKED, 999.9) is not None
+    assert matching(after.transfers, ASKED, 1000.0) is None
+    again = with_removed(after, other, 1000.0 + KEPT - 1)
+    assert again == after, "the same file again changes nothing"
+    assert with_removed(after, other, 1000.0 + KEPT) == other
+    assert with_removed(before, before, 1000.0) is before
+    back = with_removed(after, before, 1500.0)
+    assert back.transfers == (*before.transfers, replace(other.transfers[0], until=1500.0))
+    alone = replace(other, nodes={name: node for name, node in other.nodes.items() if name != "c-1"})
+    assert with_removed(before, alone, 1000.0).transfers[1].proxies == ("c-2",)
+    none = replace(other, nodes={name: node for name, node in alone.nodes.items() if name != "c-2"}, transfers=())
+    assert with_removed(before, none, 1000.0) == none
+    assert with_removed(before, replace(other, applications={}, transfers=()), 1000.0).transfers == ()
 
 
 def test_no_row_asks_for_less_than_the_least() -> None:
