@@ -371,11 +371,13 @@ class TransferService:
         taken.served += 1
         if taken.served == 1:
             return False
-        if asked is not None:
-            assert self._node is not None
-            situation = self._node.situation()
-            if self._judge.stored(situation, asked, taken.application, taken.client, taken.region) is not None:
-                return False
+        assert self._node is not None
+        situation = self._node.situation()
+        if not situation.links.neighbour_up(taken.gateway):
+            return False
+        stored = partial(self._judge.stored, situation)
+        if asked is not None and stored(asked, taken.application, taken.client, taken.region) is not None:
+            return False
         if not self._own(taken, "held", wait=True):
             return False
         taken.keeping.told(BACK)

@@ -142,6 +142,11 @@ class Core:
         started. What was held goes to them through the TUN, and all packets of both sides pass as they are."""
     def reset_connection(self, connection: int) -> None:
         """Refuses a connection: its client gets a reset, and its server if it was spliced."""
+    def adopt(self, record: bytes, guest: bool = False) -> int | None:
+        """The stack has built a socket by a record, of a connection of a proxied application that another node had, and
+        whose client's packets are held. The connection that it is from now on, as if it had been taken; None: its VIP
+        is none of those that the fast path accepts connections of, there is no room, or another connection of the same
+        ends. ``guest``: another gateway has had it before. ValueError where it is no record."""
     def open_servers(self, taken: list[int], wanted: list[tuple[int, str, int, bool]]) -> list[tuple[str, int] | None]:
         """``take`` for several connections, and then servers for some: host and port of each server, and whether the
         connection is to be held (``held``) at the server's first bytes. Returns addresses and ports of the SNAT pool

@@ -49,7 +49,7 @@ def with_siblings(topology: Topology, gateway: str) -> dict[str, frozenset[int]]
 def stack_alone(topology: Topology, gateway: str, *, promotes: bool) -> tuple[str, ...]:
     """Applications of whose connections the data plane knows nothing."""
     proxied = (each for each in served(topology, gateway) if each.mode is ServiceMode.PROXY)
-    return tuple(each.name for each in proxied if accepted(each, topology, promotes=promotes) == "listener")
+    return tuple(each.name for each in proxied if accepted(each, promotes=promotes) == "listener")
 
 
 def targets_of(topology: Topology, gateway: str) -> dict[str, tuple[str, ...]]:
@@ -66,13 +66,11 @@ def captured(topology: Topology, gateway: str) -> tuple[IPNetwork, ...]:
     return topology.nodes[gateway].snat_pools
 
 
-def accepted(application: Application, topology: Topology, *, promotes: bool) -> Accept:
+def accepted(application: Application, *, promotes: bool) -> Accept:
     """How connections of a proxied application come to the stack; ``promotes``: whether it can take them from the fast
-    path. Where the server may be the one to speak first, at once. Those that may move to a content proxy are the
-    stack's alone."""
+    path. Where the server may be the one to speak first, at once."""
     settings = application.proxy
-    moves = any(row.application == application.name for row in topology.transfers)
-    if not promotes or settings is None or moves:
+    if not promotes or settings is None:
         return "listener"
     return "first-byte" if settings.kind in (HTTP, TLS_SNI) or settings.tls is not None else "at-once"
 
@@ -125,7 +123,7 @@ def gateway_policy(
                 ports=port_matches(application.ports),
                 set=set_number(application, numbers),
                 app=numbers.number(application.name),
-                accept=accepted(application, topology, promotes=promotes),
+                accept=accepted(application, promotes=promotes),
                 transparent=tuple(str(server) for server in transparent(application)),
                 splices=splices(application),
             )

@@ -50,6 +50,7 @@ class Gateway:
             self._proxies.let_go,
             self._staying,
         )
+        self._proxies.transfers.leaves = self._drain.leaves
 
     def has_tun(self, topology: Topology, node: str) -> bool:
         return True

@@ -19,7 +19,7 @@ from braid.status.drain import DrainStatus
 from gateway.drain.carrier import LetGo, MoveFailed
 from gateway.drain.host import Host
 from gateway.drain.lender import Lender
-from gateway.drain.state import AT_HOME, GIVES, Standing, State, of_lender
+from gateway.drain.state import AT_HOME, GIVES, LEAVES, Standing, State, of_lender
 from topology.graph import siblings
 
 if TYPE_CHECKING:
@@ -93,6 +93,10 @@ class DrainService:
         if len(others) == 1:
             return Standing(SiblingChoice(topology.nodes[others[0]].number, leaving=False))
         return AT_HOME
+
+    def leaves(self) -> bool:
+        """Whether what begins is another gateway's."""
+        return self._lender is not None and self._lender.state in LEAVES
 
     def captured(self, topology: Topology, pools: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
         standing = self.standing(topology)

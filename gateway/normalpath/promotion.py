@@ -9,7 +9,7 @@ import errno
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from braid.tcp import repair
-from braid.tcp.record import decode_record
+from braid.tcp.record import decode_record, encode_record
 from braid.tun import DEVICE
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from braid.core import ConnectionApi
+    from braid.tcp.record import TcpRecord
     from topology.model import SocketAddress
 
 MOST_RESIDUE = 131_072
@@ -116,6 +117,21 @@ def promote(promoted: Promoted, client: bytes, server: bytes | None) -> tuple[so
             repair.dissolve(each)
         raise
     return opened[0], opened[1] if server is not None else None
+
+
+def adopt(core: ConnectionApi, record: TcpRecord, *, guest: bool) -> tuple[socket.socket, Promoted]:
+    """Build the socket, frozen, of a connection that another node had, and whose client's packets are held. OSError if
+    the kernel or the core does not take it."""
+    encoded = encode_record(record)
+    opened = repair.build_encoded(encoded, record, DEVICE)
+    try:
+        number = core.adopt(encoded, guest)
+        if number is None:
+            raise OSError(errno.EADDRINUSE, "the data plane does not take the connection")
+    except BaseException:
+        repair.dissolve(opened)
+        raise
+    return opened, Promoted(core, number, record.mss, timestamps=record.timestamp is not None, guest=guest)
 
 
 def open_servers(

@@ -9,14 +9,15 @@ from braid import log as logs
 from braid.errors import BadPacket
 from braid.events import ConnectionEnded, ConnectionHeld, ServiceRequest
 from braid.tcp.record import decode_ends
-from gateway.normalpath.promotion import Promoted, name_of
+from gateway.normalpath.promotion import Promoted, adopt, name_of
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from braid.core import ConnectionApi
     from braid.events import ConnectionEvent
-    from braid.tcp.record import Ends
+    from braid.tcp.record import Ends, TcpRecord
     from gateway.proxy.pool import ProxiedApplication
     from topology.model import IPAddress, SocketAddress
 
@@ -104,11 +105,20 @@ class Intake:
             log.debug("no socket for a connection", problem=str(error))
             self._core.reset_connection(number)
             return
-        self._taken.pop(number, None)
-        self._taken[number] = promoted
+        self._remember(promoted)
+        application.counters.promoted += 1
+
+    def adopt(self, record: TcpRecord, *, guest: bool) -> tuple[socket.socket, Promoted]:
+        """The socket, frozen, of a connection that another node had. OSError if it cannot be."""
+        opened, promoted = adopt(self._core, record, guest=guest)
+        self._remember(promoted)
+        return opened, promoted
+
+    def _remember(self, promoted: Promoted) -> None:
+        self._taken.pop(promoted.number, None)
+        self._taken[promoted.number] = promoted
         if len(self._taken) > REPEATED:
             del self._taken[next(iter(self._taken))]
-        application.counters.promoted += 1
 
     def _refuse(self, number: int, error: BadPacket) -> None:
         log.error("the core's record of a connection is none", problem=str(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -14,17 +14,19 @@ from braid import log as logs
 from braid.beat import beat
 from braid.process import allow_descriptors
 from braid.streams import pair, reset_on_close
+from braid.tcp.repair import build
 from braid.tls.certificates import Certificates
 from braid.tls.terminate import Limits, terminate
+from braid.tun import DEVICE
 from gateway.nat import accepted, transparent
 from gateway.normalpath.promotion import promote
 from gateway.proxy import stack
 from gateway.proxy.accept import accept, reset
 from gateway.proxy.connection import Connection
-from gateway.proxy.events import ClientData
 from gateway.proxy.farewell import Farewell
 from gateway.proxy.ground import Ground, proxied_here
 from gateway.proxy.intake import Intake
+from gateway.proxy.places import Places
 from gateway.proxy.pool import PlugInError, ProxiedApplication
 from gateway.proxy.relay import Relay
 from gateway.transfer.service import TransferService
@@ -40,8 +42,10 @@ if TYPE_CHECKING:
 
     from braid.events import ConnectionEvent
     from braid.role import NodeHandle, Situation
+    from braid.tcp.record import TcpRecord
     from braid.tls.terminate import Agreed
     from gateway.normalpath.promotion import Promoted
+    from gateway.proxy.events import ClientData
     from gateway.proxy.intake import Arrival
     from gateway.targets import TargetKey
     from topology.model import IPNetwork
@@ -50,15 +54,6 @@ log = logs.get(__name__)
 
 POLL = 1.0
 """Seconds between looks at certificates."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What is known of a VIP."""
-
-    application: str
-    edge: str
-    region: str
 
 
 class ProxyService:
@@ -70,7 +65,7 @@ class ProxyService:
         """Newest last."""
         self.relay = Relay()
         """Connections that need no proxy of their own."""
-        self.transfers = TransferService(self.relay, self._take_back, self._inside, rng, time.time)
+        self.transfers = TransferService(self.relay, self._returned, self._adopt, self._inside, rng, time.time)
         self.certificates = Certificates()
         self.ground = Ground()
         self._offered = 0
@@ -84,7 +79,7 @@ class ProxyService:
         self._no_repair = no_repair
         self._intake: Intake | None = None
         """Of connections that the fast path accepts; None: listeners do."""
-        self._places: dict[IPv4Address | IPv6Address, _Place] = {}
+        self._places = Places()
 
     @property
     def promotes(self) -> bool:
@@ -106,7 +101,8 @@ class ProxyService:
             async with trio.open_nursery() as nursery:
 
                 def serve(arrival: Arrival) -> None:
-                    if arrival.application.relayed and arrival.application.settings.tls is None:
+                    application = arrival.application
+                    if application.relayed and application.settings.tls is None and not self._looks_at(application):
                         self._relay(arrival)
                     else:
                         sockets = promote(arrival.promoted, arrival.request.client, arrival.request.server)
@@ -156,14 +152,12 @@ class ProxyService:
         if mine and self._no_repair is not None:
             log.warning("listeners accept connections, not the fast path", problem=self._no_repair)
         topology = situation.topology
-        self._places = {
-            vip.address: _Place(vip.application, vip.edge, topology.nodes[vip.edge].region) for vip in topology.vips
-        }
+        self._places.follow(topology)
         wanted: dict[SocketAddress, ProxiedApplication] = {}
         for application in mine:
             if (proxied := self._configured(application.name, situation)) is None:
                 continue
-            accept = accepted(application, topology, promotes=self.promotes)
+            accept = accepted(application, promotes=self.promotes)
             proxied.accepted_by = "listener" if accept == "listener" else "fast-path"
             if accept == "listener" and transparent(application):
                 self._problems[f"applications.{application.name}.proxy.client_address"] = (
@@ -234,15 +228,17 @@ class ProxyService:
 
         nursery.start_soon(accept, trio.socket.from_stdlib_socket(opened), proxied, scope, serve)
 
-    async def _accepted(self, stream: trio.SocketStream, proxied: ProxiedApplication) -> None:
-        proxied.counters.connections += 1
+    async def _accepted(
+        self, stream: trio.SocketStream, proxied: ProxiedApplication, promoted: Promoted | None = None
+    ) -> None:
+        proxied.counters.connections += promoted is None
         try:
             client, vip = _address(stream.socket.getpeername()), _address(stream.socket.getsockname())
         except OSError:
             proxied.count("client_reset")
         else:
             if not proxied.full:
-                await self._serve(proxied, stream, self._client_data(client, vip, proxied))
+                await self._serve(proxied, stream, self._places.client(client, vip, proxied.name), promoted)
                 return
             proxied.count("too_many_connections")
         await reset(stream)
@@ -257,8 +253,7 @@ class ProxyService:
         self.relay.settle()
 
     def _application_of(self, vip: IPv4Address | IPv6Address) -> ProxiedApplication | None:
-        place = self._places.get(vip)
-        return None if place is None else self.applications.get(place.application)
+        return self.applications.get(self._places.application(vip) or "")
 
     def _ended(self, number: int) -> None:
         """In the data plane; or in the stack, if the core has given it up."""
@@ -276,7 +271,7 @@ class ProxyService:
         def done() -> None:
             application.open -= 1
 
-        data = self._client_data(arrival.ends.remote, arrival.ends.local, application)
+        data = self._places.client(arrival.ends.remote, arrival.ends.local, application.name)
         self.relay.promote(arrival, data, done)
         application.open += 1
 
@@ -292,7 +287,7 @@ class ProxyService:
                 await reset(stream)
                 raise
             arrival.application.counters.promotions.append(time.clock_gettime(time.CLOCK_BOOTTIME) - held_at)
-        data = self._client_data(arrival.ends.remote, arrival.ends.local, arrival.application)
+        data = self._places.client(arrival.ends.remote, arrival.ends.local, arrival.application.name)
         await self._serve(arrival.application, stream, data, arrival.promoted)
 
     async def _serve(
@@ -324,14 +319,20 @@ class ProxyService:
         with self.farewell.awaited(proxied) as ends:
             await terminate(stream, context, serve, proxied.count, limits, ends)
 
-    def _take_back(self, stream: trio.SocketStream, application: str, _node: NodeHandle) -> None:
+    def _adopt(self, record: TcpRecord, *, guest: bool) -> tuple[socket.socket, Promoted | None]:
+        """A socket, frozen, of a connection that a content proxy had. OSError if it cannot be."""
+        if self._intake is None:
+            return build(record, DEVICE), None
+        return self._intake.adopt(record, guest=guest)
+
+    def _returned(self, stream: trio.SocketStream, application: str, promoted: Promoted | None) -> None:
         """A connection that a content proxy had is here again."""
         proxied = self.applications.get(application)
         if proxied is None or self._nursery is None:
             reset_on_close(stream)
             stream.socket.close()
             return
-        self._nursery.start_soon(self._accepted, stream, proxied)
+        self._nursery.start_soon(self._accepted, stream, proxied, promoted)
 
     def _inside(self, data: ClientData) -> trio.SocketStream | None:
         """A connection for a client that begins in this process."""
@@ -350,7 +351,7 @@ class ProxyService:
         promoted: Promoted | None = None,
     ) -> bool:
         """Serve a client in clear text. Closes the stream; whether it ended in order."""
-        if proxied.settings.kind == TLS_SNI and promoted is None and await self._offer(stream, data):
+        if self._looks_at(proxied) and await self._offer(stream, data, promoted):
             return True
         if proxied.relayed:
             return await self.relay.serve(stream, proxied, data, promoted)
@@ -374,20 +375,20 @@ class ProxyService:
             del self.connections[connection]
         return not connection.cut
 
-    async def _offer(self, stream: trio.SocketStream, data: ClientData) -> bool:
+    def _looks_at(self, proxied: ProxiedApplication) -> bool:
+        """Whether a content proxy may have connections of an application, by their ClientHellos."""
+        return proxied.settings.kind == TLS_SNI and self._places.moves(proxied.name)
+
+    async def _offer(self, stream: trio.SocketStream, data: ClientData, promoted: Promoted | None) -> bool:
         """Whether a content proxy has the connection now."""
         self._offered += 1
         try:
-            return await self.transfers.offer_hello(stream, data)
+            return await self.transfers.offer_hello(stream, data, guest=promoted is not None and promoted.guest)
         except BaseException:
             await reset(stream)
             raise
         finally:
             self._offered -= 1
-
-    def _client_data(self, client: SocketAddress, vip: SocketAddress, proxied: ProxiedApplication) -> ClientData:
-        place = self._places.get(vip.host)
-        return ClientData(client, vip, place.edge if place else "", place.region if place else "", proxied.name)
 
 
 def _certificates(application: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from braid.tcp.record import TcpRecord
     from braid.transfer import Numbers, TransferMessage
     from braid.transfer_progress import Promised
+    from gateway.normalpath.promotion import Promoted
     from gateway.proxy.relay import Relay
     from gateway.proxy.relayed import RelayedConnection
     from topology.model import SocketAddress
@@ -83,6 +84,10 @@ class Moving:
     """As of ``Offered``."""
     bytes_in: int = 0
     bytes_out: int = 0
+    guest: bool = False
+    """Another gateway has had it."""
+    promoted: Promoted | None = None
+    """What it is when it has come back."""
     promised: Promised | None = None
     """What the proxy said last that it sends."""
     took: float | None = None

@@ -18,7 +18,7 @@ from braid import log as logs
 from braid import stored
 from braid.alarm import Alarm
 from braid.errors import BadPacket
-from braid.tcp.repair import FreezeError, build, offer, start
+from braid.tcp.repair import FreezeError, offer, start
 from braid.transfer import (
     MODULUS,
     Numbers,
@@ -35,7 +35,6 @@ from braid.transfer import (
 from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_progress import decode_promised, encode_heard, heard_of, is_promised
 from braid.transfer_table import tls_content
-from braid.tun import DEVICE
 from gateway.transfer import commands
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.hello import Waiting, peek
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
     from gateway.proxy.events import ClientData
     from gateway.proxy.relay import Relay
     from gateway.proxy.relayed import RelayedConnection
-    from gateway.transfer.successor import Inside, Serve
+    from gateway.transfer.successor import Adopt, Inside, Serve
 
 log = logs.get(__name__)
 
@@ -68,15 +67,11 @@ US = "gateway"
 
 
 class TransferService:
-    """``serve`` takes over a connection that came back, ``inside`` gives one to an application, for a client."""
+    """``serve`` takes over a connection that came back and that ``adopt`` has built, ``inside`` gives one to an
+    application, for a client."""
 
     def __init__(
-        self,
-        relay: Relay,
-        serve: Serve,
-        inside: Inside,
-        rng: Random,
-        wall: Callable[[], float],
+        self, relay: Relay, serve: Serve, adopt: Adopt, inside: Inside, rng: Random, wall: Callable[[], float]
     ) -> None:
         # Edges remember for seconds what an earlier process said; none says a thousand things in a second.
         self.agent = TransferAgent(int(wall() * 1000) % MODULUS)
@@ -84,14 +79,17 @@ class TransferService:
         """Newest last."""
         self.seconds = 0.0
         """From offer to service, of all that were moved."""
+        self.leaves: Callable[[], bool] = lambda: False
+        """Whether this gateway is drained: what would come back stays where it is, which this gateway is to leave."""
         self._parts = Assembler()
         self._relay = relay
         self._serve = serve
+        self._adopt = adopt
         self._rng = rng
         self._wall = wall
         self._node: NodeHandle | None = None
         self._alarm, self._stored, self._owners = Alarm(), StoredTable(), Owners()
-        self._successor = Successor(serve, inside, self.agent.count)
+        self._successor = Successor(serve, adopt, inside, self.agent.count)
         self._nursery: trio.Nursery | None = None
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
@@ -217,14 +215,12 @@ class TransferService:
             self._alarm.set(-inf)
             return False
         moving.holder = OfRelay(self._relay, connection)
+        moving.guest = connection.promoted is not None and connection.promoted.guest
         return self._begin(moving, *movable, known is Is.STORED, now)
 
-    async def offer_hello(self, stream: trio.SocketStream, data: ClientData) -> bool:
+    async def offer_hello(self, stream: trio.SocketStream, data: ClientData, *, guest: bool) -> bool:
         """Offer a connection that begins with TLS, of which nothing was read. True: it is elsewhere, and the stream is
         closed. False: it goes on here, and nothing has happened to it."""
-        node = self._node
-        if node is None or all(row.application != data.application for row in node.situation().topology.transfers):
-            return False
         hello = await peek(stream)
         if hello is None or self._node is None:
             return False
@@ -234,7 +230,7 @@ class TransferService:
         now = trio.current_time()
         moving = self._moving(data, proxy, tls_content(hello.sni, data.vip.port), now)
         moving.holder = waiting = Waiting(stream)
-        moving.may_return = False
+        moving.may_return, moving.guest = False, guest
         # A proxy takes every name that is delegated to it.
         return self._begin(moving, stream.socket.fileno(), None, True, now) and await waiting.moved()
 
@@ -344,7 +340,7 @@ class TransferService:
         assert self._node is not None
         assert self._nursery is not None
         moving.dissolve()
-        left = self._successor.take(moving, self.agent.request(moving.id), seen, now, self._node)
+        left = self._successor.take(moving, self.agent.request(moving.id), seen, now)
         self._own(moving, "")
         if left is not None:
             self._nursery.start_soon(self._successor.send, moving, *left, self._node)
@@ -370,10 +366,14 @@ class TransferService:
         except BadPacket as error:
             self.agent.count("returned_wrong" if error.reason == WRONG else "bad")
             return self.agent.taken_back(moving.id, False, now)
+        if self.leaves():
+            self.agent.count("returned_leaving")
+            return self.agent.taken_back(moving.id, False, now)
         self._own(moving, "held", wait=True)
         try:
             # The proxy's frozen socket may have acknowledged while this was on its way.
-            moving.socket = build(record.after(round(COMMIT_FOR * 1000)), DEVICE)
+            later = record.after(round(COMMIT_FOR * 1000))
+            moving.socket, moving.promoted = self._adopt(later, guest=moving.guest)
         except OSError as error:
             log.warning("transferred connection cannot be taken back", problem=error.strerror or str(error))
             self._own(moving, "away")
@@ -386,7 +386,7 @@ class TransferService:
             return
         start(built)
         self._own(moving, "")
-        self._serve(trio.SocketStream(trio.socket.from_stdlib_socket(built)), moving.application, self._node)
+        self._serve(trio.SocketStream(trio.socket.from_stdlib_socket(built)), moving.application, moving.promoted)
 
     def _own(self, moving: Moving, owner: str, *, wait: bool = False) -> bool:
         """To be waited for where packets must meet the new owner from then on."""

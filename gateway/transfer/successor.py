@@ -15,47 +15,56 @@ import trio
 from braid import log as logs
 from braid.errors import BadPacket
 from braid.tcp.record import decode_record
-from braid.tcp.repair import build, start
-from braid.tun import DEVICE
+from braid.tcp.repair import start
 from gateway.proxy.events import ClientData
 from gateway.transfer.going_on import Afresh, Reset, Rest, way_on
 from gateway.transfer.rescue import Broken, send_rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from braid.role import NodeHandle
+    from braid.tcp.record import TcpRecord
     from braid.transfer import TransferRequest
     from braid.transfer_progress import Seen
+    from gateway.normalpath.promotion import Promoted
     from gateway.transfer.moving import Moving
     from topology.model import SocketAddress
 
-    Serve = Callable[[trio.SocketStream, str, NodeHandle], None]
+    Serve = Callable[[trio.SocketStream, str, Promoted | None], None]
     Inside = Callable[[ClientData], trio.SocketStream | None]
+
+    class Adopt(Protocol):
+        """OSError if it cannot be. What comes with the socket is None where listeners accept connections."""
+
+        def __call__(self, record: TcpRecord, *, guest: bool) -> tuple[socket.socket, Promoted | None]: ...
+
 
 log = logs.get(__name__)
 _LINGER = struct.pack("ii", 1, 0)
 
 
 class Successor:
-    """``serve`` has a connection served from its next request on; ``inside`` gives a connection to an application that
-    begins in this process; ``count`` hears what became of each."""
+    """``serve`` has a connection served from its next request on; ``adopt`` builds its socket, frozen; ``inside`` gives
+    one that begins in this process to an application; ``count`` hears what became of each."""
 
-    def __init__(self, serve: Serve, inside: Inside, count: Callable[[str], None]) -> None:
+    def __init__(self, serve: Serve, adopt: Adopt, inside: Inside, count: Callable[[str], None]) -> None:
         self.clients: set[SocketAddress] = set()
         """Of whom the rest of an answer is under way."""
         self._serve = serve
+        self._adopt = adopt
         self._inside = inside
         self._count = count
 
     def take(
-        self, moving: Moving, request: TransferRequest, seen: Seen | None, now: float, node: NodeHandle
-    ) -> tuple[socket.socket, Rest] | None:
+        self, moving: Moving, request: TransferRequest, seen: Seen | None, now: float
+    ) -> tuple[socket.socket, Promoted | None, Rest] | None:
         """Go on with a connection whose packets are held; they come when this returns. What is given back is for
         ``send``."""
         try:
             way = way_on(decode_record(request.record), moving.promised, seen, now - moving.began)
-            built = build(way.record, DEVICE)
+            built, promoted = self._adopt(way.record, guest=moving.guest)
         except (BadPacket, OSError) as error:
             self._count("reset_socket")
             log.warning("transferred connection is lost", proxy=moving.proxy, problem=str(error))
@@ -68,13 +77,15 @@ class Successor:
             case Afresh():
                 self._count("served_anew")
                 start(built)
-                self._serve(_stream(built), moving.application, node)
+                self._serve(_stream(built), moving.application, promoted)
             case Rest():
                 start(built)
-                return built, way
+                return built, promoted, way
         return None
 
-    async def send(self, moving: Moving, built: socket.socket, rest: Rest, node: NodeHandle) -> None:
+    async def send(
+        self, moving: Moving, built: socket.socket, promoted: Promoted | None, rest: Rest, node: NodeHandle
+    ) -> None:
         """The rest of an answer, and what the client asks for behind it."""
         client, origin = _stream(built), None
         topology = node.situation().topology
@@ -93,7 +104,7 @@ class Successor:
             self.clients.discard(moving.client)
         self._count("resumed")
         if goes_on:
-            self._serve(client, moving.application, node)
+            self._serve(client, moving.application, promoted)
 
 
 def reset(opened: socket.socket) -> None:

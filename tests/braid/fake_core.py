@@ -147,6 +147,9 @@ class FakeCore:
     def reset_connection(self, connection: int) -> None:
         raise AssertionError("no connection is asked for here")
 
+    def adopt(self, record: bytes, guest: bool = False) -> int | None:
+        return None
+
     def snapshot(self, whole: bool = True) -> str:
         return json.dumps([{"drops": {}, "io": {}, "neighbours": [], "sessions": [], "paths": []}])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
@@ -335,11 +334,9 @@ def test_the_fast_path_accepts_where_sockets_can_be_built_and_at_once_where_serv
     tls = Tls((Certificate("a.pem", "a.key"),))
 
     def accept(kind: str, **more: Any) -> str:
-        return accepted(replace(shop, proxy=ProxySettings(kind, **more)), topology, promotes=True)
+        return accepted(replace(shop, proxy=ProxySettings(kind, **more)), promotes=True)
 
-    assert accepted(shop, topology, promotes=False) == "listener"
-    moves: Any = SimpleNamespace(application="shop")
-    assert accepted(shop, replace(topology, transfers=(moves,)), promotes=True) == "listener"
+    assert accepted(shop, promotes=False) == "listener"
     assert (accept(HTTP), accept(TLS_SNI), accept(TCP, tls=tls)) == ("first-byte",) * 3
     assert (accept(TCP), accept("module:Class")) == ("at-once", "at-once")
 

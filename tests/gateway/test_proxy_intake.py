@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from random import Random
@@ -12,6 +13,7 @@ import trio
 
 from braid.errors import BadPacket
 from braid.events import ConnectionEnded, ConnectionHeld, ServiceRequest
+from braid.tcp import repair
 from braid.tcp.record import encode_record
 from gateway.proxy import show
 from gateway.proxy.events import ServerData
@@ -25,6 +27,7 @@ from topology.model import SocketAddress, Target
 from topology.proxy import HTTP, ProxySettings
 
 if TYPE_CHECKING:
+    from braid.tcp.record import TcpRecord
     from gateway.normalpath.promotion import Promoted
 
 REQUEST = ServiceRequest(7, encode_record(RECORD), None, 0.0)
@@ -35,8 +38,15 @@ TARGET = Target(LOOPBACK, 80, 1)
 class Core(FakeCore):
     reset: list[int] = field(default_factory=list)
 
+    adopted: list[tuple[bytes, bool]] = field(default_factory=list)
+    room: int = 1
+
     def reset_connection(self, connection: int) -> None:
         self.reset.append(connection)
+
+    def adopt(self, record: bytes, guest: bool = False) -> int | None:
+        self.adopted.append((record, guest))
+        return 9 if len(self.adopted) <= self.room else None
 
 
 class Desk:
@@ -117,6 +127,30 @@ def test_a_hold_is_of_a_connection_that_was_taken_and_has_not_ended() -> None:
     desk.intake.receive(ConnectionEnded(7, "closed", 1, 1))
     desk.intake.receive(held)
     assert len(desk.held) == 1
+
+
+def test_what_another_node_had_is_known_as_if_it_had_been_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[socket.socket] = []
+
+    def build(_encoded: bytes, record: TcpRecord, _device: str) -> socket.socket:
+        assert record is RECORD
+        built.append(socket.socket())
+        return built[-1]
+
+    monkeypatch.setattr(repair, "build_encoded", build)
+    monkeypatch.setattr(repair, "dissolve", socket.socket.close)
+    desk = Desk()
+    opened, promoted = desk.intake.adopt(RECORD, guest=True)
+    assert (promoted.number, promoted.guest, opened) == (9, True, built[0])
+    assert desk.core.adopted == [(encode_record(RECORD), True)]
+    desk.intake.receive(ConnectionHeld(9, 1.5))
+    assert desk.held == [(9, 1.5)]
+    desk.intake.receive(ConnectionEnded(9, "closed", 1, 1))
+    assert desk.ended == [9]
+    with pytest.raises(OSError, match="data plane"):
+        desk.intake.adopt(RECORD, guest=False)
+    assert [each.fileno() >= 0 for each in built] == [True, False]
+    opened.close()
 
 
 def test_a_spliced_connection_counts_until_it_ends() -> None:

@@ -18,6 +18,7 @@ from gateway.proxy.service import ProxyService
 from tests.gateway.proxy_bench import HttpServer, exchange, http_servers, read_all
 from tests.gateway.test_proxy_gateway import TEXT
 from topology.source import parse
+from topology.transfer import TransferRow
 
 if TYPE_CHECKING:
     from gateway.proxy.events import ClientData
@@ -155,10 +156,12 @@ async def test_what_begins_with_tls_is_offered_to_content_proxies_first(
     (server,) = await http_servers(nursery, "one")
     node, service = Node(monkeypatch), ProxyService(lambda _key: True, Random(1))
     node.use(server, kind="tls-sni")
+    node.topology = replace(node.topology, transfers=(TransferRow("shop", ("cache-1",)),))
     offered: list[str] = []
     taken = False
 
-    async def offer_hello(stream: trio.SocketStream, data: ClientData) -> bool:
+    async def offer_hello(stream: trio.SocketStream, data: ClientData, *, guest: bool) -> bool:
+        assert not guest
         offered.append(data.application)
         if taken:
             await stream.aclose()

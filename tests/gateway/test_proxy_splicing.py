@@ -72,6 +72,9 @@ class FakeCore:
     def reset_connection(self, connection: int) -> None:
         raise AssertionError("nothing is refused here")
 
+    def adopt(self, record: bytes, guest: bool = False) -> int | None:
+        raise AssertionError("nothing comes back here")
+
     def owed(self) -> tuple[bytes, bytes]:
         """What the sides do not have, as far as it is known, in order."""
         assert self.given is not None

@@ -2,7 +2,7 @@
 
 use crate::event::{Order, Outbox};
 use crate::node::Node;
-use braid_packet::{Sink, Time};
+use braid_packet::{Sink, TcpRecord, Time};
 
 impl<O: Outbox> Node<O> {
     pub(crate) fn handle_order(&mut self, connection: u64, order: Order, now: Time, sink: &mut impl Sink) {
@@ -21,6 +21,10 @@ impl<O: Outbox> Node<O> {
             Order::Leave => self.leave(connection, now, sink),
         }
         self.receive_again(now, sink);
+    }
+
+    pub(crate) fn adopt(&mut self, record: &TcpRecord, guest: bool, now: Time) -> Option<u64> {
+        self.gateway.as_mut()?.adopt(record, guest, now)
     }
 
     /// Packets of servers that were held; and what the fast path made, and has to tell.

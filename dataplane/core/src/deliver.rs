@@ -87,7 +87,14 @@ impl<O: Outbox> Node<O> {
     }
 
     /// Checks and translates one packet that came out of the overlay from `peer`.
-    fn admit(&mut self, packet: &mut [u8], partial: bool, peer: u16, now: Time, sink: &mut impl Sink) -> bool {
+    pub(crate) fn admit(
+        &mut self,
+        packet: &mut [u8],
+        partial: bool,
+        peer: u16,
+        now: Time,
+        sink: &mut impl Sink,
+    ) -> bool {
         let (peer, passed) = match self.origin(packet, partial, peer) {
             Origin::Client(peer) => (peer, false),
             Origin::Passed(edge) => (edge, true),

@@ -11,7 +11,7 @@ use crate::role::sibling::{Copied, Took, Which};
 use crate::wire::Kind;
 use braid_fastpath::{Park, PeriodKey, Splice};
 use braid_nat::Prefix;
-use braid_packet::Time;
+use braid_packet::{TcpRecord, Time};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -190,6 +190,13 @@ pub enum Command {
     Tell(Vec<(u16, Vec<u8>)>),
     /// About a connection of a proxied application; for the shard that has it.
     Connection(u64, Order),
+    /// The stack has built a socket by a record, of a connection that another node had; for the shard of its packets. Its number;
+    /// None: it may not have it. `guest`: another gateway has had it before.
+    Adopt {
+        record: Box<TcpRecord>,
+        guest: bool,
+        adopted: Box<dyn Reply<Option<u64>>>,
+    },
     /// Counts something the control side refused.
     Count(&'static str),
     Snapshot {

@@ -324,6 +324,7 @@ where
                 }
             }
             Command::Connection(connection, order) => self.handle_order(connection, order, now, sink),
+            Command::Adopt { record, guest, adopted } => adopted.reply(self.adopt(&record, guest, now)),
             Command::Count(reason) => self.net.drops.count(reason),
             Command::Snapshot { detail, reply } => reply.reply(self.snapshot(detail, now)),
             Command::Flows(limit, reply) => self.questions.ask(self.gateway.as_ref(), limit, reply),

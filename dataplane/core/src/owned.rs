@@ -27,9 +27,8 @@ impl<O: Outbox> Node<O> {
         now: Time,
         sink: &mut impl Sink,
     ) -> bool {
+        let may = by.is_none_or(|gateway| self.may_steer(&ends, gateway));
         if let (Some(edge), Some(gateway)) = (&mut self.edge, by) {
-            let sessions = &self.net.sessions;
-            let may = edge.may_steer(&ends, gateway, |gateway| sessions.usable((gateway, false)));
             let node = if let Some(Owner::Node(node)) = owner { node } else { gateway };
             if !may || (owner.is_some() && !edge.may_own(&ends, node)) {
                 self.net.drops.count("steering_refused");
@@ -53,15 +52,16 @@ impl<O: Outbox> Node<O> {
         if matches!(owner, Some(Owner::Left(node)) if !self.net.sessions.usable((node, false))) {
             self.owners.remember(&ends, now);
         }
-        if owner == Some(Owner::Away) && self.config.role == Role::Gateway {
+        if let (Some(gateway), Some(Owner::Away), Role::Gateway) = (&mut self.gateway, owner, self.config.role) {
+            gateway.part(&ends, now);
             // An edge that starts again sends its client's packets here until it is told who has them. The control side says when
             // the connection is over.
             self.owners.remember(&ends, now);
         }
-        let stays = owner == Some(Owner::Here) || (owner.is_none() && self.config.role == Role::Gateway);
-        match stays {
-            true => self.release(&kept, sink),
-            false => {
+        match owner {
+            Some(Owner::Here) => self.release(&kept, sink),
+            None if self.config.role == Role::Gateway => self.receive_kept(kept, now, sink),
+            _ => {
                 for Kept { mut packet, partial } in kept {
                     self.pass_on_late(&mut packet, partial, now, sink);
                 }
@@ -111,9 +111,12 @@ impl<O: Outbox> Node<O> {
         Ends::outward(ip).is_some_and(|(ends, _)| self.may_steer(&ends, gateway))
     }
 
+    /// Who gave a connection to the node that has it may take it back, also where another gateway serves the client by now.
     fn may_steer(&self, ends: &Ends, gateway: u16) -> bool {
         let usable = |gateway| self.net.sessions.usable((gateway, false));
-        self.edge.as_ref().is_some_and(|edge| edge.may_steer(ends, gateway, usable))
+        let by = self.owners.holder(ends).and_then(|holder| holder.by);
+        let gave = by == Some((gateway, self.net.sessions.boot((gateway, false))));
+        self.edge.as_ref().is_some_and(|edge| gave || edge.may_steer(ends, gateway, usable))
     }
 
     /// Whether the process that has a connection is there: another one of the same node has nothing of it.
@@ -145,6 +148,29 @@ impl<O: Outbox> Node<O> {
         let packets: Vec<Delivered<'_>> =
             kept.iter().map(|kept| Delivered { bytes: &kept.packet, partial: kept.partial }).collect();
         self.coalescer.deliver(&packets, Limits::default(), sink);
+    }
+
+    /// Packets that waited are received as if they came now: whoever follows the connection has not seen them.
+    fn receive_kept(&mut self, kept: Vec<Kept>, now: Time, sink: &mut impl Sink) {
+        if kept.is_empty() {
+            return;
+        }
+        let mut passed = Vec::with_capacity(kept.len());
+        for mut kept in kept {
+            let edge = Ip::parse(&kept.packet).ok().and_then(|ip| self.edge_of(&ip));
+            if edge.is_some_and(|edge| self.admit(&mut kept.packet, kept.partial, edge, now, sink)) {
+                passed.push(kept);
+            }
+        }
+        self.release(&passed, sink);
+        self.send_made(now, sink);
+    }
+
+    /// At a gateway: the edge that a client's packet came from.
+    fn edge_of(&self, ip: &Ip) -> Option<u16> {
+        let gateway = self.gateway.as_ref()?;
+        let stacks = gateway.proxied.owner(&ip.destination).map(|owner| owner.edge);
+        stacks.or_else(|| gateway.nat.edge_of(ip.destination))
     }
 
     /// For a packet out of the overlay: whether it may go to the TUN. None: as if nothing had been transferred.

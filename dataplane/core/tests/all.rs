@@ -18,5 +18,6 @@ mod siblings;
 mod spread;
 mod stack;
 mod tcp;
+mod transferred;
 mod vectors;
 mod window;

@@ -3,7 +3,7 @@
 use crate::stack::record;
 use crate::tcp;
 
-use braid_core::{Command, Copied, Desired, Event, Order, PeriodKey, Prefix, Splice, Took, Which};
+use braid_core::{Command, Copied, Desired, Ends, Event, Order, Owner, PeriodKey, Prefix, Splice, Took, Which};
 use braid_packet::{finish_checksum, Ip, Tcp, Time, VnetHdr};
 use braid_testbed::*;
 use serde_json::json;
@@ -50,7 +50,7 @@ fn desired(number: u16, mode: &str, stage: Stage) -> Desired {
     if number == EDGE {
         let diverts = if stage.diverted { json!([[GATEWAY, SIBLING]]) } else { json!([]) };
         whole["edge"] = json!({"applications": [{"app": 0, "vips": [VIP], "ports": [["any", 0, 65535]], "set": 2,
-            "gateways": [GATEWAY, SIBLING], "diverts": diverts}]});
+            "gateways": [GATEWAY, SIBLING], "diverts": diverts, "owners": [PROXY]}]});
     }
     let (own, other, sibling) = match number {
         GATEWAY => (POOL, OTHER_POOL, SIBLING),
@@ -377,4 +377,20 @@ fn a_piece_is_taken_or_refused_as_what_it_is() {
         braid.configure(SIBLING, &desired(SIBLING, mode, HOST));
         assert_eq!(take(&mut braid, SIBLING, &piece).new, 1);
     }
+}
+
+/// Also when it serves the client no more: its drain is over, or its sibling's.
+#[test]
+fn who_gave_a_connection_to_a_content_proxy_may_take_it_back() {
+    let mut braid = up("nat");
+    connect(&mut braid, "nat", 4000);
+    let (ends, to_proxy) = (Ends::new(client(4000), vip()), Some(Owner::Node(PROXY)));
+    assert!(!braid.own(EDGE, ends, to_proxy, Some(SIBLING)), "the client is the other one's");
+    let diverted = Stage { diverted: true, ..Stage::default() };
+    braid.configure(EDGE, &desired(EDGE, "nat", diverted));
+    assert!(braid.own(EDGE, ends, to_proxy, Some(SIBLING)));
+    braid.configure(EDGE, &desired(EDGE, "nat", Stage::default()));
+    assert!(braid.own(EDGE, ends, None, Some(SIBLING)));
+    assert!(braid.own(EDGE, ends, to_proxy, Some(GATEWAY)));
+    assert!(!braid.own(EDGE, ends, None, Some(SIBLING)), "this time it was not the one");
 }

@@ -243,7 +243,7 @@ pub(crate) fn note(session: &mut Session, packet: &[u8], ip: &Ip, tcp: &Tcp) {
     session.client.window = tcp.window;
     if session.client.timestamps && (!session.proxy.timestamps || session.proxy.state != State::Open) {
         if let Some((value, echo)) = find_timestamps(options(packet, ip, tcp)) {
-            if at_most(session.client.ts_recent, value) {
+            if session.client.ts_recent == 0 || at_most(session.client.ts_recent, value) {
                 session.client.ts_recent = value;
             }
             session.note_seen_by_client(echo);

@@ -28,6 +28,7 @@ mod service;
 mod splice;
 mod stranger;
 mod table;
+mod transferred;
 mod translate;
 mod verdict;
 mod window;

@@ -152,9 +152,14 @@ impl FastPath {
         true
     }
 
-    /// Keeps what comes for a connection from now on, of both sides. False if it is not the stack's, has begun to end, or its
-    /// client was told before its server was asked that it may send larger segments than the server takes.
+    /// Keeps what comes for a connection from now on, of both sides. False if it is not the stack's, has begun to end, its client
+    /// was told before its server was asked that it may send larger segments than the server takes, or has said nothing since
+    /// it came back from another node.
     pub fn hold(&mut self, flow: FlowId, now: Time) -> bool {
+        self.table.get(flow).is_some_and(|session| session.client.is_clock_known()) && self.begin_hold(flow, now)
+    }
+
+    pub(crate) fn begin_hold(&mut self, flow: FlowId, now: Time) -> bool {
         let Some(session) = self.table.get_mut(flow) else { return false };
         let turn = session.proxy.turn.wrapping_add(1);
         if session.proxy.state != State::Normal

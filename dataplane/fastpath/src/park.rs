@@ -47,7 +47,7 @@ impl FastPath {
             return false;
         }
         self.forget_server(flow);
-        self.hold(flow, now)
+        self.begin_hold(flow, now)
     }
 
     /// For a connection that is held. Returns what came meanwhile, to be received again, after `take_outputs`. None if it is not

@@ -72,8 +72,12 @@ impl FastPath {
 
     /// Bytes of a segment that clients of an application are told.
     pub(crate) fn told(&self, app: u16, v6: bool) -> u16 {
-        let most = self.mtu.saturating_sub(if v6 { 60 } else { 40 });
+        let most = self.most_told(v6);
         self.server_mss.get(&app).map_or(most, |&server| server.min(most))
+    }
+
+    pub(crate) fn most_told(&self, v6: bool) -> u16 {
+        self.mtu.saturating_sub(if v6 { 60 } else { 40 })
     }
 
     fn check(&mut self, ends: &Ends, packet: &[u8], ip: &Ip, tcp: &Tcp, app: u16, now: Time) -> Stranger {

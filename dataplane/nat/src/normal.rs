@@ -2,7 +2,7 @@
 //! its own. So their ends are told, not seen; and a server is leased, since none is known when such a flow begins.
 
 use crate::address::{narrow, widen};
-use crate::flow::Side;
+use crate::flow::{Service, Side};
 use crate::key::Key;
 use crate::Nat;
 use braid_packet::ip::TCP;
@@ -88,6 +88,36 @@ impl Nat {
         }
     }
 
+    /// The flow of a client's connection, by client and VIP; an open one of the stack's.
+    pub fn find_normal(&mut self, client: SocketAddr, vip: SocketAddr, now: Time) -> Option<FlowId> {
+        let index = self.live(self.table.find_forward(&front(client, vip)), now)?;
+        self.normal(index).filter(|_| !self.is_over_at(index))
+    }
+
+    /// A flow, without a server, for a connection that the stack has from another node: a new one, or the one that it had here
+    /// and that is over. None if there is another connection of these ends, no room, or no such VIP.
+    pub fn adopt(&mut self, client: SocketAddr, vip: SocketAddr, now: Time) -> Option<FlowId> {
+        let key = front(client, vip);
+        let (vip, rule) = self.rules.vip(key.far).filter(|(_, rule)| rule.fast && rule.proxied)?;
+        let whose = (rule.id, vip.edge, rule.set);
+        let index = match self.live(self.table.find_forward(&key), now) {
+            Some(index) if !self.is_over_at(index) => return None,
+            Some(index) => {
+                self.table.set_reverse(index, &Key::NOTHING);
+                index
+            }
+            None => {
+                self.make_room(key.near, now).ok()?;
+                self.insert(key, Key::NOTHING, whose, Service::Normal, now)
+            }
+        };
+        let flow = self.table.get_mut(index)?;
+        flow.last = now;
+        flow.set_normal(true);
+        flow.set_open(true, false);
+        self.fast(index)
+    }
+
     /// Server and the address that it sees; None before a lease.
     pub fn server_and_snat(&self, flow: FlowId) -> Option<(SocketAddr, SocketAddr)> {
         let known = self.table.get(flow.index).filter(|known| known.serial == flow.serial)?;
@@ -130,4 +160,9 @@ impl Nat {
         let bytes = |side| known.map_or(0, |known| known.traffic(details, side).bytes);
         (bytes(Side::Client), bytes(Side::Server))
     }
+}
+
+fn front(client: SocketAddr, vip: SocketAddr) -> Key {
+    let (near, far) = (widen(client.ip()), widen(vip.ip()));
+    Key { near, far, near_port: client.port(), far_port: vip.port(), protocol: TCP }
 }

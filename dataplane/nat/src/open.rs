@@ -82,25 +82,28 @@ impl Nat {
                 source.ok_or(unreachable(Reason::PortsExhausted, Unreachable::Host))?
             }
         };
+        Ok(self.insert(key, reverse, (app, from_edge, set), way, now))
+    }
+
+    /// `whose`: application, edge, and set of paths.
+    pub(crate) fn insert(
+        &mut self,
+        forward: Key,
+        reverse: Key,
+        (app, edge, set): (u16, u16, u8),
+        way: Service,
+        now: Time,
+    ) -> u32 {
         if self.table.is_empty() {
             self.next_scan = now.after(Time::SECOND / 2);
         }
         self.serial = self.serial.wrapping_add(1);
         self.counters.created += 1;
-        Ok(self.table.insert(&Opening {
-            forward: key,
-            reverse,
-            now,
-            generation: self.generation,
-            serial: self.serial,
-            app,
-            edge: from_edge,
-            set,
-            way,
-        }))
+        let (generation, serial) = (self.generation, self.serial);
+        self.table.insert(&Opening { forward, reverse, now, generation, serial, app, edge, set, way })
     }
 
-    fn make_room(&mut self, client: Wide, now: Time) -> Result<(), Refusal> {
+    pub(crate) fn make_room(&mut self, client: Wide, now: Time) -> Result<(), Refusal> {
         if self.table.is_full() {
             self.sweep(now, SWEEP);
         }

@@ -2,7 +2,7 @@
 
 use crate::relay::address;
 use crate::Core;
-use braid_core::{shard_of, Command, Order, Splice};
+use braid_core::{shard_of, Command, Ends, Order, Splice};
 use braid_packet::{TcpRecord, Time};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -49,6 +49,14 @@ impl Core {
             let order = if alone { Order::HoldAlone(held) } else { Order::Hold(held) };
             Command::Connection(connection, order)
         })
+    }
+
+    /// By the shard that the connection's packets meet.
+    pub(crate) fn ask_to_adopt(&self, py: Python<'_>, record: &[u8], guest: bool) -> PyResult<Option<u64>> {
+        self.check_process()?;
+        let record = Box::new(crate::repair::record(record)?);
+        let shard = Ends::new(record.remote, record.local).flow() as usize % self.threads.count().max(1);
+        self.threads.ask_shard(py, shard, |adopted| Command::Adopt { record, guest, adopted })
     }
 
     /// Each shard is woken once.

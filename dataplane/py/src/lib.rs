@@ -225,6 +225,11 @@ impl Core {
         self.order(py, connection, Order::Take)
     }
 
+    #[pyo3(signature = (record, guest=false))]
+    fn adopt(&self, py: Python<'_>, record: &[u8], guest: bool) -> PyResult<Option<u64>> {
+        self.ask_to_adopt(py, record, guest)
+    }
+
     fn reset_connection(&self, py: Python<'_>, connection: u64) -> PyResult<()> {
         self.order(py, connection, Order::Reset)
     }

@@ -12,3 +12,4 @@ pub mod owners;
 pub mod pins;
 pub mod proxied;
 pub mod sibling;
+pub mod transferred;
