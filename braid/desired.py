@@ -111,6 +111,8 @@ class ProxiedApplication:
     """Servers that see clients' own addresses."""
     splices: bool = False
     """Its connections may go back to the data plane."""
+    idle_timeout: float | None = None
+    """Seconds that one may wait there for its client, between two requests."""
 
 
 @dataclass(frozen=True, slots=True)

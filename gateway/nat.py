@@ -126,6 +126,7 @@ def gateway_policy(
                 accept=accepted(application, promotes=promotes),
                 transparent=tuple(str(server) for server in transparent(application)),
                 splices=splices(application),
+                idle_timeout=application.proxy.idle_timeout if application.proxy else None,
             )
             for application in served(topology, gateway)
             if application.mode is ServiceMode.PROXY

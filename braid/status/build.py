@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
-from braid.status.flow import FastPathStatus, FlowStatus, NatStatus
+from braid.status.flow import FastPathStatus, FlowStatus, NatStatus, ProxyStatus
 from braid.status.kernel import OffloadStatus, kernel_status
 from braid.status.paths import Chosen, PathHealth, PathSetStatus, PathStatus, ReceivedStatus
 from braid.status.snapshot import (
@@ -92,7 +92,7 @@ def node_status(topology: Topology, node: Node, core: Json, facts: Facts, links:
         offload=_counters(OffloadStatus, core.get("offload", {})),
         kernel=kernel_status(core),
         shards=tuple(ShardStatus(**entry) for entry in core.get("shards", ())),
-        proxies=facts.proxies,
+        proxies=tuple(_proxy(each, core.get("fast_path") or {}, names) for each in facts.proxies),
         dns=dict(sorted(facts.dns.items())),
         content=facts.content,
         transfers=facts.transfers and replace(facts.transfers, passed_on=core.get("owners", {}).get("passed_on", 0)),
@@ -219,6 +219,12 @@ def _session(entry: Json, names: _Names) -> SessionStatus:
         late=entry.get("late", 0),
         window=None if entry.get("window") is None else _counters(RecoveryWindow, entry["window"]),
     )
+
+
+def _proxy(proxy: ProxyStatus, fast_path: Json, names: _Names) -> ProxyStatus:
+    """The role knows those that a stack has, or had."""
+    waiting: int = fast_path.get("waiting", {}).get(str(names.index(proxy.application)), 0)
+    return replace(proxy, open=proxy.open + waiting, open_waiting=waiting)
 
 
 def _received(entry: Json, names: _Names) -> ReceivedStatus:

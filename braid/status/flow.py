@@ -118,5 +118,7 @@ class ProxyStatus:
     spliced: int = 0
     """Connections that went back to be translated; of them ``open_spliced`` are there now."""
     open_spliced: int = 0
+    open_waiting: int = 0
+    """Of those that are open now the ones in the data plane that wait for their clients, and have no server."""
     stayed: dict[str, int] = field(default_factory=dict)
     """Connections that might have gone back and stayed, by reason."""

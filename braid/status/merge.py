@@ -70,9 +70,14 @@ def _nested(rules: Mapping[str, Rule]) -> Rule:
     return rule
 
 
-def _nat(values: Sequence[Json]) -> dict[str, Any]:
-    plain = [{name: count for name, count in value.items() if name != "by_app"} for value in values]
-    return _sums(plain) | {"by_app": _sums([value.get("by_app", {}) for value in values])}
+def _sums_with(by_app: str) -> Rule:
+    """``by_app`` names counters by application among the others."""
+
+    def rule(values: Sequence[Json]) -> dict[str, Any]:
+        plain = [{name: count for name, count in value.items() if name != by_app} for value in values]
+        return _sums(plain) | {by_app: _sums([value.get(by_app, {}) for value in values])}
+
+    return rule
 
 
 def _listed(key: tuple[str, ...], rules: Mapping[str, Rule], everywhere: str = "") -> Rule:
@@ -118,8 +123,8 @@ _MEASURED: dict[str, Rule] = {
 _RULES: dict[str, Rule] = {
     "drops": _sums,
     "io": _sums,
-    "nat": _nat,
-    "fast_path": _sums,
+    "nat": _sums_with("by_app"),
+    "fast_path": _sums_with("waiting"),
     "relay": _sums,
     "owners": _sums,
     "offload": _nested({"udp_gso": all, "udp_gro": all, "tun_tso": all, "tun_uso": all, "fallbacks": sum}),

@@ -33,6 +33,8 @@ def proxies(status: NodeStatus) -> Iterator[Metric]:
     )
     yield counter("braid_proxy_spliced", "Connections given back to it", label, [(k, p.spliced) for k, p in items])
     yield gauge("braid_proxy_open_spliced", "Of them, those now", label, [(k, p.open_spliced) for k, p in items])
+    waiting = [(k, p.open_waiting) for k, p in items]
+    yield gauge("braid_proxy_open_waiting", "Connections in the data plane that wait for clients", label, waiting)
     yield counter(
         "braid_proxy_stayed",
         "Connections that might have been given back and stayed, by reason",

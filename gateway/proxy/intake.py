@@ -37,6 +37,8 @@ class Arrival:
     request: ServiceRequest
     server: SocketAddress | None
     """Where it was spliced."""
+    idle: bool = False
+    """It has waited for its client for too long, and is to end."""
 
 
 class Intake:
@@ -96,7 +98,8 @@ class Intake:
             return
         promoted = Promoted(self._core, number, ends.mss, timestamps=ends.timestamps, guest=request.guest)
         try:
-            self._serve(Arrival(application, promoted, ends, request, server))
+            idle = server is None and not (request.held_at or application.accept == "at-once")
+            self._serve(Arrival(application, promoted, ends, request, server, idle))
         except BadPacket as error:
             self._refuse(number, error)
             return

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from random import Random
 
+    from braid.desired import Accept
     from gateway.proxy.events import ClientData, Request, ServerData
     from gateway.proxy.relayed import Speech
     from gateway.targets import TargetKey
@@ -104,8 +105,8 @@ class ProxiedApplication:
         """Client connections in the stack."""
         self.spliced: dict[int, Spliced] = {}
         """Client connections in the data plane, by the core's number."""
-        self.accepted_by = "listener"
-        """``fast-path``, or ``listener``."""
+        self.accept: Accept = "listener"
+        """How its connections come to the stack."""
         self._healthy = healthy
         self._class = proxy_class(settings.kind)
         self._selection = Selection(application, settings, rng)
@@ -128,7 +129,7 @@ class ProxiedApplication:
     @property
     def moves(self) -> bool:
         """Whether its new connections go to another gateway in a drain: not where listeners accept them."""
-        return self.accepted_by != "listener"
+        return self.accept != "listener"
 
     @property
     def full(self) -> bool:

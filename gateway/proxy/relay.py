@@ -60,6 +60,7 @@ class Relay:
         self._promoted: dict[int, RelayedConnection] = {}
         """By the core's number."""
         self._held: list[tuple[Promoted, float]] = []
+        self._idle: list[int] = []
         self._waiting: trio.CancelScope | None = None
         self._turning = False
 
@@ -141,6 +142,8 @@ class Relay:
         self._opening.taken.append(arrival.promoted)
         connection = RelayedConnection(client, application, data, application.speech, arrival.promoted, done=done)
         connection.held_at = request.held_at
+        if arrival.idle:
+            self._idle.append(client)
         self._begin(connection, now)
 
     def hold(self, promoted: Promoted, at: float) -> None:
@@ -152,6 +155,11 @@ class Relay:
         if not (self._held or self._opening.due):
             return
         self._attend()
+        for client in self._idle:
+            # What it says goes through when the core knows that it is the stack's.
+            self._native.finish(client, trio.current_time())
+            self._attend()
+        self._idle.clear()
         held, self._held = self._held, []
         if held:
             now, clock = trio.current_time(), time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -151,14 +151,12 @@ class ProxyService:
             allow_descriptors()
         if mine and self._no_repair is not None:
             log.warning("listeners accept connections, not the fast path", problem=self._no_repair)
-        topology = situation.topology
-        self._places.follow(topology)
+        self._places.follow(situation.topology)
         wanted: dict[SocketAddress, ProxiedApplication] = {}
         for application in mine:
             if (proxied := self._configured(application.name, situation)) is None:
                 continue
-            accept = accepted(application, promotes=self.promotes)
-            proxied.accepted_by = "listener" if accept == "listener" else "fast-path"
+            proxied.accept = accept = accepted(application, promotes=self.promotes)
             if accept == "listener" and transparent(application):
                 self._problems[f"applications.{application.name}.proxy.client_address"] = (
                     f"clients' addresses cannot be kept: {self._no_repair or 'listeners accept connections'}; "
@@ -280,6 +278,9 @@ class ProxyService:
             # The application was of another kind when it was spliced.
             other.close()
         stream, held_at = trio.SocketStream(trio.socket.from_stdlib_socket(opened)), arrival.request.held_at
+        if arrival.idle:
+            await stream.aclose()
+            return
         if held_at:
             try:
                 await trio.lowlevel.wait_readable(opened.fileno())

@@ -159,7 +159,7 @@ def _proxy(proxied: ProxiedApplication, now: float) -> ProxyStatus:
         requests=counters.requests,
         refused=dict(sorted(counters.refused.items())),
         servers=tuple(servers),
-        accepted_by=proxied.accepted_by,
+        accepted_by="fast-path" if proxied.moves else LISTENER,
         promoted=counters.promoted,
         promotion_ms=_percentiles(counters.promotions),
         spliced=counters.spliced,

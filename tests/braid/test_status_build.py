@@ -13,7 +13,16 @@ from braid.status.flow import FlowStatus, NatStatus
 from braid.status.kernel import OffloadStatus
 from braid.status.merge import merge
 from braid.status.snapshot import Check, Recovery, RelayStatus
-from tests.braid.fake_node import FLOWS, edge_core, edge_status, facts, gateway_status, measured, small_topology
+from tests.braid.fake_node import (
+    FLOWS,
+    edge_core,
+    edge_status,
+    facts,
+    gateway_core,
+    gateway_status,
+    measured,
+    small_topology,
+)
 from topology.policy import FixedCopies
 
 
@@ -183,6 +192,14 @@ def test_an_intermediate_counts_what_it_forwards() -> None:
 def test_skew_and_order_of_a_session() -> None:
     end = edge_status().sessions[1]
     assert (end.skew_ms, end.given_up, end.late) == (5.5, 1, 2)
+
+
+def test_connections_that_wait_in_the_data_plane_are_open_ones_of_their_application() -> None:
+    topology = small_topology()
+    (shop,) = gateway_status().proxies
+    core = gateway_core() | {"fast_path": {"waiting": {"0": 2, "9": 5}}}
+    (shown,) = node_status(topology, topology.nodes["gw-sto-1"], core, facts(proxies=(shop,))).proxies
+    assert (shown.open, shown.open_waiting, shown.open_spliced) == (shop.open + 2, 2, 1)
 
 
 def test_connections_of_proxies_are_shown_once() -> None:

@@ -16,6 +16,7 @@ ONE: dict[str, Any] = {
     "offloads": [{"name": "udp_gso", "wanted": True, "probe": "works", "in_use": True, "errno": 0}],
     "sockets": [{"address": "10.0.0.1:7400"}],
     "nat": {"flows": 5, "created": 9, "by_app": {"0": 5}},
+    "fast_path": {"taken": 4, "waiting": {"0": 2}},
     "neighbours": [
         {"node": 21, "up": True, "rtt_us": 900, "heard_ms_ago": 5, "tx_datagrams": 7, "rx_datagrams": 8, "address": "a"}
     ],
@@ -62,6 +63,7 @@ def test_counters_are_added() -> None:
     assert merged["drops"] == {"replay": 3, "hop_tag": 4}
     assert merged["io"] == {"tun_rx_packets": 20, "handed_over": 6}
     assert merged["nat"] == {"flows": 7, "created": 11, "by_app": {"0": 5, "1": 2}}
+    assert merged["fast_path"] == {"taken": 8, "waiting": {"0": 4}}
     assert merged["probing"] == {"datagrams": 20, "bytes": 2600}
     assert (merged["fragmented"], merged["paths"][0]["mtu_probe_bytes"]) == (4, 6000)
     (session,), (path,), (received,) = merged["sessions"], merged["paths"], merged["received"]

@@ -15,6 +15,7 @@ from topology.proxy import HTTP, ProxySettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from braid.desired import Accept
     from gateway.proxy.service import ProxyService
 
 SETTINGS = ProxySettings(HTTP)
@@ -32,9 +33,9 @@ class Nothing:
         pass
 
 
-def made(accepted_by: str) -> ProxiedApplication:
+def made(accept: Accept) -> ProxiedApplication:
     found = ProxiedApplication(application((), SETTINGS), SETTINGS, lambda _key: True, Random(1))
-    found.accepted_by = accepted_by
+    found.accept = accept
     return found
 
 
@@ -45,10 +46,10 @@ def say(farewell: Farewell, service: object) -> None:
 
 async def test_tls_of_applications_that_listeners_accept_goes_on_in_a_drain_and_ends_with_the_node() -> None:
     farewell = Farewell()
-    with farewell.awaited(made("fast-path")) as moves, farewell.awaited(made("listener")) as stays:
+    with farewell.awaited(made("first-byte")) as moves, farewell.awaited(made("listener")) as stays:
         say(farewell, Nothing())
         assert (moves.is_set(), stays.is_set()) == (True, False)
-        with farewell.awaited(made("fast-path")) as later:
+        with farewell.awaited(made("first-byte")) as later:
             assert not later.is_set(), "until it is said again"
             say(farewell, Nothing())
             assert later.is_set()

@@ -153,6 +153,14 @@ def test_what_another_node_had_is_known_as_if_it_had_been_taken(monkeypatch: pyt
     opened.close()
 
 
+def test_what_asks_with_nothing_that_waits_has_been_idle_for_too_long() -> None:
+    for accept, held_at, idle in (("first-byte", 0.0, True), ("first-byte", 1.5, False), ("at-once", 0.0, False)):
+        desk = Desk()
+        desk.application.accept = accept
+        desk.intake.receive(replace(REQUEST, held_at=held_at))
+        assert [arrival.idle for arrival in desk.arrived] == [idle], (accept, held_at)
+
+
 def test_a_spliced_connection_counts_until_it_ends() -> None:
     desk = Desk(connections=1)
     desk.application.went(7, CLIENT, ServerData(TARGET, SocketAddress(LOOPBACK, 80), "round_robin"))

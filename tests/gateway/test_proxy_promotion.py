@@ -22,7 +22,7 @@ from gateway.proxy.relay import HOLD, Relay
 from tests.gateway.proxy_bench import CLIENT, LOOPBACK, application, listen
 from tests.gateway.test_proxy_splicing import FakeCore, silent
 from topology.model import Target
-from topology.proxy import TCP, ProxySettings
+from topology.proxy import HTTP, TCP, ProxySettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -55,7 +55,7 @@ class World:
     done: list[int] = field(default_factory=list)
     clients: list[trio.SocketStream] = field(default_factory=list)
 
-    async def arrive(self, number: int) -> tuple[trio.SocketStream, Promoted]:
+    async def arrive(self, number: int, *, idle: bool = False) -> tuple[trio.SocketStream, Promoted]:
         """A client whose connection the fast path had: a socket that was frozen stands for that."""
         listener = socket.create_server(("127.0.0.1", 0))
         client = await trio.open_tcp_stream("127.0.0.1", listener.getsockname()[1])
@@ -67,7 +67,7 @@ class World:
         repair.dissolve(accepted)
         ends = decode_ends(record)
         promoted = Promoted(self.core, number, 65_495, timestamps=False)
-        arrival = Arrival(self.application, promoted, ends, ServiceRequest(number, record, None, 0.0), None)
+        arrival = Arrival(self.application, promoted, ends, ServiceRequest(number, record, None, 0.0), None, idle)
         self.relay.promote(arrival, CLIENT, lambda: self.done.append(number))
         return client, promoted
 
@@ -80,8 +80,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(handle: Callable[[trio.SocketStream], Awaitable[None]], core: Core) -> AsyncIterator[World]:
-    settings = ProxySettings(TCP)
+async def world(
+    handle: Callable[[trio.SocketStream], Awaitable[None]], core: Core, kind: str = TCP
+) -> AsyncIterator[World]:
+    settings = ProxySettings(kind)
     async with trio.open_nursery() as nursery:
         target = Target(LOOPBACK, await listen(nursery, handle), 1)
         made = ProxiedApplication(application((target,), settings), settings, lambda _key: True, Random(1))
@@ -119,6 +121,21 @@ async def test_those_of_a_turn_are_let_in_and_leased_together() -> None:
         await there.answered(3)
         there.relay.settle()
         assert len(there.core.asked) == 1
+
+
+async def test_one_that_has_been_idle_for_too_long_ends_in_good_order() -> None:
+    async with world(echo, Core(), HTTP) as there:
+        client, _ = await there.arrive(1, idle=True)
+        await there.arrive(2)
+        there.relay.settle()
+        assert there.core.taken == [1, 2]
+        with trio.fail_after(5):
+            assert await client.receive_some() == b""
+            await client.send_eof()
+            while not there.done:  # noqa: ASYNC110 - the relay has no event for it
+                await trio.sleep(0.005)
+        assert there.done == [1]
+        assert [each.promoted.number for each in there.relay.connections.values() if each.promoted] == [2]
 
 
 async def read_and_say_nothing(stream: trio.SocketStream) -> None:

@@ -175,6 +175,9 @@ pub struct ProxiedApplication {
     /// Its connections may go back to the data plane.
     #[serde(default)]
     pub splices: bool,
+    /// Seconds that a connection may wait for its client between two requests; None: as long as flows live.
+    #[serde(default)]
+    pub idle_timeout: Option<f64>,
 }
 
 /// Who accepts the TCP connections of a proxied application.

@@ -288,8 +288,7 @@ fn found(state: State) -> &'static str {
 
 fn nat(nat: &Nat) -> Value {
     let counters = nat.counters();
-    let by_app: Map<String, Value> =
-        nat.flows_by_app().into_iter().map(|(app, flows)| (app.to_string(), flows.into())).collect();
+    let by_app: Value = nat.flows_by_app().into_iter().map(|(app, flows)| (app.to_string(), flows)).collect();
     json!({
         "flows": nat.len(),
         "created": counters.created,
@@ -320,6 +319,7 @@ fn fast_path(fast: &FastPath) -> Value {
         "parked": counters.parked,
         "again": counters.again,
         "held_now": fast.held_now(),
+        "waiting": fast.waiting().map(|(app, count)| (app.to_string(), count)).collect::<Value>(),
         "residual_bytes": fast.owed_bytes(),
         "residual_resent": counters.owed_resent,
         "syn_retransmitted": counters.syn_retransmitted,

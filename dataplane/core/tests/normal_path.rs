@@ -39,6 +39,21 @@ fn the_control_side_hears_of_the_first_byte_three_times_and_then_the_client_is_r
 }
 
 #[test]
+fn the_control_side_hears_of_a_client_that_says_nothing_for_too_long() {
+    let mut braid = proxied("first-byte");
+    connect(&mut braid);
+    braid.advance(59 * Time::SECOND);
+    assert!(requests(&mut braid).is_empty());
+    assert_eq!(braid.snapshot(GATEWAY)["fast_path"]["waiting"]["7"], 1);
+    braid.advance(2 * Time::SECOND);
+    let request = requests(&mut braid).remove(0);
+    assert_eq!((request.held, request.held_at, request.server), (0, None, None));
+    order(&mut braid, request.connection, Order::Take);
+    braid.advance(Time::SECOND);
+    assert_eq!(braid.snapshot(GATEWAY)["fast_path"]["waiting"]["7"], serde_json::Value::Null);
+}
+
+#[test]
 fn where_a_server_speaks_first_the_control_side_hears_at_once_and_may_refuse() {
     let mut braid = proxied("at-once");
     let cookie = connect(&mut braid);

@@ -5,10 +5,10 @@ use crate::near::Late;
 use crate::opening::Timers;
 use crate::owed::Owed;
 use crate::recent::Recent;
-use crate::records::mark;
 use crate::service::Request;
 use crate::table::Table;
 use crate::verdict::{Output, SessionInfo};
+use crate::waiting::Waiting;
 use crate::{Counters, Reason};
 use braid_packet::{tcp_reset, FlowId, Ip, RateLimit, Segment, Tcp, Time, Transport};
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ pub struct FastPath {
     pub(crate) owed: Owed,
     pub(crate) grown: Grown,
     pub(crate) recent: Recent,
+    pub(crate) waiting: Waiting,
     pub(crate) counters: Counters,
     pub(crate) answer: Vec<u8>,
     pub(crate) outputs: Vec<Output>,
@@ -54,6 +55,7 @@ impl FastPath {
             owed: Owed::default(),
             grown: Grown::default(),
             recent: Recent::default(),
+            waiting: Waiting::default(),
             counters: Counters::default(),
             answer: Vec::new(),
             outputs: Vec::new(),
@@ -115,23 +117,6 @@ impl FastPath {
 
     pub fn session(&self, flow: FlowId) -> Option<SessionInfo> {
         self.table.get(flow).map(SessionInfo::from)
-    }
-
-    /// Looks at `budget` connections and forgets those whose flow has ended. Returns those of them that were spliced and whose
-    /// end nobody has heard of.
-    pub fn sweep(&mut self, budget: usize, is_live: impl Fn(FlowId) -> bool) -> Vec<FlowId> {
-        let mut untold = Vec::new();
-        for session in self.table.sweep(budget, is_live) {
-            if session.proxy.has(mark::SERVED) && !session.proxy.has(mark::TOLD) {
-                untold.push(session.flow);
-            }
-            if session.proxy.held > 0 {
-                self.hold.take(session.flow);
-            }
-            self.owed.forget(session.flow);
-            self.late.forget(session.flow);
-        }
-        untold
     }
 
     /// A flow for a client whose cookie was good could not be had: the client gets a reset for this packet, in `answer`.

@@ -31,6 +31,7 @@ mod table;
 mod transferred;
 mod translate;
 mod verdict;
+mod waiting;
 mod window;
 
 pub use cookie::{Ends, PeriodKey};
@@ -46,4 +47,5 @@ pub use service::Request;
 pub use splice::Splice;
 
 pub use verdict::{Admitted, Output, SessionInfo, Side, Stranger, Verdict};
+pub use waiting::Seen;
 pub use window::Sender;

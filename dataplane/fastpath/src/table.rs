@@ -64,17 +64,19 @@ impl Table {
         }
     }
 
-    /// Looks at `budget` sessions and drops those whose flow has ended, which are returned.
-    pub(crate) fn sweep(&mut self, budget: usize, is_live: impl Fn(FlowId) -> bool) -> Vec<Session> {
+    /// Looks at `budget` sessions, from where it was before on, and drops those that are not to be kept, which are returned; and
+    /// whether that were the last ones of a round.
+    pub(crate) fn sweep(&mut self, budget: u32, mut keeps: impl FnMut(&Session) -> bool) -> (Vec<Session>, bool) {
         let mut dropped = Vec::new();
         let slots = self.sessions.slots();
-        for _ in 0..budget.min(slots as usize) {
-            self.hand = if self.hand + 1 < slots { self.hand + 1 } else { 0 };
-            if let Some(&session) = self.sessions.get(self.hand).filter(|session| !is_live(session.flow)) {
+        let end = slots.min(self.hand.saturating_add(budget));
+        for place in self.hand..end {
+            if let Some(&session) = self.sessions.get(place).filter(|session| !keeps(session)) {
                 self.remove(session.flow);
                 dropped.push(session);
             }
         }
-        dropped
+        self.hand = if end < slots { end } else { 0 };
+        (dropped, end == slots)
     }
 }

@@ -257,9 +257,9 @@ fn damage_stays_visible_and_lying_options_do_not_pass() {
 fn a_flow_that_ended_takes_its_records_along() {
     let mut fast = fast_path(1404);
     open(&mut fast);
-    fast.sweep(10, |_| true);
+    fast.sweep(10, START, |_| Some(SEEN));
     assert_eq!(fast.len(), 1);
-    fast.sweep(10, |flow| flow != FLOW);
+    fast.sweep(10, START, |flow| (flow != FLOW).then_some(SEEN));
     assert!(fast.is_empty());
     assert_eq!(to_server(&mut fast, from_client(Tcp::ACK, 1, 2, &[])), Verdict::Drop(Reason::NoSession));
 }

@@ -194,7 +194,7 @@ fn a_server_that_takes_less_than_its_client_was_told_stays_and_the_next_client_i
         let answer = lone::packet(lone::vip(), lone::client(), Tcp::SYN | Tcp::ACK, (9, 9), &options, &[]);
         fast.receive_server_for_stack(FLOW, VnetHdr::default(), &answer, Some(APP), START);
         assert_eq!(fast.hold(FLOW, START), may, "{mss}");
-        fast.sweep(10, |_| false);
+        fast.sweep(10, START, |_| None);
         lone::cookie(&mut fast);
         let (ip, tcp) = world::parse(fast.answer());
         assert_eq!(

@@ -3,11 +3,11 @@
 
 use crate::world;
 
-use braid_fastpath::{mark, FastPath, Movable, Park, State, Verdict};
+use braid_fastpath::{mark, FastPath, Movable, Park, Request, State, Verdict};
 use braid_packet::record::{TcpRecord, Window};
 use braid_packet::{Rest, Tcp, Time};
-use world::lone::{client, ends, from_client, in_the_stack, numbered, to_server, vip, CLIENT_ISN, START};
-use world::{fast_path, parse, FLOW};
+use world::lone::{client, ends, from_client, in_the_stack, numbered, to_server, vip, CLIENT_ISN, SEEN, START};
+use world::{fast_path, parse, APP, FLOW};
 
 /// The stack has sent so many bytes of an answer, and read a request of so many.
 const SAID: u32 = 5_000;
@@ -73,6 +73,30 @@ fn it_waits_for_a_request_and_answers_who_asks_whether_it_is_there() {
     assert_eq!((record.send_next, record.receive_next, record.window.receive), (ours, theirs, PROMISED));
     assert!(server.is_none());
     assert_eq!(fast.take(FLOW).unwrap().len(), 1);
+}
+
+#[test]
+fn one_that_waits_is_counted_and_when_it_has_waited_for_too_long_the_control_side_is_told() {
+    let mut fast = fast_path(1404);
+    let (theirs, ours) = parked(&mut fast, 0, &[]);
+    fast.set_patience([(APP, 5 * Time::SECOND)].into());
+    let look = |fast: &mut FastPath, seconds: u64| {
+        assert!(fast.sweep(10, START.after(seconds * Time::SECOND), |_| Some(SEEN)).is_empty());
+        (fast.waiting().collect::<Vec<_>>(), fast.take_requests())
+    };
+    assert_eq!(look(&mut fast, 4), (vec![(APP, 1)], Vec::new()));
+    // To be asked whether one is there is not to say something.
+    to_server(&mut fast, from_client(Tcp::ACK, theirs.wrapping_sub(1), ours, &[]));
+    let late = Request { flow: FLOW, held: 0, held_at: None };
+    assert_eq!(look(&mut fast, 5), (vec![(APP, 1)], vec![late]));
+    assert_eq!(look(&mut fast, 6), (Vec::new(), Vec::new()), "it does not wait for its client");
+    assert_eq!(fast.take(FLOW), Some(Vec::new()));
+    // What another gateway was told of is that one's to end.
+    let mut fast = fast_path(1404);
+    parked(&mut fast, 0, &[]);
+    fast.set_patience([(APP, 5 * Time::SECOND)].into());
+    assert!(fast.write_session(FLOW, START, &mut Vec::new()));
+    assert_eq!(look(&mut fast, 5), (Vec::new(), Vec::new()));
 }
 
 #[test]

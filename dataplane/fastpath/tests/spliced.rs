@@ -214,7 +214,7 @@ fn a_reset_at_each_state_reaches_the_other_side_or_the_stack_and_leaves_nothing_
                     let (tcp, _) = payload(&reset);
                     let to_server = if by_client { ASKED.wrapping_add(next.wrapping_sub(NEXT)) } else { sent };
                     assert_eq!(tcp.sequence, to_server, "{state:?}, by client: {by_client}");
-                    fast.sweep(10, |_| false);
+                    fast.sweep(10, START, |_| None);
                 }
             }
             assert_eq!(fast.held_now(), 0, "{state:?}, by client: {by_client}");

@@ -153,6 +153,11 @@ impl Nat {
         self.table.get(flow.index).filter(|known| known.serial == flow.serial).map(|known| known.app)
     }
 
+    /// The same, and when its last packet came.
+    pub fn app_and_last(&self, flow: FlowId) -> Option<(u16, Time)> {
+        self.table.get(flow.index).filter(|known| known.serial == flow.serial).map(|known| (known.app, known.last))
+    }
+
     /// Bytes of IP packets from and to the client.
     pub fn bytes(&self, flow: FlowId) -> (u64, u64) {
         let known = self.table.get(flow.index).filter(|known| known.serial == flow.serial);

@@ -2,7 +2,7 @@
 //! targets and SNAT addresses; the fast path knows neither.
 
 use crate::role::gateway::Gateway;
-use braid_fastpath::{Ends, FastPath, Output, SessionInfo, Side, Stranger, Verdict};
+use braid_fastpath::{Ends, FastPath, Output, Seen, SessionInfo, Side, Stranger, Verdict};
 use braid_nat::{FlowInfo, Forward, Reverse};
 use braid_packet::ip::{ICMPV4, ICMPV6};
 use braid_packet::{FlowId, Time, VnetHdr};
@@ -215,7 +215,7 @@ impl Gateway {
         }
     }
 
-    pub(crate) fn handle_fast_timeout(&mut self, now: Time, budget: usize) {
+    pub(crate) fn handle_fast_timeout(&mut self, now: Time, budget: u32) {
         let nat = &self.nat;
         let ends = |flow| nat.client_and_vip(flow).map(|(client, vip)| Ends { client, vip });
         let ended = self.fast.handle_timeout(now, ends);
@@ -224,7 +224,8 @@ impl Gateway {
                 self.to_server.push(ToServer { edge, packet, partial });
             }
         }
-        let untold = self.fast.sweep(budget, |flow| nat.is_live(flow));
+        let seen = |flow| nat.app_and_last(flow).map(|(app, last)| Seen { app, last });
+        let untold = self.fast.sweep(budget, now, seen);
         self.route(now);
         self.follow(now);
         for flow in ended {

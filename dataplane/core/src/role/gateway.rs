@@ -65,6 +65,11 @@ impl Gateway {
     /// `Desired::parse` has checked that the pools are prefixes.
     pub fn configure(&mut self, spec: &GatewaySpec) {
         self.proxied = Proxied::new(&spec.proxied);
+        // Of the others the control side hears at once, whether their clients say something or not.
+        let waits = spec.proxied.iter().filter(|proxied| proxied.accept == Accept::FirstByte);
+        self.fast.set_patience(
+            waits.filter_map(|proxied| Some((proxied.app, nanoseconds(proxied.idle_timeout?)))).collect(),
+        );
         let at_edge = spec.applications.iter().filter(|application| application.cookies_at_edge);
         let proxied = spec.proxied.iter().filter(|application| application.cookies_at_edge);
         self.cookies_at_edge =
@@ -118,8 +123,12 @@ impl Gateway {
 
     pub fn handle_timeout(&mut self, now: Time) {
         self.nat.expire(now, EXPIRY_BUDGET);
-        self.handle_fast_timeout(now, EXPIRY_BUDGET);
+        self.handle_fast_timeout(now, EXPIRY_BUDGET as u32);
     }
+}
+
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds.max(0.0) * Time::SECOND as f64) as u64
 }
 
 fn proto_range(range: &PortRange) -> (Proto, u16, u16) {

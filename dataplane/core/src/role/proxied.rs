@@ -114,6 +114,7 @@ mod tests {
             transparent: Vec::new(),
             cookies_at_edge: false,
             splices: false,
+            idle_timeout: None,
         };
         let proxied = Proxied::new(std::slice::from_ref(&spec));
         assert_eq!(proxied.admit(&tcp(80), 11), Some(Ok(())));

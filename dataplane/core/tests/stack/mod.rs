@@ -27,7 +27,7 @@ pub fn with_shards(mut braid: Braid, accept: &str, shards: u8, transparent: &str
     let desired = format!(
         r#"{{"neighbours": [{}, {}], "shards": {{"{EDGE}": {shards}, "21": {shards}, "22": {shards}}},
             "path_sets": [{{"peer": {EDGE}, "set": 2, "paths": [{{"id": 0, "route": [21, {EDGE}]}}, {{"id": 1, "route": [22, {EDGE}]}}]}}],
-            "gateway": {{"applications": [], "snat": ["10.93.0.128/30"], "proxied": [{{"app": 7, "accept": "{accept}", "transparent": [{transparent}],
+            "gateway": {{"applications": [], "snat": ["10.93.0.128/30"], "proxied": [{{"app": 7, "accept": "{accept}", "transparent": [{transparent}], "idle_timeout": 60.0,
                 "vips": [{{"address": "{VIP}", "edge": {EDGE}}}], "ports": [["tcp", 80, 80]], "set": 2}}]}}}}"#,
         at(RELAYS[0]),
         at(RELAYS[1])

@@ -2,12 +2,14 @@
 
 use super::bytes::finish;
 use super::{parse, APP, FLOW};
-use braid_fastpath::{Ends, FastPath, Side, Splice, Stranger, Verdict};
+use braid_fastpath::{Ends, FastPath, Seen, Side, Splice, Stranger, Verdict};
 use braid_packet::record::{TcpRecord, Window};
 use braid_packet::{FlowId, Segment, Tcp, Time, VnetHdr};
 use std::net::SocketAddr;
 
 pub const START: Time = Time(1_000 * Time::SECOND);
+/// Of a flow that lives.
+pub const SEEN: Seen = Seen { app: APP, last: START };
 pub const CLIENT_ISN: u32 = 0xffff_fff0;
 pub const SERVER_ISN: u32 = 77_000;
 pub const PUSH: u8 = 8;
