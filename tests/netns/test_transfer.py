@@ -151,8 +151,6 @@ def test_the_origin_serves_what_the_proxy_has_not_and_the_proxy_has_it_next_time
     assert after["requests"] == before["requests"]
     until(lambda: lab.status(PROXY)["content"]["answers"] == 2)
     until(lambda: lab.exec("client", words).stdout.startswith(f"{PROXY}; hit"))
-    refused = lab.status(GATEWAY)["transfers"]["refused"]
-    assert refused["cold"] + refused["absent"] >= 2
 
 
 def test_a_request_that_is_longer_than_a_message_moves_too(lab: RunningLab) -> None:
