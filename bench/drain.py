@@ -1,11 +1,12 @@
 """``python -m bench.drain``: a gateway with many live connections is drained, stopped, and gets them back (root).
 
 One edge, two relays, two gateways of a region on the servers' network, in namespaces on this machine. So many
-connections are live, so many of them download at an even pace (``bench.drain_load``), the others ask. For modes ``nat``
-and ``fast-path``, and for connections that a proxy has given back to the data plane (``spliced``): the longest pause of
-each download before the drain, while it goes on, while the drained gateway is stopped and started (a rolling upgrade),
-and while the connections come home; connections that failed; what the drain took. A pause holds the server's own pace
-(20 ms); ``gap_ms`` is what is beyond it. Results go to ``bench/drain.json``.
+connections are live, so many of them download at an even pace (``bench.drain_load``), the others ask. Modes are
+``nat``, ``fast-path``, connections that a proxy has given back to the data plane (``spliced``), and those of HTTP, of
+which downloads are spliced and the others rest between two requests, without a server (``http``). Measured are the
+longest pause of each download before the drain, while it goes on, while the drained gateway is stopped and started (a
+rolling upgrade), and while the connections come home; connections that failed; what the drain took. A pause holds the
+server's own pace (20 ms); ``gap_ms`` is what is beyond it. Results go to ``bench/drain.json``.
 """
 
 from __future__ import annotations
@@ -49,11 +50,14 @@ MODES: dict[str, dict[str, Any]] = {
         "ports": ["tcp/80", f"tcp/{PORT}-{PORT + 1}"],
         "proxy": {"kind": "tcp", "connections": 20_000},
     },
+    "http": {
+        "mode": "proxy",
+        "ports": ["tcp/80", f"tcp/{PORT}-{PORT + 1}"],
+        "proxy": {"kind": "http", "splice_above": 100_000, "connections": 20_000, "access_log": False},
+    },
 }
 """The application of each."""
-HTTP = {"kind": "http", "splice_above": 100_000}
 OTHERS: dict[str, dict[str, Any]] = {
-    "http": {"mode": "proxy", "ports": ["tcp/80"], "proxy": HTTP},
     "pooled": {"mode": "proxy", "ports": ["tcp/80"], "proxy": {"kind": "http"}},
 }
 """Applications that are not measured."""
@@ -155,6 +159,7 @@ class Clients:
             str(PORT),
             str(connections),
             str(downloads),
+            *(["http"] if mode == "http" else []),
         ]
         self._child = lab.popen(CLIENT, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self._line() != "ready":
@@ -246,10 +251,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--no-write", action="store_true", help="leave bench/drain.json as it is")
     options = parser.parse_args(arguments)
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results["machine"] = described(machine())
     for mode in options.only or MODES:
         with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as lab:
-            results[mode] = measure(lab, mode, options.connections, options.downloads)
+            found = measure(lab, mode, options.connections, options.downloads)
+            results[mode] = {"machine": described(machine()), **found}
         print(mode, json.dumps(results[mode], indent=2), flush=True)
         if not options.no_write:
             RESULTS.write_text(json.dumps(results, indent=2) + "\n")

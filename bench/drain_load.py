@@ -3,7 +3,8 @@
 ``server PORT``: a connection begins with ``S`` (it gets ``CHUNK`` bytes of a known stream each ``PACE``) or sends ``?``
 as often as it likes, each of which is answered by ``!``. ``client HOST PORT CONNECTIONS DOWNLOADS``: opens them, says
 ``ready``, and reads words from stdin: ``mark NAME`` begins a part of the measurement, ``ask`` asks on every connection
-that does not download, ``stop`` ends it. Each is answered by a line of JSON.
+that does not download, ``stop`` ends it. Each is answered by a line of JSON. With ``http`` behind, clients say the same
+by requests of HTTP; the server ends its connection behind each ``!``, so that a proxy has none for a client that rests.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ TURNS = 10
 """Each download has its turn in one of so many parts of ``PACE``: at any time some bytes are due."""
 STREAM = Random(7402).randbytes(1 << 16)
 ANSWER_WITHIN = 5.0
-ASK_EACH = 50
-"""Connections that are asked in one go, so that questions and answers are no burst that fills the queues."""
+ASK_EACH = {False: 50, True: 20}
+"""Connections that are asked in one go, so that questions and answers are no burst that fills the queues; of HTTP those
+that a gateway can take into its stack and connect to servers meanwhile."""
+STREAMED = 1_000_000_000
+"""Bytes of an answer of HTTP that nobody waits for the end of."""
+ASKED = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n!"
+HEAD_END = b"\r\n\r\n"
 
 
 def piece(offset: int, size: int) -> bytes:
@@ -58,10 +64,15 @@ def serve(port: int) -> None:
             assert isinstance(connection, socket.socket)
             try:
                 said = connection.recv(4096)
-                if said.startswith(b"S"):
+                if said.startswith(b"GET /stream"):
+                    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % STREAMED)
+                if said.startswith((b"S", b"GET /stream")):
                     streams[connection] = 0
                     turns[connection] = count % TURNS
                     count += 1
+                elif said.startswith(b"GET"):
+                    connection.send(ASKED)
+                    said = b""
                 elif said:
                     connection.send(b"!" * len(said))
             except OSError:
@@ -97,13 +108,24 @@ class Download:
 class Load:
     host: str
     port: int
+    http: bool
     poll: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     downloads: dict[socket.socket, Download] = field(default_factory=dict)
     others: dict[socket.socket, float] = field(default_factory=dict)
     """Since when an answer is waited for; 0: none is."""
     failed: list[str] = field(default_factory=list)
     to_ask: list[socket.socket] = field(default_factory=list)
+    heads: dict[socket.socket, bytes] = field(default_factory=dict)
+    """What came of an answer's head."""
     slowest: float = 0.0
+
+    def say(self, connection: socket.socket, *, download: bool = False) -> None:
+        if self.http:
+            path = "stream" if download else "ask"
+            connection.send(f"GET /{path} HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode())
+            self.heads[connection] = b""
+        else:
+            connection.send(b"S" if download else b"?")
 
     def open(self, connections: int, downloads: int) -> None:
         for number in range(connections):
@@ -111,10 +133,10 @@ class Load:
             made.setblocking(False)
             self.poll.register(made, selectors.EVENT_READ)
             if number < downloads:
-                made.send(b"S")
+                self.say(made, download=True)
                 self.downloads[made] = Download(last=time.monotonic())
             else:
-                made.send(b"?")
+                self.say(made)
                 self.others[made] = time.monotonic()
             if number % 50 == 0:
                 self.turn(0.0)
@@ -139,6 +161,17 @@ class Load:
         if not said:
             self.lose(connection, "ended")
             return
+        if connection in self.heads:
+            head, end, said = (self.heads[connection] + said).partition(HEAD_END)
+            if not end:
+                self.heads[connection] = head
+                return
+            del self.heads[connection]
+            if not head.startswith(b"HTTP/1.1 200 "):
+                self.lose(connection, head[:40].decode("latin-1"))
+                return
+        if not said:
+            return
         download = self.downloads.get(connection)
         if download is None:
             self.slowest = max(self.slowest, now - self.others[connection])
@@ -160,20 +193,20 @@ class Load:
 
     def ask_some(self) -> None:
         now = time.monotonic()
-        for connection in self.to_ask[:ASK_EACH]:
+        for connection in self.to_ask[: ASK_EACH[self.http]]:
             if connection in self.others:
                 self.others[connection] = now
                 try:
-                    connection.send(b"?")
+                    self.say(connection)
                 except OSError as error:
                     self.lose(connection, str(error))
-        del self.to_ask[:ASK_EACH]
+        del self.to_ask[: ASK_EACH[self.http]]
 
     def ask_all(self) -> dict[str, Any]:
         """Ask on every connection and wait for the answers."""
         self.to_ask, self.slowest = list(self.others), 0.0
         count = len(self.to_ask)
-        deadline = time.monotonic() + ANSWER_WITHIN + count / ASK_EACH * PACE
+        deadline = time.monotonic() + ANSWER_WITHIN + count / ASK_EACH[self.http] * PACE
         due = time.monotonic()
         while (self.to_ask or any(self.others.values())) and time.monotonic() < deadline:
             if time.monotonic() >= due:
@@ -196,9 +229,9 @@ class Load:
         return {"pauses_ms": pauses, "live": live, "failed": self.failed, "bytes": sums}
 
 
-def run(host: str, port: int, connections: int, downloads: int) -> None:
+def run(host: str, port: int, connections: int, downloads: int, *, http: bool) -> None:
     allow_descriptors()
-    load = Load(host, port)
+    load = Load(host, port, http)
     load.open(connections, downloads)
     while any(load.others.values()):
         load.turn(PACE)
@@ -226,7 +259,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["server", port]:
             serve(int(port))
-        case ["client", host, port, connections, downloads]:
-            run(host, int(port), int(connections), int(downloads))
+        case ["client", host, port, connections, downloads, *http]:
+            run(host, int(port), int(connections), int(downloads), http=http == ["http"])
         case _:
             sys.exit(__doc__)

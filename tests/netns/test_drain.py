@@ -288,7 +288,7 @@ def test_with_losses_on_all_links_flows_are_told_and_downloads_whole(tmp_path: P
         # What the two tell each other goes this way: of some twenty pieces and answers hardly ever all arrive.
         lab.impair(bench.GATEWAY, bench.SIBLING, Impairment(loss=0.25))
         clients = bench.Clients(lab, "fast-path", CONNECTIONS, 0)
-        modes = (*bench.MODES, "http")
+        modes = tuple(bench.MODES)
         running = [start_objects(lab, mode, *sizes, rate="1M") for mode in modes]
         time.sleep(0.5)
         bench.order(lab)
