@@ -286,6 +286,8 @@ class Cache:
             self._complain(error)
             growing.fail()
         finally:
+            if growing.problem is not None:
+                self._complain(growing.problem)
             if not growing.complete:
                 growing.fail()
             self.flights.end(entry.key, flight)

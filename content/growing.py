@@ -13,8 +13,8 @@ class Broken(Exception):
 
 
 class Growing:
-    """In a file, so that a slow client costs no memory. A body that outgrows ``limit`` is not kept: from then on the
-    file holds the newest part alone, and writing waits for the slowest reader.
+    """In a file, so that a slow client costs no memory. A body that outgrows ``limit``, or the disk, is not kept: from
+    then on the file holds the newest part alone, and writing waits for the slowest reader.
 
     Owns the descriptor: it is closed after ``end``, when the last reader has left."""
 
@@ -24,6 +24,8 @@ class Growing:
         self.complete = False
         self.kept = True
         """The file holds all of it."""
+        self.problem: OSError | None = None
+        """Why it is not kept, where the disk says so."""
         self.descriptor = descriptor
         self._limit = limit
         self._base = 0
@@ -62,20 +64,29 @@ class Growing:
             self.descriptor = -1
 
     async def append(self, data: bytes) -> None:
-        """Raises ``Broken`` when it is not to be kept and nobody reads it."""
+        """Raises ``Broken`` when it is not to be kept and nobody reads it; OSError when not even a part has room."""
         if self.length - self._base + len(data) > self._limit:
-            self.kept = False
-            while any(position < self.length for position in self._readers.values()):
-                await self._change()
-            if not self._readers:
-                raise Broken("nobody reads it")
-            os.ftruncate(self.descriptor, 0)
-            self._base = self.length
+            await self._begin_anew()
         # To the page cache: the disk is not waited for.
-        write_at(self.descriptor, data, self.length - self._base)
+        try:
+            write_at(self.descriptor, data, self.length - self._base)
+        except OSError as error:
+            self.problem = error
+            await self._begin_anew()
+            write_at(self.descriptor, data, 0)
         self.length += len(data)
         self.crc = zlib.crc32(data, self.crc)
         self._stir()
+
+    async def _begin_anew(self) -> None:
+        """The file is empty, when everybody has read what was in it."""
+        self.kept = False
+        while any(position < self.length for position in self._readers.values()):
+            await self._change()
+        if not self._readers:
+            raise Broken("nobody reads it")
+        os.ftruncate(self.descriptor, 0)
+        self._base = self.length
 
     def finish(self) -> None:
         self.complete = True

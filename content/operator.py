@@ -185,7 +185,7 @@ class _Operator:
             raise HTTPException(
                 400, f"{_short(url)} is no URL; write it as http://shop.apps.example/video.mp4"
             ) from None
-        if len(url) > MAX_HEAD or not all(0x21 <= octet <= 0x7E for octet in target):
+        if len(url) >= MAX_HEAD or not all(0x21 <= octet <= 0x7E for octet in target):
             raise HTTPException(400, f"no client can ask for {_short(url)}; write spaces and the like as %20, and less")
         https = parts.scheme == "https"
         site = self._find(host, port, https=https)

@@ -79,7 +79,7 @@ async def test_push_from_the_origin(proxy: Proxied, monkeypatch: pytest.MonkeyPa
         (("purge", "c-1", "ftp://shop.apps.example/"), 1, "by http or https"),
         (("purge", "c-1", "http://[x/"), 1, "no URL"),
         (("push", "c-1", "http://shop.apps.example/a b"), 1, "write spaces and the like as %20"),
-        (("push", "c-1", "http://shop.apps.example/" + "a" * 60_000), 1, "no client can ask for"),
+        (("push", "c-1", "http://shop.apps.example/" + "a" * 65_600), 1, "no client can ask for"),
         (("list", "e-1"), 2, "e-1 is no content proxy; name one of: c-1"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from typing import TYPE_CHECKING
@@ -13,9 +14,13 @@ from content.freshness import Times
 from content.growing import write_at
 from content.message import Head
 from content.store import Store
+from tests.content.test_service import BODY, fresh, until
+from tests.content.web import proxied
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import trio
 
 
 async def opened(directory: Path, limit: int = 1 << 20) -> Store:
@@ -128,3 +133,23 @@ def test_what_a_disk_takes_in_parts_is_written_whole(monkeypatch: pytest.MonkeyP
     with file.open("wb") as opened:
         write_at(opened.fileno(), b"0123456789", 3)
     assert file.read_bytes() == bytes(3) + b"0123456789"
+
+
+@pytest.mark.parametrize("room", [100_000, 70_000])
+async def test_a_body_for_which_the_disk_has_no_room_comes_whole(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, room: int
+) -> None:
+    proxy = await proxied(nursery, monkeypatch, tmp_path / "store")
+    proxy.origin.reply = lambda _asked: fresh(proxy)
+    real = os.pwrite
+
+    def write(descriptor: int, data: bytes, position: int) -> int:
+        if position >= room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, data[: room - position], position)
+
+    monkeypatch.setattr("os.pwrite", write)
+    assert (await proxy.get()).body == BODY
+    await until(lambda: not list((tmp_path / "store" / "objects").rglob("*.body")))
+    assert proxy.events["disk_errors"] == 1
+    assert "stored" not in proxy.events
