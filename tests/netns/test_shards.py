@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.netns
 
 FLOWS = 24
-UNDER_WAY = 8
-"""Datagrams of a flow without an answer at most: all flows together fill no queue, however long a thread that empties
-it waits for a processor."""
+PACED: dict[str, float | bool] = {"echo": True, "window": 8, "idle": 10.0}
+"""So few datagrams of a flow are without an answer at any time that all flows together fill no queue, however long a
+thread that empties it waits for a processor; and answers are waited for."""
 MIXED = {"edge": 2, "gw": 4}
 """Shards by the first part of a node's name; the others, intermediates and DNS nodes, have one."""
 
@@ -82,7 +82,7 @@ def test_udp_flows_keep_their_order_and_lose_nothing(sharded: RunningLab) -> Non
     dropped = drops(sharded, (*ASTRAY, *FULL))
     to = traffic.endpoint(labs.vip(sharded, "solo"), 6010)
     with traffic.serving(sharded, "origin-2", "udp-echo", 6010), ExitStack() as flows:
-        options: dict[str, float | bool] = {"rate": 200, "seconds": 3.0, "size": 600, "echo": True, "window": UNDER_WAY}
+        options: dict[str, float | bool] = {"rate": 200, "seconds": 3.0, "size": 600, **PACED}
         futures = [flows.enter_context(traffic.sending(sharded, "client", to, **options)) for _ in range(FLOWS)]
     reports = [future.report for future in futures]
     for report in reports:
@@ -106,8 +106,7 @@ def test_fragments_of_many_flows(sharded: RunningLab, inner: int) -> None:
     with traffic.serving(sharded, "origin-2", "udp-echo", 6011), ExitStack() as flows:
         # IPv6 hosts cut datagrams to the overlay's MTU only after they were told of it.
         traffic.run_generator(sharded, "client", "udp-send", to, rate=20, seconds=0.2, size=4000, idle=0.5, echo=True)
-        options: dict[str, float | bool] = {"rate": 100, "seconds": 0.5, "size": 4000, "echo": True}
-        options["window"] = UNDER_WAY
+        options: dict[str, float | bool] = {"rate": 100, "seconds": 0.5, "size": 4000, **PACED}
         futures = [flows.enter_context(traffic.sending(sharded, "client", to, **options)) for _ in range(6)]
     for future in futures:
         echo = future.report["echo"]

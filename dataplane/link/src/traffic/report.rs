@@ -98,6 +98,11 @@ impl Tally {
         self.announced.is_some()
     }
 
+    /// Whether all that were announced are here.
+    pub fn whole(&self) -> bool {
+        self.announced == Some(self.distinct)
+    }
+
     /// Packet `number` of the run, sent at `sent`, arrived at `now`.
     pub fn arrive(&mut self, number: u64, sent: u64, now: u64) {
         if number >= HIGHEST {

@@ -50,8 +50,9 @@ pub fn send(options: &Options, to: SocketAddr) -> Result<Sent, Error> {
     }
     socket::set_receive_buffer(&socket, BUFFER);
     let (over, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    let waited_for = options.window.map(|_| &answered);
     std::thread::scope(|scope| {
-        let counting = scope.spawn(|| count(&socket, options.idle, f64::MAX, &over, &answered));
+        let counting = scope.spawn(|| count(&socket, options.idle, f64::MAX, &over, waited_for));
         let mut sent = paced(&socket, options, run, options.window.map(|most| (most, &answered)));
         over.store(true, Ordering::Relaxed);
         sent.echo = counting.join().ok().and_then(Result::ok);
@@ -64,7 +65,7 @@ pub fn receive(options: &Options, bind: SocketAddr, ready: fn()) -> Result<Recei
     let socket = UdpSocket::bind(bind)?;
     socket::set_receive_buffer(&socket, BUFFER);
     ready();
-    count(&socket, options.idle, options.seconds, &AtomicBool::new(false), &AtomicU64::new(0))
+    count(&socket, options.idle, options.seconds, &AtomicBool::new(false), None)
 }
 
 pub fn echo(bind: SocketAddr, ready: fn()) -> Result<(), Error> {
@@ -115,13 +116,13 @@ fn paced(socket: &UdpSocket, options: &Options, run: u32, window: Option<(u64, &
 
 /// Ends `idle` seconds after the last packet (or once `over`, whichever packet came last), a little after the announced
 /// end, or after `limit` seconds. Packets of later runs than the first one seen are not counted.
-/// `answered` counts what comes.
+/// `answered` counts what comes, for a sender that waits for it: then what is late is waited for at the end, too.
 fn count(
     socket: &UdpSocket,
     idle: f64,
     limit: f64,
     over: &AtomicBool,
-    answered: &AtomicU64,
+    answered: Option<&AtomicU64>,
 ) -> Result<Received, Error> {
     let mut tally = Tally::default();
     let mut buffer = vec![0; 65_536];
@@ -138,7 +139,9 @@ fn count(
                 Packet::Damaged => tally.damaged(),
                 Packet::Numbered { run, number, sent } if *current.get_or_insert(run) == run => {
                     tally.arrive(number, sent, now);
-                    answered.fetch_add(1, Ordering::Relaxed);
+                    if let Some(answered) = answered {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
                     last = Some(now);
                 }
                 Packet::End { run, count } if *current.get_or_insert(run) == run => {
@@ -149,7 +152,8 @@ fn count(
             },
             Err(error) if harmless(&error) => {
                 // The announcements take 200 ms; what is later than half a second is lost for every purpose here.
-                let patience = if tally.announced() { idle.min(500_000_000) } else { idle };
+                let over_soon = tally.announced() && (answered.is_none() || tally.whole());
+                let patience = if over_soon { idle.min(500_000_000) } else { idle };
                 let silent_since = last.or_else(|| over.load(Ordering::Relaxed).then_some(began));
                 if silent_since.is_some_and(|since| now - since > patience) {
                     break;
