@@ -116,7 +116,7 @@ test-image: build
 	@$(BIN)/python -m tests.compose.images || true
 
 test-namespaces: build
-	@$(BIN)/python tools/namespaces.py
+	@$(BIN)/python -m tools.namespaces
 
 test-python: build ## the Python tests, one after the other; PYTEST="-k name" narrows them
 	@tools/setup.sh --test

@@ -1,7 +1,9 @@
 """Run the tests in namespaces and with compose; ``make test`` calls it.
 
 What measures the overlay (``test_figures_*``) has the machine for itself. What then asks only whether something works
-waits most of the time, and runs in two lanes; the second one's words are printed when it ends.
+waits half of the time, and runs in two lanes: the first one begins with compose and the first file, the second one with
+the last file, and each file is run by the one that comes to it first (``tests/lanes.py``). The second one's words are
+printed when it ends.
 
 Namespace tests that failed run once more, by themselves: they depend on a kernel that gives each of a dozen processes
 CPU time when it is due. A defect fails twice; a machine that was busy for a second does not. Both outcomes are printed.
@@ -11,31 +13,38 @@ Nothing is run again where more than ``MOST`` failed, or any other test.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from tests.lanes import CLAIMS
+
 MOST = 5
 FOLDER = Path("tests/netns")
-SECOND = ("bad_topology", "certificates", "hostile", "hostile_member", "shards", "proxies")
-"""The second lane, about half of the time; the first has the rest and compose."""
+COMPOSE = Path("tests/compose")
 CACHES = Path("build/pytest")
 
 
-def lanes() -> tuple[list[Path], list[Path], list[Path]]:
-    """The files with figures, and those of the two lanes."""
-    files = sorted(FOLDER.glob("test_*.py"))
-    figures = [file for file in files if file.name.startswith("test_figures_")]
-    second = [file for file in files if file.stem.removeprefix("test_") in SECOND]
-    return figures, [file for file in files if file not in (*figures, *second)] + [Path("tests/compose")], second
+def files() -> tuple[list[Path], list[Path]]:
+    """Those with figures, and the others."""
+    found = sorted(FOLDER.glob("test_*.py"))
+    figures = [file for file in found if file.name.startswith("test_figures_")]
+    return figures, [file for file in found if file not in figures]
 
 
-def start(name: str, what: list[Path] | list[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
-    """pytest with a cache of its own: those that run at once would forget each other's failures."""
-    words = ["-rs", "-m", "netns or compose", "-o", f"cache_dir={CACHES / name}", *map(str, what)]
+def start(
+    name: str, what: list[Path] | list[str], stdout: int | None = None, claims: str = ""
+) -> subprocess.Popen[bytes]:
+    """pytest with a cache of its own: those that run at once would forget each other's failures. ``claims``: the
+    directory by which two share the files."""
+    words = ["-rs", "--durations=15", "-m", "netns or compose", "-o", f"cache_dir={CACHES / name}", *map(str, what)]
     stderr = None if stdout is None else subprocess.STDOUT
-    return subprocess.Popen([sys.executable, "-m", "pytest", *words], stdout=stdout, stderr=stderr)
+    if claims:
+        words = ["-p", "tests.lanes", *words]
+    environment = {**os.environ, CLAIMS: claims}
+    return subprocess.Popen([sys.executable, "-m", "pytest", *words], stdout=stdout, stderr=stderr, env=environment)
 
 
 def failed(name: str) -> list[str]:
@@ -44,15 +53,15 @@ def failed(name: str) -> list[str]:
 
 
 def main() -> int:
-    names = ("figures", "first", "second")
+    names = ("figures", "compose", "first", "second")
     for name in names:
         (CACHES / name / "v/cache/lastfailed").unlink(missing_ok=True)
-    figures, first, second = lanes()
+    figures, others = files()
     codes = [start("figures", figures).wait()]
-    with tempfile.TemporaryFile() as said:
-        beside = start("second", second, said.fileno())
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory() as claims:
+        beside = start("second", others[::-1], said.fileno(), claims)
         try:
-            codes += [start("first", first).wait(), beside.wait()]
+            codes += [start("compose", [COMPOSE]).wait(), start("first", others, claims=claims).wait(), beside.wait()]
         finally:
             beside.kill()
         said.seek(0)

@@ -54,7 +54,9 @@ def udp(lab: RunningLab, inner: int) -> str:
         # IPv6 hosts cut datagrams to the overlay's MTU only after they were told of it.
         traffic.run_generator(lab, "client", "udp-send", to, rate=20, seconds=0.2, size=4000, idle=0.5, echo=True)
         for size, rate in ((1000, 2000), (4000, 100)):
-            sent = traffic.run_generator(lab, "client", "udp-send", to, rate=rate, seconds=1.0, size=size, echo=True)
+            options: dict[str, float | bool] = {"rate": rate, "seconds": 1.0, "size": size, "echo": True}
+            # Others use the machine, too: with so few under way no queue is full.
+            sent = traffic.run_generator(lab, "client", "udp-send", to, **options, window=32, idle=10.0)
             echo = sent["echo"]
             assert (echo["received"], echo["lost"], echo["duplicated"], echo["damaged"]) == (rate, 0, 0, 0), echo
             told.append(f"{rate} datagrams of {size} bytes")
