@@ -12,6 +12,7 @@ ENV PYO3_NO_PYTHON=1 PYO3_BUILD_EXTENSION_MODULE=1
 ARG CARGO_PROFILE_RELEASE_LTO=thin
 ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS=4
 ARG CARGO_PROFILE_RELEASE_OPT_LEVEL=3
+ARG CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
 RUN cargo build --release --locked --manifest-path dataplane/Cargo.toml --package braid-py \
     && cp dataplane/target/release/lib*native.so /_native.abi3.so
 
