@@ -27,11 +27,13 @@ PROXY, ADDRESS = "cache-1", "10.91.1.80"
 STORED = ("1000", "60MB")
 APPLICATIONS = {"shop": {"kind": "http"}, "long": {"kind": "http", "splice_above": 100_000}}
 """With servers that all share, and with answers that go on in the data plane."""
+BRIEF, IDLE = "brief", 5.0
+"""An application whose connections may be idle for so many seconds."""
 
 
 def document(directory: Path) -> dict[str, Any]:
     found = bench.document("draintransfer")
-    for name, proxy in APPLICATIONS.items():
+    for name, proxy in (APPLICATIONS | {BRIEF: {"kind": "http", "idle_timeout": IDLE}}).items():
         found["applications"][name] = {
             "hostnames": [f"{name}.apps.example"],
             "ports": ["tcp/80"],
@@ -87,8 +89,17 @@ class Client:
             status = response.getheader("Cache-Status") or ""
         return status.startswith(f"{PROXY}; hit")
 
+    def ended(self) -> bool:
+        """Waits until the other end has said that there is no more."""
+        return self._opened.recv(1) == b""
+
     def close(self) -> None:
         self._opened.close()
+
+
+def waiting(lab: RunningLab, gateway: str) -> int:
+    (found,) = (each["open_waiting"] for each in lab.status(gateway)["proxies"] if each["application"] == BRIEF)
+    return int(found)
 
 
 @pytest.mark.parametrize("application", APPLICATIONS)
@@ -156,3 +167,20 @@ def test_downloads_from_the_proxy_go_on_and_what_their_clients_ask_next_is_serve
         expected = sorted(digest(size_of(size)) for size in ("60MB", "9MB", "60MB"))
         assert sorted(line.split()[0] for line in hashed.splitlines()) == expected, hashed
         assert said.split() == ["1", "0", "0"], "one connection"
+
+
+def test_what_waits_at_the_sibling_counts_there_and_ends_when_it_was_idle_for_too_long(pair: RunningLab) -> None:
+    clients = [Client(pair, BRIEF) for _ in range(5)]
+    for each in clients:
+        each.ask("/headers")
+    asked = time.monotonic()
+    bench.order(pair)
+    assert bench.said(pair, bench.GATEWAY)["stay"] == 0
+    until(lambda: waiting(pair, bench.SIBLING) == len(clients), 3.0)
+    assert waiting(pair, bench.GATEWAY) == 0, "they are the other one's"
+    assert all(each.ended() for each in clients)
+    assert IDLE - 0.5 < time.monotonic() - asked < IDLE + 5.0
+    until(lambda: waiting(pair, bench.SIBLING) == 0)
+    for each in clients:
+        each.close()
+    bench.order(pair, back=True)
