@@ -2,12 +2,14 @@
 
 The topology of ``bench/lab.yaml`` with a content proxy beside the clients. Each sample is one keep-alive connection
 whose second request counts, from its last byte sent to the first byte of the answer, at the client: served by the
-origin through the gateway; absent, where the gateway knows that the proxy has it not; small, where the proxy has it and
-would not serve it; offered and refused (a reload, for which the proxy would have to ask the origin); moved to the
-proxy, moved while 30 % of what gateway and proxy say to each other is lost, and offered to a proxy that is stopped or
-was killed in that moment. Of those that moved, ``candidate`` is the time from the gateway's decision until the first
-byte of the answer passed the client's interface. Results go to ``bench/transfer.json``, and one transfer as a diagram
-to ``docs/transfer.md``.
+origin through the gateway; absent, where the gateway knows that the proxy has it not; small, where the proxy has it
+and would not serve it; a reload, for which the proxy would have to ask the origin, as the gateway sees; refused, where
+the proxy is asked for what was purged a moment ago, of which the gateway has not heard; judged, where it is asked for
+what it has and refuses it when it has looked (a client that wants it fresher); moved to the proxy, moved while 30 % of
+what gateway and proxy say to each other is lost, and offered to a proxy that is stopped or was killed in that moment.
+Those of refused and judged count that were asked and refused, by the gateway's own count. Of those that moved,
+``candidate`` is the time from the gateway's decision until the first byte of the answer passed the client's interface.
+Results go to ``bench/transfer.json``, and one transfer as a diagram to ``docs/transfer.md``.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import struct
 import tempfile
 import time
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,7 @@ from lab.impairment import Impairment
 from lab.netns import socket_in
 from lab.running import take_down
 from lab.up import up
+from topology.content import OPERATOR_SOCKET
 from topology.vips import vip_for
 
 if TYPE_CHECKING:
@@ -47,10 +50,17 @@ LAB = Path(__file__).with_name("lab.yaml")
 NAME = "benchtransfer"
 NODE, ADDRESS, GATEWAY, EDGE = "cache-1", "10.91.1.80", "gw-mil-1", "edge-fra-1"
 HOST = "web.apps.example"
-MOVED, ABSENT, SMALL, REFUSED, SERVED = "/cached/10000", "/object/1", "/cached/5", "/cached/6", "/object/9999"
-"""Stored by the proxy; what begins so would be offered to it, and is never stored; what begins so is stored, and
-smaller than it may be; what begins so is stored, and asked for with ``RELOAD``; not offered."""
-RELOAD = "Cache-Control: no-cache\r\n"
+MOVED, ABSENT, SERVED = "/cached/10000", "/object/1", "/object/9999"
+"""Stored by the proxy; what begins so would be offered to it, and is never stored; not offered."""
+SMALL, RELOADED, REFUSED, JUDGED = "/cached/5", "/cached/6", "/cached/7", "/cached/8"
+"""What begins so is stored, and smaller than it may be; asked for anew; purged before; wanted fresher than it is."""
+FIELDS = {
+    RELOADED: "Cache-Control: no-cache\r\n",
+    JUDGED: "Cache-Control: min-fresh=100000\r\n",
+}
+"""Of requests."""
+PAUSE = 0.03
+"""Seconds in which what was purged is forgotten; gateways hear of it later, half a second at most."""
 LOSS = 0.3
 ETH_P_ALL, SO_TIMESTAMPNS = 3, 35
 DOCS = Path(__file__).parent.parent / "docs" / "transfer.md"
@@ -74,7 +84,7 @@ def document(directory: Path) -> dict[str, Any]:
     content = {"listen": [ADDRESS], "directory": str(directory / "cache"), "applications": ["web"]}
     found["nodes"][NODE] = {"region": "cache", "underlay": ["10.90.0.51"], "content": content}
     found["lab"]["networks"]["clients"]["members"][NODE] = [ADDRESS]
-    rows = {MOVED: {}, ABSENT: {}, REFUSED: {}, SMALL: {"least_kb": 1000}}
+    rows = {MOVED: {}, ABSENT: {}, RELOADED: {}, REFUSED: {}, JUDGED: {}, SMALL: {"least_kb": 1000}}
     found["transfers"] = [{"application": "web", "proxies": [NODE], "path": path} | more for path, more in rows.items()]
     return found
 
@@ -87,6 +97,8 @@ class Sample:
     """The proxy gave it."""
     candidate: float | None
     """Milliseconds from the gateway's decision until it passed the client's interface, where it moved."""
+    refused: bool = False
+    """The proxy was asked, and refused for its content."""
 
 
 def second_request(lab: RunningLab, path: str, before: Callable[[], None] = lambda: None, fields: str = "") -> Sample:
@@ -232,7 +244,7 @@ def wait(holds: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def ready(lab: RunningLab, count: int = 0) -> None:
-    """The proxy has its answer, twice ``count`` smaller ones that are not to be moved, and sessions with gateway and
+    """The proxy has its answer, four times ``count`` others that are not to be moved, and sessions with gateway and
     edge. The gateway knows of the answers."""
     lab.wait_ready(NODE)
 
@@ -244,26 +256,59 @@ def ready(lab: RunningLab, count: int = 0) -> None:
     wait(reached)
     # The proxy's way to the origin may be a moment later.
     words = ["curl", "-sS", "--fail", "--retry", "10", "--retry-all-errors", "--retry-delay", "1", "-o", "/dev/null"]
-    names = [MOVED, *(f"{begin}{number:03}" for begin in (SMALL, REFUSED) for number in range(count))]
+    many = (SMALL, RELOADED, REFUSED, JUDGED)
+    names = [MOVED, *(f"{begin}{number:03}" for begin in many for number in range(count))]
     urls = [word for name in names for word in ("-o", "/dev/null", f"http://{HOST}{name}")]
     lab.exec("client", [*words, "--connect-to", f"::{ADDRESS}:80", *urls])
-    wait(lambda: lab.status(NODE)["content"]["answers"] >= 1 + 2 * count)
+    wait(lambda: lab.status(NODE)["content"]["answers"] >= len(names))
     time.sleep(2 * EVERY)
 
 
-def measure(lab: RunningLab, count: int, *, failing: bool) -> dict[str, Any]:
+def watched_request(lab: RunningLab, path: str, before: Callable[[], None] = lambda: None, fields: str = "") -> Sample:
+    """Whether the proxy was asked and refused is looked up before and after. The gateway has been awake for that."""
+
+    def refused() -> int:
+        count: int = lab.status(GATEWAY)["transfers"]["refused"].get("content", 0)
+        return count
+
+    known = refused()
+    sample = second_request(lab, path, before, fields)
+    return replace(sample, refused=refused() == known + 1)
+
+
+def purge(directory: Path, path: str) -> None:
+    """Have the proxy drop an answer."""
+    with socket.socket(socket.AF_UNIX) as operator:
+        operator.connect(str(directory / "cache" / OPERATOR_SOCKET))
+        operator.sendall(f"DELETE /answers?url=http://{HOST}{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answer = b""
+        while b'"purged"' not in answer:
+            answer += _some(operator)
+        assert b'"purged":1' in answer
+    time.sleep(PAUSE)
+
+
+def measure(lab: RunningLab, directory: Path, count: int, *, failing: bool) -> dict[str, Any]:
     ready(lab, count)
     found: dict[str, Any] = {}
-    turns: dict[str, list[Sample]] = {"served": [], "absent": [], "small": [], "refused": [], "moved": []}
+    kinds = "served", "absent", "small", "reload", "refused", "judged", "moved"
+    turns: dict[str, list[Sample]] = {kind: [] for kind in kinds}
     for path in (SERVED, MOVED):
         second_request(lab, path)
     for turn in range(count):
         # Each time another one: a proxy is not asked again at once for what it has not.
-        paths = SERVED, f"{ABSENT}{turn:04}", f"{SMALL}{turn:03}", f"{REFUSED}{turn:03}", MOVED
-        for (name, samples), path in zip(turns.items(), paths, strict=True):
-            samples.append(second_request(lab, path, fields=RELOAD if name == "refused" else ""))
-    found |= {name: series(samples) for name, samples in turns.items()}
-    for name in ("absent", "small", "refused"):
+        for kind, path in (("served", SERVED), ("absent", f"{ABSENT}{turn:04}"), ("moved", MOVED)):
+            turns[kind].append(watched_request(lab, path))
+        for kind, begin in (("small", SMALL), ("reload", RELOADED)):
+            turns[kind].append(watched_request(lab, f"{begin}{turn:03}", fields=FIELDS.get(begin, "")))
+        gone = f"{REFUSED}{turn:03}"
+        turns["refused"].append(watched_request(lab, gone, lambda path=gone: purge(directory, path)))  # type: ignore[misc]
+        turns["judged"].append(watched_request(lab, f"{JUDGED}{turn:03}", fields=FIELDS[JUDGED]))
+    for kind in ("refused", "judged"):
+        turns[kind] = [sample for sample in turns[kind] if sample.refused]
+        assert len(turns[kind]) >= count / 2, f"{kind}: {len(turns[kind])} of {count} were"
+    found |= {kind: series(samples) for kind, samples in turns.items()}
+    for name in kinds[1:-1]:
         found[name]["more_than_served_ms"] = round(found[name]["median_ms"] - found["served"]["median_ms"], 2)
     if not failing:
         return found
@@ -308,7 +353,7 @@ def main() -> None:
             take_down(NAME)
         part = chosen.quick or chosen.awake
         with awake() if chosen.awake else nullcontext(), up(file) as lab:
-            results = measure(lab, chosen.count, failing=not part)
+            results = measure(lab, directory, chosen.count, failing=not part)
             for name, result in results.items():
                 print(name, json.dumps(result))
             if part:

@@ -26,12 +26,13 @@ def node_handle(control: ControlPlane, ready: Callable[[], bool]) -> NodeHandle:
         reloaded=lambda: control.reloaded,
         set_syn_keys=control.core.set_syn_keys,
         set_owner=_Owners(control),
-        hold=lambda client, vip: _hold(control, client, vip),
+        held=lambda hold: control.ask(hold.wait, False),
         draining=lambda: control.draining,
         ready=ready,
         traffic=lambda: control.traffic,
         connections=control.core,
         flows=_Flows(control),
+        offers=control.core,
         lines=control.core,
     )
 
@@ -60,11 +61,6 @@ def _send_to_peer(control: ControlPlane, name: str, message: bytes) -> bool:
 
 def _ends(client: SocketAddress, vip: SocketAddress) -> tuple[tuple[str, int], tuple[str, int]]:
     return (str(client.host), client.port), (str(vip.host), vip.port)
-
-
-def _hold(control: ControlPlane, client: SocketAddress, vip: SocketAddress) -> Callable[[], bool]:
-    held = control.core.hold_owner(*_ends(client, vip))
-    return lambda: control.ask(held.wait, False)
 
 
 class _Flows:

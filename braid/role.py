@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     import trio
 
     from braid.app_numbers import AppNumbers
-    from braid.core import ConnectionApi, FlowApi, LineApi
+    from braid.core import ConnectionApi, FlowApi, Hold, LineApi, OfferApi
     from braid.desired import Desired
     from braid.events import ConnectionEvent, Control
     from braid.status.content import ContentStatus
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from braid.status.flow import FlowStatus, ProxyStatus
     from braid.status.snapshot import Check, TargetStatus
     from braid.status.transfers import TransferStatus
-    from topology.model import IPNetwork, SocketAddress, Topology
+    from braid.transfer import Reason
+    from topology.model import IPAddress, IPNetwork, SocketAddress, Topology
 
 
 class StartError(Exception):
@@ -58,6 +59,22 @@ class SetOwner(Protocol):
     def __call__(self, client: SocketAddress, vip: SocketAddress, owner: str, wait: bool = True) -> bool: ...
 
 
+class Serves(Protocol):
+    """Refuses offered connections for a content proxy, by what it is told that this one serves. At first, and after
+    ``forget``, it refuses none."""
+
+    def forget(self) -> None: ...
+    def add(self, keys: Sequence[bytes]) -> None: ...
+    def remove(self, keys: Sequence[bytes]) -> None: ...
+    def refuse(self, reason: Reason | None) -> None:
+        """Everything, for that reason; or only what is not served."""
+        ...
+
+    def judge(self, vip: IPAddress, gateways: Sequence[int]) -> None:
+        """Connections of that VIP, if one of these nodes asks; none of them any more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class NodeHandle:
     """What a role's service may use of the node."""
@@ -80,8 +97,8 @@ class NodeHandle:
     """As the core's."""
     set_owner: SetOwner
     """As the core's, of client and VIP."""
-    hold: Callable[[SocketAddress, SocketAddress], Callable[[], bool]]
-    """The core's ``hold_owner``, of client and VIP: what it gives waits for the answer."""
+    held: Callable[[Hold], bool]
+    """Waits for what the data threads say to an offer."""
     draining: Callable[[], bool]
     ready: Callable[[], bool]
     traffic: Callable[[], Mapping[str, int]]
@@ -90,8 +107,12 @@ class NodeHandle:
     """The core's commands for connections between its fast path and the stack."""
     flows: FlowApi | None = None
     """The core's commands for flows that go to another gateway."""
+    offers: OfferApi | None = None
+    """The core's command by which a connection is offered to another node."""
     lines: LineApi | None = None
     """The core's commands for a process beside this one that decides about connections."""
+    serves: Serves | None = None
+    """Who refuses, for a content proxy, what it does not serve."""
     recapture: Callable[[], Awaitable[None]] | None = None
     """To be called when ``captured`` changed: the host answers for what it says now."""
     topology_file: Path | None = None

@@ -230,10 +230,9 @@ TransferMessage = (
 )  # fmt: skip
 
 
-def word(message: TransferMessage) -> str:
-    """Its name in the protocol."""
-    name = type(message).__name__
-    return name.replace("Transfer", "TRANSFER_").upper()
+def word(kind: type[TransferMessage]) -> str:
+    """A message's name in the protocol."""
+    return kind.__name__.replace("Transfer", "TRANSFER_").upper()
 
 
 def fits(content: bytes, record: bytes) -> bool:

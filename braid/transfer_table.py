@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from braid.http import is_named
 from topology.transfer import ProxyPolicy
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from topology.transfer import TransferRow
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """What a row is matched with: one request on one connection, or a connection's ClientHello."""
 
     application: str
@@ -37,7 +35,10 @@ class Candidate:
 
 def matching(rows: Sequence[TransferRow], candidate: Candidate, wall: float) -> TransferRow | None:
     """The first row that holds at this time (Unix seconds)."""
-    return next((row for row in rows if holds(row, candidate, wall)), None)
+    for row in rows:
+        if holds(row, candidate, wall):
+            return row
+    return None
 
 
 def least_of(rows: Sequence[TransferRow], application: str, proxy: str, path: str) -> int | None:

@@ -6,6 +6,7 @@ good without a question to the origin. It may be refused all the same: that goes
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from braid.stored import PAGES, StoredPages, make_page, pack, place
@@ -13,7 +14,7 @@ from braid.transfer_table import path_of
 from content.policy import good_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from braid.stored import Mark, Page
     from content.entry import Entry
@@ -82,6 +83,14 @@ class Advertised:
             self._floors = floors
             self.tell_all()
 
+    def until(self, key: str) -> float:
+        """The last moment at which what is stored under it would be served; minus infinity where it never is."""
+        known = self._known[place(key)[0]].get(key)
+        return known.until if known is not None and self._has_row(known) else -inf
+
+    def keys(self) -> Iterator[str]:
+        return (key for page in self._known for key in page)
+
     def tell_all(self) -> None:
         """Somebody new listens."""
         self._changed |= dict.fromkeys(range(PAGES))
@@ -109,6 +118,7 @@ class Advertised:
         return make_page(number, marks, len(marks))
 
     def _is_served(self, known: Known, now: float) -> bool:
-        return now < known.until and any(
-            known.length >= floor.least and known.path.startswith(floor.path) for floor in self._floors
-        )
+        return now < known.until and self._has_row(known)
+
+    def _has_row(self, known: Known) -> bool:
+        return any(known.length >= floor.least and known.path.startswith(floor.path) for floor in self._floors)

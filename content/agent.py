@@ -165,6 +165,18 @@ class ProxyAgent:
         self._note(id_)
         return [Send(transfer.peer, transfer.answer)]
 
+    def refused(self, peer: int, request: TransferRequest, reason: Reason, now: float) -> bool:
+        """It was refused before this agent heard of it. False: it has heard of it."""
+        if request.id in self._transfers:
+            return False
+        self.count("requests")
+        self.count(f"refused/{reason.name.lower()}")
+        if len(self._transfers) < MOST:
+            answer = TransferRefuse(request.id, reason)
+            self._transfers[request.id] = _Transfer(peer, request, State.ENDED, now + REMEMBER, answer)
+            self._note(request.id)
+        return True
+
     def asked(self, id_: bytes) -> tuple[int, TransferRequest]:
         """Who asked for a transfer, and what."""
         transfer = self._transfers[id_]

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from braid import log as logs
+from braid.from_store import members
 from braid.http import forwarded, onward
 from content.answer import Answer, Arriving, Bytes, Passing, Stored
-from content.directives import Directives, directives_of
+from content.directives import directives_of, read_directives
 from content.entry import Entry
 from content.flights import Flight, Flights, collapsible, joins
 from content.freshness import Times, current_age, lifetime
 from content.growing import Broken, Growing
-from content.message import Head, Request, field, members, without, write_date
+from content.message import Head, Request, field, without, write_date
 from content.origin import Exchange, OriginError, body_length
 from content.policy import (
     Use,
@@ -103,7 +104,7 @@ class Cache:
                     self._refresh(inward, entry, site)
                 return self._count("hit" if use is Use.FRESH else "stale", found)
             entry = None
-        if "only-if-cached" in Directives(request.headers):
+        if "only-if-cached" in read_directives(request.headers):
             return self.own(504, "fwd=miss; detail=only-if-cached")
         wanted = request.method == b"GET" and starts_within(request, NEAR)
         if entry is None and not wanted:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from content.message import Head, field, members, read_date
+from braid.from_store import members
+from content.message import Head, field, read_date
 
 if TYPE_CHECKING:
     from content.message import Request

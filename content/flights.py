@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from content.directives import Directives
+from content.directives import read_directives
 from content.message import field
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ class Flights:
 
 def collapsible(request: Request) -> bool:
     """Whether others may have its answer, as far as the request says."""
-    return field(request.headers, b"authorization") is None and "no-store" not in Directives(request.headers)
+    return field(request.headers, b"authorization") is None and "no-store" not in read_directives(request.headers)
 
 
 def joins(request: Request) -> bool:
     """Whether it may have the answer to another one that is under way: who says no-cache wants one of its own."""
-    return collapsible(request) and "no-cache" not in Directives(request.headers)
+    return collapsible(request) and "no-cache" not in read_directives(request.headers)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from content.directives import MOST_SECONDS, directives_of
+from braid.from_store import MOST_SECONDS
+from content.directives import directives_of
 from content.message import field, read_date
 
 if TYPE_CHECKING:

@@ -59,6 +59,12 @@ class Judge:
         self._tls = tls
         self._known: tuple[Topology, dict[IPAddress, tuple[str, str]]] | None = None
 
+    def why_nothing(self) -> Reason | None:
+        """Why whatever is offered is refused now."""
+        if self._draining():
+            return Reason.DRAINING
+        return None if self._room() else Reason.BUSY
+
     def vips(self, situation: Situation) -> dict[IPAddress, tuple[str, str]]:
         """Edge node and application of each VIP that sockets may be built for."""
         if self._known is None or self._known[0] is not situation.topology:
@@ -73,10 +79,9 @@ class Judge:
             edge, name = self.vips(situation).get(decode_ends(request.record).local.host, ("", ""))
             if not may_ask(topology, peer, name):
                 return Reason.NOT_DELEGATED
-            if self._draining():
-                return Reason.DRAINING
-            if not self._room():
-                return Reason.BUSY
+            nothing = self.why_nothing()
+            if nothing is not None:
+                return nothing
             tls = begins_with_tls(topology, name)
             if not tls and self._lacks(situation, name, request.content):
                 return Reason.CONTENT

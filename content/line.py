@@ -6,27 +6,43 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from braid.stored import STORED, WANTED
-from braid.transfer import REQUEST, STEERED
+from braid.transfer import REQUEST, STEERED, Reason
 from braid.transfer_parts import PART
 from braid.transfer_progress import HEARD
 from content.channel import BATCH, PATIENCE, Silent
 
 if TYPE_CHECKING:
-    from topology.model import SocketAddress
+    from collections.abc import Sequence
+
+    from topology.model import IPAddress, SocketAddress
 
 KINDS = bytes([*range(REQUEST, STEERED + 1), PART, HEARD, STORED, WANTED])
 """Of control messages that a worker hears."""
 OWNERS = ("", "away", "held", "here")
-_PEER = struct.Struct("!H")
+_SAID = struct.Struct("!BH")
 _TELL = struct.Struct("!BH")
 _OWN = struct.Struct("!2B2HB")
+_SERVE = 2
+_NOT_KNOWN, _KEYS, _NO_KEYS, _NOTHING, _VIP = range(5)
+_AT_ONCE = 128
+"""Keys in one message."""
+_MOST_GATEWAYS = 500
 _MOST = 2048
 _PATIENCE = struct.pack("ll", PATIENCE // 1000, PATIENCE % 1000 * 1000)
+
+
+class Said(NamedTuple):
+    """A control message of a neighbour."""
+
+    peer: int
+    message: bytes
+    refused: Reason | None
+    """The data thread has refused what it asks for, because of that."""
 
 
 class Line:
@@ -37,10 +53,10 @@ class Line:
         self._hears = hears
         self._says = says
 
-    async def receive(self) -> list[tuple[int, bytes]]:
-        """Control messages of neighbours, by their numbers: at least one, or none when the other end is closed."""
+    async def receive(self) -> list[Said]:
+        """At least one, or none when the other end is closed."""
         await trio.lowlevel.wait_readable(self._hears)
-        found: list[tuple[int, bytes]] = []
+        found: list[Said] = []
         while len(found) < BATCH:
             try:
                 data = self._hears.recv(_MOST)
@@ -53,7 +69,8 @@ class Line:
                 data = b""
             if not data:
                 break
-            found.append((*_PEER.unpack_from(data), data[_PEER.size :]))
+            refused, peer = _SAID.unpack_from(data)
+            found.append(Said(peer, data[_SAID.size :], Reason(refused) if refused else None))
         return found
 
     def tell(self, peer: int, message: bytes) -> None:
@@ -64,6 +81,28 @@ class Line:
         """As ``NodeHandle.set_owner``, without waiting. What is told afterwards leaves afterwards."""
         words = _OWN.pack(1, OWNERS.index(owner), client.port, vip.port, vip.host.version)
         self._send(words + client.host.packed + vip.host.packed)
+
+    def forget(self) -> None:
+        """Here and below as ``braid.role.Serves``."""
+        self._serve(_NOT_KNOWN)
+
+    def add(self, keys: Sequence[bytes]) -> None:
+        for at in range(0, len(keys), _AT_ONCE):
+            self._serve(_KEYS, *keys[at : at + _AT_ONCE])
+
+    def remove(self, keys: Sequence[bytes]) -> None:
+        for at in range(0, len(keys), _AT_ONCE):
+            self._serve(_NO_KEYS, *keys[at : at + _AT_ONCE])
+
+    def refuse(self, reason: Reason | None) -> None:
+        self._serve(_NOTHING, bytes([reason or 0]))
+
+    def judge(self, vip: IPAddress, gateways: Sequence[int]) -> None:
+        if len(gateways) <= _MOST_GATEWAYS:
+            self._serve(_VIP, bytes([vip.version]), vip.packed, struct.pack(f"!{len(gateways)}H", *gateways))
+
+    def _serve(self, what: int, *words: bytes) -> None:
+        self._send(bytes([_SERVE, what]) + b"".join(words))
 
     def _send(self, data: bytes) -> None:
         try:

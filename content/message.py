@@ -58,24 +58,6 @@ def without(headers: Headers, *names: bytes) -> Headers:
     return tuple((name, value) for name, value in headers if name not in names)
 
 
-def members(value: bytes, *, escapes: bool = True) -> list[bytes]:
-    """Of a list (RFC 9110 5.6.1): split at commas that are in no quoted string. Entity tags know no ``escapes``."""
-    found: list[bytes] = []
-    begin, position, quoted = 0, 0, False
-    while position < len(value):
-        octet = value[position]
-        if octet == 0x22:
-            quoted = not quoted
-        elif octet == 0x5C and quoted and escapes:
-            position += 1
-        elif octet == 0x2C and not quoted:
-            found.append(value[begin:position].strip(b" \t"))
-            begin = position + 1
-        position += 1
-    found.append(value[begin:].strip(b" \t"))
-    return [member for member in found if member]
-
-
 @lru_cache(4096)
 def read_date(value: bytes | None) -> float | None:
     """Unix seconds; None for what is no date. The form that names no zone (asctime, RFC 9110 5.6.7) is in UTC."""

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from http import HTTPStatus
 from math import inf
 from typing import TYPE_CHECKING
 
+from braid import from_store
+from braid.from_store import Directives, members
 from content.conditions import weak_match
-from content.directives import Directives, directives_of
+from content.directives import directives_of, read_directives
 from content.freshness import HEURISTIC_STATUSES, Times, current_age, explicit_lifetime, lifetime
-from content.message import Head, Headers, Request, field, members, without
+from content.message import Head, Headers, Request, field, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
-_ORIGIN_ONLY = (b"if-match", b"if-unmodified-since")
-"""Conditions that only the origin can judge (RFC 9111 4.3.2)."""
 _MUST_VALIDATE = ("must-revalidate", "proxy-revalidate", "s-maxage", "no-cache")
 _UNDERSTOOD = frozenset(status.value for status in HTTPStatus)
 """Statuses that ``must-understand`` lets be stored (RFC 9111 5.2.2.3)."""
@@ -37,15 +38,15 @@ class Use(Enum):
 
 def looked_up(request: Request) -> bool:
     """Whether a stored answer may serve the request at all."""
-    return request.method in (b"GET", b"HEAD") and not any(field(request.headers, name) for name in _ORIGIN_ONLY)
+    return from_store.looked_up(request.method, partial(field, request.headers))
 
 
 def reason_not_to_store(request: Request, head: Head) -> str:
     """Empty when the answer to a GET may be stored."""
-    answer = Directives(head.headers)
+    answer = read_directives(head.headers)
     if request.method != b"GET" or head.status in (206, 304) or head.status < 200:
         return "partial"
-    if "no-store" in answer or "no-store" in Directives(request.headers):
+    if "no-store" in answer or "no-store" in read_directives(request.headers):
         return "no-store"
     if "must-understand" in answer and head.status not in _UNDERSTOOD:
         return "status"
@@ -76,10 +77,10 @@ def _shareable(answer: Directives) -> bool:
 
 def judge(request: Request, head: Head, times: Times, now: float) -> Use:
     """What a stored answer that ``selected`` the request is good for."""
-    asked, answer = Directives(request.headers), directives_of(head.headers)
+    asked, answer = read_directives(request.headers), directives_of(head.headers)
     if field(request.headers, b"authorization") is not None and not _shareable(answer):
         return Use.VALIDATE
-    if "no-cache" in asked or "no-cache" in answer:
+    if asked.wants_new or "no-cache" in answer:
         return Use.VALIDATE
     age = current_age(head, times, now)
     left = lifetime(head) - age
@@ -119,10 +120,10 @@ def good_until(head: Head, times: Times) -> float:
 
 def good_on_error(request: Request, head: Head, times: Times, now: float) -> bool:
     """Whether a stored answer may stand for an origin that does not answer or has an error (stale-if-error)."""
-    answer = Directives(head.headers)
-    if answer.any_of(*_MUST_VALIDATE) or "no-cache" in Directives(request.headers):
+    answer = read_directives(head.headers)
+    if answer.any_of(*_MUST_VALIDATE) or "no-cache" in read_directives(request.headers):
         return False
-    allowed = [each.seconds("stale-if-error") for each in (answer, Directives(request.headers))]
+    allowed = [each.seconds("stale-if-error") for each in (answer, read_directives(request.headers))]
     stale = current_age(head, times, now) - lifetime(head)
     return any(seconds is not None and stale <= seconds for seconds in allowed)
 

@@ -44,6 +44,12 @@ def may_ask(topology: Topology, gateway: int, application: str) -> bool:
     return node is not None and found is not None and node.region in found.gateways
 
 
+def askers_of(topology: Topology, application: str) -> tuple[int, ...]:
+    """By their numbers, those that ``may_ask``."""
+    regions = topology.applications[application].gateways
+    return tuple(each.number for each in topology.nodes.values() if each.region in regions)
+
+
 def gateways_of(topology: Topology, node: str) -> tuple[str, ...]:
     """Those that may ask it."""
     regions = {region for application in applications_of(topology, node) for region in application.gateways}

@@ -111,10 +111,11 @@ class Remote:
             reloaded=lambda: self._reloaded,
             set_syn_keys=_not_here,
             set_owner=self._set_owner,
-            hold=_not_here,
+            held=_not_here,
             draining=lambda: self.draining,
             ready=_not_here,
             traffic=_not_here,
+            serves=self._line,
             topology_file=self.topology_file,
         )
 

@@ -1,4 +1,6 @@
-"""Gateways are told what is stored, as ``content.advertise`` says."""
+"""Gateways are told what is stored, as ``content.advertise`` says, and the data thread what is served, as
+``content.serving`` does.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +8,36 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from braid.stored import encode
+from braid.stored import encode, name
 from braid.transfer import MODULUS
 from content.advertise import EVERY, Advertised, floors_of
 from content.delegated import begins_with_tls
-from content.reach import gateways_of
+from content.reach import askers_of, gateways_of, vips_of
+from content.serving import Serving
 from topology.model import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from braid.role import NodeHandle
+    from braid.role import NodeHandle, Serves, Situation
+    from braid.transfer import Reason
     from content.index import Index
+    from topology.model import Topology
 
 
 class Teller:
-    """Follows the index from now on."""
+    """Follows the index from now on. ``why_nothing``: why whatever is offered is refused now."""
 
-    def __init__(self, index: Index, wall: Callable[[], float]) -> None:
+    def __init__(self, index: Index, wall: Callable[[], float], why_nothing: Callable[[], Reason | None]) -> None:
         # Gateways remember for minutes what an earlier process said; none says a thousand things in a second.
         self._advertised = Advertised(int(wall() * 1000) % MODULUS)
         self._index = index
         self._wall = wall
+        self._why_nothing = why_nothing
+        self._serving = Serving()
+        self._serves: Serves | None = None
+        """Hears of each change; None until it knows all."""
+        self._told: tuple[Topology, Reason | None] | None = None
         for key in index.keys():  # noqa: SIM118
             self._follow(key)
         index.changed = self._follow
@@ -40,14 +50,43 @@ class Teller:
             topology = situation.topology
             rows = [row for row in topology.transfers if not begins_with_tls(topology, row.application)]
             self._advertised.set_floors(floors_of(rows, situation.node))
+            if node.serves is not None:
+                self._tell_served(node.serves, situation)
             messages = [encode(message) for message in self._advertised.next(self._wall())]
-            for name in gateways_of(topology, situation.node):
+            for gateway in gateways_of(topology, situation.node):
                 for message in messages:
-                    node.tell(name, message)
+                    node.tell(gateway, message)
             await trio.sleep(EVERY)
+
+    def _tell_served(self, serves: Serves, situation: Situation) -> None:
+        nothing, now = self._why_nothing(), self._wall()
+        if self._told is None or self._told[0] is not situation.topology:
+            self._tell_all(serves, situation, now)
+            self._told = situation.topology, None
+        serves.remove(self._serving.expire(now))
+        if self._told[1] is not nothing:
+            serves.refuse(nothing)
+            self._told = situation.topology, nothing
+
+    def _tell_all(self, serves: Serves, situation: Situation, now: float) -> None:
+        serves.forget()
+        self._serving, self._serves = Serving(), serves
+        names = ((name(key), self._advertised.until(key)) for key in self._advertised.keys())  # noqa: SIM118
+        serves.add([each for each, until in names if self._serving.set(each, until, now)])
+        topology = situation.topology
+        for vip, (_, application) in vips_of(topology, situation.node).items():
+            if not begins_with_tls(topology, application):
+                serves.judge(vip, askers_of(topology, application))
 
     def _follow(self, key: str) -> None:
         self._advertised.set(key, self._index.find(key))
+        if self._serves is not None:
+            each = name(key)
+            match self._serving.set(each, self._advertised.until(key), self._wall()):
+                case True:
+                    self._serves.add([each])
+                case False:
+                    self._serves.remove([each])
 
     def receive_up(self, node: NodeHandle, peer: int) -> None:
         """There is a session with a neighbour."""

@@ -32,7 +32,7 @@ from content.connection import ONCE, ClientConnection
 from content.delegated import begins_with_tls
 from content.facts import Facts, decode_facts, encode_facts
 from content.judging import Judge
-from content.later import Later
+from content.lacking import Lacking
 from content.prepared import prepare
 from content.promising import Promising
 from content.taken import Keep, Taken, flow_of, frozen_of
@@ -99,8 +99,8 @@ class TransferService:
         self._nursery: trio.Nursery | None = None
         self._alarm = Alarm()
         self._unheard = Unheard()
-        self._teller = Teller(cache.store.index, wall)
-        self._later = Later()
+        self._teller = Teller(cache.store.index, wall, self._judge.why_nothing)
+        self._lacking = Lacking(self._judge, self._situation, self.agent.count)
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer gateways, and serve what they hand over. Never returns; survives what clients and gateways do. When it
@@ -109,7 +109,7 @@ class TransferService:
             async with trio.open_nursery() as nursery:
                 self._node, self._nursery = node, nursery
                 nursery.start_soon(self._teller.run, node, self._read)
-                nursery.start_soon(self._later.run)
+                nursery.start_soon(self._lacking.run)
                 task_status.started()
                 while True:
                     now = trio.current_time()
@@ -151,7 +151,7 @@ class TransferService:
             return
         try:
             if stored.is_stored(data):
-                self._receive_wanted(peer, stored.decode(data))
+                self._lacking.receive(peer, stored.decode(data))
                 return
             if is_heard(data):
                 self._unheard.receive(peer, decode_heard(data))
@@ -167,6 +167,18 @@ class TransferService:
             return
         self._carry_out(self.agent.receive(peer, message, now))
         self._alarm.set(self.agent.next_timeout())
+
+    def receive_refused(self, peer: int, data: bytes, reason: Reason, now: float) -> None:
+        """A neighbour's request was refused for us, a moment ago (``content.serving``)."""
+        try:
+            request = None if self._node is None else decode(data)
+        except BadPacket:
+            self.agent.count("bad")
+            return
+        if isinstance(request, TransferRequest) and self.agent.refused(peer, request, reason, now):
+            if reason is Reason.CONTENT:
+                self._lacking.missed(peer, request)
+            self._alarm.set(self.agent.next_timeout())
 
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
@@ -209,7 +221,7 @@ class TransferService:
         # The gateway has its answer and decides; the client's is made meanwhile.
         self._prepare(request.id)
         if judged is Reason.CONTENT:
-            self._fetch(lambda: self._judge.missed(self._situation(), peer, request))
+            self._lacking.miss(peer, request)
 
     def _take(
         self, peer: int, request: TransferRequest, judged: Judged, situation: Situation, now: float
@@ -243,17 +255,6 @@ class TransferService:
         answer = self._cache.at_once(asked, site, ready)
         if answer is not None:
             taken.prepared = prepare(asked, length, answer, self._node.situation().node, closes=closes)
-
-    def _receive_wanted(self, peer: int, message: stored.StoredPages | stored.Wanted) -> None:
-        if isinstance(message, stored.Wanted) and self._judge.may_want(self._situation(), peer, message):
-            self.agent.count("wanted")
-            self._fetch(lambda: self._judge.wanted(self._situation(), message))
-        else:
-            self.agent.count("stray")
-
-    def _fetch(self, do: Callable[[], None]) -> None:
-        if not self._later.add(do):
-            self.agent.count("wanted_full")
 
     def _situation(self) -> Situation:
         assert self._node is not None

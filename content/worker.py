@@ -86,8 +86,11 @@ class Worker:
     async def _hear(self) -> None:
         while heard := await self._line.receive():
             now = trio.current_time()
-            for peer, message in heard:
-                self._service.receive(peer, True, message, now)
+            for said in heard:
+                if said.refused is None:
+                    self._service.receive(said.peer, True, said.message, now)
+                elif self._service.transfers is not None:
+                    self._service.transfers.receive_refused(said.peer, said.message, said.refused, now)
 
     def _do(self, word: Word, descriptors: list[int], nursery: trio.Nursery) -> None:
         match word:

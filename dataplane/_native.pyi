@@ -61,13 +61,16 @@ RelayEvent = (
     | tuple[Literal["opaque"], int]
     | tuple[Literal["refused"], int, str]
     | tuple[Literal["ended"], int, bool]
+    | tuple[Literal["turned_down"], bytes, int, bool]
 )
-"""Each with its client. request: method, target, authority, path with query, headers with lower-case names; to be
+"""Each with its client, but the last. request: method, target, authority, path with query, headers with lower-case
+names; to be
 served or refused. first_bytes: all that a client of ``tls-sni`` has sent; to be served or refused, or it comes again
 with more. answered: seconds from the last bytes for the server to its first. failed: reason, whether to serve or refuse
 it again. served: status, bytes of the body, seconds to the first byte. connected: seconds it took. again: a kept
 connection of its own to the server was found closed, ``reconnect``. opaque: what is left may go on elsewhere,
-``depart`` or ``go_on``. refused: reason. ended: whether in order, not cut off."""
+``depart`` or ``go_on``. refused: reason. ended: whether in order, not cut off. turned_down: which transfer,
+the reason, and whether its request is served now, as ``expect`` has it."""
 
 class Core:
     """One node's data plane: its sockets, its data threads, one for each shard, its Noise state.
@@ -171,9 +174,25 @@ class Core:
         stack), ``away`` (another node; what comes is late), or nobody in particular (empty). When it returns, no packet
         will meet the owner before. False: there is no room. Without ``wait`` it returns True at once, and the data
         threads follow in the order of commands."""
-    def hold_owner(self, client: tuple[str, int], vip: tuple[str, int]) -> Hold:
-        """``set_owner`` with ``held``, whose answer is waited for later: until then packets may meet the owner before.
-        What is said afterwards is done afterwards."""
+    def offer(
+        self,
+        fd: int,
+        head: bytes | None,
+        offer: tuple[bytes, int, bytes],
+        proxy: int,
+        edge: tuple[int, int] | None,
+    ) -> tuple[int, bytes, tuple[int, int], tuple[int, int], int, Hold, bool]:
+        """Offer a client's connection, of which nothing is under way, to a content proxy; the descriptor stays the
+        caller's. ``head``: what was read of it already. ``offer``: the transfer's id, milliseconds in which an answer
+        is
+        of use, the key of what is asked for. ``edge``: it is asked as well, by this order. Its socket is frozen, then
+        its client's packets are held and the messages leave, in one turn of the data thread.
+
+        The frozen socket and its record; what it sends and receives next; the initial numbers of the client and of
+        our side; what had come of the client; its hold; whether the proxy is asked (else the request is too long for
+        one message). A word (ValueError) or OSError: the socket goes on as it was, and nobody was asked."""
+    def refusals_to(self, relay: Relay) -> None:
+        """Refusals of what is offered are heard by that relay, as ``turned_down``, and are no events from now on."""
     def open_line(self, hears: int, says: int, kinds: bytes) -> None:
         """Another process decides about connections from now on, in place of the one before. It gets on ``hears``, a
         socket that keeps messages apart, what neighbours say of these kinds (the second byte), which is no event then,
@@ -241,11 +260,6 @@ def repair_start(fd: int, unsent: bytes) -> None: ...
 def repair_dissolve(fd: int) -> None: ...
 def repair_freeze(fd: int) -> bytes:
     """The record of a socket. ValueError says in a word why it is not frozen."""
-
-def repair_offer(fd: int, head: bytes | None) -> tuple[bytes, int, int, int, int, int]:
-    """Freeze a socket of which nothing is under way: its record, with ``head`` as unread if that was read already, the
-    next numbers to send and to receive, those from which the peer's bytes and ours counted, and how much had come of
-    the peer (32 bits). ValueError says in a word why it is not frozen."""
 
 def read_request(data: bytes) -> tuple[bytes, bytes, bytes, tuple[tuple[bytes, bytes], ...], bool] | None:
     """Method, target (path and query, or ``*``), authority, fields by lower-case names, and whether the connection is
@@ -357,6 +371,11 @@ class Relay:
     def finish(self, client: int, now: float) -> None:
         """End between two requests: now, or after the one that is under way."""
     def reset(self, client: int) -> None: ...
+    def expect(self, client: int, transfer: bytes, server: int, cookie: str) -> None:
+        """The client is offered by that transfer: if it is refused, its socket goes on and its request is served, as by
+        ``serve``, before anybody is told."""
+    def unexpect(self, transfer: bytes) -> None:
+        """Not any more; what is refused later is an event of the core."""
     def turn(self, now: float) -> tuple[list[RelayEvent], bool]:
         """What happened, oldest first; true if there is more to do at once."""
     def said(self) -> list[RelayEvent]:

@@ -13,7 +13,7 @@ import errno
 import fcntl
 import socket
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from braid.tcp.record import decode_record, encode_record
 from dataplane import _native
@@ -82,31 +82,6 @@ def freeze(opened: socket.socket) -> TcpRecord:
         raise FreezeError(str(error)) from error
     except OSError as error:
         raise FreezeError(errno.errorcode.get(error.errno or 0, "failed").lower()) from error
-
-
-class Offered(NamedTuple):
-    """A frozen connection as another node may take it over."""
-
-    record: bytes
-    send_next: int
-    receive_next: int
-    """Before what came with it."""
-    initial: tuple[int, int]
-    """Numbers from which the peer's bytes and ours counted: of the connection's beginning, unless it came back."""
-    received: int
-    """What had come of the peer, as the kernel counts it (32 bits)."""
-
-
-def offer(opened: socket.socket, head: bytes | None) -> Offered:
-    """``freeze`` one of which nothing is under way; FreezeError, and it is not frozen, also where something is.
-    ``head``: what was read of it already, and goes along as unread; None: nothing was, and what came goes along."""
-    try:
-        record, send_next, receive_next, peer, own, received = _native.repair_offer(opened.fileno(), head)
-    except ValueError as error:
-        raise FreezeError(str(error)) from error
-    except OSError as error:
-        raise FreezeError(errno.errorcode.get(error.errno or 0, "failed").lower()) from error
-    return Offered(record, send_next, receive_next, (peer, own), received)
 
 
 def dissolve(opened: socket.socket) -> None:

@@ -60,6 +60,18 @@ class Opening:
                 self._native.drop_server(number)
         self._chosen.append((connection, False))
 
+    def foresee(self, connection: RelayedConnection) -> tuple[int, str] | None:
+        """Choose a server for a request that may yet go elsewhere: its number and the cookie, as ``Relay.expect`` of
+        Rust has it. None: serving the request takes more than that, or there is no server."""
+        simple = connection.speech == "http" and _wanted(connection) is None
+        if not simple or connection.request is None or self._native.own_server(connection.number) is not None:
+            return None
+        chosen = connection.application.choose(connection.request, connection.tried, None)
+        if chosen is None:
+            return None
+        connection.begin(chosen)
+        return self.server(chosen.address)[0], chosen.cookie
+
     def again(self, connection: RelayedConnection) -> None:
         """Another connection to the server that was chosen; ``open`` is to follow."""
         self._chosen.append((connection, True))

@@ -18,6 +18,7 @@ from braid.tls.hello import MAX_HELLO, decode_client_hello
 from braid.tun import DEVICE
 from dataplane import _native
 from gateway.proxy.events import Request, Served
+from gateway.proxy.foreseen import Foreseen
 from gateway.proxy.leaving import Leaving
 from gateway.proxy.opening import Opening
 from gateway.proxy.preface import preface
@@ -55,6 +56,7 @@ class Relay:
         self._returning = Returning(self._native, self._went)
         self._leaving = Leaving(self._native, self._returning, self._parked)
         self._opening = Opening(self._native, self._returning.stay)
+        self.foreseen = Foreseen(self._native, self._opening)
         self._numbers: dict[str, int] = {}
         self._configured: dict[int, ProxySettings] = {}
         self._promoted: dict[int, RelayedConnection] = {}
@@ -233,6 +235,7 @@ class Relay:
 
     def serve_request(self, connection: RelayedConnection, now: float) -> None:
         """Serve the request that waits."""
+        connection.rest()
         self._opening.select(connection, now)
         self._attend()
 
@@ -279,6 +282,9 @@ class Relay:
         return more
 
     def _receive(self, event: RelayEvent, now: float) -> None:
+        if event[0] == "turned_down":
+            self.foreseen.turned_down(*event[1:], now)
+            return
         connection = self.connections.get(event[1])
         if connection is None:
             # It went back to the data plane in this turn.

@@ -12,8 +12,8 @@
 
 While it asks, and until the edge has said that it sends the client's packets to the proxy, they are held and the
 origin's connection is untouched: ``Release`` gives them to it, and nobody has noticed. Only then the proxy is told to
-begin. The edge may be asked together with the proxy (``early``), where the proxy most likely accepts: STEERING is over
-at once then. Where the origin is to serve after all, nobody waits for the edge to have heard that: until the proxy has
+begin. The edge may be asked together with the proxy, where the proxy most likely accepts: STEERING is over at once
+then. Where the origin is to serve after all, nobody waits for the edge to have heard that: until the proxy has
 spoken, which it does not before it is told to, the edge lets our answers pass whatever it was asked.
 
 An ended transfer is remembered for a while, so that what comes late is answered by an ABORT and the proxy closes what
@@ -25,6 +25,7 @@ from __future__ import annotations
 from braid.deadlines import Deadlines
 from braid.transfer import (
     IF_GONE,
+    MODULUS,
     MOST,
     REMEMBER,
     RESEND,
@@ -90,19 +91,25 @@ class TransferAgent:
     def request(self, id_: bytes) -> TransferRequest:
         return self._transfers[id_].request
 
-    def begin(self, peer: int, request: TransferRequest, now: float, *, early: bool = False) -> list[Command]:
-        """The caller has begun to hold the client's packets. An id is used once. ``early``: the edge is asked now,
-        not when the proxy has accepted."""
-        if len(self._transfers) >= MOST:
-            self.count("refused/table_full")
-            return [Release(request.id, "table_full")]
+    def is_full(self) -> bool:
+        return len(self._transfers) >= MOST
+
+    def next_order(self) -> int:
+        """For the edge, where it is asked together with the proxy."""
+        self._order = (self._order + 1) % MODULUS
+        return self._order
+
+    def begin(
+        self, peer: int, request: TransferRequest, now: float, order: int | None = None, *, asked: bool = True
+    ) -> list[Command]:
+        """The client's packets are held, and the proxy is ``asked``, or is to be. An id is used once, and not when this
+        ``is_full``. ``order``: the edge is asked too, by that."""
         self.count("requested")
         transfer = self._transfers[request.id] = Transfer(peer, request, State.ASKING, now, now, now + RESEND)
-        commands: list[Command] = [Send(peer, request)]
-        if early:
-            commands.append(self._ask_edge(transfer, peer, now))
+        if order is not None:
+            self._expect(transfer, AskEdge(request.id, order, peer), now)
         self._note(request.id)
-        return commands
+        return [] if asked else [Send(peer, request)]
 
     def receive(self, peer: int, message: TransferMessage, now: float) -> list[Command]:
         """A message that only the asked proxy could send is nothing from another one."""
@@ -127,15 +134,14 @@ class TransferAgent:
             case Return():
                 return self._return(transfer, message, now)
             case _:
-                self.count("stray")
-                return []
+                return self._stray()
 
     def receive_steered(self, message: Steered, now: float) -> list[Command]:
         """The caller has seen to it that it comes from the edge that was asked."""
         transfer = self._transfers.get(message.id)
         if transfer is None or transfer.steer is None or transfer.steer.order != message.order:
-            self.count("stray")
-            return []
+            # The edge may say that it did what it was told before the transfer ended.
+            return [] if transfer is not None and transfer.state is State.ENDED else self._stray()
         transfer.steer, transfer.steer_due = None, FOREVER
         commands = self._steered(transfer, message, now)
         self._note(message.id)
@@ -197,13 +203,6 @@ class TransferAgent:
             self._note(id_)
             return [asked]
         return [Send(transfer.peer, Returned(id_, False))]
-
-    def end(self, id_: bytes, now: float) -> None:
-        """The client's connection is over."""
-        transfer = self._transfers.get(id_)
-        if transfer is not None and transfer.state is State.MOVED:
-            self._end(transfer, now)
-            self._note(id_)
 
     def steer_anew(self, id_: bytes, now: float) -> list[Command]:
         """The edge has started again, and knows nothing of it."""
@@ -373,16 +372,21 @@ class TransferAgent:
         return [self._ask_edge(transfer, None, now), Lost(transfer.request.id, reason)]
 
     def _ask_edge(self, transfer: Transfer, node: int | None, now: float) -> AskEdge:
-        self._order = (self._order + 1) % (1 << 32)
-        transfer.steer, transfer.steer_due = AskEdge(transfer.request.id, self._order, node), now + RESEND
-        transfer.steer_until = now + COMMIT_FOR
-        return transfer.steer
+        return self._expect(transfer, AskEdge(transfer.request.id, self.next_order(), node), now)
+
+    def _expect(self, transfer: Transfer, steer: AskEdge, now: float) -> AskEdge:
+        transfer.steer, transfer.steer_due, transfer.steer_until = steer, now + RESEND, now + COMMIT_FOR
+        return steer
 
     def _enter(self, transfer: Transfer, state: State, now: float, due: float) -> None:
         transfer.state, transfer.began, transfer.due = state, now, due
 
     def _end(self, transfer: Transfer, now: float) -> None:
         self._enter(transfer, State.ENDED, now, now + REMEMBER)
+
+    def _stray(self) -> list[Command]:
+        self.count("stray")
+        return []
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1

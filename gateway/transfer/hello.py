@@ -29,6 +29,9 @@ class Waiting:
         self._decided = trio.Event()
         self._moved = False
 
+    def wait(self, _id: bytes) -> None:
+        """The refusal leads to ``go_on``."""
+
     def go_on(self, _now: float) -> bool:
         self._decided.set()
         return self._stream.socket.fileno() >= 0

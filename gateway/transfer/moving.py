@@ -30,6 +30,10 @@ WRONG = "returned_wrong"
 class Holder(Protocol):
     """Has the socket, which is frozen, while its connection is offered."""
 
+    def wait(self, id_: bytes) -> None:
+        """The proxy is asked, by that transfer."""
+        ...
+
     def go_on(self, now: float) -> bool:
         """The socket lives again: the origin serves. False: the connection is over meanwhile."""
         ...
@@ -45,6 +49,9 @@ class OfRelay:
 
     relay: Relay
     connection: RelayedConnection
+
+    def wait(self, id_: bytes) -> None:
+        self.relay.foreseen.expect(self.connection, id_)
 
     def go_on(self, now: float) -> bool:
         if self.connection.ended.is_set():
@@ -90,11 +97,12 @@ class Moving:
     """What it is when it has come back."""
     promised: Promised | None = None
     """What the proxy said last that it sends."""
+    served: bool = False
+    """By the origin, since the proxy has refused."""
     took: float | None = None
     """Seconds from the offer until the proxy served."""
-    steps: list[tuple[float, str, str, str]] = field(default_factory=list)
-    """What was said about it: milliseconds since the offer, from whom, to whom, which message. The first
-    ``MOST_STEPS``."""
+    said: list[tuple[float, str, str, type[TransferMessage]]] = field(default_factory=list)
+    """About it: when, from whom, to whom, which message. The first ``MOST_STEPS``."""
 
     def promise(self, promised: Promised) -> None:
         """The later one counts: what the answer before has ended with is where the next one begins."""
@@ -126,6 +134,10 @@ class Moving:
             dissolve(self.socket)
             self.socket = None
 
-    def note(self, now: float, source: str, to: str, message: TransferMessage) -> None:
-        if len(self.steps) < MOST_STEPS:
-            self.steps.append((round((now - self.began) * 1000, 2), source, to, word(message)))
+    def note(self, now: float, source: str, to: str, message: type[TransferMessage]) -> None:
+        if len(self.said) < MOST_STEPS:
+            self.said.append((now, source, to, message))
+
+    def steps(self) -> list[tuple[float, str, str, str]]:
+        """What was said, with milliseconds since the offer, and the messages by their names in the protocol."""
+        return [(round((at - self.began) * 1000, 2), source, to, word(kind)) for at, source, to, kind in self.said]

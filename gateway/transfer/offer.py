@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from braid.from_store import ORIGIN_ONLY, may_answer
 from braid.transfer_table import Candidate, chosen, matching
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from braid.tls.hello import ClientHello
     from gateway.proxy.events import ClientData, Request
     from topology.model import SocketAddress
+
+
+_TELLING = frozenset(name.decode() for name in (b"cache-control", b"pragma", *ORIGIN_ONLY))
 
 
 def candidate_of(data: ClientData, request: Request) -> Candidate:
@@ -43,6 +47,19 @@ def key_of(request: Request, vip: SocketAddress) -> str:
     return f"http://{authority}{target}"
 
 
+def is_for_origin(request: Request) -> bool:
+    """Whether no stored answer may serve it, by its own fields: a reload, or a condition that only the origin knows."""
+    headers = request.headers
+    if _TELLING.isdisjoint(headers):
+        return False
+
+    def value(name: bytes) -> bytes | None:
+        found = headers.get(name.decode())
+        return None if found is None else found.encode("latin-1", "replace")
+
+    return not may_answer(request.method.encode(), value)
+
+
 def has_passed(via: str, proxy: str) -> bool:
     """Whether a proxy names itself in a Via field (RFC 9110 7.6.3)."""
-    return any(words[1:2] == [proxy] for words in (each.lower().split() for each in via.split(",")))
+    return bool(via) and any(words[1:2] == [proxy] for words in (each.lower().split() for each in via.split(",")))

@@ -15,10 +15,9 @@ class Owners:
         self._away: dict[tuple[SocketAddress, SocketAddress], bytes] = {}
         """By client and VIP: the transfer that took it away."""
 
-    def hold(self, node: NodeHandle, moving: Moving) -> None:
-        """The client's packets wait. ``moving.held`` waits for that."""
+    def held(self, moving: Moving) -> None:
+        """It is offered: the client's packets wait."""
         self._away.pop((moving.client, moving.vip), None)
-        moving.held = node.hold(moving.client, moving.vip)
 
     def set(self, node: NodeHandle, moving: Moving, owner: str, *, wait: bool) -> bool:
         """As ``NodeHandle.set_owner``."""

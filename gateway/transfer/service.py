@@ -7,9 +7,6 @@ meanwhile, the core holds the client's packets, and whatever comes of it ends in
 
 from __future__ import annotations
 
-import os
-import socket
-from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -18,7 +15,7 @@ from braid import log as logs
 from braid import stored
 from braid.alarm import Alarm
 from braid.errors import BadPacket
-from braid.tcp.repair import FreezeError, offer, start
+from braid.tcp.repair import FreezeError, start
 from braid.transfer import (
     MODULUS,
     Numbers,
@@ -26,10 +23,9 @@ from braid.transfer import (
     Send,
     Steer,
     Steered,
-    TransferRequest,
+    TransferRefuse,
     decode,
     encode,
-    fits,
     is_transfer,
 )
 from braid.transfer_parts import Assembler, is_part, split
@@ -37,9 +33,10 @@ from braid.transfer_progress import decode_promised, encode_heard, heard_of, is_
 from braid.transfer_table import tls_content
 from gateway.transfer import commands
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
+from gateway.transfer.asking import US, Question, ask
 from gateway.transfer.hello import Waiting, peek
-from gateway.transfer.moving import WRONG, Moving, OfRelay
-from gateway.transfer.offer import asked, candidate_of, candidate_of_hello, has_passed, key_of
+from gateway.transfer.moving import WRONG, OfRelay
+from gateway.transfer.offer import asked, candidate_of, candidate_of_hello, has_passed, is_for_origin, key_of
 from gateway.transfer.owners import Owners
 from gateway.transfer.stored import Is, StoredTable
 from gateway.transfer.successor import Successor, reset
@@ -56,14 +53,14 @@ if TYPE_CHECKING:
     from gateway.proxy.events import ClientData
     from gateway.proxy.relay import Relay
     from gateway.proxy.relayed import RelayedConnection
+    from gateway.transfer.moving import Moving
     from gateway.transfer.successor import Adopt, Inside, Serve
 
 log = logs.get(__name__)
 
 DEADLINE = round(ASK_FOR * 1000)
 _COLD_REASONS = [reason.name.lower() for reason in (Reason.CONTENT, Reason.NOT_DELEGATED)]
-US = "gateway"
-"""In what is noted of messages; others go by their names."""
+_NOT_OFFERED = frozenset((Is.ABSENT, Is.COLD, Is.UNFIT))
 
 
 class TransferService:
@@ -96,7 +93,9 @@ class TransferService:
         """Offer requests by the topology's routing table, and see every transfer to its end. Never returns. When it is
         cancelled connections that are being offered are reset."""
         self._node = node
-        self._relay.offer = self._offer
+        self._relay.offer, self._relay.foreseen.turned_down = self._offer, self._turned_down
+        if node.offers is not None:
+            self._relay.foreseen.listen(node.offers)
         task_status.started()
         try:
             async with trio.open_nursery() as self._nursery:
@@ -104,9 +103,9 @@ class TransferService:
                     now = trio.current_time()
                     self._carry_out(self.agent.handle_timeout(now), now)
                     self._forget(node)
-                    for proxy, wanted in self._stored.take_wanted():
+                    for proxy, wanted in self._stored.take_wanted(now):
                         node.tell(proxy, wanted)
-                    await self._alarm.wait(self.agent.next_timeout())
+                    await self._alarm.wait(min(self.agent.next_timeout(), self._stored.next_timeout()))
         finally:
             self._node = self._nursery = None
             for moving in self.moving.values():
@@ -183,7 +182,7 @@ class TransferService:
     def _note(self, source: str, to: str, message: TransferMessage) -> None:
         moving = self.moving.get(message.id)
         if moving is not None:
-            moving.note(trio.current_time(), source, to, message)
+            moving.note(trio.current_time(), source, to, type(message))
 
     def _is_of_edge(self, id_: bytes, number: int) -> bool:
         assert self._node is not None
@@ -205,18 +204,19 @@ class TransferService:
         if movable is None:
             self.agent.count("refused/not_quiescent")
             return False
-        moving = self._moving(data, proxy, key_of(request, data.vip), now)
-        known = self._stored.look_up(moving.peer, moving.content, now)
-        if known is Is.ABSENT:
-            self.agent.count("refused/absent")
-            self._stored.remember_cold(moving.peer, moving.content, now)
-            self._stored.want(proxy, stored.Wanted(data.client, data.vip, movable[1]))
-            # Not before the request has gone to its server.
-            self._alarm.set(-inf)
+        peer, content = self._number(proxy), key_of(request, data.vip)
+        known = Is.UNFIT if is_for_origin(request) else self._stored.look_up(peer, content, now)
+        if known in _NOT_OFFERED:
+            self.agent.count(f"refused/{known.value}")
+            if known is Is.ABSENT:
+                self._stored.remember_cold(peer, content, now)
+            if known is not Is.COLD:
+                wanted = stored.Wanted(data.client, data.vip, movable[1])
+                self._alarm.set(self._stored.want(proxy, wanted, now))
             return False
-        moving.holder = OfRelay(self._relay, connection)
-        moving.guest = connection.promoted is not None and connection.promoted.guest
-        return self._begin(moving, *movable, known is Is.STORED, now)
+        guest = connection.promoted is not None and connection.promoted.guest
+        question = Question(data, proxy, peer, content, OfRelay(self._relay, connection), *movable, guest=guest)
+        return self._ask(question, known is Is.STORED, now) is not None
 
     async def offer_hello(self, stream: trio.SocketStream, data: ClientData, *, guest: bool) -> bool:
         """Offer a connection that begins with TLS, of which nothing was read. True: it is elsewhere, and the stream is
@@ -227,61 +227,53 @@ class TransferService:
         proxy = self._proxy(candidate_of_hello(data, hello))
         if proxy is None:
             return False
-        now = trio.current_time()
-        moving = self._moving(data, proxy, tls_content(hello.sni, data.vip.port), now)
-        moving.holder = waiting = Waiting(stream)
-        moving.may_return, moving.guest = False, guest
+        now, peer, content = trio.current_time(), self._number(proxy), tls_content(hello.sni, data.vip.port)
+        if self._stored.is_cold(peer, content, now):
+            self.agent.count("refused/cold")
+            return False
+        waiting, descriptor = Waiting(stream), stream.socket.fileno()
+        question = Question(data, proxy, peer, content, waiting, descriptor, None, guest=guest, may_return=False)
         # A proxy takes every name that is delegated to it.
-        return self._begin(moving, stream.socket.fileno(), None, True, now) and await waiting.moved()
+        return self._ask(question, early=True, now=now) is not None and await waiting.moved()
 
     def _proxy(self, candidate: Candidate) -> str | None:
         """Who is asked."""
         return None if self._node is None else asked(self._node.situation(), candidate, self._wall(), self.agent.count)
 
-    def _moving(self, data: ClientData, proxy: str, content: str, now: float) -> Moving:
-        id_ = self._rng.getrandbits(128).to_bytes(16)
+    def _number(self, proxy: str) -> int:
         assert self._node is not None
-        peer, offered = self._node.situation().topology.nodes[proxy].number, self._wall()
-        return Moving(
-            id_, data.application, data.client, data.vip, data.edge, proxy, peer, content, now, offered, None
-        )  # fmt: skip
+        return self._node.situation().topology.nodes[proxy].number
 
-    def _begin(self, moving: Moving, descriptor: int, head: bytes | None, early: bool, now: float) -> bool:
-        """Whether the connection is frozen and the proxy is asked, and the edge where it is ``early``; else all is as
-        before. ``head``: what was read of the connection already; None: nothing was, and what came goes along."""
-        cold = self._stored.is_cold(moving.peer, moving.content, now)
-        problem = "cold" if cold else self._ask(moving, descriptor, head, early, now)
-        if problem:
-            self.agent.count(f"refused/{problem}")
-        return not problem
-
-    def _ask(self, moving: Moving, descriptor: int, head: bytes | None, early: bool, now: float) -> str:
-        """Why not; nothing if it is done."""
-        assert self._node is not None
-        content = moving.content.encode("latin-1", "replace")
-        if not fits(content, head or b""):
-            return "too_large"
-        self._owners.hold(self._node, moving)
-        family = socket.AF_INET6 if moving.client.host.version == 6 else socket.AF_INET
-        frozen = socket.socket(family, socket.SOCK_STREAM, 0, os.dup(descriptor))
+    def _ask(self, question: Question, early: bool, now: float) -> Moving | None:
+        """Freeze a connection and ask the proxy, and the edge where it is ``early``; None, and all is as before."""
+        node, wall = self._node, self._wall()
+        if node is None or node.offers is None or self.agent.is_full():
+            self.agent.count("refused/table_full")
+            return None
+        id_, order = self._rng.getrandbits(128).to_bytes(16), self.agent.next_order() if early else None
         try:
-            offered = offer(frozen, head)
+            moving, request, whole = ask(node, question, id_, order, DEADLINE, (now, wall))
         except FreezeError as error:
-            self._own(moving, "")
-            frozen.close()
-            return str(error)
-        if not fits(content, offered.record):
-            start(frozen)
-            self._own(moving, "")
-            frozen.close()
-            return "too_large"
-        moving.socket, moving.received = frozen, offered.received
-        numbers = Numbers(offered.send_next, offered.receive_next)
-        request = TransferRequest(moving.id, DEADLINE, numbers, offered.initial, content, offered.record)
-        self.moving[moving.id] = moving
-        self._carry_out(self.agent.begin(moving.peer, request, now, early=early), now)
+            self.agent.count(f"refused/{error}")
+            return None
+        # A refusal may be under way already, and should not have to wait for this.
+        self.moving[id_] = moving
+        self._owners.held(moving)
+        question.holder.wait(id_)
+        self._carry_out(self.agent.begin(question.peer, request, now, order, asked=whole), now)
         self._alarm.set(self.agent.next_timeout())
-        return ""
+        return moving
+
+    def _turned_down(self, id_: bytes, reason: int, served: bool, now: float) -> None:
+        """The proxy that was asked has refused; its request may be ``served`` already."""
+        moving = self.moving.get(id_)
+        if moving is None:
+            return
+        message = TransferRefuse(id_, Reason(reason) if reason in Reason.__members__.values() else Reason.UNKNOWN)
+        self._note(moving.proxy, US, message)
+        moving.served = served
+        self._carry_out(self.agent.receive(moving.peer, message, now), now)
+        self._alarm.set(self.agent.next_timeout())
 
     def _carry_out(self, wanted: list[commands.Command], now: float) -> None:
         for command in wanted:
@@ -310,6 +302,7 @@ class TransferService:
                 self._carry_out(self.agent.confirmed(id_, self.moving[id_].problem(), now), now)
             case commands.GiveUp(id_):
                 moving = self.moving[id_]
+                self._relay.foreseen.forget(id_)
                 self._own(moving, "away")
                 if moving.holder is not None:
                     moving.holder.give_up()
@@ -349,10 +342,13 @@ class TransferService:
         """Its holder goes on where it was."""
         frozen, holder = moving.socket, moving.holder
         moving.socket = moving.holder = None
+        self._relay.foreseen.forget(moving.id)
         if frozen is None:
             return
-        start(frozen)
-        goes_on = holder is not None and holder.go_on(now)
+        goes_on = moving.served
+        if not goes_on:
+            start(frozen)
+            goes_on = holder is not None and holder.go_on(now)
         # What was held may come now; that the request goes to its server did not have to wait for it.
         self._own(moving, "")
         if goes_on:

@@ -40,7 +40,7 @@ def flows(service: TransferService, limit: int, now: float) -> list[FlowStatus]:
                 bytes_out=0,
                 mode="transferred",
                 why=moving.content,
-                records={"offered": moving.offered, "steps": [list(step) for step in moving.steps]},
+                records={"offered": moving.offered, "steps": [list(step) for step in moving.steps()]},
             )
         )
     return found

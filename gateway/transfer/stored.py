@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING
 
 from braid.stored import MOST_WANTED, encode, place
@@ -15,6 +17,9 @@ GOOD_FOR = 300.0
 """Seconds after which a page counts no more: a proxy tells each several times meanwhile."""
 
 
+PAUSE = 0.02
+"""Seconds for which a proxy is not told what it lacks: the client waits for the origin, and nothing else is to be
+done meanwhile."""
 COLD = 2.0
 """Seconds for which a proxy that has not what was asked for is not asked for it again: it may be fetching it."""
 MOST_COLD = 10_000
@@ -25,6 +30,8 @@ class Is(Enum):
     """Most likely."""
     ABSENT = "absent"
     COLD = "cold"
+    UNFIT = "unfit"
+    """No stored answer is one to this request."""
     UNKNOWN = "unknown"
 
 
@@ -34,7 +41,8 @@ class StoredTable:
         """By proxy and number of the page: with the order that it came by, and when."""
         self._cold: dict[tuple[int, str], tuple[float, bool]] = {}
         """By proxy and key, until when, and whether the pages had it nevertheless; the oldest first."""
-        self._wanted: list[tuple[str, bytes]] = []
+        self._wanted: deque[tuple[float, str, bytes]] = deque()
+        """When a proxy is to be told, which one, and what."""
 
     def receive(self, peer: int, message: StoredPages, now: float) -> None:
         for page in message.pages:
@@ -54,16 +62,24 @@ class StoredTable:
         self._cold.pop((peer, key), None)
         self._cold[peer, key] = now + COLD, self._told(peer, key, now) is Is.STORED
 
-    def want(self, proxy: str, wanted: Wanted) -> None:
-        """A proxy is to be told of that. What is too large for a message is left: another client may ask in fewer
-        words."""
-        if len(wanted.request) <= MOST_WANTED:
-            self._wanted.append((proxy, encode(wanted)))
+    def want(self, proxy: str, wanted: Wanted, now: float) -> float:
+        """A proxy is to be told of that, when the client has its answer, most likely; when the next one is. What is too
+        large for a message, or too much, is left: another client may ask."""
+        if len(wanted.request) <= MOST_WANTED and len(self._wanted) < MOST_COLD:
+            self._wanted.append((now + PAUSE, proxy, encode(wanted)))
+        return self.next_timeout()
 
-    def take_wanted(self) -> list[tuple[str, bytes]]:
+    def take_wanted(self, now: float) -> list[tuple[str, bytes]]:
         """By proxies' names, what they are to be told now."""
-        wanted, self._wanted = self._wanted, []
-        return wanted
+        taken = []
+        while self._wanted and self._wanted[0][0] <= now:
+            _, proxy, wanted = self._wanted.popleft()
+            taken.append((proxy, wanted))
+        return taken
+
+    def next_timeout(self) -> float:
+        """When a proxy is to be told next."""
+        return self._wanted[0][0] if self._wanted else inf
 
     def is_cold(self, peer: int, key: str, now: float) -> bool:
         """Whether it was not there when it was asked for, a moment ago, and the proxy has not told of it since."""

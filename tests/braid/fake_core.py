@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataplane._native import Event, Hold
+    from dataplane._native import Event, Hold, Relay
 
 
 @dataclass
@@ -79,8 +79,17 @@ class FakeCore:
     def set_owner(self, client: tuple[str, int], vip: tuple[str, int], owner: str) -> bool:
         return True
 
-    def hold_owner(self, client: tuple[str, int], vip: tuple[str, int]) -> Hold:
+    def offer(
+        self,
+        fd: int,
+        head: bytes | None,
+        offer: tuple[bytes, int, bytes],
+        proxy: int,
+        edge: tuple[int, int] | None,
+    ) -> tuple[int, bytes, tuple[int, int], tuple[int, int], int, Hold, bool]:
         raise NotImplementedError
+
+    def refusals_to(self, relay: Relay) -> None: ...
 
     def open_line(self, hears: int, says: int, kinds: bytes) -> None: ...
 

@@ -21,6 +21,7 @@ from braid.stored import (
     encode,
     is_stored,
     make_page,
+    name,
     pack,
     place,
 )
@@ -54,6 +55,10 @@ def test_golden(name: str) -> None:
     assert decode(bytes.fromhex(VECTORS[name])) == GOLDEN[name]
     assert is_stored(encode(GOLDEN[name]))
     assert not is_transfer(encode(GOLDEN[name]))
+
+
+def test_a_key_has_the_name_that_the_data_thread_gives_it() -> None:
+    assert name(KEY).hex() == VECTORS["key"]
 
 
 @given(messages)

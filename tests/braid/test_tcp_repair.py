@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from braid.tcp import repair
-from braid.tcp.progress import is_still
 from braid.tcp.record import decode_record, encode_record
 
 if TYPE_CHECKING:
@@ -159,64 +158,4 @@ def test_a_listener_can_be_bound_beside_a_built_connection(pair: tuple[socket.so
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((str(record.local.host), record.local.port))
         listener.listen()
-    server.close()
-
-
-@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\n\r\n", None])
-def test_what_is_offered_goes_on_elsewhere_with_what_came(
-    pair: tuple[socket.socket, socket.socket], head: bytes | None
-) -> None:
-    client, server = pair
-    came = head or b"hello"
-    server.send(b"before")
-    assert read(client, 6) == b"before"
-    client.sendall(came)
-    select.select([server], [], [], PATIENCE)
-    if head is not None:
-        assert server.recv(100) == head
-    offered = repair.offer(server, head)
-    record = decode_record(offered.record)
-    assert record.unread == came
-    assert (offered.send_next, offered.receive_next) == (
-        record.send_next,
-        (record.receive_next - len(came)) % (1 << 32),
-    )
-    assert offered.initial == ((offered.receive_next - 1) % (1 << 32), (offered.send_next - 7) % (1 << 32))
-    repair.dissolve(server)
-    with repair.build_encoded(offered.record, record, later=1) as built:
-        repair.start(built)
-        assert read(built, len(came)) == came
-        built.send(b"answer")
-        assert read(client, 6) == b"answer"
-
-
-@pytest.mark.parametrize("late", [b"more", b""])
-def test_whether_more_came_than_what_was_offered(pair: tuple[socket.socket, socket.socket], late: bytes) -> None:
-    client, server = pair
-    client.sendall(b"request")
-    assert read(server, 7) == b"request"
-    offered = repair.offer(server, b"request")
-    assert is_still(server, offered.received)
-    if late:
-        client.sendall(late)
-    else:
-        client.close()
-    deadline = time.monotonic() + PATIENCE
-    while is_still(server, offered.received):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    repair.start(server)
-    assert server.recv(100) == late
-    server.close()
-
-
-def test_what_is_not_quiet_is_not_offered(pair: tuple[socket.socket, socket.socket]) -> None:
-    client, server = pair
-    client.sendall(b"more")
-    select.select([server], [], [], PATIENCE)
-    with pytest.raises(repair.FreezeError, match="not_quiescent"):
-        repair.offer(server, b"request")
-    assert server.recv(100) == b"more"
-    server.send(b"goes on")
-    assert read(client, 7) == b"goes on"
     server.close()

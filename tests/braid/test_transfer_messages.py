@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braid.errors import BadPacket
+from braid.tcp.record import TcpRecord, Window, encode_record
 from braid.transfer import (
     MOST_CONTENT,
     MOST_HELD,
@@ -38,8 +39,23 @@ from topology.model import SocketAddress
 
 ID = bytes(range(16))
 NUMBERS = Numbers(0x01020304, 0xFFFFFFFF)
+RECORD = TcpRecord(
+    SocketAddress(IPv4Address("10.91.1.173"), 80),
+    SocketAddress(IPv4Address("192.0.2.7"), 4000),
+    0x01020304,
+    0x0A0B0C0D,
+    1360,
+    (7, 9),
+    True,
+    0x11223344,
+    Window(0x0A0B0C0C, 64_256, 64_256, 14_600, 0x0A0B0C0D),
+    b"GET",
+)
 GOLDEN: dict[str, TransferMessage] = {
     "request": TransferRequest(ID, 100, NUMBERS, (7, 8), b"http://shop.apps.example/a", b"record"),
+    "request_of_a_connection": TransferRequest(
+        ID, 100, Numbers(0x01020304, 0x0A0B0C0A), (7, 8), b"http://shop.apps.example/a", encode_record(RECORD)
+    ),
     "accept": TransferAccept(ID, 1000, NUMBERS),
     "refuse": TransferRefuse(ID, Reason.CONTENT),
     "commit": TransferCommit(ID),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf
 from random import Random
 
 import pytest
 
-from braid.stored import PAGES, StoredPages, decode, encode, place
+from braid.stored import MOST_WANTED, PAGES, StoredPages, Wanted, decode, encode, place
 from content.advertise import EVERY, MOST_CHANGED, MOST_FLOORS, Advertised, Floor, floors_of
 from content.entry import Entry
 from content.freshness import Times
 from content.message import Head
-from gateway.transfer.stored import COLD, GOOD_FOR, Is, StoredTable
+from gateway.transfer.stored import COLD, GOOD_FOR, PAUSE, Is, StoredTable
 from topology.transfer import TransferRow
+from topology.values import socket_address
 
 PROXY = 51
 TURNS = 6 * PAGES
@@ -130,6 +133,22 @@ def test_what_was_refused_is_asked_for_as_soon_as_it_is_told() -> None:
     assert table.look_up(PROXY, "/stale", COLD) is Is.STORED
 
 
+def test_a_proxy_is_told_what_it_lacks_when_the_client_has_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.transfer.stored.MOST_COLD", 2)
+    table = StoredTable()
+    ends = socket_address("198.51.100.7:40000", 0), socket_address("10.91.1.173:80", 0)
+    wanted = [Wanted(*ends, b"GET /%d" % number) for number in range(4)]
+    assert table.next_timeout() == inf
+    assert table.want("cache-1", replace(wanted[0], request=bytes(MOST_WANTED + 1)), 0.0) == inf
+    assert table.want("cache-1", wanted[0], 0.0) == PAUSE
+    assert table.want("cache-2", wanted[1], 1.0) == PAUSE
+    table.want("cache-2", wanted[2], 1.0)
+    assert table.take_wanted(PAUSE / 2) == []
+    assert table.take_wanted(PAUSE) == [("cache-1", encode(wanted[0]))]
+    assert table.next_timeout() == 1.0 + PAUSE
+    assert table.take_wanted(2.0) == [("cache-2", encode(wanted[1]))], "the third was too much"
+
+
 def test_a_new_listener_is_told_all() -> None:
     advertised, table, late = following(), StoredTable(), StoredTable()
     add(advertised, "/a")
@@ -163,6 +182,8 @@ def test_only_what_a_row_would_have_is_told() -> None:
     assert [is_told(advertised, SITE + path, 0.0) for path in told] == [True, False, True, False]
     advertised.set(SITE + "/big/2", [entry("x", 999), entry("x", 1000)])
     assert is_told(advertised, SITE + "/big/2", 0.0), "one of its variants"
+    assert advertised.until(SITE + "/big/2") == 1e9
+    assert advertised.until(SITE + "/else") == advertised.until(SITE + "/nothing") == -inf
 
 
 def test_what_is_stale_is_not_told_any_more_when_its_page_is_in_its_turn() -> None:

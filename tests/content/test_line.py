@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from braid.transfer import Steered, TransferCommit, encode
+from braid.transfer import Reason, Steered, TransferCommit, encode
 from content.channel import Silent, pair
 from content.line import KINDS, Line
 from topology.values import socket_address
@@ -39,14 +39,35 @@ def test_what_is_said_has_its_picture(ends: Ends) -> None:
     assert says.recv(4096) == b"\1\3" + struct.pack("!2HB", 1, 443, 6) + six[0].host.packed + six[1].host.packed
 
 
+def test_what_is_served_has_its_picture(ends: Ends) -> None:
+    line, _, says = ends
+    line.forget()
+    line.add([b"%08d" % number for number in range(129)])
+    line.remove([b"01234567"])
+    line.refuse(Reason.DRAINING)
+    line.refuse(None)
+    for vip in (VIP, socket_address("[2001:db8::2]:443", 0)):
+        line.judge(vip.host, (31, 256))
+    line.judge(VIP.host, range(1, 1000))
+    line.tell(31, b"message")
+    heard = [says.recv(4096) for _ in range(9)]
+    assert heard[0] == b"\2\0"
+    assert heard[1] == b"\2\1" + b"".join(b"%08d" % number for number in range(128))
+    assert heard[2:6] == [b"\2\1" + b"00000128", b"\2\2" + b"01234567", b"\2\3\7", b"\2\3\0"]
+    assert heard[6] == bytes([2, 4, 4, 192, 0, 2, 2, 0, 31, 1, 0])
+    assert heard[7][:3] == b"\2\4\6"
+    assert len(heard[7]) == 3 + 16 + 4
+    assert heard[8] == b"\0\0\x1fmessage", "too many for one message are not judged there"
+
+
 async def test_what_neighbours_say_is_heard_in_its_order(ends: Ends) -> None:
     line, hears, _ = ends
-    for number in (1, 300):
-        hears.send(struct.pack("!H", number) + b"message")
-    assert await line.receive() == [(1, b"message"), (300, b"message")]
-    hears.send(struct.pack("!H", 2) + b"last")
+    for number, refused in ((1, 0), (300, Reason.CONTENT)):
+        hears.send(struct.pack("!BH", refused, number) + b"message")
+    assert await line.receive() == [(1, b"message", None), (300, b"message", Reason.CONTENT)]
+    hears.send(struct.pack("!BH", 0, 2) + b"last")
     hears.close()
-    assert await line.receive() == [(2, b"last")]
+    assert await line.receive() == [(2, b"last", None)]
     assert await line.receive() == []
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from content.directives import MOST_SECONDS, Directives
+from braid.from_store import MOST_SECONDS, members
+from content.directives import read_directives
 from content.freshness import Times, current_age, lifetime
-from content.message import Head, Headers, Request, field, members, read_date, write_date
+from content.message import Head, Headers, Request, field, read_date, write_date
 from content.policy import (
     Use,
     conditional,
@@ -257,7 +258,7 @@ def test_whatever_is_written_there_nothing_raises(value: bytes) -> None:
     reason_not_to_store(request, answer)
     judge(request, answer, Times(NOW, NOW), NOW)
     assert selected(request, selecting(request, vary_names(answer)))
-    Directives(headers).seconds("max-age")
+    read_directives(headers).seconds("max-age")
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles"])

@@ -226,7 +226,7 @@ def handle(topology: Callable[[], Topology], reloaded: Callable[[], trio.Event] 
         tell=unused,
         send_to_peer=unused,
         set_owner=unused,
-        hold=unused,
+        held=unused,
         draining=lambda: False,
         ready=lambda: True,
         traffic=dict,

@@ -385,13 +385,3 @@ def test_two_cores_cannot_share_a_port() -> None:
     with pytest.raises(OSError, match=f"127.0.0.1:{port}"):
         Core(**RIGHT | {"listen": [("127.0.0.1", port)]})
     first.stop()
-
-
-@pytest.mark.parametrize("shards", [1, 2])
-def test_a_hold_is_answered_when_it_is_asked_for(shards: int) -> None:
-    core = Core(**RIGHT | {"role": "gateway", "shards": shards})
-    core.start()
-    held = core.hold_owner(("10.0.0.1", 4000), ("10.0.0.2", 80))
-    assert held.wait()
-    assert not held.wait(), "there is one answer"
-    core.stop()

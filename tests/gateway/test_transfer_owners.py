@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from gateway.transfer.owners import Owners
 from tests.gateway.transfer_world import CLIENT, VIP
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @dataclass
@@ -26,21 +23,15 @@ class Node:
         self.told.append(owner)
         return True
 
-    def hold(self, client: object, vip: object) -> Callable[[], bool]:
-        assert (client, vip) == (CLIENT, VIP)
-        self.owner = "held"
-        return lambda: True
-
 
 def moving(number: int) -> Any:
-    return SimpleNamespace(id=bytes([number]) * 16, client=CLIENT, vip=VIP, held=lambda: False, dissolve=lambda: None)
+    return SimpleNamespace(id=bytes([number]) * 16, client=CLIENT, vip=VIP, dissolve=lambda: None)
 
 
 def test_it_knows_as_long_as_the_transfer_is_known() -> None:
     owners, node, one = Owners(), Node(), moving(1)
     told = cast("Any", node)
-    owners.hold(told, one)
-    assert one.held()
+    owners.held(one)
     owners.set(told, one, "away", wait=False)
     owners.forget(told, one)
     assert node.told == ["away", ""]
@@ -53,7 +44,7 @@ def test_what_is_refused_or_comes_back_is_this_gateways_at_once_and_stays_so() -
     told = cast("Any", node)
     for words in (["", "forgotten"], ["away", "held", "", "forgotten"]):
         node.told.clear()
-        owners.hold(told, one)
+        owners.held(one)
         for word in words:
             if word == "forgotten":
                 owners.forget(told, one)
@@ -65,9 +56,10 @@ def test_what_is_refused_or_comes_back_is_this_gateways_at_once_and_stays_so() -
 def test_the_end_of_a_transfer_is_none_of_the_next_connection_of_the_same_ends() -> None:
     owners, node, one, other = Owners(), Node(), moving(1), moving(2)
     told = cast("Any", node)
-    owners.hold(told, one)
+    owners.held(one)
     owners.set(told, one, "away", wait=False)
-    owners.hold(told, other)
+    owners.held(other)
+    node.owner = "held"
     owners.forget(told, one)
     assert node.owner == "held"
     owners.set(told, other, "away", wait=False)

@@ -220,7 +220,7 @@ def test_an_edge_that_has_started_again_is_told_who_has_a_connection(loss: float
     world.at_gateway(world.gateway.steer_anew(id_, world.now))
     run(world, 3.0, 0.0, rng)
     assert world.gateway.next_timeout() > world.now + 1000, "it is not asked for ever"
-    world.gateway.end(id_, world.now)
+    world.gateway.receive(PROXY, TransferAbort(id_, Reason.ENDED), world.now)
     assert world.gateway.steer_anew(id_, world.now) == []
 
 
@@ -250,7 +250,7 @@ def test_a_connection_that_ends_before_the_gateway_knows_of_it() -> None:
     run(world, 0.05, 0.0, Random(1))
     assert world.connections[id_].server_ended == 1
     assert world.gateway.state(id_) is State.MOVED
-    world.gateway.end(id_, world.now)
+    world.gateway.receive(PROXY, TransferAbort(id_, Reason.ENDED), world.now)
     run(world, 12.0, 0.0, Random(1))
     assert len(world.gateway) == len(world.proxy) == 0
 

@@ -82,7 +82,13 @@ class World:
     def begin(self, number: int) -> bytes:
         asked = request(number)
         self.connections[asked.id] = Connection(self.now)
-        self.at_gateway(self.gateway.begin(PROXY, asked, self.now, early=self.early))
+        if self.gateway.is_full():
+            self.connections[asked.id].owner = "origin"
+            return asked.id
+        order = self.gateway.next_order() if self.early else None
+        self.at_gateway(self.gateway.begin(PROXY, asked, self.now, order, asked=False))
+        if order is not None:
+            self.at_gateway([gateway_side.AskEdge(asked.id, order, PROXY)])
         return asked.id
 
     def deliver(self, index: int) -> None:

@@ -21,6 +21,7 @@ from lab.impairment import Impairment
 from lab.netns import socket_in
 from lab.origin import digest, size_of
 from tests.netns import labs
+from topology.content import OPERATOR_SOCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,6 +152,43 @@ def test_the_origin_serves_what_the_proxy_has_not_and_the_proxy_has_it_next_time
     assert after["requests"] == before["requests"]
     until(lambda: lab.status(PROXY)["content"]["answers"] == 2)
     until(lambda: lab.exec("client", words).stdout.startswith(f"{PROXY}; hit"))
+
+
+def test_what_was_purged_a_moment_ago_is_refused_by_the_data_thread_and_fetched_afterwards(lab: RunningLab) -> None:
+    url = f"{HOST}/cached/7000"
+    words = ["curl", "-sS", "--fail", "-4", "-o", "/dev/null", "-w", "%header{cache-status}", url]
+    lab.exec("client", ["curl", "-sS", "--fail", "--connect-to", "::10.91.1.80:80", "-o", "/dev/null", url])
+    for _ in range(10):
+        until(lambda: lab.exec("client", words).stdout.startswith(f"{PROXY}; hit"))
+        before = [lab.status(name)["transfers"]["refused"].get("content", 0) for name in (GATEWAY, PROXY)]
+        purge(lab, url)
+        assert lab.exec("client", words).stdout == ""
+        if lab.status(GATEWAY)["transfers"]["refused"].get("content", 0) > before[0]:
+            break
+        # The gateway had been told between the two.
+    assert lab.status(GATEWAY)["transfers"]["refused"]["content"] == before[0] + 1
+    until(lambda: lab.status(PROXY)["transfers"]["refused"].get("content", 0) == before[1] + 1)
+    until(lambda: lab.exec("client", words).stdout.startswith(f"{PROXY}; hit"))
+
+
+def purge(lab: RunningLab, url: str) -> None:
+    """At the proxy, more quickly than a program could be started."""
+    content = lab.topology.nodes[PROXY].content
+    assert content is not None
+    with socket.socket(socket.AF_UNIX) as operator:
+        operator.connect(f"{content.directory}/{OPERATOR_SOCKET}")
+        operator.sendall(f"DELETE /answers?url={url} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: operator.recv(65_536), b""))
+    assert b'"purged":1' in answer
+
+
+def test_a_reload_is_not_offered(lab: RunningLab) -> None:
+    words = ["curl", "-sS", "--fail", "-4", "-o", "/dev/null", "-H", "Cache-Control: no-cache", f"{HOST}/cached/3MB"]
+    before = lab.status(GATEWAY)["transfers"]
+    assert lab.exec("client", [*words, "-w", "%header{cache-status}"]).stdout == ""
+    after = lab.status(GATEWAY)["transfers"]
+    assert after["refused"]["unfit"] == before["refused"].get("unfit", 0) + 1
+    assert after["requests"] == before["requests"]
 
 
 def test_a_request_that_is_longer_than_a_message_moves_too(lab: RunningLab) -> None:

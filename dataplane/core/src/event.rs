@@ -4,6 +4,7 @@ use crate::desired::Desired;
 use crate::handshake::{Message, NewSession};
 use crate::measure::Stream;
 use crate::path::SentOn;
+use crate::refusing::{Reason, Serving};
 use crate::role::ends::Ends;
 use crate::role::fast::FlowRecord;
 use crate::role::owners::Owner;
@@ -51,6 +52,12 @@ pub enum Event {
     Control {
         peer: u16,
         adjacent: bool,
+        message: Vec<u8>,
+    },
+    /// A neighbour's request for a transfer that was refused here, a moment ago: the client has its answer by now.
+    Refused {
+        peer: u16,
+        reason: Reason,
         message: Vec<u8>,
     },
     /// A connection of a proxied application has something to serve. Told again until it is taken or refused.
@@ -231,6 +238,8 @@ pub enum Command {
         by: Option<u16>,
         done: Box<dyn Reply<bool>>,
     },
+    /// What a content proxy serves, for transfers to be refused without asking the control side.
+    Serve(Serving),
     /// Keys of SYN cookies: the current period, and those whose cookies are believed. At an edge they are those of these
     /// gateways.
     SynKeys {

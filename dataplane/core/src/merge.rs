@@ -63,6 +63,7 @@ impl Merger {
             }
             Event::Handshake { .. }
             | Event::Control { .. }
+            | Event::Refused { .. }
             | Event::Losses(_)
             | Event::ServiceRequest(_)
             | Event::Held { .. }

@@ -8,6 +8,7 @@ use crate::handshake::NewSession;
 use crate::hop::HopKey;
 use crate::question::Questions;
 use crate::receive::Delivery;
+use crate::refusing::Refusing;
 use crate::role::edge::Edge;
 use crate::role::gateway::Gateway;
 use crate::role::intermediate::Relay;
@@ -17,24 +18,12 @@ use crate::shard::Place;
 use crate::steer::Pieces;
 use crate::steering::Steering;
 use crate::transmit::{Net, Over};
-use crate::upkeep::{JITTER, MANY, REST, TICK};
+use crate::upkeep::{silence, JITTER, MANY, REST, TICK};
 use crate::window::MOST_OF_NODE;
 use crate::wire::Kind;
 use braid_offload::Coalescer;
 use braid_packet::{Datagrams, Engine, Handed, RateLimit, Sink, Time, VnetHdr};
 use std::net::SocketAddr;
-
-/// Ten missed probes of a neighbour, seven of an end-to-end peer on each of its paths.
-const SILENT_ADJACENT: u64 = Time::SECOND;
-const SILENT_END_TO_END: u64 = 700 * Time::MILLISECOND;
-
-pub(crate) fn silence(adjacent: bool) -> u64 {
-    if adjacent {
-        SILENT_ADJACENT
-    } else {
-        SILENT_END_TO_END
-    }
-}
 
 /// Owned by one data thread. Not safe for concurrent use.
 pub struct Node<O: Outbox> {
@@ -48,6 +37,7 @@ pub struct Node<O: Outbox> {
     pub(crate) gateway: Option<Gateway>,
     pub(crate) owners: Owners,
     pub(crate) steering: Steering,
+    pub(crate) refusing: Refusing,
     pub(crate) coalescer: Coalescer,
     /// For the packets that a node makes itself, and the rate of ICMP errors.
     pub(crate) icmp: Vec<u8>,
@@ -96,6 +86,7 @@ impl<O: Outbox> Node<O> {
             edge: (config.role == Role::Edge).then(|| Edge::new(config.pins.clone())),
             owners: Owners::default(),
             steering: Steering::default(),
+            refusing: Refusing::default(),
             // A content proxy ends transferred connections as a gateway ends proxied ones; its NAT has no applications.
             gateway: matches!(config.role, Role::Gateway | Role::Content)
                 .then(|| Gateway::new(config.seed, config.max_flows, config.mtu, config.place)),
@@ -255,7 +246,7 @@ where
         }
         self.deliver(batches, &mut deliveries, now, sink);
         self.deliveries = deliveries;
-        self.receive_steering(now, sink);
+        self.receive_said(now, sink);
         while let Some(key) = self.greet.pop() {
             self.send_probes(key, now, sink);
         }
@@ -291,7 +282,7 @@ where
             Command::Send { peer, adjacent, message } => {
                 if let Some(neighbour) = self.net.links.numbered(peer).filter(|_| adjacent) {
                     if message.kind == Kind::Initiation {
-                        neighbour.try_next(now.since(neighbour.heard.unwrap_or_default()) < SILENT_ADJACENT);
+                        neighbour.try_next(now.since(neighbour.heard.unwrap_or_default()) < silence(true));
                     }
                 }
                 self.net.send_handshake(peer, adjacent, &message, sink);
@@ -337,6 +328,7 @@ where
             }
             Command::CookieSecret(random) => self.gate.set_secret(random),
             Command::Own { ends, owner, by, done } => done.reply(self.own(ends, owner, by, now, sink)),
+            Command::Serve(serving) => self.refusing.learn(serving),
             Command::SynKeys { current, keys, gateways } => {
                 if let Some(gateway) = &mut self.gateway {
                     gateway.fast.set_keys(current, &keys);
@@ -373,6 +365,7 @@ where
             gateway.take_news(true).for_each(|event| self.outbox.event(event));
             self.receive_again(now, sink);
         }
+        self.tell_refused(now);
         self.questions.handle_timeout(self.gateway.as_ref(), now);
         self.net.send_later(sink);
     }
@@ -387,7 +380,14 @@ where
         } else {
             self.next_tick.min(self.next_silence).min(self.next_sizing)
         };
-        Some(self.holding.iter().filter_map(due).chain(self.net.next_timeout()).fold(tick, Time::min))
+        Some(
+            self.holding
+                .iter()
+                .filter_map(due)
+                .chain(self.net.next_timeout())
+                .chain(self.refusing.next_timeout())
+                .fold(tick, Time::min),
+        )
     }
 
     fn is_at_rest(&self, now: Time) -> bool {

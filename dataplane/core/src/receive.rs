@@ -290,8 +290,14 @@ impl<O: Outbox> Node<O> {
         }
         hearing.heard = Some(now);
         let payload = &datagram[HEADER..HEADER + length];
-        if header.kind == Kind::Control && (adjacent || !self.steering.takes(self.config.role, number, payload)) {
-            self.outbox.event(Event::Control { peer: number, adjacent, message: payload.to_vec() });
+        if header.kind == Kind::Control {
+            let taken = match adjacent {
+                true => self.refusing.takes(number, payload),
+                false => self.steering.takes(self.config.role, number, payload),
+            };
+            if !taken {
+                self.outbox.event(Event::Control { peer: number, adjacent, message: payload.to_vec() });
+            }
         }
         let partial = header.kind == Kind::DataPartial;
         lane.wait = if adjacent { 0 } else { lane.skew.wait(now) };

@@ -1,7 +1,7 @@
 //! What a node does without being asked: probes, noticing silence, giving up holes, dropping what is too old.
 
 use crate::event::{Event, Outbox};
-use crate::node::{silence, Node};
+use crate::node::Node;
 use crate::receive::Delivery;
 use crate::role::connections::Standing;
 use crate::window::MOST_OF_NODE;
@@ -17,6 +17,14 @@ pub(crate) const REST: u64 = 2 * Time::SECOND;
 pub(crate) const MANY: usize = 10;
 /// Clients of lost connections that are asked at a tick; a gateway resets no more than 10,000 a second.
 const MOST_ASKED: usize = 1000;
+
+/// Ten missed probes of a neighbour, seven of an end-to-end peer on each of its paths.
+pub(crate) fn silence(adjacent: bool) -> u64 {
+    match adjacent {
+        true => Time::SECOND,
+        false => 700 * Time::MILLISECOND,
+    }
+}
 
 impl<O: Outbox> Node<O> {
     pub(crate) fn tick(&mut self, now: Time, sink: &mut impl Sink) {
@@ -73,6 +81,7 @@ impl<O: Outbox> Node<O> {
         }
         if self.ticks % 10 == 0 {
             self.steering.expire(now);
+            self.refusing.expire(now);
         }
         if self.ticks % 10 == 0 && !self.owners.is_empty() {
             match self.owners.expire(now) {

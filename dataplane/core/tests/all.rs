@@ -12,6 +12,7 @@ mod one_way_loss;
 mod overlay;
 mod owners;
 mod recovery;
+mod refusing;
 mod rest;
 mod shards;
 mod siblings;

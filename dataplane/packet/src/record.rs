@@ -89,6 +89,18 @@ impl TcpRecord {
         out
     }
 
+    /// The address of this end alone, of a record whose rest nobody has looked at. `Err` as of `decode`.
+    pub fn local_host(bytes: &[u8]) -> Result<IpAddr, &'static str> {
+        let mut rest = Rest(bytes);
+        let [version, flags, ..] = take::<10>(&mut rest)?;
+        match (version, flags & !(V6 | SCALES | SACK | TIMESTAMPS), flags & V6) {
+            (VERSION, 0, 0) => Ok(Ipv4Addr::from(take::<4>(&mut rest)?).into()),
+            (VERSION, 0, _) => Ok(Ipv6Addr::from(take::<16>(&mut rest)?).into()),
+            (VERSION, ..) => Err("record_flags"),
+            _ => Err("record_version"),
+        }
+    }
+
     /// `Err` is what is wrong, in a word, for anything that no `encode` has made.
     pub fn decode(bytes: &[u8]) -> Result<TcpRecord, &'static str> {
         let mut rest = Rest(bytes);
@@ -195,7 +207,9 @@ mod tests {
             sack: false,
             ..record()
         };
+        assert_eq!(TcpRecord::local_host(&v6.encode()), Ok(v6.local.ip()));
         assert_eq!(TcpRecord::decode(&v6.encode()), Ok(v6));
+        assert_eq!(TcpRecord::local_host(&golden()), Ok(record().local.ip()));
     }
 
     #[test]
@@ -220,7 +234,9 @@ mod tests {
             let mut bytes = golden();
             bytes.truncate(keep);
             bytes.extend(tail);
+            let local = TcpRecord::local_host(&bytes);
             if let Ok(record) = TcpRecord::decode(&bytes) {
+                prop_assert_eq!(local, Ok(record.local.ip()));
                 prop_assert_eq!(record.encode(), bytes);
             }
         }

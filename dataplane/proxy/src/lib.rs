@@ -13,5 +13,6 @@ mod transmit;
 pub use exchange::{Exchange, Failure, Step, Verdict};
 pub use hand_back::{give_back, DataPlane};
 pub use head::{Bad, RequestHead};
+pub use mio::Waker;
 pub use onward::Forwarded;
 pub use relay::{Departure, Event, Flow, Newcomer, Relay, Settings, Speech};

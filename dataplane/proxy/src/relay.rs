@@ -13,7 +13,7 @@ use crate::socket::Socket;
 use crate::RequestHead;
 pub use depart::Departure;
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
@@ -29,6 +29,8 @@ const CHUNK: usize = 65_536;
 /// Events taken, and connections served, in one turn: others of the thread wait for its end.
 const TURN: usize = 256;
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+/// Of no client and no server: there are never so many.
+const WAKER: Token = Token(usize::MAX);
 /// How often one connection's bytes are moved before others have their turn.
 const ROUNDS: usize = 8;
 /// Seconds that a client may go without taking any of the last bytes before its connection is dropped.
@@ -136,6 +138,11 @@ impl Relay {
     /// Readable while there is something for `turn`.
     pub fn fd(&self) -> RawFd {
         self.poll.as_raw_fd()
+    }
+
+    /// Makes `fd` readable, from any thread.
+    pub fn waker(&self) -> io::Result<Waker> {
+        Waker::new(self.poll.registry(), WAKER)
     }
 
     /// When `turn` is due though the descriptor is not readable; at once if something waits for it.
@@ -264,6 +271,17 @@ impl Relay {
         let still = client.closing.is_none() && !client.ended && !client.gone;
         let head = client.exchange.movable().filter(|_| still)?;
         Some((client.socket.stream.as_raw_fd(), head))
+    }
+
+    /// Go on with a connection of `movable` whose socket was frozen since, and serve its request as `serve` does. False: it is
+    /// not as it was, or the kernel does not let it go on; nothing was asked then.
+    pub fn take_up(&mut self, client: u64, server: u32, cookie: &str, now: f64) -> bool {
+        let Some(slot) = self.slot(client).filter(|_| self.movable(client).is_some()) else { return false };
+        let started = braid_io::repair::start(self.clients[slot].socket.stream.as_fd(), &[]).is_ok();
+        if started {
+            self.serve(client, server, cookie, None, now);
+        }
+        started
     }
 
     /// Close a client's socket as it is: in repair mode nobody hears of it. Counts as ended in order.

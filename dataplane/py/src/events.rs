@@ -2,6 +2,7 @@
 //! wait for Python to come by.
 
 use crate::line::Line;
+use crate::offering::Refusals;
 use braid_core::{Event, Outbox};
 use braid_io::EventFd;
 use std::collections::VecDeque;
@@ -40,12 +41,13 @@ pub(crate) struct Events {
     wake: EventFd,
     /// What goes by it does not come here.
     pub(crate) line: Line,
+    pub(crate) refusals: Refusals,
 }
 
 impl Events {
     pub(crate) fn new() -> std::io::Result<Arc<Events>> {
         let inner = Mutex::new(Inner { entries: VecDeque::new(), lost: 0, patient: Vec::new(), woken: false });
-        Ok(Arc::new(Events { inner, wake: EventFd::new()?, line: Line::default() }))
+        Ok(Arc::new(Events { inner, wake: EventFd::new()?, line: Line::default(), refusals: Refusals::default() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -64,7 +66,8 @@ impl Events {
             inner.lost += 1;
             return;
         }
-        let wakes = !inner.woken && !inner.waits(&entry);
+        let waits = inner.waits(&entry) || matches!(&entry, Entry::Event(_, event) if self.refusals.awaits_more(event));
+        let wakes = !inner.woken && !waits;
         inner.woken |= wakes;
         inner.entries.push_back(entry);
         drop(inner);
@@ -102,7 +105,10 @@ pub(crate) struct Sender {
 
 impl Outbox for Sender {
     fn event(&mut self, event: Event) {
-        if !self.events.line.takes(&event) {
+        // Who has gone need not hear what was refused for him.
+        let taken = self.events.line.takes(&event) || self.events.refusals.takes(&event);
+        let told = taken || matches!(event, Event::Refused { .. });
+        if !told {
             self.events.push(Entry::Event(self.shard, event));
         }
     }

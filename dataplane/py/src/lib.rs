@@ -9,6 +9,7 @@ mod http;
 mod keys;
 mod line;
 mod moved;
+mod offering;
 mod owner;
 mod relay;
 mod repair;
@@ -34,7 +35,6 @@ use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-const COOKIE_SECRET_LIFETIME: u64 = 120 * braid_packet::Time::SECOND;
 const MOST_FLOWS: usize = 1 << 20;
 
 #[pyclass(unsendable)]
@@ -268,8 +268,21 @@ impl Core {
         self.say_owner(py, owner::ends(&client, &vip)?, owner::owner(owner)?, wait)
     }
 
-    fn hold_owner(&self, client: (String, u16), vip: (String, u16)) -> PyResult<owner::Hold> {
-        self.begin_hold(owner::ends(&client, &vip)?)
+    #[pyo3(signature = (fd, head, offer, proxy, edge))]
+    fn offer<'py>(
+        &self,
+        py: Python<'py>,
+        fd: i32,
+        head: Option<&[u8]>,
+        offer: (offering::Id, u16, &[u8]),
+        proxy: u16,
+        edge: Option<(u16, u32)>,
+    ) -> PyResult<offering::Offered<'py>> {
+        self.make_offer(py, fd, head, offer, proxy, edge)
+    }
+
+    fn refusals_to(&self, mut relay: PyRefMut<'_, relay::Relay>) -> PyResult<()> {
+        relay.listen(&self.events)
     }
 
     fn open_line(&self, py: Python<'_>, hears: i32, says: i32, kinds: &[u8]) -> PyResult<()> {
@@ -365,18 +378,6 @@ impl Core {
         }
         let (peer, adjacent) = (session.peer, session.adjacent);
         answer.filter(|_| taken).map_or(Ok(()), |message| self.command(Command::Send { peer, adjacent, message }))
-    }
-
-    fn refresh_cookie_secret(&mut self) -> PyResult<()> {
-        let now = braid_io::now();
-        if self.cookie_secret_at.is_some_and(|at| now.since(at) < COOKIE_SECRET_LIFETIME) {
-            return Ok(());
-        }
-        if self.threads.is_running() {
-            self.cookie_secret_at = Some(now);
-            self.command(Command::CookieSecret(random()?))?;
-        }
-        Ok(())
     }
 }
 

@@ -2,15 +2,18 @@
 //! say to it, and what it answers, does not wait for this process's Python.
 //!
 //! ```text
-//! to it    0 peer 2 | 2 control message
+//! to it    0 refused 1 (0: not; else the reason that was given) | 1 peer 2 | 3 control message
 //! from it  0 kind 1 (0) | 1 peer 2 | 3 control message
 //!          0 kind 1 (1) | 1 owner 1 (nobody, away, held, here) | 2 client port 2 | 4 VIP port 2 | 6 version 1 (4 or 6)
 //!          7 client 4 or 16 | VIP 4 or 16
+//!          0 kind 1 (2) | 1 what 1, of what it serves: 0 is not known any more | 1 keys 8 each | 2 keys 8 each, not any more
+//!          3 reason 1 for which nothing is (0: none) | 4 version 1 (4 or 6), VIP 4 or 16, gateways that may ask 2 each
 //! ```
 
 use crate::threads::Unheard;
 use crate::Core;
-use braid_core::{Command, Ends, Event, Owner};
+use braid_core::refusing::Reason;
+use braid_core::{Command, Ends, Event, Owner, Serving};
 use braid_io::{Commander, Refused};
 use pyo3::prelude::*;
 use std::collections::HashSet;
@@ -35,6 +38,7 @@ const MOST_WAITS: usize = 1000;
 enum Said {
     Tell(u16, Vec<u8>),
     Own(Ends, Option<Owner>),
+    Serve(Serving),
 }
 
 /// The way to it. Does not block: what finds it full goes by Python.
@@ -53,11 +57,15 @@ impl Hears {
 
     /// Whether it was sent.
     pub(crate) fn send(&self, event: &Event) -> bool {
-        let Event::Control { peer, adjacent: true, message } = event else { return false };
+        let (refused, peer, message) = match event {
+            Event::Control { peer, adjacent: true, message } => (0, peer, message),
+            Event::Refused { peer, reason, message } => (*reason as u8, peer, message),
+            _ => return false,
+        };
         if !message.get(1).is_some_and(|kind| self.kinds.contains(kind)) {
             return false;
         }
-        let bytes = [&peer.to_be_bytes()[..], message].concat();
+        let bytes = [&[refused], &peer.to_be_bytes()[..], message].concat();
         self.socket.send(&bytes).is_ok_and(|sent| sent == bytes.len())
     }
 }
@@ -115,7 +123,8 @@ impl Line {
     }
 
     pub(crate) fn takes(&self, event: &Event) -> bool {
-        matches!(event, Event::Control { .. }) && self.lock().as_ref().is_some_and(|(hears, _)| hears.send(event))
+        matches!(event, Event::Control { .. } | Event::Refused { .. })
+            && self.lock().as_ref().is_some_and(|(hears, _)| hears.send(event))
     }
 
     pub(crate) fn is_bad(&self) -> bool {
@@ -182,23 +191,28 @@ impl Listener {
                 }
                 self.own(ends, owner);
             }
+            Said::Serve(serving) => self.to_all(|| Command::Serve(serving.clone())),
         }
     }
 
-    /// Packets wait no longer for what it was about to do.
+    /// Packets wait no longer for what it was about to do, and nothing is refused for it.
     fn end(&mut self) {
+        self.to_all(|| Command::Serve(Serving::Unknown));
         for ends in std::mem::take(&mut self.held) {
             self.own(ends, Some(Owner::Away));
         }
     }
 
-    /// Nobody repeats an owner, so a full queue is waited for, and with it whoever speaks. One that is full for `MOST_WAITS`
-    /// belongs to a data thread that has not turned, which its node notices.
     fn own(&self, ends: Ends, owner: Option<Owner>) {
+        self.to_all(|| Command::Own { ends, owner, by: None, done: Box::new(Unheard) });
+    }
+
+    /// Nobody repeats it, so a full queue is waited for, and with it whoever speaks. One that is full for `MOST_WAITS`
+    /// belongs to a data thread that has not turned, which its node notices.
+    fn to_all(&self, command: impl Fn() -> Command) {
         for commander in &self.commanders {
             for _ in 0..MOST_WAITS {
-                let command = Command::Own { ends, owner, by: None, done: Box::new(Unheard) };
-                match commander.command(command) {
+                match commander.command(command()) {
                     Err(Refused::Full) => std::thread::sleep(WAIT),
                     Ok(()) | Err(_) => break,
                 }
@@ -226,8 +240,35 @@ fn parse(bytes: &[u8]) -> Option<Said> {
             let ends = Ends::new(SocketAddr::new(client, port(c0, c1)), SocketAddr::new(vip, port(v0, v1)));
             Some(Said::Own(ends, *OWNERS.get(usize::from(owner))?))
         }
+        2 => serving(rest).map(Said::Serve),
         _ => None,
     }
+}
+
+fn serving(bytes: &[u8]) -> Option<Serving> {
+    let (&what, rest) = bytes.split_first()?;
+    Some(match (what, rest) {
+        (0, []) => Serving::Unknown,
+        (1, keys) => Serving::Keys(all(keys, u64::from_be_bytes)?),
+        (2, keys) => Serving::NoKeys(all(keys, u64::from_be_bytes)?),
+        (3, [0]) => Serving::Nothing(None),
+        (3, [reason]) => Serving::Nothing(Some(Reason::from_number(*reason)?)),
+        (4, [4, rest @ ..]) => {
+            let (host, gateways) = rest.split_first_chunk::<4>()?;
+            Serving::Vip(Ipv4Addr::from(*host).into(), all(gateways, u16::from_be_bytes)?)
+        }
+        (4, [6, rest @ ..]) => {
+            let (host, gateways) = rest.split_first_chunk::<16>()?;
+            Serving::Vip(IpAddr::from(*host), all(gateways, u16::from_be_bytes)?)
+        }
+        _ => return None,
+    })
+}
+
+/// Numbers of `N` bytes, and nothing behind them.
+fn all<T, const N: usize>(bytes: &[u8], number: fn([u8; N]) -> T) -> Option<Vec<T>> {
+    let whole = bytes.len() % N == 0;
+    whole.then(|| bytes.chunks(N).filter_map(|each| each.try_into().ok().map(number)).collect())
 }
 
 fn pair<const N: usize>(hosts: &[u8], host: impl Fn([u8; N]) -> IpAddr) -> Option<(IpAddr, IpAddr)> {
@@ -250,12 +291,34 @@ mod tests {
             assert_eq!(parse(&own[..length]), None, "{length}");
         }
         assert_eq!(parse(&[&own[..], &[0]].concat()), None);
-        assert_eq!(parse(&[2, 0, 0]), None);
+        assert_eq!(parse(&[3, 0, 0]), None);
         assert_eq!(parse(&tell[..3]), None);
         assert_eq!(parse(&[&tell[..], &[0; MOST_CONTROL]].concat()), None);
         let mut stranger = own;
         stranger[1] = 4;
         assert_eq!(parse(&stranger), None);
+    }
+
+    #[test]
+    fn what_it_serves_is_read_whole_or_not_at_all() {
+        let said = |bytes: &[u8]| match parse(&[&[2], bytes].concat()) {
+            Some(Said::Serve(serving)) => Some(serving),
+            _ => None,
+        };
+        assert_eq!(said(&[0]), Some(Serving::Unknown));
+        assert_eq!(said(&[1, 0, 0, 0, 0, 0, 0, 1, 2]), Some(Serving::Keys(vec![258])));
+        assert_eq!(said(&[2]), Some(Serving::NoKeys(vec![])));
+        assert_eq!(said(&[3, 0]), Some(Serving::Nothing(None)));
+        assert_eq!(said(&[3, 7]), Some(Serving::Nothing(Some(Reason::Draining))));
+        let vip = "10.0.0.2".parse().unwrap();
+        assert_eq!(said(&[4, 4, 10, 0, 0, 2, 0, 31, 1, 0]), Some(Serving::Vip(vip, vec![31, 256])));
+        assert_eq!(said(&[4, 4, 10, 0, 0, 2]), Some(Serving::Vip(vip, vec![])));
+        let six = [&[4, 6][..], &[0; 15], &[1, 0, 31]].concat();
+        assert_eq!(said(&six), Some(Serving::Vip("::1".parse().unwrap(), vec![31])));
+        let short = [&[][..], &[0, 0], &[1, 0, 0], &[3], &[3, 2], &[3, 0, 0], &[4, 4, 10, 0, 0], &[4, 5], &[5]];
+        for wrong in short.into_iter().chain([&six[..17], &six[..19]]) {
+            assert_eq!(said(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]
@@ -267,8 +330,11 @@ mod tests {
         assert!(!hears.send(&control(false, 16)));
         assert!(!hears.send(&control(true, 17)));
         let mut bytes = [0; 16];
+        assert_eq!(theirs.recv(&mut bytes).unwrap(), 6);
+        assert_eq!(bytes[..6], [0, 1, 44, 1, 16, 7]);
+        assert!(hears.send(&Event::Refused { peer: 300, reason: Reason::Busy, message: vec![1, 16] }));
         assert_eq!(theirs.recv(&mut bytes).unwrap(), 5);
-        assert_eq!(bytes[..5], [1, 44, 1, 16, 7]);
+        assert_eq!(bytes[..5], [3, 1, 44, 1, 16]);
         drop(theirs);
         assert!(!hears.send(&control(true, 16)), "it has gone");
     }

@@ -53,13 +53,14 @@ impl Core {
         Ok(answers.into_iter().all(|done| done))
     }
 
-    /// By all shards; what is said afterwards is done afterwards.
-    pub(crate) fn begin_hold(&self, ends: Ends) -> PyResult<Hold> {
-        self.check_process()?;
+    /// By all shards; what the first one says then, and is said afterwards, comes after that.
+    pub(crate) fn hold_and_say(&self, py: Python<'_>, ends: Ends, mut messages: Vec<Command>) -> PyResult<Hold> {
         let mut asked = Vec::new();
         for shard in 0..self.threads.count() {
             let (done, answer) = question();
-            self.threads.command_to(shard, Command::Own { ends, owner: Some(Owner::Held), by: None, done })?;
+            let mut commands = vec![Command::Own { ends, owner: Some(Owner::Held), by: None, done }];
+            commands.append(&mut messages);
+            self.threads.commands_to(py, shard, commands)?;
             asked.push(Some(answer));
         }
         Ok(Hold(asked))

@@ -1,6 +1,9 @@
 //! The relay of proxied connections, which Python's thread drives: `dataplane._native.Relay`.
 
+use crate::events::Events;
+use crate::offering::Id;
 use crate::repair::{record, Plane};
+
 use braid_io::repair;
 use braid_proxy::{Departure, Event, Forwarded, Newcomer, RequestHead, Settings, Speech};
 use pyo3::exceptions::{PyKeyError, PyValueError};
@@ -10,6 +13,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Application, speech, preface; where servers are told who a client is, its address, and whether it spoke TLS.
 type Told<'a> = (u32, &'a str, &'a [u8], Option<(&'a str, bool)>);
@@ -24,6 +28,10 @@ pub(crate) struct Relay {
     device: String,
     relay: braid_proxy::Relay,
     settings: HashMap<u32, Rc<Settings>>,
+    /// Of the core whose offers are turned down here.
+    events: Option<Arc<Events>>,
+    /// Clients that are offered, and how they are served if they are turned down: server and cookie.
+    expected: HashMap<Id, (u64, u32, String)>,
 }
 
 pub(crate) fn address(text: &str) -> PyResult<IpAddr> {
@@ -64,7 +72,13 @@ fn as_words(py: Python<'_>, departure: Option<Departure>) -> PyResult<Option<Py<
 impl Relay {
     #[new]
     fn new(device: String) -> PyResult<Relay> {
-        Ok(Relay { device, relay: braid_proxy::Relay::new()?, settings: HashMap::new() })
+        Ok(Relay {
+            device,
+            relay: braid_proxy::Relay::new()?,
+            settings: HashMap::new(),
+            events: None,
+            expected: HashMap::new(),
+        })
     }
 
     fn fd(&self) -> i32 {
@@ -217,9 +231,25 @@ impl Relay {
         self.relay.reset(client);
     }
 
+    fn expect(&mut self, client: u64, transfer: Id, server: u32, cookie: String) {
+        self.expected.insert(transfer, (client, server, cookie));
+    }
+
+    fn unexpect(&mut self, transfer: Id) {
+        self.expected.remove(&transfer);
+        if let Some(events) = &self.events {
+            events.refusals.forget(&transfer);
+        }
+    }
+
     fn turn<'py>(&mut self, py: Python<'py>, now: f64) -> PyResult<(Bound<'py, PyList>, bool)> {
+        let refused = self.take_up(now);
         let (events, more) = self.relay.turn(now)?;
-        Ok((self.in_words(py, events)?, more))
+        let words = self.in_words(py, events)?;
+        for (transfer, reason, served) in refused {
+            words.append(("turned_down", PyBytes::new(py, &transfer), reason, served))?;
+        }
+        Ok((words, more))
     }
 
     fn said<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -235,6 +265,24 @@ impl Relay {
 }
 
 impl Relay {
+    pub(crate) fn listen(&mut self, events: &Arc<Events>) -> PyResult<()> {
+        events.refusals.listen(self.relay.waker()?);
+        self.events = Some(Arc::clone(events));
+        Ok(())
+    }
+
+    /// Serves those that were turned down, first of all: their clients have waited. Which, why, and whether they are served.
+    fn take_up(&mut self, now: f64) -> Vec<(Id, u8, bool)> {
+        let mut found = Vec::new();
+        while let Some((transfer, reason)) = self.events.as_ref().and_then(|events| events.refusals.take()) {
+            let expected = self.expected.remove(&transfer);
+            let served =
+                expected.is_some_and(|(client, server, cookie)| self.relay.take_up(client, server, &cookie, now));
+            found.push((transfer, reason, served));
+        }
+        found
+    }
+
     fn newcomer(&self, told: Told<'_>, promoted: bool) -> PyResult<(Newcomer, Rc<Settings>)> {
         let (application, speech, preface, forwarded) = told;
         let settings = self.settings.get(&application).ok_or_else(|| PyKeyError::new_err("unknown application"))?;

@@ -3,7 +3,7 @@
 use crate::relay::address;
 use crate::Core;
 use braid_core::{Order, Park, Splice};
-use braid_io::repair::{self, FreezeError, Offer};
+use braid_io::repair::{self, FreezeError};
 use braid_packet::TcpRecord;
 use braid_proxy::DataPlane;
 use pyo3::exceptions::PyValueError;
@@ -45,22 +45,6 @@ fn repair_freeze(py: Python<'_>, fd: i32) -> PyResult<Bound<'_, PyBytes>> {
     let opened = braid_io::duplicate(fd)?;
     match repair::freeze(opened.as_fd()) {
         Ok(record) => Ok(PyBytes::new(py, &record.encode())),
-        Err(FreezeError(why)) => Err(PyValueError::new_err(why)),
-    }
-}
-
-/// Record, next byte to send and to receive, the peer's initial number and ours, what had come of the peer.
-type Offered<'py> = (Bound<'py, PyBytes>, u32, u32, u32, u32, u32);
-
-#[pyfunction]
-#[pyo3(signature = (fd, head))]
-fn repair_offer<'py>(py: Python<'py>, fd: i32, head: Option<&[u8]>) -> PyResult<Offered<'py>> {
-    let opened = braid_io::duplicate(fd)?;
-    match repair::offer(opened.as_fd(), head) {
-        Ok(Offer { record, initial, received }) => {
-            let receive_next = record.receive_next.wrapping_sub(record.unread.len() as u32);
-            Ok((PyBytes::new(py, &record.encode()), record.send_next, receive_next, initial.0, initial.1, received))
-        }
         Err(FreezeError(why)) => Err(PyValueError::new_err(why)),
     }
 }
@@ -151,7 +135,6 @@ pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(repair_start, module)?)?;
     module.add_function(wrap_pyfunction!(repair_dissolve, module)?)?;
     module.add_function(wrap_pyfunction!(repair_freeze, module)?)?;
-    module.add_function(wrap_pyfunction!(repair_offer, module)?)?;
     module.add_function(wrap_pyfunction!(give_back, module)?)?;
     module.add_function(wrap_pyfunction!(is_own, module)?)?;
     Ok(())

@@ -17,6 +17,7 @@ impl Core {
             Event::Established { peer, adjacent, epoch, initiator, boot } => {
                 ("established", peer, adjacent, epoch, initiator, boot).into_pyobject(py)?.into_any()
             }
+            Event::Refused { .. } => return Ok(None),
             Event::Up { peer, adjacent } => {
                 self.to_all(|| Command::Admit { peer, adjacent, usable: true })?;
                 ("up", peer, adjacent).into_pyobject(py)?.into_any()

@@ -1,0 +1,36 @@
+"""Requests that wait for another node's word, and go to their servers at once if it refuses them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from braid.core import OfferApi
+    from dataplane._native import Relay
+    from gateway.proxy.opening import Opening
+    from gateway.proxy.relayed import RelayedConnection
+
+
+class Foreseen:
+    def __init__(self, native: Relay, opening: Opening) -> None:
+        self.turned_down: Callable[[bytes, int, bool, float], None] = lambda *_: None
+        """Hears that a transfer was refused, the reason, and whether its request is served already; when."""
+        self._native = native
+        self._opening = opening
+
+    def listen(self, core: OfferApi) -> None:
+        """Refusals of what that core offers are heard here."""
+        core.refusals_to(self._native)
+
+    def expect(self, connection: RelayedConnection, transfer: bytes) -> None:
+        """It is offered to another node, by that transfer: have a server ready. On a refusal its socket lives again and
+        the request is served before anything else happens, where that can be said ahead."""
+        found = self._opening.foresee(connection)
+        if found is not None:
+            self._native.expect(connection.number, transfer, *found)
+
+    def forget(self, transfer: bytes) -> None:
+        """Its refusal is of no use any more."""
+        self._native.unexpect(transfer)

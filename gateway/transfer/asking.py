@@ -1,0 +1,61 @@
+"""A proxy is asked to take a connection: what is done first, as its client waits, and what is noted meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from braid.tcp.offering import Offer, make_offer
+from braid.transfer import Numbers, Steer, TransferRequest
+from gateway.transfer.moving import Moving
+
+if TYPE_CHECKING:
+    from braid.role import NodeHandle
+    from gateway.proxy.events import ClientData
+    from gateway.transfer.moving import Holder
+
+US = "gateway"
+"""In what is noted of messages; others go by their names."""
+
+
+class Question(NamedTuple):
+    data: ClientData
+    proxy: str
+    peer: int
+    """Number of the proxy."""
+    content: str
+    holder: Holder
+    descriptor: int
+    head: bytes | None
+    """What was read of the connection already; None: nothing was, and what came goes along."""
+    guest: bool
+    may_return: bool = True
+
+
+def ask(
+    node: NodeHandle, asked: Question, id_: bytes, order: int | None, deadline: int, moment: tuple[float, float]
+) -> tuple[Moving, TransferRequest, bool]:
+    """``order``: the edge is asked, too, by it. ``deadline`` in milliseconds. ``moment``: now, by both clocks. Whether
+    the proxy has been asked: else the request is too long for one message, and is to be sent. FreezeError, and nothing
+    has happened."""
+    assert node.offers is not None
+    data, proxy, peer, content, holder, descriptor, head, guest, may_return = asked
+    key = content.encode("latin-1", "replace")
+    edge = None if order is None else (node.situation().topology.nodes[data.edge].number, order)
+    offered = make_offer(
+        node.offers, descriptor, Offer(id_, deadline, key, peer, edge, head), v6=data.client.host.version == 6
+    )
+    # From here on the client waits for others, and not for this.
+    now, wall = moment
+    moving = Moving(
+        id_, data.application, data.client, data.vip, data.edge, proxy, peer, content, now, wall, holder, may_return,
+        offered.socket, lambda: node.held(offered.held), offered.received, guest=guest,
+    )  # fmt: skip
+    sent = trio.current_time()
+    if offered.asked:
+        moving.note(sent, US, proxy, TransferRequest)
+    if edge is not None:
+        moving.note(sent, US, data.edge, Steer)
+    request = TransferRequest(id_, deadline, Numbers(*offered.next), offered.initial, key, offered.record)
+    return moving, request, offered.asked

@@ -1,0 +1,253 @@
+"""A connection is offered by one core to another: what is frozen, held and said, and what becomes of a refusal."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from braid.tcp import repair
+from braid.tcp.offering import Offer, make_offer
+from braid.tcp.progress import is_still
+from braid.tcp.record import decode_record
+from braid.transfer import Numbers, Reason, TransferRefuse, TransferRequest, decode, encode
+from dataplane import _native
+from tests.dataplane.hosts import PATIENCE, Host, join
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from braid.tcp.offering import Offered
+    from dataplane._native import RelayEvent
+
+pytestmark = pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")
+GATEWAY, PROXY = 31, 51
+ID, KEY, HEAD = bytes(range(16)), b"http://shop.apps.example/a", b"GET /a HTTP/1.1\r\nHost: shop.apps.example\r\n\r\n"
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[Host, Host]]:
+    """A gateway and a proxy, whose control side is the test."""
+    gateway, proxy = Host(GATEWAY, "gateway"), Host(PROXY, "content")
+    join(gateway, proxy)
+    yield gateway, proxy
+    gateway.core.stop()
+    proxy.core.stop()
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A client that knows nothing, and its server's end."""
+    family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
+    with closing(socket.create_server((request.param, 0), family=family)) as listener:
+        client = socket.create_connection(listener.getsockname()[:2])
+        client.settimeout(PATIENCE)
+        server, _ = listener.accept()
+    server.setblocking(False)
+    with closing(client), closing(server):
+        yield client, server
+
+
+def offered(gateway: Host, opened: socket.socket, head: bytes | None) -> Offered:
+    offer = Offer(ID, 100, KEY, PROXY, None, head)
+    return make_offer(gateway.core, opened.fileno(), offer, v6=opened.family == socket.AF_INET6)
+
+
+def heard(host: Host) -> bytes:
+    event = host.wait("control")[-1]
+    assert event[0] == "control"
+    assert event[2], "of a neighbour"
+    return event[3]
+
+
+def read(opened: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        assert select.select([opened], [], [], PATIENCE)[0]
+        data += (more := opened.recv(65_536))
+        assert more
+    return data
+
+
+@pytest.mark.parametrize("head", [HEAD, None])
+def test_the_proxy_is_asked_and_can_go_on_with_what_came(
+    hosts: tuple[Host, Host], pair: tuple[socket.socket, socket.socket], head: bytes | None
+) -> None:
+    (gateway, proxy), (client, server) = hosts, pair
+    server.send(b"before")
+    assert read(client, 6) == b"before"
+    client.sendall(HEAD)
+    assert select.select([server], [], [], PATIENCE)[0]
+    if head is not None:
+        assert server.recv(100) == HEAD
+    made = offered(gateway, server, head)
+    assert made.asked
+    assert made.held.wait()
+    assert not made.held.wait(), "there is one answer"
+    request = decode(heard(proxy))
+    assert request == TransferRequest(ID, 100, Numbers(*made.next), made.initial, KEY, made.record)
+    record = decode_record(made.record)
+    assert record.unread == HEAD
+    assert made.next == (record.send_next, (record.receive_next - len(HEAD)) % (1 << 32))
+    assert made.initial == ((made.next[1] - 1) % (1 << 32), (made.next[0] - 7) % (1 << 32))
+    repair.dissolve(made.socket)
+    server.close()
+    with repair.build_encoded(made.record, record, later=1) as built:
+        repair.start(built)
+        assert read(built, len(HEAD)) == HEAD
+        built.send(b"answer")
+        assert read(client, 6) == b"answer"
+
+
+@pytest.mark.parametrize("late", [b"more", b""])
+def test_whether_more_came_than_what_was_offered(
+    hosts: tuple[Host, Host], pair: tuple[socket.socket, socket.socket], late: bytes
+) -> None:
+    client, server = pair
+    client.sendall(HEAD)
+    assert read(server, len(HEAD)) == HEAD
+    made = offered(hosts[0], server, HEAD)
+    assert is_still(made.socket, made.received)
+    if late:
+        client.sendall(late)
+    else:
+        client.close()
+    deadline = time.monotonic() + PATIENCE
+    while is_still(made.socket, made.received):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    repair.start(made.socket)
+    assert server.recv(100) == late
+    made.socket.close()
+
+
+def test_what_is_not_quiet_or_too_large_is_not_offered(
+    hosts: tuple[Host, Host], pair: tuple[socket.socket, socket.socket]
+) -> None:
+    (gateway, proxy), (client, server) = hosts, pair
+    with pytest.raises(repair.FreezeError, match="too_large"):
+        offered(gateway, server, bytes(17_000))
+    client.sendall(b"more")
+    assert select.select([server], [], [], PATIENCE)[0]
+    with pytest.raises(repair.FreezeError, match="not_quiescent"):
+        offered(gateway, server, HEAD)
+    gateway.core.tell([(PROXY, b"nothing was said before")])
+    assert heard(proxy) == b"nothing was said before"
+    assert server.recv(100) == b"more"
+    server.send(b"goes on")
+    assert read(client, 7) == b"goes on"
+
+
+def test_what_does_not_fit_into_one_message_is_left_to_be_sent_in_parts(
+    hosts: tuple[Host, Host], pair: tuple[socket.socket, socket.socket]
+) -> None:
+    gateway, proxy = hosts
+    made = offered(gateway, pair[1], bytes(2000))
+    assert not made.asked
+    assert made.held.wait()
+    gateway.core.tell([(PROXY, b"nothing was said before")])
+    assert heard(proxy) == b"nothing was said before"
+    repair.dissolve(made.socket)
+
+
+class Relayed:
+    """A client whose request the relay has, and the server that it would go to."""
+
+    def __init__(self, gateway: Host) -> None:
+        self.relay = _native.Relay("")
+        gateway.core.refusals_to(self.relay)
+        self.relay.configure(
+            0, select_timeout=9, connect_timeout=9, answer_timeout=9, idle_timeout=9, buffer=65_536, pool=4,
+            pool_timeout=9,
+        )  # fmt: skip
+        self.origin = socket.create_server(("127.0.0.1", 0))
+        self.origin.settimeout(PATIENCE)
+        with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+            self.client = socket.create_connection(listener.getsockname())
+            self.client.settimeout(PATIENCE)
+            near, _ = listener.accept()
+        near.setblocking(False)
+        with near:
+            self.number = self.relay.adopt(near.fileno(), 0.0, (0, "http", b"", None), False)
+        self.server = self.relay.server(*self.origin.getsockname())
+        self.client.sendall(HEAD)
+        self.until("request")
+
+    def until(self, kind: str) -> RelayEvent:
+        """Nothing but what makes its descriptor readable leads to a turn."""
+        while True:
+            assert select.select([self.relay.fd()], [], [], PATIENCE)[0], f"no {kind}"
+            events, _ = self.relay.turn(0.0)
+            for event in events:
+                if event[0] == kind:
+                    return event
+
+    def offer(self, gateway: Host) -> Offered:
+        found = self.relay.movable(self.number)
+        assert found is not None
+        descriptor, head = found
+        assert head == HEAD
+        return make_offer(gateway.core, descriptor, Offer(ID, 100, KEY, PROXY, None, head), v6=False)
+
+    def close(self) -> None:
+        self.client.close()
+        self.origin.close()
+
+
+def refuse(hosts: tuple[Host, Host], reason: Reason = Reason.CONTENT, id_: bytes = ID) -> None:
+    """By the proxy's control side, when it has been asked."""
+    assert isinstance(decode(heard(hosts[1])), TransferRequest)
+    hosts[1].core.tell([(GATEWAY, encode(TransferRefuse(id_, reason)))])
+
+
+def test_a_refused_request_goes_to_its_server_before_anybody_is_told(hosts: tuple[Host, Host]) -> None:
+    gateway, _ = hosts
+    with closing(Relayed(gateway)) as relayed:
+        made = relayed.offer(gateway)
+        relayed.relay.expect(relayed.number, ID, relayed.server, "")
+        refuse(hosts)
+        assert relayed.until("turned_down") == ("turned_down", ID, Reason.CONTENT, True)
+        made.socket.close()
+        server, _ = relayed.origin.accept()
+        with server:
+            ends = relayed.relay.fd(), server.fileno()
+            while select.select(ends, [], [], PATIENCE)[0] == [ends[0]]:
+                relayed.relay.turn(0.0)
+            assert server.recv(100).startswith(b"GET /a HTTP/1.1\r\n")
+            server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+            relayed.until("served")
+            assert relayed.client.recv(100).endswith(b"hi")
+
+
+def test_a_refusal_that_nobody_waits_for_in_the_relay_is_told_and_one_of_no_use_is_an_event(
+    hosts: tuple[Host, Host],
+) -> None:
+    gateway, _ = hosts
+    with closing(Relayed(gateway)) as relayed:
+        made = relayed.offer(gateway)
+        refuse(hosts, Reason.BUSY)
+        assert relayed.until("turned_down") == ("turned_down", ID, Reason.BUSY, False)
+        repair.start(made.socket)
+        made.socket.close()
+        made = relayed.offer(gateway)
+        relayed.relay.expect(relayed.number, ID, relayed.server, "")
+        relayed.relay.unexpect(ID)
+        refuse(hosts)
+        assert decode(heard(gateway)) == TransferRefuse(ID, Reason.CONTENT)
+        repair.dissolve(made.socket)
+        relayed.relay.give_up(relayed.number, 0.0)
+
+
+def test_a_client_that_has_gone_is_not_served(hosts: tuple[Host, Host]) -> None:
+    gateway, _ = hosts
+    with closing(Relayed(gateway)) as relayed:
+        made = relayed.offer(gateway)
+        relayed.relay.expect(relayed.number, ID, relayed.server, "")
+        relayed.relay.reset(relayed.number)
+        refuse(hosts)
+        assert relayed.until("turned_down") == ("turned_down", ID, Reason.CONTENT, False)
+        repair.dissolve(made.socket)
