@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HEAD_TIMEOUT = 10.0
 """Seconds that a request's head may take to come, from its first byte on, and each part of its body."""
 IDLE_TIMEOUT = 60.0
-"""Seconds between two requests."""
+"""Seconds between two requests, of clients that came to this node's own address."""
 STALL = 30.0
 """Seconds after which a client that takes nothing is dropped."""
 LINGER = 2.0
@@ -71,6 +71,7 @@ class ClientConnection:
         draining: Callable[[], bool],
         elsewhere: Callable[[Request | None], Awaitable[bool]] | None = None,
         sent: Callable[[int], None] = lambda _count: None,
+        idle: float = IDLE_TIMEOUT,
     ) -> None:
         self.busy = False
         """A request is being answered."""
@@ -82,6 +83,7 @@ class ClientConnection:
         self._draining = draining
         self._elsewhere = elsewhere
         self._sent = sent
+        self._idle = idle
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
 
     async def serve(self) -> bool:
@@ -142,15 +144,15 @@ class ClientConnection:
         return self._wire.seen - len(self._h11.trailing_data[0])
 
     async def _next_request(self) -> h11.Request | None:
-        limit = IDLE_TIMEOUT
+        limit, begun = self._idle, False
         while (event := self._h11.next_event()) is h11.NEED_DATA:
             with trio.move_on_after(limit) as waited:
                 self._h11.receive_data(await self._wire.receive())
             if waited.cancelled_caught:
-                if limit is HEAD_TIMEOUT:
+                if begun:
                     await self._refuse(408)
                 return None
-            limit = HEAD_TIMEOUT
+            limit, begun = HEAD_TIMEOUT, True
         return event if isinstance(event, h11.Request) else None
 
     async def _respond(self, asked: h11.Request) -> None:

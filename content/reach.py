@@ -14,6 +14,7 @@ from braid.desired import GatewayPolicy, GatewayVip, ProxiedApplication
 from braid.plan import port_matches
 from braid.transfer_table import pairs
 from braid.tun import DEVICE
+from topology.proxy import ProxySettings
 
 if TYPE_CHECKING:
     from topology.model import Application, IPAddress, Topology
@@ -64,6 +65,12 @@ def vips_of(topology: Topology, node: str) -> dict[IPAddress, tuple[str, str]]:
         for vip in topology.vips
         if (vip.edge, vip.application) in mine
     }  # fmt: skip
+
+
+def idle_of(topology: Topology, application: str) -> float:
+    """Seconds that a client's connection may do nothing: it came from a gateway, and is to notice no difference."""
+    found = topology.applications.get(application)
+    return ((found and found.proxy) or ProxySettings("")).idle_timeout
 
 
 def content_policy(topology: Topology, node: str) -> GatewayPolicy:

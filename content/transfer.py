@@ -35,6 +35,7 @@ from content.judging import Judge
 from content.lacking import Lacking
 from content.prepared import prepare
 from content.promising import Promising
+from content.reach import idle_of
 from content.taken import Keep, Taken, flow_of, frozen_of
 from content.telling import Teller
 from content.unheard import Unheard
@@ -336,13 +337,10 @@ class TransferService:
         name = self._node.situation().node
         wire = Wire(taken.socket.dup(), taken.keeping)
         wire.written = written
-
-        async def elsewhere(asked: Request | None) -> bool:
-            return await self._give_back(taken, asked)
-
-        sent = partial(self._note_sent, taken)
+        elsewhere, sent = partial(self._give_back, taken), partial(self._note_sent, taken)
         connection = ClientConnection(
-            wire, taken.client.host, self._cache, self._find, name, self._draining, elsewhere, sent
+            wire, taken.client.host, self._cache, self._find, name, self._draining, elsewhere, sent,
+            idle_of(self._node.situation().topology, taken.application),
         )  # fmt: skip
         taken.busy = lambda: taken.tls or connection.busy
         try:

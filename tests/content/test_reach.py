@@ -9,7 +9,7 @@ from braid.app_numbers import AppNumbers
 from braid.desired import Desired, PathChoice, PathSet, ProxiedApplication
 from braid.plan import PathPlanner
 from content.node import Content
-from content.reach import Local, changes, content_policy, peers_of, vips_of
+from content.reach import Local, changes, content_policy, idle_of, peers_of, vips_of
 from edge.node import Edge
 from tests.topology.test_transfers import ROW, text
 from topology.graph import neighbours
@@ -47,6 +47,11 @@ def test_edge_and_proxy_have_one_path_without_intermediates() -> None:
         sets = PathPlanner().plan(TOPOLOGY, name, peers, lambda _node: True)
         assert PathSet(number, 1, (PathChoice(0, (int(number),)),)) in sets
     assert "c-2" not in roles["e-1"].peers(TOPOLOGY, "e-1")
+
+
+def test_a_connection_may_be_idle_for_as_long_as_at_its_gateway() -> None:
+    short = parse(text(ROW, ("{kind: http}", "{kind: http, idle_timeout: 7}")), "net.yaml")
+    assert (idle_of(short, "shop"), idle_of(TOPOLOGY, "shop"), idle_of(TOPOLOGY, "gone")) == (7.0, 300.0, 300.0)
 
 
 def test_only_a_proxy_that_takes_transfers_needs_a_tun() -> None:

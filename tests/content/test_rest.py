@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from content.carry import Answering, Source
-from content.wire import Unkept
+from content.connection import ClientConnection
+from content.wire import Unkept, Wire
 from tests.content.test_service import BODY, fresh
 from tests.content.web import HOST, LOOPBACK, Asked, Proxied, Reply, proxied
 
@@ -98,3 +99,31 @@ async def test_another_answer_is_no_rest(proxy: Proxied, reply: Reply) -> None:
     proxy.origin.reply = lambda _asked: reply
     assert await rest(proxy) in (b"", BEGUN.begin)
     assert proxy.events["changed"] == 1
+
+
+@pytest.mark.parametrize("some", [b"", b"GET /a HTT"])
+async def test_a_connection_that_is_idle_ends_in_order_and_not_within_a_head(
+    proxy: Proxied, monkeypatch: pytest.MonkeyPatch, some: bytes
+) -> None:
+    monkeypatch.setattr("content.connection.HEAD_TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = await trio.open_tcp_stream(*listener.getsockname())
+        accepted, _ = listener.accept()
+    cache = proxy.service.cache
+    assert cache is not None
+    wire = Wire(accepted)
+    connection = ClientConnection(wire, LOOPBACK, cache, lambda *_: None, "c-1", lambda: False, idle=0.1)
+
+    async def serve() -> None:
+        await connection.serve()
+        wire.close()
+
+    async with client:
+        await client.send_all(some)
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve)
+            got = await client.receive_some(65_536)
+            took = trio.current_time() - began
+    assert got.startswith(b"HTTP/1.1 408") if some else got == b""
+    assert took >= (0.3 if some else 0.1)
