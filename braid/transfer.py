@@ -92,6 +92,8 @@ class Reason(IntEnum):
     """The id is not known, or not any more."""
     ENDED = 9
     """The client's connection is over."""
+    VARIANT = 10
+    """It is stored, and no answer to this request: another variant, or not fresh enough for it."""
 
 
 class How(IntEnum):

@@ -99,7 +99,7 @@ class Judge:
             return Reason.CONTENT
         ready = self.stored(situation, found[0], name, record.remote, region, fetch=False)
         if ready is None:
-            return Reason.CONTENT
+            return Reason.VARIANT
         return Judged(record, edge, name, Found(*found, ready, len(record.unread)))
 
     def missed(self, situation: Situation, peer: int, request: TransferRequest) -> None:

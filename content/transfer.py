@@ -221,7 +221,7 @@ class TransferService:
             self._carry_out(self.agent.accept(request.id, answer, now))
         # The gateway has its answer and decides; the client's is made meanwhile.
         self._prepare(request.id)
-        if judged is Reason.CONTENT:
+        if judged in (Reason.CONTENT, Reason.VARIANT):
             self._lacking.miss(peer, request)
 
     def _take(

@@ -9,6 +9,7 @@ import trio
 from braid.tcp.offering import Offer, make_offer
 from braid.transfer import Numbers, Steer, TransferRequest
 from gateway.transfer.moving import Moving
+from gateway.transfer.stored import ANY
 
 if TYPE_CHECKING:
     from braid.role import NodeHandle
@@ -30,6 +31,7 @@ class Question(NamedTuple):
     head: bytes | None
     """What was read of the connection already; None: nothing was, and what came goes along."""
     guest: bool
+    fields: bytes = ANY
     may_return: bool = True
 
 
@@ -40,7 +42,7 @@ def ask(
     the proxy has been asked: else the request is too long for one message, and is to be sent. FreezeError, and nothing
     has happened."""
     assert node.offers is not None
-    data, proxy, peer, content, holder, descriptor, head, guest, may_return = asked
+    data, proxy, peer, content, holder, descriptor, head, guest, fields, may_return = asked
     key = content.encode("latin-1", "replace")
     edge = None if order is None else (node.situation().topology.nodes[data.edge].number, order)
     offered = make_offer(
@@ -50,7 +52,8 @@ def ask(
     now, wall = moment
     moving = Moving(
         id_, data.application, data.client, data.vip, data.edge, proxy, peer, content, now, wall, holder, may_return,
-        offered.socket, lambda: node.held(offered.held), offered.received, guest=guest,
+        offered.socket, lambda: node.held(offered.held), offered.received, fields,
+        guest=guest,
     )  # fmt: skip
     sent = trio.current_time()
     if offered.asked:

@@ -10,6 +10,7 @@ from braid.tcp.progress import is_still
 from braid.tcp.record import decode_record
 from braid.tcp.repair import dissolve
 from braid.transfer import is_later, numbers_of, word
+from gateway.transfer.stored import ANY
 
 if TYPE_CHECKING:
     import socket
@@ -89,6 +90,8 @@ class Moving:
     """Waits until the core holds the client's packets; whether it does."""
     received: int = 0
     """As of ``Offered``."""
+    fields: bytes = ANY
+    """Of the request."""
     bytes_in: int = 0
     bytes_out: int = 0
     guest: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from braid.from_store import ORIGIN_ONLY, may_answer
@@ -45,6 +46,11 @@ def key_of(request: Request, vip: SocketAddress) -> str:
     target = f"{request.path}?{request.query}" if request.query else request.path
     authority = request.host if vip.port == 80 else f"{request.host}:{vip.port}"
     return f"http://{authority}{target}"
+
+
+def fields_of(head: bytes) -> bytes:
+    """What stands for the fields of a request, of whose head ``head`` is: a client says the same ones again, mostly."""
+    return blake2b(head.partition(b"\r\n")[2], digest_size=16).digest()
 
 
 def is_for_origin(request: Request) -> bool:

@@ -36,9 +36,9 @@ from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.asking import US, Question, ask
 from gateway.transfer.hello import Waiting, peek
 from gateway.transfer.moving import WRONG, OfRelay
-from gateway.transfer.offer import asked, candidate_of, candidate_of_hello, has_passed, is_for_origin, key_of
+from gateway.transfer.offer import asked, candidate_of, candidate_of_hello, fields_of, has_passed, is_for_origin, key_of
 from gateway.transfer.owners import Owners
-from gateway.transfer.stored import Is, StoredTable
+from gateway.transfer.stored import ANY, Is, StoredTable
 from gateway.transfer.successor import Successor, reset
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 DEADLINE = round(ASK_FOR * 1000)
-_COLD_REASONS = [reason.name.lower() for reason in (Reason.CONTENT, Reason.NOT_DELEGATED)]
+_VARIANT = Reason.VARIANT.name.lower()
+_COLD_REASONS = [Reason.CONTENT.name.lower(), Reason.NOT_DELEGATED.name.lower(), _VARIANT]
 _NOT_OFFERED = frozenset((Is.ABSENT, Is.COLD, Is.UNFIT))
 
 
@@ -204,8 +205,8 @@ class TransferService:
         if movable is None:
             self.agent.count("refused/not_quiescent")
             return False
-        peer, content = self._number(proxy), key_of(request, data.vip)
-        known = Is.UNFIT if is_for_origin(request) else self._stored.look_up(peer, content, now)
+        peer, content, fields = self._number(proxy), key_of(request, data.vip), fields_of(movable[1])
+        known = Is.UNFIT if is_for_origin(request) else self._stored.look_up(peer, content, now, fields)
         if known in _NOT_OFFERED:
             self.agent.count(f"refused/{known.value}")
             if known is Is.ABSENT:
@@ -215,7 +216,8 @@ class TransferService:
                 self._alarm.set(self._stored.want(proxy, wanted, now))
             return False
         guest = connection.promoted is not None and connection.promoted.guest
-        question = Question(data, proxy, peer, content, OfRelay(self._relay, connection), *movable, guest=guest)
+        holder = OfRelay(self._relay, connection)
+        question = Question(data, proxy, peer, content, holder, *movable, guest=guest, fields=fields)
         return self._ask(question, known is Is.STORED, now) is not None
 
     async def offer_hello(self, stream: trio.SocketStream, data: ClientData, *, guest: bool) -> bool:
@@ -297,7 +299,8 @@ class TransferService:
                 moving = self.moving[id_]
                 self._release(moving, now)
                 if reason in _COLD_REASONS:
-                    self._stored.remember_cold(moving.peer, moving.content, now)
+                    fields = moving.fields if reason == _VARIANT else ANY
+                    self._stored.remember_cold(moving.peer, moving.content, now, fields)
             case commands.Confirm(id_):
                 self._carry_out(self.agent.confirmed(id_, self.moving[id_].problem(), now), now)
             case commands.GiveUp(id_):

@@ -22,6 +22,8 @@ PAUSE = 0.02
 done meanwhile."""
 COLD = 2.0
 """Seconds for which a proxy that has not what was asked for is not asked for it again: it may be fetching it."""
+ANY = b""
+"""Whatever a request's fields are."""
 MOST_COLD = 10_000
 
 
@@ -39,8 +41,8 @@ class StoredTable:
     def __init__(self) -> None:
         self._pages: dict[tuple[int, int], tuple[Page, int, float]] = {}
         """By proxy and number of the page: with the order that it came by, and when."""
-        self._cold: dict[tuple[int, str], tuple[float, bool]] = {}
-        """By proxy and key, until when, and whether the pages had it nevertheless; the oldest first."""
+        self._cold: dict[tuple[int, str, bytes], tuple[float, bool]] = {}
+        """By proxy, key and fields, until when, and whether the pages had it nevertheless; the oldest first."""
         self._wanted: deque[tuple[float, str, bytes]] = deque()
         """When a proxy is to be told, which one, and what."""
 
@@ -54,13 +56,14 @@ class StoredTable:
         for known in [known for known in self._pages if known[0] == peer]:
             del self._pages[known]
 
-    def remember_cold(self, peer: int, key: str, now: float) -> None:
+    def remember_cold(self, peer: int, key: str, now: float, fields: bytes = ANY) -> None:
+        """The proxy has not what was asked for; with ``fields`` (``fields_of``) it has, but for other requests."""
         for known, (until, _) in list(self._cold.items()):
             if until > now and len(self._cold) < MOST_COLD:
                 break
             del self._cold[known]
-        self._cold.pop((peer, key), None)
-        self._cold[peer, key] = now + COLD, self._told(peer, key, now) is Is.STORED
+        self._cold.pop((peer, key, fields), None)
+        self._cold[peer, key, fields] = now + COLD, self._told(peer, key, now) is Is.STORED
 
     def want(self, proxy: str, wanted: Wanted, now: float) -> float:
         """A proxy is to be told of that, when the client has its answer, most likely; when the next one is. What is too
@@ -83,11 +86,13 @@ class StoredTable:
 
     def is_cold(self, peer: int, key: str, now: float) -> bool:
         """Whether it was not there when it was asked for, a moment ago, and the proxy has not told of it since."""
-        until, told = self._cold.get((peer, key), (0.0, False))
+        until, told = self._cold.get((peer, key, ANY), (0.0, False))
         return until > now and (told or self._told(peer, key, now) is not Is.STORED)
 
-    def look_up(self, peer: int, key: str, now: float) -> Is:
+    def look_up(self, peer: int, key: str, now: float, fields: bytes = ANY) -> Is:
         if self.is_cold(peer, key, now):
+            return Is.COLD
+        if fields != ANY and self._cold.get((peer, key, fields), (0.0, False))[0] > now:
             return Is.COLD
         return self._told(peer, key, now)
 

@@ -13,6 +13,7 @@ from content.advertise import EVERY, MOST_CHANGED, MOST_FLOORS, Advertised, Floo
 from content.entry import Entry
 from content.freshness import Times
 from content.message import Head
+from gateway.transfer.offer import fields_of
 from gateway.transfer.stored import COLD, GOOD_FOR, PAUSE, Is, StoredTable
 from topology.transfer import TransferRow
 from topology.values import socket_address
@@ -116,6 +117,17 @@ def test_what_was_refused_is_not_asked_for_again_at_once(monkeypatch: pytest.Mon
     found = [table.look_up(PROXY, key, 0.3) for key in "abc"]
     assert found == [Is.UNKNOWN, Is.COLD, Is.COLD], "the oldest is forgotten for want of room"
     assert table.look_up(PROXY, "c", 0.2 + COLD) is Is.UNKNOWN
+
+
+def test_what_was_no_answer_to_one_request_is_offered_with_other_fields() -> None:
+    advertised, table = following(), StoredTable()
+    add(advertised, "/a")
+    tell(advertised, table, 0.0)
+    gzip, brotli = (fields_of(b"GET /a HTTP/1.1\r\nAccept-Encoding: %s\r\n\r\n" % name) for name in (b"gzip", b"br"))
+    table.remember_cold(PROXY, "/a", 0.0, gzip)
+    assert [table.look_up(PROXY, "/a", 0.1, fields) for fields in (gzip, brotli)] == [Is.COLD, Is.STORED]
+    assert table.look_up(PROXY, "/a", COLD, gzip) is Is.STORED
+    assert table.look_up(PROXY, "/a", 0.1) is Is.STORED
 
 
 def test_what_was_refused_is_asked_for_as_soon_as_it_is_told() -> None:

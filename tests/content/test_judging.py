@@ -99,7 +99,7 @@ def test_the_key_alone_decides_that_nothing_is_stored_or_all_is_too_small(cache:
 def test_what_is_not_good_any_more_is_refused(cache: FakeCache) -> None:
     cache.add("/video/1", 100_000)
     cache.fresh = False
-    assert judge(cache).offered(SITUATION, GATEWAY, request("/video/1")) is Reason.CONTENT
+    assert judge(cache).offered(SITUATION, GATEWAY, request("/video/1")) is Reason.VARIANT
     assert cache.warmed == [], "the gateway has its answer first"
 
 
@@ -127,7 +127,7 @@ def test_everything_else_has_to_hold_too(cache: FakeCache) -> None:
         (replace(good, record=good.record[:-1]), judge(cache), Reason.MISMATCH),
         (replace(good, record=b""), judge(cache), Reason.MISMATCH),
         (other, judge(cache), Reason.CONTENT),
-        (request("/video/1", method="POST"), judge(cache), Reason.CONTENT),
+        (request("/video/1", method="POST"), judge(cache), Reason.VARIANT),
     ):
         assert asks.offered(SITUATION, GATEWAY, wrong) is reason
     edge = TOPOLOGY.nodes["e-1"].number
