@@ -268,7 +268,8 @@ def watched_request(lab: RunningLab, path: str, before: Callable[[], None] = lam
     """Whether the proxy was asked and refused is looked up before and after. The gateway has been awake for that."""
 
     def refused() -> int:
-        count: int = lab.status(GATEWAY)["transfers"]["refused"].get("content", 0)
+        refused: dict[str, int] = lab.status(GATEWAY)["transfers"]["refused"]
+        count = refused.get("content", 0) + refused.get("variant", 0)
         return count
 
     known = refused()

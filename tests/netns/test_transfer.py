@@ -191,6 +191,19 @@ def test_a_reload_is_not_offered(lab: RunningLab) -> None:
     assert after["requests"] == before["requests"]
 
 
+def test_what_one_client_does_not_take_others_get_all_the_same(lab: RunningLab) -> None:
+    words = ["curl", "-sS", "--fail", "-4", "-o", "/dev/null", "-w", "%header{cache-status}", f"{HOST}/cached/3MB"]
+    picky = [*words, "-H", "Cache-Control: min-fresh=100000"]
+    before = lab.status(GATEWAY)["transfers"]
+    assert lab.exec("client", picky).stdout == ""
+    assert lab.exec("client", words).stdout.startswith(f"{PROXY}; hit")
+    assert lab.exec("client", picky).stdout == ""
+    after = lab.status(GATEWAY)["transfers"]
+    counts = {name: after["refused"].get(name, 0) - before["refused"].get(name, 0) for name in ("variant", "cold")}
+    assert counts in ({"variant": 1, "cold": 1}, {"variant": 2, "cold": 0}), "offered once in 2 s"
+    assert after["requests"] - before["requests"] == 1 + counts["variant"]
+
+
 def test_a_request_that_is_longer_than_a_message_moves_too(lab: RunningLab) -> None:
     cookie = "name=" + "v" * 4000
     words = ["curl", "-sS", "--fail", "-4", "-o", "/dev/null", "-H", f"Cookie: {cookie}", f"{HOST}/cached/3MB"]
