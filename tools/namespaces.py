@@ -7,7 +7,8 @@ printed when it ends.
 
 Namespace tests that failed run once more, by themselves: they depend on a kernel that gives each of a dozen processes
 CPU time when it is due. A defect fails twice; a machine that was busy for a second does not. Both outcomes are printed.
-Nothing is run again where more than ``MOST`` failed, or any other test.
+Nothing is run again where tests of more than ``MOST`` files failed (a lab that does not come up fails many at once),
+or any other test.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from tests.lanes import CLAIMS
 
-MOST = 5
+MOST = 3
 FOLDER = Path("tests/netns")
 COMPOSE = Path("tests/compose")
 CACHES = Path("build/pytest")
@@ -70,7 +71,7 @@ def main() -> int:
     if not any(codes):
         return 0
     bad = [test for name in names for test in failed(name)]
-    if any(code not in (0, 1) for code in codes) or not bad or len(bad) > MOST:
+    if any(code not in (0, 1) for code in codes) or not bad or len({test.partition("::")[0] for test in bad}) > MOST:
         return 1
     if not all(test.startswith(f"{FOLDER}/test_") and "::" in test for test in bad):
         return 1

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.netns
 
 EDGE, OTHER_EDGE, GATEWAY = "edge-fra-1", "edge-nyc-1", "gw-sto-1"
-SETTLE = 20.0
+SETTLE = 30.0
 PATIENCE = 10.0
 """Seconds for which a cause is waited for."""
 
@@ -53,7 +53,7 @@ SETTINGS = (
 
 
 def test_links_are_measured_as_the_emulator_sets_them(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
-    """Six settings at once, for 20 s, on probes alone.
+    """Six settings at once, for 30 s, on probes alone.
 
     Loss: what is measured must be what the emulator dropped, and what it dropped lie in the interval of its setting.
     """
