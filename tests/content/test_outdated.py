@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +12,27 @@ from tests.content.test_service import fresh, stored, until
 from tests.content.web import Asked, Proxied, Reply, proxied
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
 @pytest.fixture
 async def proxy(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Proxied:
     return await proxied(nursery, monkeypatch, tmp_path / "store")
+
+
+@asynccontextmanager
+async def asking_first(proxy: Proxied) -> AsyncIterator[list[bytes]]:
+    """A client has asked, and the origin has heard it; at the end it has its answer, which is in the list then."""
+    got: list[bytes] = []
+
+    async def ask() -> None:
+        got.append((await proxy.get()).body)
+
+    async with trio.open_nursery() as clients:
+        clients.start_soon(ask)
+        await until(lambda: len(proxy.origin.asked) == 1)
+        yield got
 
 
 async def test_what_was_asked_for_before_an_unsafe_request_answers_none_behind_it(proxy: Proxied) -> None:
@@ -33,14 +49,7 @@ async def test_what_was_asked_for_before_an_unsafe_request_answers_none_behind_i
         return made
 
     proxy.origin.reply = reply
-    got: list[bytes] = []
-
-    async def ask() -> None:
-        got.append((await proxy.get()).body)
-
-    async with trio.open_nursery() as clients:
-        clients.start_soon(ask)
-        await until(lambda: len(proxy.origin.asked) == 1)
+    async with asking_first(proxy) as got:
         assert (await proxy.get("/a", "POST", b"x")).status == 200
         assert (await proxy.get()).body == b"new" * 1000
         hold.set()
@@ -61,14 +70,7 @@ async def test_who_says_no_cache_gets_an_answer_of_its_own(proxy: Proxied) -> No
         return made
 
     proxy.origin.reply = reply
-    got: list[bytes] = []
-
-    async def ask() -> None:
-        got.append((await proxy.get()).body)
-
-    async with trio.open_nursery() as clients:
-        clients.start_soon(ask)
-        await until(lambda: len(proxy.origin.asked) == 1)
+    async with asking_first(proxy) as got:
         assert (await proxy.get(cache_control="no-cache")).body == b"2" * 1000
         hold.set()
     assert got == [b"1" * 1000]

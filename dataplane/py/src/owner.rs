@@ -1,4 +1,4 @@
-//! Owners of connections (`Core.set_owner`, `Core.hold_owner`) in Python's words.
+//! Owners of connections (`Core.set_owner`, `Core.offer`) in Python's words.
 
 use crate::threads::{answers, question, Unheard};
 use crate::Core;
