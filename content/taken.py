@@ -64,8 +64,8 @@ class Taken:
     """When the last byte was sent."""
     served: int = 0
     """Requests."""
-    first_byte: float | None = None
-    """Seconds from the request to the first byte of the answer."""
+    spoke: bool = False
+    """The client has got something, by this process or by one before."""
     bytes_out: int = 0
     decided: trio.Event = field(default_factory=trio.Event)
     """Whether the gateway takes it back; a new one for each time it is asked."""

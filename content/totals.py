@@ -48,6 +48,7 @@ def transfers_total(before: TransferStatus, now: TransferStatus) -> TransferStat
         refused=_sum(before.refused, now.refused),
         events=_sum(before.events, now.events),
         seconds=before.seconds + now.seconds,
+        durations=_sum(before.durations, now.durations),
         bytes=before.bytes + now.bytes,
     )
 

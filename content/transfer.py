@@ -20,6 +20,7 @@ from braid import log as logs
 from braid import stored
 from braid.alarm import Alarm
 from braid.errors import BadPacket
+from braid.status.durations import Durations
 from braid.status.transfers import TransferStatus, transfer_status
 from braid.tcp.record import decode_record
 from braid.tcp.repair import build_encoded, dissolve, start
@@ -83,8 +84,8 @@ class TransferService:
         self.agent = ProxyAgent()
         self.taken: dict[bytes, Taken] = {}
         """Newest last."""
-        self.first_bytes = 0.0
-        """Seconds from request to first byte, of all."""
+        self.first_bytes = Durations()
+        """From request to first byte, of all."""
         self.bytes = 0
         """Sent on transferred connections: what the origin did not have to send."""
         self._parts = Assembler()
@@ -132,7 +133,7 @@ class TransferService:
 
     def status(self) -> TransferStatus:
         return transfer_status(
-            self.agent.counts, open_=len(self.taken), seconds=self.first_bytes, sent=self.bytes
+            self.agent.counts, open_=len(self.taken), took=self.first_bytes, sent=self.bytes
         )  # fmt: skip
 
     def flows(self, limit: int, now: float) -> list[FlowStatus]:
@@ -296,9 +297,9 @@ class TransferService:
 
     def _note_sent(self, taken: Taken, count: int) -> None:
         taken.active = trio.current_time()
-        if taken.first_byte is None and count:
-            taken.first_byte = taken.active - taken.began
-            self.first_bytes += taken.first_byte
+        if count and not taken.spoke:
+            taken.spoke = True
+            self.first_bytes.add(taken.active - taken.began)
         taken.bytes_out += count
         self.bytes += count
 
@@ -320,7 +321,7 @@ class TransferService:
         tls = begins_with_tls(self._node.situation().topology, facts.application)
         taken = Taken(
             request.id, facts.application, record.remote, record.local, facts.edge, facts.region, facts.gateway, tls,
-            opened, now, now, served=1,
+            opened, now, now, served=1, spoke=True,
         )  # fmt: skip
         self.taken[request.id] = taken
         self._carry_out(self.agent.adopt(facts.peer, request, now))

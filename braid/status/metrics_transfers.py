@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from braid.status.families import counter, gauge
+from braid.status.durations import every_bucket
+from braid.status.families import counter, gauge, histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,13 @@ def transfers(status: NodeStatus) -> Iterator[Metric]:
     yield counter("braid_transfers_refused", "Requests that the origin served instead", ("reason",), refused)
     events = [((event,), count) for event, count in found.events.items()]
     yield counter("braid_transfer_events", "What else happened", ("event",), events)
-    yield counter("braid_transfer_seconds", "From request to service, of all moved", (), [((), found.seconds)])
+    yield histogram(
+        "braid_transfer_duration_seconds",
+        "From request to service, of those that moved",
+        (),
+        [((str(float(bound) * 1e-3),), count) for bound, count in every_bucket(found.durations).items()],
+        {(): found.seconds},
+    )
     yield counter("braid_transfer_bytes", "Sent on transferred connections", (), [((), found.bytes)])
     late = [((), found.passed_on)]
     yield counter("braid_transfer_passed_on_packets", "Sent after a connection that had gone", (), late)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from braid.status.durations import Durations
+
 
 @dataclass(frozen=True, slots=True)
 class TransferStatus:
@@ -29,13 +31,15 @@ class TransferStatus:
     seconds: float = 0.0
     """Of all that were moved together: at a gateway from the request until the proxy had taken over, at a proxy from
     its question to the first byte of the answer."""
+    durations: dict[str, int] = field(default_factory=dict)
+    """How many of these took how long: by the upper bound in milliseconds, and ``inf``, each in one bucket alone."""
     bytes: int = 0
     """Proxy: sent to clients on transferred connections, which the origin did not have to send."""
     passed_on: int = 0
     """Clients' packets that came when their connection had gone, and were sent after it."""
 
 
-def transfer_status(counts: Mapping[str, int], *, open_: int, seconds: float, sent: int = 0) -> TransferStatus:
+def transfer_status(counts: Mapping[str, int], *, open_: int, took: Durations, sent: int = 0) -> TransferStatus:
     """From the counts of either state machine."""
     words = {word: count for word, count in counts.items() if "/" not in word}
     refused = {word.partition("/")[2]: count for word, count in counts.items() if word.startswith("refused/")}
@@ -49,6 +53,7 @@ def transfer_status(counts: Mapping[str, int], *, open_: int, seconds: float, se
         returned=words.pop("returned", 0),
         refused=dict(sorted(refused.items())),
         events=dict(sorted(words.items())),
-        seconds=seconds,
+        seconds=took.seconds,
+        durations=took.counts(),
         bytes=sent,
     )

@@ -15,6 +15,7 @@ from braid import log as logs
 from braid import stored
 from braid.alarm import Alarm
 from braid.errors import BadPacket
+from braid.status.durations import Durations
 from braid.tcp.repair import FreezeError, start
 from braid.transfer import (
     MODULUS,
@@ -75,7 +76,7 @@ class TransferService:
         self.agent = TransferAgent(int(wall() * 1000) % MODULUS)
         self.moving: dict[bytes, Moving] = {}
         """Newest last."""
-        self.seconds = 0.0
+        self.took = Durations()
         """From offer to service, of all that were moved."""
         self.leaves: Callable[[], bool] = lambda: False
         """Whether this gateway is drained: what would come back stays where it is, which this gateway is to leave."""
@@ -314,7 +315,7 @@ class TransferService:
                 # The relay's connection to the server went back to its pool, or ended, when the client's was given up.
                 moving = self.moving[id_]
                 moving.took = now - moving.began
-                self.seconds += moving.took
+                self.took.add(moving.took)
                 moving.dissolve()
             case commands.TakeBack(id_, numbers, record):
                 self._carry_out(self._take_back(self.moving[id_], numbers, record, now), now)

@@ -48,4 +48,4 @@ def flows(service: TransferService, limit: int, now: float) -> list[FlowStatus]:
 
 def status(service: TransferService) -> TransferStatus:
     open_ = sum(service.agent.state(id_) not in OVER for id_ in service.moving)
-    return transfer_status(service.agent.counts, open_=open_, seconds=service.seconds)
+    return transfer_status(service.agent.counts, open_=open_, took=service.took)

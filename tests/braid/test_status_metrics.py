@@ -177,7 +177,8 @@ def test_the_process_is_there() -> None:
 
 def documented_name(sample: str) -> str:
     """A histogram stands in the page once, without the bound of its buckets."""
-    return re.sub(r"^(braid_dns_(request|response|propagation)_.*)_(bucket|sum|count)$", r"\1", sample)
+    histograms = r"dns_(?:request|response|propagation)|transfer_duration"
+    return re.sub(rf"^(braid_(?:{histograms})_.*)_(bucket|sum|count)$", r"\1", sample)
 
 
 def test_the_documented_metrics_are_the_ones_there_are() -> None:

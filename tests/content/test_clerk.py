@@ -92,10 +92,11 @@ def test_descriptors_that_do_not_belong_to_a_word_are_closed(clerk: Clerk) -> No
 
 def test_counts_of_workers_add_up(clerk: Clerk) -> None:
     status = ContentStatus(answers=5, requests={"hit": 3}, client_bytes=10, events={"stored": 1})
+    moved = TransferStatus(moved=2, seconds=0.5, durations={"0.5": 1, "inf": 1})
     for _ in range(2):
-        clerk.do(shown(asdict(status), transfers=asdict(TransferStatus(moved=2))), [])
+        clerk.do(shown(asdict(status), transfers=asdict(moved)), [])
         clerk.bury()
-    clerk.do(shown(asdict(status), transfers=asdict(TransferStatus(moved=2))), [])
+    clerk.do(shown(asdict(status), transfers=asdict(moved)), [])
     assert clerk.content == replace(status, requests={"hit": 9}, client_bytes=30, events={"stored": 3})
-    assert clerk.transfers == TransferStatus(moved=6)
+    assert clerk.transfers == TransferStatus(moved=6, seconds=1.5, durations={"0.5": 3, "inf": 3})
     assert clerk.counts["worker_deaths"] == 2
