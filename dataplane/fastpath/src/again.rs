@@ -1,10 +1,10 @@
 //! Spliced connections that are to be asked about again: the next request of a client, or the end of its server, is the control
 //! side's. It waits until all before it is said and acknowledged, and the other side hears nothing of it.
 
-use crate::client::note_end;
+use crate::cookie::Ends;
 use crate::hold::{Held, Kept, MOST_SEGMENTS};
+use crate::note::note_end;
 use crate::records::{mark, Session};
-use crate::stranger::ends;
 use crate::verdict::{Arrived, Side, Verdict};
 use crate::window::{at_most, Sender, Span};
 use crate::{FastPath, Reason};
@@ -54,7 +54,7 @@ impl FastPath {
     /// again until the stack, which has the connection then, acknowledges it.
     pub(crate) fn keep_end(&mut self, flow: FlowId, ip: &Ip, tcp: &Tcp, now: Time) -> Verdict {
         let Some(&session) = self.table.get(flow) else { return self.reject(Reason::NoSession) };
-        self.acknowledge_to(&session, Side::Client, &crate::server::ends(ip, tcp), now);
+        self.acknowledge_to(&session, Side::Client, &Ends::to_client(ip, tcp), now);
         self.ask_if_answered(flow, now);
         Verdict::Taken
     }
@@ -74,7 +74,7 @@ impl FastPath {
             false => 0,
         };
         let bytes = packet.get(start..start + known).unwrap_or(&[]);
-        self.tell(session, Side::Server, &ends(ip, tcp), sequence, bytes, now);
+        self.tell(session, Side::Server, &Ends::from_client(ip, tcp), sequence, bytes, now);
     }
 
     /// Asks the control side about a spliced connection for which something waits, be it that its server has ended, if nothing

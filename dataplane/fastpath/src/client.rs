@@ -2,12 +2,11 @@
 
 use crate::again::{is_request, only_known};
 use crate::cookie::Ends;
-use crate::fast_path::{options, parse};
 use crate::hold::{Held, MOST_SEGMENTS};
-use crate::options::find_timestamps;
+use crate::note::{is_revived, note_client, note_end};
 use crate::recent::Mark;
 use crate::records::{mark, Session, State};
-use crate::stranger::ends;
+use crate::segment::parse;
 use crate::translate::{to_server, Terms};
 use crate::verdict::{Arrived, Side, Verdict};
 use crate::window::{admit, at_most, Span};
@@ -65,7 +64,7 @@ impl FastPath {
             }
             session
         };
-        note(session, packet, &ip, &tcp);
+        note_client(session, packet, &ip, &tcp);
         if session.proxy.has(mark::RESET) && is_revived(session, mark::CLIENT_END, &tcp) {
             self.changed.push((flow, true));
         }
@@ -119,7 +118,7 @@ impl FastPath {
         now: Time,
     ) -> Verdict {
         let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
-        let (known, ends) = (*session, ends(ip, tcp));
+        let (known, ends) = (*session, Ends::from_client(ip, tcp));
         let first = known.client.rcv_isn.wrapping_add(1);
         let length = tcp.payload as u32 + u32::from(tcp.has(Tcp::FIN));
         let end = tcp.sequence.wrapping_add(length);
@@ -141,7 +140,7 @@ impl FastPath {
             return self.reject(Reason::Acknowledgement);
         }
         let Some(session) = self.table.get_mut(flow) else { return self.reject(Reason::NoSession) };
-        note(session, packet, ip, tcp);
+        note_client(session, packet, ip, tcp);
         let asks = session.proxy.state == State::Waiting && !session.proxy.has(mark::OWES);
         if length == 0 || self.hold.has(flow, tcp.sequence, ip.total_len) {
             if asks && session.proxy.held > 0 {
@@ -167,7 +166,7 @@ impl FastPath {
     /// A SYN on a connection (RFC 5961 4): a client that has forgotten it resets it by the number that it is told.
     fn challenge(&mut self, session: &Session, ip: &Ip, tcp: &Tcp, now: Time) -> Verdict {
         self.counters.refuse(Reason::StraySyn);
-        let ends = ends(ip, tcp);
+        let ends = Ends::from_client(ip, tcp);
         let first = session.client.rcv_isn.wrapping_add(1);
         // Never more than the server has: what it lacks the client must be able to send again.
         let (sent, acknowledged) = match session.is_open() {
@@ -217,36 +216,5 @@ impl FastPath {
     pub(crate) fn reject(&mut self, reason: Reason) -> Verdict {
         self.counters.refuse(reason);
         Verdict::Drop(reason)
-    }
-}
-
-/// An end that goes through. A reset counts if its number is not before what its sender has sent.
-pub(crate) fn note_end(session: &mut Session, whose: u16, tcp: &Tcp, is_next: bool) {
-    if tcp.has(Tcp::FIN) {
-        session.proxy.marks |= whose;
-    } else if is_next {
-        session.proxy.marks |= whose | mark::RESET;
-    }
-}
-
-/// Whoever resets a connection sends no new data on it: that reset was forged or refused. Whether there was one.
-pub(crate) fn is_revived(session: &mut Session, whose: u16, tcp: &Tcp) -> bool {
-    let revived = session.proxy.has(whose) && tcp.payload > 0 && !tcp.has(Tcp::RST);
-    if revived {
-        session.proxy.marks &= !(whose | mark::RESET);
-    }
-    revived
-}
-
-/// What acknowledgements of our own, and timestamps that the server does not have, are made from.
-pub(crate) fn note(session: &mut Session, packet: &[u8], ip: &Ip, tcp: &Tcp) {
-    session.client.window = tcp.window;
-    if session.client.timestamps && (!session.proxy.timestamps || session.proxy.state != State::Open) {
-        if let Some((value, echo)) = find_timestamps(options(packet, ip, tcp)) {
-            if session.client.ts_recent == 0 || at_most(session.client.ts_recent, value) {
-                session.client.ts_recent = value;
-            }
-            session.note_seen_by_client(echo);
-        }
     }
 }

@@ -9,8 +9,8 @@ use crate::service::Request;
 use crate::table::Table;
 use crate::verdict::{Output, SessionInfo};
 use crate::waiting::Waiting;
-use crate::{Counters, Reason};
-use braid_packet::{tcp_reset, FlowId, Ip, RateLimit, Segment, Tcp, Time, Transport};
+use crate::Counters;
+use braid_packet::{tcp_reset, FlowId, RateLimit, Segment, Time};
 use std::collections::BTreeMap;
 
 /// Connections whose clients are answered by cookie and whose packets are translated, not kept.
@@ -141,19 +141,4 @@ impl FastPath {
     pub(crate) fn write_answer(&mut self, segment: &Segment<'_>) -> bool {
         segment.write(&mut self.answer).is_some()
     }
-}
-
-/// An unfragmented TCP packet.
-pub(crate) fn parse(packet: &[u8]) -> Result<(Ip, Tcp), Reason> {
-    match Ip::parse(packet) {
-        Ok(ip) if ip.is_fragment() => Err(Reason::Fragment),
-        Ok(Ip { transport: Transport::Tcp(tcp), .. }) if tcp.header_len < 20 => Err(Reason::Options),
-        Ok(ip @ Ip { transport: Transport::Tcp(tcp), .. }) => Ok((ip, tcp)),
-        _ => Err(Reason::Fragment),
-    }
-}
-
-/// The options of a TCP packet.
-pub(crate) fn options<'a>(packet: &'a [u8], ip: &Ip, tcp: &Tcp) -> &'a [u8] {
-    packet.get(ip.header_len + 20..ip.header_len + tcp.header_len).unwrap_or(&[])
 }

@@ -3,9 +3,9 @@
 //! What translates alike both may do. The control side is asked by one of them alone: by the gateway that leaves until it has told
 //! the other one, and then by that.
 
-use crate::fast_path::parse;
 use crate::hold::Held;
 use crate::records::{mark, Session, State};
+use crate::segment::parse;
 use crate::verdict::Side;
 use crate::window::{at_most, later};
 use crate::FastPath;

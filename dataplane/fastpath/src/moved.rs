@@ -14,10 +14,9 @@
 
 use crate::cookie::{Checked, Ends};
 use crate::debt::{Debt, Promise};
-use crate::fast_path::parse;
 use crate::owed::key;
 use crate::records::{clock, mark, ClientSession, ProxySession, Session, State, OUR_WINDOW};
-use crate::stranger::ends;
+use crate::segment::parse;
 use crate::verdict::Side;
 use crate::window::{later, Sender};
 use crate::FastPath;
@@ -49,7 +48,8 @@ impl FastPath {
     /// Whether a client's packet, of no flow, brings back a cookie.
     pub fn brings_cookie(&self, packet: &[u8]) -> bool {
         let Ok((ip, tcp)) = parse(packet) else { return false };
-        let checked = self.keys.check(&ends(&ip, &tcp), tcp.sequence, tcp.acknowledgement, u32::from(OUR_WINDOW));
+        let checked =
+            self.keys.check(&Ends::from_client(&ip, &tcp), tcp.sequence, tcp.acknowledgement, u32::from(OUR_WINDOW));
         tcp.has(Tcp::ACK) && !tcp.has(Tcp::RST) && matches!(checked, Checked::Valid(_))
     }
 

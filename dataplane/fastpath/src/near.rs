@@ -7,9 +7,9 @@
 //! `stranger.rs`. And the stack's acknowledgements of an answer wait a little, as only the last of them counts: if the
 //! connection is spliced meanwhile, the first one that the server gets is its client's.
 
-use crate::fast_path::parse;
 use crate::options::{NOP, TIMESTAMPS};
 use crate::records::{mark, State};
+use crate::segment::parse;
 use crate::verdict::Side;
 use crate::FastPath;
 use braid_packet::{checksum, FlowId, Tcp, Time};

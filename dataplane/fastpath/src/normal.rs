@@ -1,11 +1,11 @@
 //! Connections that a TCP stack has: their packets pass as they are, and what a splice needs is noted. While a connection
 //! changes hands what comes for it is held.
 
-use crate::client::note;
-use crate::fast_path::{options, parse};
 use crate::hold::{Held, Kept, MOST_IN_BETWEEN};
-use crate::options::{find_timestamps, Offer};
-use crate::records::{mark, Session, State};
+use crate::note::{note_client, note_server};
+use crate::options::Offer;
+use crate::records::{mark, State};
+use crate::segment::{options, parse};
 use crate::server::LEAST_MSS;
 use crate::verdict::{Side, Verdict};
 use crate::window::{at_most, later};
@@ -45,7 +45,7 @@ impl FastPath {
             }
             return Verdict::Stack;
         }
-        note(session, packet, ip, tcp);
+        note_client(session, packet, ip, tcp);
         // The stack acknowledges late what came right before.
         let exact = [session.proxy.sender.acknowledged, session.client.sender.end].contains(&tcp.sequence);
         let resets = tcp.has(Tcp::RST) && exact;
@@ -280,15 +280,5 @@ impl FastPath {
             Kept::Instead => Verdict::Taken,
             Kept::Full => self.reject(Reason::HoldFull),
         }
-    }
-}
-
-/// The server's last timestamp: what is echoed to it when its connection is spliced.
-pub(crate) fn note_server(session: &mut Session, packet: &[u8], ip: &Ip, tcp: &Tcp) {
-    if let Some((value, echo)) = find_timestamps(options(packet, ip, tcp)) {
-        if session.proxy.ts_recent == 0 || at_most(session.proxy.ts_recent, value) {
-            session.proxy.ts_recent = value;
-        }
-        session.note_seen_by_server(echo);
     }
 }

@@ -8,9 +8,8 @@
 //! While another gateway has the connection too, each of them sees some of the acknowledgements only, and knows neither what there
 //! is room for nor what has come. So all passes as it is then.
 
-use crate::client::note;
 use crate::cookie::Ends;
-use crate::normal::note_server;
+use crate::note::{note_client, note_server};
 use crate::owed::{key, room};
 use crate::records::{mark, OUR_SCALE};
 use crate::translate::Terms;
@@ -41,7 +40,7 @@ impl FastPath {
         now: Time,
     ) -> Result<Terms, Verdict> {
         let Arrived { packet, ip, tcp, partial } = arrived;
-        match self.receive_owing(flow, Side::Client, &crate::stranger::ends(ip, tcp), arrived, span, now) {
+        match self.receive_owing(flow, Side::Client, &Ends::from_client(ip, tcp), arrived, span, now) {
             Err(Verdict::Drop(reason)) => {
                 let Some(&session) = self.table.get(flow) else { return Err(Verdict::Drop(reason)) };
                 Err(self.misfit(&session, packet, ip, tcp, partial, reason))
@@ -57,7 +56,7 @@ impl FastPath {
         span: &Span,
         now: Time,
     ) -> Result<Terms, Verdict> {
-        let ends = crate::server::ends(arrived.ip, arrived.tcp);
+        let ends = Ends::to_client(arrived.ip, arrived.tcp);
         self.receive_owing(flow, Side::Server, &ends, arrived, span, now)
     }
 
@@ -103,7 +102,7 @@ impl FastPath {
         let is_news = told(own, other) != before;
         // Before anything is answered: what echoes an older timestamp says that what was sent again was sent for nothing.
         match from {
-            Side::Client => note(session, packet, ip, tcp),
+            Side::Client => note_client(session, packet, ip, tcp),
             Side::Server => note_server(session, packet, ip, tcp),
         }
         let session = *session;

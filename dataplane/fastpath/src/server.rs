@@ -1,18 +1,16 @@
 //! Packets of servers, which the NAT has already given the client's addresses.
 
 use crate::again::{is_servers_own_end, only_known};
-use crate::client::{is_revived, note_end};
 use crate::cookie::Ends;
-use crate::fast_path::{options, parse};
-use crate::normal::note_server;
+use crate::note::{is_revived, note_end, note_server};
 use crate::options::{timestamps_option, Offer};
 use crate::records::{clock, mark, Session, State, OUR_WINDOW};
+use crate::segment::{options, parse};
 use crate::translate::{to_client, to_server, without_end, Terms};
 use crate::verdict::{Arrived, Output, Side, Verdict};
 use crate::window::{admit, at_most, later, Sender, Span};
 use crate::{FastPath, Reason};
 use braid_packet::{tcp_checksum_is_good, tcp_reset, FlowId, Ip, Segment, Tcp, Time, VnetHdr};
-use std::net::SocketAddr;
 
 /// Smaller segments than this nobody means.
 pub(crate) const LEAST_MSS: u16 = 536;
@@ -118,7 +116,7 @@ impl FastPath {
             if !acknowledges {
                 return self.reject(Reason::ServerStray);
             }
-            self.give_up(flow, &ends(ip, tcp), Reason::ServerRefused, now);
+            self.give_up(flow, &Ends::to_client(ip, tcp), Reason::ServerRefused, now);
             return Verdict::End;
         }
         if !tcp.has(Tcp::SYN) || !acknowledges {
@@ -135,7 +133,7 @@ impl FastPath {
         self.learn(app, ip.v6, session.proxy.mss);
         self.counters.established += 1;
         self.changed.push((flow, true));
-        self.acknowledge(&session, &ends(ip, tcp));
+        self.acknowledge(&session, &Ends::to_client(ip, tcp));
         if held {
             self.release(flow);
         }
@@ -149,7 +147,7 @@ impl FastPath {
             return self.reject(Reason::StraySyn);
         }
         if !session.proxy.has(mark::TWICE) {
-            self.acknowledge(session, &ends(ip, tcp));
+            self.acknowledge(session, &Ends::to_client(ip, tcp));
         } else if let Some(session) = self.table.get_mut(session.flow) {
             session.proxy.marks &= !mark::TWICE;
         }
@@ -215,9 +213,4 @@ fn establish(session: &mut Session, tcp: &Tcp, offer: &Offer, now: Time) {
     let allowed = acknowledged.wrapping_add(window.max(1));
     client.sender.limit = later(client.sender.limit, allowed);
     proxy.state = State::Open;
-}
-
-/// Of a packet to the client.
-pub(crate) fn ends(ip: &Ip, tcp: &Tcp) -> Ends {
-    Ends { client: SocketAddr::new(ip.destination, tcp.destination), vip: SocketAddr::new(ip.source, tcp.source) }
 }

@@ -35,7 +35,7 @@ impl FastPath {
         at_once: bool,
         now: Time,
     ) -> bool {
-        let Ok((ip, tcp)) = crate::fast_path::parse(packet) else { return false };
+        let Ok((ip, tcp)) = crate::segment::parse(packet) else { return false };
         let mut client = admitted.0;
         let (sent, received) = (client.snd_isn.wrapping_add(1), client.rcv_isn.wrapping_add(1));
         client.sender.acknowledged = sent;

@@ -1,16 +1,15 @@
 //! Packets of clients that have no flow: SYNs are answered by a cookie, and whoever brings one back is believed.
 
 use crate::cookie::{Carried, Checked, Ends};
-use crate::fast_path::{options, parse};
 use crate::opening::pause;
 use crate::options::{find_timestamps, Offer, TIMESTAMPS_ROOM};
 use crate::recent::Mark;
 use crate::records::{clock, mark, ClientSession, ProxySession, Session, State, OUR_SCALE, OUR_WINDOW};
+use crate::segment::{options, parse};
 use crate::verdict::{Admitted, Output, Side, Stranger};
 use crate::window::Sender;
 use crate::{FastPath, Reason};
 use braid_packet::{tcp_checksum_is_good, tcp_reset, FlowId, Ip, Segment, Tcp, Time};
-use std::net::SocketAddr;
 
 /// Least segment size of IPv4 and IPv6 for who names none (RFC 9293 3.7.1).
 const DEFAULT_MSS: [u16; 2] = [536, 1220];
@@ -29,7 +28,7 @@ impl FastPath {
         if !partial && !tcp_checksum_is_good(packet, &ip) {
             return self.drop(Reason::Checksum);
         }
-        let ends = ends(&ip, &tcp);
+        let ends = Ends::from_client(&ip, &tcp);
         match (tcp.has(Tcp::SYN), tcp.has(Tcp::ACK)) {
             (true, false) if !tcp.has(Tcp::RST | Tcp::FIN) => self.answer_syn(&ends, packet, &ip, &tcp, app, now),
             (false, true) if !tcp.has(Tcp::RST) => self.check(&ends, packet, &ip, &tcp, app, now),
@@ -130,7 +129,7 @@ impl FastPath {
             self.table.remove(flow);
             return false;
         }
-        self.ask_server_twice(&ends(&ip, &tcp), &session);
+        self.ask_server_twice(&Ends::from_client(&ip, &tcp), &session);
         self.receive_while_opening(flow, packet, &ip, &tcp, partial, now);
         true
     }
@@ -139,7 +138,7 @@ impl FastPath {
     /// window, for the client's first packet. Look at `take_outputs`.
     pub fn tell_edge(&mut self, flow: FlowId, packet: &[u8]) {
         let (Ok((ip, tcp)), Some(session)) = (parse(packet), self.table.get(flow)) else { return };
-        let ends = ends(&ip, &tcp);
+        let ends = Ends::from_client(&ip, &tcp);
         let segment = Segment {
             from: ends.vip,
             to: ends.client,
@@ -161,7 +160,7 @@ impl FastPath {
         {
             return false;
         }
-        let ends = ends(ip, tcp);
+        let ends = Ends::from_client(ip, tcp);
         matches!(self.keys.check(&ends, tcp.sequence, tcp.acknowledgement, 0), Checked::Valid(_))
             && self.recent.since(Mark::Spent, &ends, tcp.acknowledgement).is_none()
             && (partial || tcp_checksum_is_good(packet, ip))
@@ -234,9 +233,4 @@ impl FastPath {
             false => Stranger::Drop(reason),
         }
     }
-}
-
-/// Of a packet from the client.
-pub(crate) fn ends(ip: &Ip, tcp: &Tcp) -> Ends {
-    Ends { client: SocketAddr::new(ip.source, tcp.source), vip: SocketAddr::new(ip.destination, tcp.destination) }
 }

@@ -1,9 +1,7 @@
 //! Counters of one shard: written by its thread alone, read by anybody.
 
 use crate::buffers::BufferState;
-use crate::offloads::{OffloadState, Offloads, Probe, Refusal};
-use crate::socket::Socket;
-use crate::tun::Tun;
+use crate::offloads::{OffloadState, Offloads, Refusal};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -135,22 +133,6 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Of a shard with these; nothing has fallen back yet.
-    pub(crate) fn new(tun: Option<&Tun>, sockets: &[Socket]) -> Counters {
-        let counters = Counters::default();
-        let offloads = &counters.offloads;
-        if let Some(tun) = tun {
-            tun.begin(offloads);
-        }
-        if let Some(first) = sockets.first() {
-            let all = |which: fn(&Socket) -> Probe| sockets.iter().map(which).fold(which(first), Probe::and);
-            offloads.udp_gso.begin(all(Socket::gso));
-            offloads.udp_gro.begin(all(Socket::gro));
-        }
-        let _ = counters.sockets.set(sockets.iter().map(Socket::state).collect());
-        counters
-    }
-
     pub(crate) fn snapshot(&self) -> Snapshot {
         let offloads = &self.offloads;
         Snapshot {

@@ -3,6 +3,7 @@
 use crate::counters::Counters;
 use crate::handle::{lock, Handle, Shared, MAX_COMMANDS};
 use crate::handover::{Handover, Packet};
+use crate::offloads::Probe;
 use crate::outbox::{Outbox, Transmit};
 use crate::output::Output;
 use crate::receiver::Receiver;
@@ -55,7 +56,7 @@ where
     if config.sockets.len() > MAX_SOCKETS {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many sockets for one shard"));
     }
-    let counters = Arc::new(Counters::new(config.tun.as_ref(), &config.sockets));
+    let counters = Arc::new(counters_of(config.tun.as_ref(), &config.sockets));
     let shared = Arc::new(Shared {
         commands: Mutex::new(VecDeque::with_capacity(MAX_COMMANDS)),
         wake: EventFd::new()?,
@@ -96,6 +97,22 @@ where
     })?;
     drop(blocked);
     Ok(Handle { shared, thread: Mutex::new(Some(thread)) })
+}
+
+/// Of a shard with these; nothing has fallen back yet.
+fn counters_of(tun: Option<&Tun>, sockets: &[Socket]) -> Counters {
+    let counters = Counters::default();
+    let offloads = &counters.offloads;
+    if let Some(tun) = tun {
+        tun.begin(offloads);
+    }
+    if let Some(first) = sockets.first() {
+        let all = |which: fn(&Socket) -> Probe| sockets.iter().map(which).fold(which(first), Probe::and);
+        offloads.udp_gso.begin(all(Socket::gso));
+        offloads.udp_gro.begin(all(Socket::gro));
+    }
+    let _ = counters.sockets.set(sockets.iter().map(Socket::state).collect());
+    counters
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -1,4 +1,4 @@
-use crate::flow::Side;
+use crate::side::Side;
 use crate::{Nat, Reason};
 use braid_packet::Time;
 

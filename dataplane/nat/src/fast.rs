@@ -2,10 +2,10 @@
 //! state included, are the numbers of the server's side.
 
 use crate::address::{narrow, widen};
-use crate::flow::Side;
 use crate::forward::parse;
 use crate::key::Key;
 use crate::rewrite::{rewrite, Ends};
+use crate::side::Side;
 use crate::verdict::{Answer, Refusal};
 use crate::{Forward, Nat};
 use braid_packet::{FlowId, Time};

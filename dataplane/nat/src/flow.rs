@@ -1,16 +1,10 @@
 use crate::address::Wide;
 use crate::key::Key;
+use crate::side::Side;
 use crate::tracking::{State, Track};
 use crate::Timeouts;
 use braid_packet::ip::{ICMPV4, ICMPV6, TCP, UDP};
 use braid_packet::Time;
-
-/// Who sent a packet of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Client,
-    Server,
-}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {

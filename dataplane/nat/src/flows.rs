@@ -1,5 +1,5 @@
 use crate::address::narrow;
-use crate::flow::Side;
+use crate::side::Side;
 use crate::Nat;
 use braid_packet::{FlowId, Time};
 use std::cmp::Reverse;

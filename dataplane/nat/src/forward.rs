@@ -1,8 +1,9 @@
 use crate::address::{widen, Wide};
-use crate::flow::{Flow, Side};
+use crate::flow::Flow;
 use crate::fragments::{Datagram, Known};
 use crate::key::Key;
 use crate::rewrite::{rewrite, Ends};
+use crate::side::Side;
 use crate::verdict::Refusal;
 use crate::{Direction, Nat, Reason, Released};
 use braid_packet::{FlowId, Ip, Tcp, Time, Transport};

@@ -1,10 +1,10 @@
 //! ICMP errors and the packets they quote (RFC 5508 4, RFC 5927).
 
 use crate::address::widen;
-use crate::flow::Side;
 use crate::key::Key;
 use crate::reverse::way;
 use crate::rewrite::{rewrite, Ends};
+use crate::side::Side;
 use crate::verdict::{Refusal, Way};
 use crate::{Nat, Reason};
 use braid_packet::ip::{ICMPV6, TCP};

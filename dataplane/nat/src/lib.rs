@@ -23,6 +23,7 @@ mod reverse;
 mod rewrite;
 mod rules;
 mod shares;
+mod side;
 mod table;
 #[cfg(test)]
 mod tests;

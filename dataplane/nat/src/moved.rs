@@ -10,8 +10,9 @@
 //! counted by each gateway for itself.
 
 use crate::address::{as_v4, widen, widen_v4, Wide};
-use crate::flow::{Opening, Service, Side};
+use crate::flow::{Opening, Service};
 use crate::key::Key;
+use crate::side::Side;
 use crate::tracking::Track;
 use crate::{Nat, Prefix};
 use braid_packet::ip::TCP;

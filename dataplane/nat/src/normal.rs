@@ -2,8 +2,9 @@
 //! its own. So their ends are told, not seen; and a server is leased, since none is known when such a flow begins.
 
 use crate::address::{narrow, widen};
-use crate::flow::{Service, Side};
+use crate::flow::Service;
 use crate::key::Key;
+use crate::side::Side;
 use crate::Nat;
 use braid_packet::ip::TCP;
 use braid_packet::{FlowId, Ip, Time, Transport};

@@ -1,9 +1,10 @@
 use crate::address::widen;
-use crate::flow::{Flow, Side};
+use crate::flow::Flow;
 use crate::forward::{parse, rewrite_later};
 use crate::fragments::{Datagram, Known};
 use crate::key::Key;
 use crate::rewrite::{rewrite, Ends};
+use crate::side::Side;
 use crate::verdict::{Answer, Refusal, Way};
 use crate::{Direction, Nat, Reason, Released};
 use braid_packet::{Ip, Time, Transport};

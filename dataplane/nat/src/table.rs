@@ -1,9 +1,10 @@
 use crate::address::{as_v4, widen_v4, Wide};
-use crate::flow::{Details, Flow, Opening, Service, Side};
+use crate::flow::{Details, Flow, Opening, Service};
 use crate::index::Index;
 use crate::key::{Key, Keyed};
 use crate::pages::Pages;
 use crate::shares::Shares;
+use crate::side::Side;
 use braid_packet::{Ip, Slab, Tcp, Time, Transport};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;

@@ -1,4 +1,4 @@
-use crate::flow::Side;
+use crate::side::Side;
 use braid_packet::Tcp;
 
 mod moved;

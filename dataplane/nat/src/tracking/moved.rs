@@ -3,7 +3,7 @@
 //! client, server: each end 4 | acknowledged 4 | limit 4 | scale 1 | marks 1; then reset number 4 | SYN's window 2 | state 1
 
 use super::{later, Sender, State, Track};
-use crate::flow::Side;
+use crate::side::Side;
 use braid_packet::Rest;
 
 impl Sender {
