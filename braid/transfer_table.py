@@ -6,13 +6,17 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from braid.http import is_named
-from topology.transfer import ProxyPolicy
+from topology.transfer import METHODS, ProxyPolicy, TransferMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from topology.model import IPAddress, Topology
     from topology.transfer import TransferRow
+
+
+TUNNELS = ("CONNECT", "TRACE")
+"""Methods that no proxy passes on."""
 
 
 class Candidate(NamedTuple):
@@ -48,6 +52,29 @@ def least_of(rows: Sequence[TransferRow], application: str, proxy: str, path: st
          if row.application == application and proxy in row.proxies and path.startswith(row.path)),
         default=None,
     )  # fmt: skip
+
+
+def takes_all(rows: Sequence[TransferRow], application: str, proxy: str, path: str, wall: float) -> bool:
+    """Whether one of these rows may let a proxy serve what it does not store, whoever asks."""
+    return any(
+        row.mode is TransferMode.SERVE
+        and row.application == application
+        and proxy in row.proxies
+        and path.startswith(row.path)
+        and (row.until is None or wall < row.until)
+        for row in rows
+    )
+
+
+def serves(row: TransferRow, method: str, *, upgrade: bool) -> bool:
+    """Whether a row's proxy serves a request that the row names, stored or not. ``upgrade``: it asks for another
+    protocol, which a proxy does not speak."""
+    return row.mode is TransferMode.SERVE and not upgrade and method not in TUNNELS
+
+
+def next_on(candidate: Candidate) -> Candidate:
+    """As what the next request counts on a connection that a proxy has: what no cache answers it passes on itself."""
+    return candidate if candidate.method in METHODS else candidate._replace(method=METHODS[0])
 
 
 def path_of(key: str) -> str:

@@ -10,9 +10,10 @@ from braid.errors import BadPacket
 from braid.stored import Wanted
 from braid.tcp.record import decode_ends, decode_record
 from braid.transfer import Reason, numbers_of
-from braid.transfer_table import Candidate, least_of, matching, path_of
+from braid.transfer_table import Candidate, least_of, matching, next_on, path_of, serves, takes_all
 from content.asked import read_request
 from content.delegated import begins_with_tls, refusal_of_hello
+from content.message import field
 from content.reach import may_ask, vips_of
 from content.taken import Found
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from content.message import Request
     from content.sites import Find
     from topology.model import IPAddress, SocketAddress, Topology
+    from topology.transfer import TransferRow
 
 
 class Judged(NamedTuple):
@@ -97,8 +99,11 @@ class Judge:
         found = read_request(record.unread, self._find)
         if found is None or found[0].key.encode("latin-1", "replace") != request.content:
             return Reason.CONTENT
-        ready = self.stored(situation, found[0], name, record.remote, region, fetch=False)
-        if ready is None:
+        row = self._row(situation, self._candidate(found[0], name, record.remote, region))
+        if row is None:
+            return Reason.VARIANT
+        ready = self._ready(row, found[0])
+        if ready is None and not _serves(row, found[0]):
             return Reason.VARIANT
         return Judged(record, edge, name, Found(*found, ready, len(record.unread)))
 
@@ -113,9 +118,12 @@ class Judge:
             self.wanted(situation, wanted)
 
     def _lacks(self, situation: Situation, application: str, content: bytes) -> bool:
-        """Whether nothing is stored under a key that any row would have served from here."""
-        key = content.decode("latin-1")
-        least = least_of(situation.topology.transfers, application, situation.node, path_of(key))
+        """Whether nothing is stored under a key that any row would have served from here, and none has all served."""
+        key, rows = content.decode("latin-1"), situation.topology.transfers
+        path = path_of(key)
+        if takes_all(rows, application, situation.node, path, self._wall()):
+            return False
+        least = least_of(rows, application, situation.node, path)
         longest = max((entry.length for entry in self._cache.store.index.find(key)), default=-1)
         return least is None or longest < least
 
@@ -129,30 +137,46 @@ class Judge:
         edge, name = self.vips(situation).get(message.vip.host, ("", ""))
         found = read_request(message.request, self._find)
         if edge and found is not None and not self._draining():
-            self.stored(situation, found[0], name, message.client, situation.topology.nodes[edge].region)
+            region = situation.topology.nodes[edge].region
+            self._stored(situation, found[0], self._candidate(found[0], name, message.client, region))
 
-    def stored(
-        self,
-        situation: Situation,
-        asked: Request,
-        application: str,
-        client: SocketAddress,
-        region: str,
-        *,
-        fetch: bool = True,
-    ) -> Ready | None:
-        """The answer, if it is there, and one that this node shall give. Where it is not there yet it is fetched, or
-        that comes later. ``region`` is that of the client's edge."""
+    def keeps(self, situation: Situation, asked: Request, application: str, client: SocketAddress, region: str) -> bool:
+        """Whether the next request of a connection that is here is answered here. What should be there, and is not yet,
+        is fetched, or that comes later. ``region`` is that of the client's edge."""
+        candidate = self._candidate(asked, application, client, region)
+        row = self._row(situation, next_on(candidate))
+        if row is not None and _serves(row, asked):
+            return True
+        return self._stored(situation, asked, candidate)
+
+    def _candidate(self, asked: Request, application: str, client: SocketAddress, region: str) -> Candidate:
         path = asked.target.partition(b"?")[0].decode("latin-1")
         method = asked.method.decode("ascii", "replace")
-        candidate = Candidate(application, client.host, region, asked.port, method, asked.host, path)
+        return Candidate(application, client.host, region, asked.port, method, asked.host, path)
+
+    def _row(self, situation: Situation, candidate: Candidate) -> TransferRow | None:
+        """By which this node is to answer."""
         row = matching(situation.topology.transfers, candidate, self._wall())
-        if row is None or situation.node not in row.proxies:
-            return None
+        return None if row is None or situation.node not in row.proxies else row
+
+    def _stored(self, situation: Situation, asked: Request, candidate: Candidate) -> bool:
+        """Whether the answer is there, and one that this node shall give; where it is not there it is fetched."""
+        row = self._row(situation, candidate)
+        if row is None:
+            return False
         ready = self._cache.ready(asked)
-        if ready is None:
-            site = self._find(asked.host, asked.port)
-            if site is not None and fetch:
-                self._cache.warm(asked, site)
-            return None
-        return ready if ready.entry.length >= row.least else None
+        if ready is not None:
+            return ready.entry.length >= row.least
+        site = self._find(asked.host, asked.port)
+        if site is not None:
+            self._cache.warm(asked, site)
+        return False
+
+    def _ready(self, row: TransferRow, asked: Request) -> Ready | None:
+        ready = self._cache.ready(asked)
+        return None if ready is None or ready.entry.length < row.least else ready
+
+
+def _serves(row: TransferRow, asked: Request) -> bool:
+    method = asked.method.decode("ascii", "replace")
+    return serves(row, method, upgrade=field(asked.headers, b"upgrade") is not None)

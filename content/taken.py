@@ -39,7 +39,8 @@ class Found(NamedTuple):
     site: Site
     closes: bool
     """The connection is to end behind the answer."""
-    ready: Ready
+    ready: Ready | None
+    """None: the origin is asked, by this node."""
     length: int
     """Bytes of the request."""
 

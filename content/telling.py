@@ -12,9 +12,10 @@ from braid.stored import encode, name
 from braid.transfer import MODULUS
 from content.advertise import EVERY, Advertised, floors_of
 from content.delegated import begins_with_tls
-from content.reach import askers_of, gateways_of, vips_of
+from content.reach import applications_of, askers_of, gateways_of, vips_of
 from content.serving import Serving
 from topology.model import Role
+from topology.transfer import TransferMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ class Teller:
         self._serving = Serving()
         self._serves: Serves | None = None
         """Hears of each change; None until it knows all."""
-        self._told: tuple[Topology, Reason | None] | None = None
+        self._told: tuple[Topology, frozenset[str], Reason | None] | None = None
         for key in index.keys():  # noqa: SIM118
             self._follow(key)
         index.changed = self._follow
@@ -48,7 +49,11 @@ class Teller:
         while True:
             situation = node.situation()
             topology = situation.topology
-            rows = [row for row in topology.transfers if not begins_with_tls(topology, row.application)]
+            rows = [
+                row
+                for row in topology.transfers
+                if not begins_with_tls(topology, row.application) and row.mode is not TransferMode.SERVE
+            ]
             self._advertised.set_floors(floors_of(rows, situation.node))
             if node.serves is not None:
                 self._tell_served(node.serves, situation)
@@ -59,23 +64,24 @@ class Teller:
             await trio.sleep(EVERY)
 
     def _tell_served(self, serves: Serves, situation: Situation) -> None:
-        nothing, now = self._why_nothing(), self._wall()
-        if self._told is None or self._told[0] is not situation.topology:
-            self._tell_all(serves, situation, now)
-            self._told = situation.topology, None
+        nothing, now, topology = self._why_nothing(), self._wall(), situation.topology
+        judged = by_keys(topology, situation.node, now)
+        if self._told is None or self._told[0] is not topology or self._told[1] != judged:
+            self._tell_all(serves, situation, judged, now)
+            self._told = topology, judged, None
         serves.remove(self._serving.expire(now))
-        if self._told[1] is not nothing:
+        if self._told[2] is not nothing:
             serves.refuse(nothing)
-            self._told = situation.topology, nothing
+            self._told = topology, judged, nothing
 
-    def _tell_all(self, serves: Serves, situation: Situation, now: float) -> None:
+    def _tell_all(self, serves: Serves, situation: Situation, judged: frozenset[str], now: float) -> None:
         serves.forget()
         self._serving, self._serves = Serving(), serves
         names = ((name(key), self._advertised.until(key)) for key in self._advertised.keys())  # noqa: SIM118
         serves.add([each for each, until in names if self._serving.set(each, until, now)])
         topology = situation.topology
         for vip, (_, application) in vips_of(topology, situation.node).items():
-            if not begins_with_tls(topology, application):
+            if application in judged:
                 serves.judge(vip, askers_of(topology, application))
 
     def _follow(self, key: str) -> None:
@@ -93,3 +99,18 @@ class Teller:
         sender = node.situation().topology.by_number(peer)
         if sender is not None and sender.role is Role.GATEWAY:
             self._advertised.tell_all()
+
+
+def by_keys(topology: Topology, node: str, wall: float) -> frozenset[str]:
+    """Applications of which the key alone may say that a request is refused here: of none that is TLS, or that this
+    node serves in part whether it is stored or not."""
+    return frozenset(
+        application.name
+        for application in applications_of(topology, node)
+        if not begins_with_tls(topology, application.name)
+        and not any(
+            row.mode is TransferMode.SERVE and (row.until is None or wall < row.until)
+            for row in topology.transfers
+            if row.application == application.name and node in row.proxies
+        )
+    )

@@ -1,10 +1,10 @@
 """Connections that gateways transfer to this content proxy, at work: sockets, messages, timers, and what is served.
 
-A socket is built for a request that can be answered from the store, frozen, and lives when the gateway says that the
-client's packets come here; its answer is made meanwhile. It is served as any client's connection; a request that cannot
-be answered from the store is given back with it, and where the gateway does not take it the origin is asked through the
-overlay. One that begins with TLS is taken for the name that it asks for, whatever is stored, and does not go back.
-Gateways are told what is stored, and tell what is asked for and is not.
+A socket is built for a request that can be answered from the store, or is to be answered here in any case, frozen, and
+lives when the gateway says that the client's packets come here; its answer is made meanwhile. It is served as any
+client's connection; a request that is not to be answered here is given back with it, and where the gateway does not
+take it the origin is asked through the overlay. One that begins with TLS is taken for the name that it asks for,
+whatever is stored, and does not go back. Gateways are told what is stored, and tell what is asked for and is not.
 """
 
 from __future__ import annotations
@@ -246,14 +246,16 @@ class TransferService:
             dissolve(built)
             return Reason.BUSY
         self.taken[request.id] = taken
+        if found is not None and found.ready is None:
+            self.agent.count("unstored")
         return numbers_of(record)
 
     def _prepare(self, id_: bytes) -> None:
         taken = self.taken.get(id_)
-        if taken is None or taken.found is None:
+        if taken is None or taken.found is None or (ready := taken.found.ready) is None:
             return
         assert self._node is not None
-        asked, site, closes, ready, length = taken.found
+        asked, site, closes, _, length = taken.found
         answer = self._cache.at_once(asked, site, ready)
         if answer is not None:
             taken.prepared = prepare(asked, length, answer, self._node.situation().node, closes=closes)
@@ -375,8 +377,8 @@ class TransferService:
         situation = self._node.situation()
         if not situation.links.neighbour_up(taken.gateway):
             return False
-        stored = partial(self._judge.stored, situation)
-        if asked is not None and stored(asked, taken.application, taken.client, taken.region) is not None:
+        keeps = partial(self._judge.keeps, situation)
+        if asked is not None and keeps(asked, taken.application, taken.client, taken.region):
             return False
         if not self._own(taken, "held", wait=True):
             return False

@@ -12,7 +12,7 @@ from topology.model import Role, ServiceMode, Topology
 from topology.planner import Planner
 from topology.policy import TargetLoss, in_words, paths_wanted
 from topology.proxy import TLS_SNI
-from topology.transfer import KILOBYTE
+from topology.transfer import KILOBYTE, TransferMode
 from topology.why import why
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ def _transfers(topology: Topology) -> Iterator[Row]:
             *(f"edges {region}" for region in row.edges),
             *(f"port {each}" for each in row.ports),
             "TLS" if proxy is not None and proxy.kind == TLS_SNI else " ".join(row.methods),
+            *(["all of it"] if row.mode is TransferMode.SERVE else []),
             *(f"name {name}" for name in row.sni),
             *(f"protocol {word}" for word in row.alpn),
             *(f"host {host}" for host in row.hosts),

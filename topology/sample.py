@@ -160,8 +160,9 @@ applications:
 #   - application: web          # of `kind: http` without `tls`, or `tls-sni`; each proxy needs it in its applications
 #     proxies: [cache-west-1]
 #     policy: first             # that can be reached; or hash: by host and path, so that each keeps a part
+#     mode: serve-or-origin     # what the proxies store; or serve: all of it
 #     clients: [203.0.113.0/24]
 #     path: /video/
 #     least_kb: 100             # of the whole body
-#     # Of `kind: tls-sni` there are, instead of path, hosts, methods and least_kb: sni: [cdn.apps.example], alpn: [h2]
+#     # `kind: tls-sni` has no path, hosts, methods, mode and least_kb, but: sni: [cdn.apps.example], alpn: [h2]
 """

@@ -26,6 +26,15 @@ class ProxyPolicy(StrEnum):
     """By host and path (rendezvous hashing): each proxy keeps a part of the content."""
 
 
+class TransferMode(StrEnum):
+    """What a row's content proxies are asked for."""
+
+    SERVE_OR_ORIGIN = "serve-or-origin"
+    """What they store; the origin serves the rest by the gateway."""
+    SERVE = "serve"
+    """All of it: they ask the origin themselves for what they do not store."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransferRow:
     """A request that meets every condition that is there is a candidate. Rows are tried in order."""
@@ -34,6 +43,7 @@ class TransferRow:
     proxies: tuple[str, ...]
     """Content nodes."""
     policy: ProxyPolicy = ProxyPolicy.FIRST
+    mode: TransferMode = TransferMode.SERVE_OR_ORIGIN
     clients: tuple[IPNetwork, ...] = ()
     edges: tuple[str, ...] = ()
     """Edge regions whose VIPs the client uses."""

@@ -26,7 +26,8 @@ class TransferStatus:
     refused: dict[str, int] = field(default_factory=dict)
     """By reason; the origin served."""
     events: dict[str, int] = field(default_factory=dict)
-    """``lost``, ``late``, ``stray``, ``expired``, ``aborted``, ``bad``; of connections whose proxy is gone
+    """``lost``, ``late``, ``stray``, ``expired``, ``aborted``, ``bad``, ``unstored`` (taken
+    though the answer is not stored: ``mode: serve``); of connections whose proxy is gone
     ``proxy_gone``, ``resumed``, ``served_anew`` and ``reset_`` with a reason."""
     seconds: float = 0.0
     """Of all that were moved together: at a gateway from the request until the proxy had taken over, at a proxy from

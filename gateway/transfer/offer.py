@@ -1,4 +1,4 @@
-"""What a request asks for, and whether and to which proxy it may be offered. Pure."""
+"""What a request asks for, and whether it may be offered. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from braid.from_store import ORIGIN_ONLY, may_answer
-from braid.transfer_table import Candidate, chosen, matching
+from braid.transfer_table import Candidate, serves
+from topology.model import Role
+from topology.transfer import TransferMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from braid.role import Situation
     from braid.tls.hello import ClientHello
     from gateway.proxy.events import ClientData, Request
-    from topology.model import SocketAddress
-
+    from topology.model import SocketAddress, Topology
+    from topology.transfer import TransferRow
 
 _TELLING = frozenset(name.decode() for name in (b"cache-control", b"pragma", *ORIGIN_ONLY))
 
@@ -30,15 +29,15 @@ def candidate_of_hello(data: ClientData, hello: ClientHello) -> Candidate:
     return Candidate(data.application, data.client.host, data.region, data.vip.port, "", hello.sni, "", hello.alpn)
 
 
-def asked(situation: Situation, candidate: Candidate, wall: float, count: Callable[[str], None]) -> str | None:
-    """The proxy that is, by the routing table."""
-    row = matching(situation.topology.transfers, candidate, wall)
-    if row is None:
-        return None
-    proxy = chosen(row, candidate, situation.links.neighbour_up)
-    if proxy is None:
-        count("refused/no_proxy")
-    return proxy
+def is_for(row: TransferRow, proxy: str, request: Request, topology: Topology) -> bool:
+    """Whether that proxy may be offered a request that the row names. What a proxy lacks it fetches by this way: from
+    its own requests it gets nothing, and where it serves all of it nothing from those of others either."""
+    via = request.headers.get("via", "")
+    if row.mode is not TransferMode.SERVE:
+        return not has_passed(via, proxy)
+    if not serves(row, request.method, upgrade="upgrade" in request.headers):
+        return False
+    return not via or not any(has_passed(via, node.name) for node in topology.by_role(Role.CONTENT))
 
 
 def key_of(request: Request, vip: SocketAddress) -> str:

@@ -35,9 +35,10 @@ from braid.transfer_table import tls_content
 from gateway.transfer import commands
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.asking import US, Question, ask
+from gateway.transfer.choosing import Chooser
 from gateway.transfer.hello import Waiting, peek
 from gateway.transfer.moving import WRONG, OfRelay
-from gateway.transfer.offer import asked, candidate_of, candidate_of_hello, fields_of, has_passed, is_for_origin, key_of
+from gateway.transfer.offer import fields_of, key_of
 from gateway.transfer.owners import Owners
 from gateway.transfer.stored import ANY, Is, StoredTable
 from gateway.transfer.successor import Successor, reset
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from braid.role import NodeHandle
     from braid.transfer import TransferMessage
     from braid.transfer_progress import Promised, Seen
-    from braid.transfer_table import Candidate
     from gateway.proxy.events import ClientData
     from gateway.proxy.relay import Relay
     from gateway.proxy.relayed import RelayedConnection
@@ -88,6 +88,7 @@ class TransferService:
         self._wall = wall
         self._node: NodeHandle | None = None
         self._alarm, self._stored, self._owners = Alarm(), StoredTable(), Owners()
+        self._chooser = Chooser(self._stored, wall, self.agent.count)
         self._successor = Successor(serve, adopt, inside, self.agent.count)
         self._nursery: trio.Nursery | None = None
 
@@ -198,16 +199,16 @@ class TransferService:
         data = connection.data
         if request is None or data.client in self._successor.clients:
             return False
-        proxy = self._proxy(candidate_of(data, request))
-        if proxy is None or has_passed(request.headers.get("via", ""), proxy):
-            # What a proxy lacks it fetches by this way.
+        found = None if self._node is None else self._chooser.of_request(self._node.situation(), data, request)
+        if found is None:
             return False
+        row, proxy = found
         movable = self._relay.movable(connection)
         if movable is None:
             self.agent.count("refused/not_quiescent")
             return False
         peer, content, fields = self._number(proxy), key_of(request, data.vip), fields_of(movable[1])
-        known = Is.UNFIT if is_for_origin(request) else self._stored.look_up(peer, content, now, fields)
+        known = self._chooser.known(row, request, peer, content, fields, now)
         if known in _NOT_OFFERED:
             self.agent.count(f"refused/{known.value}")
             if known is Is.ABSENT:
@@ -227,7 +228,7 @@ class TransferService:
         hello = await peek(stream)
         if hello is None or self._node is None:
             return False
-        proxy = self._proxy(candidate_of_hello(data, hello))
+        proxy = self._chooser.of_hello(self._node.situation(), data, hello)
         if proxy is None:
             return False
         now, peer, content = trio.current_time(), self._number(proxy), tls_content(hello.sni, data.vip.port)
@@ -238,10 +239,6 @@ class TransferService:
         question = Question(data, proxy, peer, content, waiting, descriptor, None, guest=guest, may_return=False)
         # A proxy takes every name that is delegated to it.
         return self._ask(question, early=True, now=now) is not None and await waiting.moved()
-
-    def _proxy(self, candidate: Candidate) -> str | None:
-        """Who is asked."""
-        return None if self._node is None else asked(self._node.situation(), candidate, self._wall(), self.agent.count)
 
     def _number(self, proxy: str) -> int:
         assert self._node is not None

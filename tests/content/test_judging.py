@@ -18,19 +18,32 @@ from content.freshness import Times
 from content.index import Index
 from content.judging import Judge, Judged
 from content.keys import Keys
-from content.message import Head
+from content.message import Head, Request
 from content.policy import Use
 from content.sites import Sites
+from content.telling import by_keys
 from tests.topology.test_transfers import text
 from topology.model import SocketAddress
 from topology.source import parse
 
 if TYPE_CHECKING:
-    from content.message import Request
+    from content.message import Headers
     from content.sites import Site
 
 TOPOLOGY = parse(text("{application: shop, proxies: [c-1], path: /video/, least_kb: 100}"), "net.yaml")
 SITUATION = Situation(TOPOLOGY, "c-1", None)  # type: ignore[arg-type]
+SERVE = Situation(
+    parse(
+        text(
+            '{application: shop, proxies: [c-1], path: /app/, mode: serve, until: "1970-01-01T00:01:00Z"}\n'
+            "  - {application: shop, proxies: [c-1], path: /video/}"
+        ),
+        "net.yaml",
+    ),
+    "c-1",
+    None,  # type: ignore[arg-type]
+)
+"""Where a row has all of ``/app/`` served from here, and another only what is stored."""
 GATEWAY = TOPOLOGY.nodes["g-1"].number
 CLIENT = SocketAddress(ip_address("10.1.0.10"), 40000)
 VIP = SocketAddress(TOPOLOGY.vips[0].address, 80)
@@ -66,13 +79,13 @@ def cache() -> FakeCache:
     return FakeCache()
 
 
-def judge(cache: FakeCache, *, room: bool = True, draining: bool = False) -> Judge:
+def judge(cache: FakeCache, *, room: bool = True, draining: bool = False, wall: float = 0.0) -> Judge:
     find = Sites(TOPOLOGY, "c-1").find
-    return Judge(cache, find, lambda: 0.0, lambda: room, lambda: draining, Keys("c-1"))  # type: ignore[arg-type]
+    return Judge(cache, find, lambda: wall, lambda: room, lambda: draining, Keys("c-1"))  # type: ignore[arg-type]
 
 
-def request(path: str, *, vip: SocketAddress = VIP, method: str = "GET") -> TransferRequest:
-    head = f"{method} {path} HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode()
+def request(path: str, *, vip: SocketAddress = VIP, method: str = "GET", fields: str = "") -> TransferRequest:
+    head = f"{method} {path} HTTP/1.1\r\nHost: {NAME}\r\n{fields}\r\n".encode()
     record = TcpRecord(vip, CLIENT, 1, 1 + len(head), 1448, None, False, None, Window(1, 1, 1, 1, 1), head)
     content = f"http://{NAME}{path}".encode()
     return TransferRequest(bytes(16), 100, numbers_of(record), (0, 0), content, encode_record(record))
@@ -84,6 +97,7 @@ def test_what_is_stored_and_large_enough_is_taken(cache: FakeCache) -> None:
     assert isinstance(judged, Judged)
     assert (judged.record.remote, judged.edge, judged.application) == (CLIENT, "e-1", "shop")
     assert judged.found is not None
+    assert judged.found.ready is not None
     assert judged.found.ready.entry.length == 100_000
 
 
@@ -132,3 +146,62 @@ def test_everything_else_has_to_hold_too(cache: FakeCache) -> None:
         assert asks.offered(SITUATION, GATEWAY, wrong) is reason
     edge = TOPOLOGY.nodes["e-1"].number
     assert judge(cache).offered(SITUATION, edge, good) is Reason.NOT_DELEGATED
+
+
+def test_what_a_row_has_served_in_any_case_is_taken_though_it_is_not_stored(cache: FakeCache) -> None:
+    judged = judge(cache).offered(SERVE, GATEWAY, request("/app/1"))
+    assert isinstance(judged, Judged)
+    assert judged.found is not None
+    assert (judged.found.ready, judged.found.asked.key) == (None, f"http://{NAME}/app/1")
+    cache.add("/app/2", 10)
+    judged = judge(cache).offered(SERVE, GATEWAY, request("/app/2"))
+    assert isinstance(judged, Judged)
+    assert judged.found is not None
+    assert judged.found.ready is not None
+    assert cache.warmed == [], "it is fetched by whoever serves it"
+
+
+def test_and_nothing_else(cache: FakeCache) -> None:
+    upgrade = request("/app/1", fields="Connection: upgrade\r\nUpgrade: websocket\r\n")
+    for wrong, asks, reason in (
+        (request("/video/1"), judge(cache), Reason.CONTENT),
+        (request("/app/1"), judge(cache, wall=60.0), Reason.CONTENT),
+        (request("/app/1"), judge(cache, draining=True), Reason.DRAINING),
+        (request("/app/1"), judge(cache, room=False), Reason.BUSY),
+        (request("/app/1", method="POST"), judge(cache), Reason.VARIANT),
+        (upgrade, judge(cache), Reason.VARIANT),
+    ):
+        assert asks.offered(SERVE, GATEWAY, wrong) is reason
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "fields", "wall", "kept"),
+    [
+        (b"GET", b"/app/1", (), 0.0, True),
+        (b"POST", b"/app/1?a", (), 0.0, True),
+        (b"GET", b"/app/1", (), 60.0, False),
+        (b"GET", b"/app/1", ((b"upgrade", b"websocket"),), 0.0, False),
+        (b"CONNECT", b"/app/1", (), 0.0, False),
+        (b"GET", b"/video/1", (), 0.0, True),
+        (b"GET", b"/video/2", (), 0.0, False),
+        (b"POST", b"/video/1", (), 0.0, False),
+        (b"GET", b"/img/1", (), 0.0, False),
+    ],
+)
+def test_which_next_requests_keep_their_connection_here(
+    cache: FakeCache, method: bytes, target: bytes, fields: Headers, wall: float, kept: bool
+) -> None:
+    cache.add("/video/1", 10)
+    asked = Request(method, NAME, 80, target, fields)
+    assert judge(cache, wall=wall).keeps(SERVE, asked, "shop", CLIENT, "e") is kept
+    fetched = [f"http://{NAME}/video/2"] if target == b"/video/2" else []
+    assert [key for key in cache.warmed if "/video/" in key] == fetched
+
+
+@pytest.mark.parametrize(("situation", "wall", "judged"), [
+    (SITUATION, 0.0, {"shop"}), (SERVE, 0.0, set()), (SERVE, 60.0, {"shop"})
+])  # fmt: skip
+def test_of_which_applications_the_data_thread_refuses_by_the_key(
+    situation: Situation, wall: float, judged: set[str]
+) -> None:
+    assert by_keys(situation.topology, "c-1", wall) == judged

@@ -8,12 +8,12 @@ from ipaddress import ip_address
 import pytest
 import yaml
 
-from braid.transfer_table import Candidate, chosen, least_of, matching, path_of
+from braid.transfer_table import Candidate, chosen, least_of, matching, next_on, path_of, serves, takes_all
 from tests.topology.base import changed
 from topology import effective
 from topology.compose import render
 from topology.source import TopologyError, parse
-from topology.transfer import KEPT, ProxyPolicy, TransferRow, with_removed
+from topology.transfer import KEPT, ProxyPolicy, TransferMode, TransferRow, with_removed
 
 CONTENT = 'content: {listen: ["10.1.0.80"], directory: /var/cache/braid, applications: [shop]}'
 ROW = "{application: shop, proxies: [c-1, c-2]}"
@@ -126,6 +126,39 @@ def test_no_row_asks_for_less_than_the_least() -> None:
     assert [least_of(table, *each) for each in asked] == [100, 200, 200, None]
 
 
+def test_a_row_that_has_all_served_goes_for_what_is_not_stored_until_it_ends() -> None:
+    (row,) = rows('{application: shop, proxies: [c-1], path: /video/, mode: serve, until: "1970-01-01T00:01:00Z"}')
+    assert row.mode is TransferMode.SERVE
+    table = (TransferRow("shop", ("c-2",)), row)
+    assert takes_all(table, "shop", "c-1", "/video/1", 59.0)
+    assert not takes_all(table, "shop", "c-1", "/video/1", 60.0)
+    for wrong in (("other", "c-1", "/video/1"), ("shop", "c-2", "/video/1"), ("shop", "c-1", "/img/1")):
+        assert not takes_all(table, *wrong, 0.0), wrong
+
+
+@pytest.mark.parametrize(
+    ("mode", "method", "upgrade", "all_of_it"),
+    [
+        (TransferMode.SERVE, "GET", False, True),
+        (TransferMode.SERVE, "POST", False, True),
+        (TransferMode.SERVE, "GET", True, False),
+        (TransferMode.SERVE, "CONNECT", False, False),
+        (TransferMode.SERVE, "TRACE", False, False),
+        (TransferMode.SERVE_OR_ORIGIN, "GET", False, False),
+    ],
+)
+def test_what_a_proxy_serves_whether_it_stores_it_or_not(
+    mode: TransferMode, method: str, upgrade: bool, all_of_it: bool
+) -> None:
+    assert serves(TransferRow("shop", ("c-1",), mode=mode), method, upgrade=upgrade) is all_of_it
+
+
+def test_methods_that_no_row_names_count_where_the_connection_is_as_the_first_that_rows_do() -> None:
+    assert [next_on(ASKED._replace(method=method)).method for method in ("GET", "HEAD", "POST", "CONNECT")] == [
+        "GET", "HEAD", "GET", "GET"
+    ]  # fmt: skip
+
+
 def test_the_path_of_a_key() -> None:
     keys = "http://shop.example/a/b?c/d", "https://shop.example:8443/", "tls://shop.example:443", "shop"
     assert [path_of(key) for key in keys] == ["/a/b", "/", "", ""]
@@ -136,6 +169,9 @@ def test_braid_check_shows_the_table() -> None:
     found = next(table for table in effective.tables(parse(text(row), "net.yaml")) if table.title == "transfers")
     shown = "GET HEAD, path /video/, from 100 kB, until 2027-01-31T00:00:00Z"
     assert found.rows == (("shop", "c-1", "first", shown),)
+    row = "{application: shop, proxies: [c-1], mode: serve}"
+    found = next(table for table in effective.tables(parse(text(row), "net.yaml")) if table.title == "transfers")
+    assert found.rows == (("shop", "c-1", "first", "GET HEAD, all of it"),)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +187,8 @@ def test_braid_check_shows_the_table() -> None:
         ("{application: shop, proxies: [c-1], methods: [POST]}", "methods[0]", "no cache answers 'POST'"),
         ('{application: shop, proxies: [c-1], hosts: ["a*"]}', "hosts[0]", "is no name"),
         ("{application: shop, proxies: [c-1], until: 2027-01-31}", "until", "is no moment"),
+        ("{application: shop, proxies: [c-1], mode: all}", "mode", "serve-or-origin or serve"),
+        ("{application: shop, proxies: [c-1], mode: serve, least_kb: 1}", "least_kb", "write `mode: serve-or-origin`"),
         ("{application: shop, proxies: [c-1], policy: nearest}", "policy", "first or hash"),
         ("{application: shop, proxies: [c-1], sni: [a.example]}", "sni", "sees no ClientHello of shop"),
         ("{application: shop, proxies: [c-1], alpn: [h2]}", "alpn", "sees no ClientHello of shop"),
@@ -222,6 +260,7 @@ def test_rows_of_tls_go_by_server_name_and_protocols() -> None:
         ("hosts: [a.example]", "hosts", "sees a ClientHello alone"),
         ("methods: [GET]", "methods", "sees a ClientHello alone"),
         ("least_kb: 1", "least_kb", "sees a ClientHello alone"),
+        ("mode: serve", "mode", "sees a ClientHello alone"),
         ('sni: ["a*"]', "sni[0]", "is no name"),
         ('alpn: [""]', "alpn[0]", "is no protocol"),
     ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from topology.model import Protocol, Role, ServiceMode
 from topology.proxy import HTTP, TLS_SNI, ClientAddress
 from topology.rules.proxies import is_pattern, protocols
-from topology.transfer import METHODS
+from topology.transfer import METHODS, TransferMode
 
 if TYPE_CHECKING:
     from topology.problem import Key
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from topology.shape import Draft
 
 
-_ONLY_HTTP = {"methods", "hosts", "path", "least_kb"}
+_ONLY_HTTP = {"methods", "hosts", "path", "least_kb", "mode"}
 _ONLY_TLS = {"sni", "alpn"}
 
 
@@ -35,6 +35,9 @@ def check(draft: Draft) -> None:
                     remedy = "write shop.example or *.shop.example"
                     draft.report.add((*key, word, index), f"{host!r} is no name", remedy)
         protocols(draft, key, row)
+        if row.mode is TransferMode.SERVE and row.least_kb:
+            message = "how large an answer is nobody knows before the proxy has it"
+            draft.report.add((*key, "least_kb"), message, "remove it, or write `mode: serve-or-origin`")
 
 
 def _application(draft: Draft, key: Key, row: TransferShape) -> None:

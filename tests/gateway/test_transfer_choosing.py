@@ -1,0 +1,88 @@
+"""By which row of the routing table a gateway offers a request, to which content proxy, and what it need not ask."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from braid.role import Situation
+from gateway.proxy.events import ClientData, Request
+from gateway.transfer.choosing import Chooser
+from gateway.transfer.stored import Is, StoredTable
+from tests.topology.test_transfers import text
+from topology.source import parse
+from topology.values import socket_address
+
+SERVE = "{application: shop, proxies: [c-1], path: /app/, mode: serve}"
+STORED = "{application: shop, proxies: [c-1], path: /video/}"
+TOPOLOGY = parse(text(f"{SERVE}\n  - {STORED}"), "net.yaml")
+CLIENT, VIP = socket_address("10.1.0.10:40000", 0), socket_address("10.1.0.130:80", 0)
+DATA = ClientData(CLIENT, VIP, "e-1", "e", "shop")
+PROXY = TOPOLOGY.nodes["c-1"].number
+KEY = "http://shop.apps.example/app/1"
+
+
+def asked(path: str, method: str = "GET", **headers: str) -> Request:
+    return Request(DATA, method=method, host="shop.apps.example", path=path, headers=headers)
+
+
+def situation(*unreachable: str) -> Situation:
+    links = SimpleNamespace(neighbour_up=lambda name: name not in unreachable)
+    return Situation(TOPOLOGY, "g-1", links)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def counts() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def stored() -> StoredTable:
+    return StoredTable()
+
+
+@pytest.fixture
+def chooser(stored: StoredTable, counts: list[str]) -> Chooser:
+    return Chooser(stored, lambda: 0.0, counts.append)
+
+
+@pytest.mark.parametrize(
+    ("request_", "proxy"),
+    [
+        (asked("/app/1"), "c-1"),
+        (asked("/video/1"), "c-1"),
+        (asked("/img/1"), None),
+        (asked("/app/1", "POST"), None),
+        (asked("/app/1", upgrade="websocket"), None),
+        (asked("/video/1", upgrade="websocket"), "c-1"),
+        (asked("/app/1", via="1.1 c-1"), None),
+        (asked("/app/1", via="1.1 c-2"), None),
+        (asked("/app/1", via="1.1 elsewhere"), "c-1"),
+        (asked("/video/1", via="1.1 c-1"), None),
+        (asked("/video/1", via="1.1 c-2"), "c-1"),
+    ],
+)
+def test_what_a_row_names_and_no_proxy_asks_itself_is_offered(
+    chooser: Chooser, request_: Request, proxy: str | None
+) -> None:
+    found = chooser.of_request(situation(), DATA, request_)
+    assert (None if found is None else found[1]) == proxy
+
+
+def test_a_proxy_that_cannot_be_reached_is_counted_and_the_origin_serves(chooser: Chooser, counts: list[str]) -> None:
+    assert chooser.of_request(situation("c-1"), DATA, asked("/app/1")) is None
+    assert counts == ["refused/no_proxy"]
+
+
+def test_where_all_is_served_only_a_refusal_of_a_moment_ago_keeps_a_request_here(
+    chooser: Chooser, stored: StoredTable
+) -> None:
+    serve, or_origin = TOPOLOGY.transfers
+    reload = asked("/app/1", **{"cache-control": "no-cache"})
+    assert chooser.known(or_origin, reload, PROXY, KEY, b"", 0.0) is Is.UNFIT
+    assert chooser.known(or_origin, asked("/app/1"), PROXY, KEY, b"", 0.0) is Is.UNKNOWN
+    assert chooser.known(serve, reload, PROXY, KEY, b"", 0.0) is Is.STORED
+    stored.remember_cold(PROXY, KEY, 0.0)
+    assert chooser.known(serve, reload, PROXY, KEY, b"", 1.0) is Is.COLD
+    assert chooser.known(serve, reload, PROXY, KEY, b"", 3.0) is Is.STORED

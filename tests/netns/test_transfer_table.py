@@ -1,0 +1,100 @@
+"""Rows of the routing table at work: what they have a content proxy serve, which proxy, and of which connections."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from content.advertise import EVERY
+from lab.origin import digest, size_of
+from tests.netns import labs
+from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lab.running import RunningLab
+
+pytestmark = pytest.mark.netns
+
+ROWS = [
+    {"application": "shop", "proxies": [PROXY], "path": "/object/", "mode": "serve"},
+    {"application": "shop", "proxies": [PROXY], "path": "/headers", "mode": "serve"},
+    {"application": "shop", "proxies": [PROXY], "path": "/cached/"},
+]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
+    directory = tmp_path_factory.mktemp("table")
+    found = document(directory)
+    found["name"] = "table"
+    found["transfers"] = ROWS
+    with labs.running(found, directory) as running:
+        until(lambda: curl(running, "/")[0]["code"] == 200)
+        time.sleep(3 * EVERY)
+        yield running
+
+
+def curl(lab: RunningLab, *requests: str, directory: Path | None = None) -> list[dict[str, Any]]:
+    """Requests one after the other on one connection: a path, and before it words for curl. Bodies go to files with
+    their numbers."""
+    told = '{"code": %{http_code}, "connects": %{num_connects}, "status": "%header{cache-status}"}\\n'
+    words = []
+    for number, request in enumerate(requests):
+        *more, path = request.split()
+        out = os.devnull if directory is None else str(directory / str(number))
+        words += ["--next"] * bool(number) + ["-sS", "-4", "-m", "20", *more, "-o", out, "-w", told, f"{HOST}{path}"]
+    done = lab.exec("client", ["curl", *words], timeout=60, check=False)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def counted(lab: RunningLab, before: dict[str, Any], *words: str) -> list[int]:
+    after = lab.status(GATEWAY)["transfers"]
+    return [after[word] - before[word] for word in words]
+
+
+def test_a_proxy_that_is_to_serve_all_asks_the_origin_itself_and_keeps_the_connection(
+    lab: RunningLab, tmp_path: Path
+) -> None:
+    def unstored() -> int:
+        return lab.status(PROXY)["transfers"]["events"].get("unstored", 0)  # type: ignore[no-any-return]
+
+    before, stored = lab.status(GATEWAY)["transfers"], unstored()
+    told = curl(lab, "/object/300kB", "/headers", "-X POST /object/7", "/", directory=tmp_path)
+    assert [each["connects"] for each in told] == [1, 0, 0, 0], "one connection"
+    assert [each["status"].partition(";")[0] for each in told] == [PROXY] * 3 + [""]
+    assert "fwd=miss" in told[0]["status"]
+    assert [each["code"] for each in told] == [200, 200, 501, 200]
+    assert lab.exec("client", ["sha256sum", str(tmp_path / "0")]).stdout.split()[0] == digest(size_of("300kB"))
+    heard = {name.lower(): value for name, value in json.loads((tmp_path / "1").read_text())["headers"].items()}
+    client = lab.exec("client", ["ip", "-4", "-br", "address"]).stdout
+    assert heard["x-forwarded-for"].partition(",")[0] in client, "the origin hears who asks"
+    assert PROXY in heard["via"]
+    assert (tmp_path / "3").read_text() == "origin-1\n"
+    assert counted(lab, before, "requests", "moved", "returned") == [1, 1, 1]
+    until(lambda: unstored() == stored + 1)
+
+
+def test_what_a_proxy_cannot_do_is_not_offered(lab: RunningLab) -> None:
+    before = lab.status(GATEWAY)["transfers"]
+    (told,) = curl(lab, "-H Connection:Upgrade -H Upgrade:websocket /object/10")
+    assert (told["code"], told["status"]) == (200, "")
+    assert counted(lab, before, "requests") == [0]
+
+
+def test_a_proxy_that_is_silent_leaves_all_to_the_gateway(lab: RunningLab) -> None:
+    pid = lab.nodes[PROXY]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        told = curl(lab, "/object/10", "/headers")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert [(each["code"], each["status"]) for each in told] == [(200, "")] * 2
+    until(lambda: curl(lab, "/object/10")[0]["status"].startswith(PROXY))
