@@ -6,10 +6,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from braid.http import is_named
-from topology.transfer import METHODS, ProxyPolicy, TransferMode
+from topology.transfer import METHODS, HashedBy, ProxyPolicy, TransferMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from random import Random
 
     from topology.model import IPAddress, Topology
     from topology.transfer import TransferRow
@@ -114,12 +115,24 @@ def tls_content(name: str, port: int) -> str:
     return f"tls://{name}:{port}"
 
 
-def chosen(row: TransferRow, candidate: Candidate, usable: Callable[[str], bool]) -> str | None:
-    """The content proxy to ask, by the row's policy, of those that can be reached. None: there is none."""
+def chosen(
+    row: TransferRow, candidate: Candidate, usable: Callable[[str], bool], load: Callable[[str], int], rng: Random
+) -> str | None:
+    """The content proxy to ask, by the row's policy, of those that can be reached. None: there is none. ``load``: how
+    many connections one has."""
     proxies = [name for name in row.proxies if usable(name)]
-    if row.policy is ProxyPolicy.HASH:
-        return max(proxies, key=lambda name: _weight(name, candidate), default=None)
-    return proxies[0] if proxies else None
+    if not proxies:
+        return None
+    match row.policy:
+        case ProxyPolicy.FIRST:
+            return proxies[0]
+        case ProxyPolicy.HASH:
+            by = str(candidate.client) if row.hash is HashedBy.CLIENT else f"{candidate.host}\0{candidate.path}"
+            return max(proxies, key=lambda name: _weight(name, by))
+        case ProxyPolicy.LEAST_CONNECTIONS:
+            return min(proxies, key=lambda name: (load(name), rng.random()))
+        case ProxyPolicy.RANDOM:
+            return rng.choice(proxies)
 
 
 def pairs(topology: Topology) -> frozenset[tuple[str, str, str]]:
@@ -133,5 +146,5 @@ def pairs(topology: Topology) -> frozenset[tuple[str, str, str]]:
     )
 
 
-def _weight(name: str, candidate: Candidate) -> bytes:
-    return blake2b(f"{name}\0{candidate.host}\0{candidate.path}".encode(), digest_size=8).digest()
+def _weight(name: str, by: str) -> bytes:
+    return blake2b(f"{name}\0{by}".encode(), digest_size=8).digest()

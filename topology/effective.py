@@ -12,7 +12,7 @@ from topology.model import Role, ServiceMode, Topology
 from topology.planner import Planner
 from topology.policy import TargetLoss, in_words, paths_wanted
 from topology.proxy import TLS_SNI
-from topology.transfer import KILOBYTE, TransferMode
+from topology.transfer import KILOBYTE, ProxyPolicy, TransferMode
 from topology.why import why
 
 if TYPE_CHECKING:
@@ -171,7 +171,8 @@ def _transfers(topology: Topology) -> Iterator[Row]:
             *([f"from {row.least // KILOBYTE} kB"] if row.least else []),
             *([] if row.until is None else [f"until {datetime.fromtimestamp(row.until, UTC):%Y-%m-%dT%H:%M:%SZ}"]),
         ]
-        yield row.application, " ".join(row.proxies), row.policy, ", ".join(words)
+        policy = f"{row.policy} {row.hash}" if row.policy is ProxyPolicy.HASH else row.policy
+        yield row.application, " ".join(row.proxies), policy, ", ".join(words)
 
 
 def _paths(topology: Topology) -> Iterator[Row]:

@@ -159,7 +159,7 @@ applications:
 # transfers:                    # requests on connections that content proxies are offered; the first row that holds
 #   - application: web          # of `kind: http` without `tls`, or `tls-sni`; each proxy needs it in its applications
 #     proxies: [cache-west-1]
-#     policy: first             # that can be reached; or hash: by host and path, so that each keeps a part
+#     policy: first             # that can be reached; or least_connections, random, or hash, with hash: path or client
 #     mode: serve-or-origin     # what the proxies store; or serve: all of it
 #     clients: [203.0.113.0/24]
 #     path: /video/

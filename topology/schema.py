@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from topology.model import CheckKind, ClientSubnetUse, CookiePlace, Fallback, ServiceMode
 from topology.proxy import ServerPolicy
 from topology.tls import TlsVersion
-from topology.transfer import METHODS, ProxyPolicy, TransferMode
+from topology.transfer import METHODS, HashedBy, ProxyPolicy, TransferMode
 from topology.values import (
     MIN_MTU,
     UDP_PORT,
@@ -26,6 +26,7 @@ from topology.values import (
     Directory,
     DnsAddress,
     FallbackName,
+    HashedByName,
     Hostname,
     Label,
     ModeName,
@@ -226,6 +227,7 @@ class TransferShape(Shape):
     application: Name
     proxies: tuple[Name, ...] = Field(min_length=1, max_length=64)
     policy: ProxyPolicyName = ProxyPolicy.FIRST
+    hash: HashedByName = HashedBy.PATH
     mode: TransferModeName = TransferMode.SERVE_OR_ORIGIN
     clients: tuple[Prefix, ...] = ()
     edges: tuple[Name, ...] = ()

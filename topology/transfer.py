@@ -23,7 +23,19 @@ class ProxyPolicy(StrEnum):
     FIRST = "first"
     """The first in the order of the file that can be reached."""
     HASH = "hash"
-    """By host and path (rendezvous hashing): each proxy keeps a part of the content."""
+    """One by what ``hash`` names (rendezvous hashing)."""
+    LEAST_CONNECTIONS = "least_connections"
+    """The one that has fewest of this gateway's connections; one of them at random where several have."""
+    RANDOM = "random"
+
+
+class HashedBy(StrEnum):
+    """What ``ProxyPolicy.HASH`` goes by."""
+
+    PATH = "path"
+    """And the host: each proxy keeps a part of the content."""
+    CLIENT = "client"
+    """The address: a client's connections meet at one proxy."""
 
 
 class TransferMode(StrEnum):
@@ -43,6 +55,7 @@ class TransferRow:
     proxies: tuple[str, ...]
     """Content nodes."""
     policy: ProxyPolicy = ProxyPolicy.FIRST
+    hash: HashedBy = HashedBy.PATH
     mode: TransferMode = TransferMode.SERVE_OR_ORIGIN
     clients: tuple[IPNetwork, ...] = ()
     edges: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ from topology.model import (
 )
 from topology.proxy import ClientAddress, ServerPolicy
 from topology.tls import TlsVersion
-from topology.transfer import ProxyPolicy, TransferMode
+from topology.transfer import HashedBy, ProxyPolicy, TransferMode
 
 UDP_PORT = 7400
 STATUS_PORT = 7480
@@ -236,6 +236,7 @@ SubnetUse = Annotated[ClientSubnetUse, PlainValidator(lambda value: _one_of(Clie
 FallbackName = Annotated[Fallback, PlainValidator(lambda value: _one_of(Fallback, value))]
 PolicyName = Annotated[ServerPolicy, PlainValidator(lambda value: _one_of(ServerPolicy, value))]
 ProxyPolicyName = Annotated[ProxyPolicy, PlainValidator(lambda value: _one_of(ProxyPolicy, value))]
+HashedByName = Annotated[HashedBy, PlainValidator(lambda value: _one_of(HashedBy, value))]
 TransferModeName = Annotated[TransferMode, PlainValidator(lambda value: _one_of(TransferMode, value))]
 ClientAddressName = Annotated[ClientAddress, PlainValidator(lambda value: _one_of(ClientAddress, value))]
 TlsVersionName = Annotated[TlsVersion, PlainValidator(lambda value: _one_of(TlsVersion, value))]

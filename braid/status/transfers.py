@@ -35,7 +35,7 @@ class TransferStatus:
     durations: dict[str, int] = field(default_factory=dict)
     """How many of these took how long: by the upper bound in milliseconds, and ``inf``, each in one bucket alone."""
     bytes: int = 0
-    """Proxy: sent to clients on transferred connections, which the origin did not have to send."""
+    """Proxy: sent to clients on transferred connections, which the gateway did not have to send."""
     passed_on: int = 0
     """Clients' packets that came when their connection had gone, and were sent after it."""
 

@@ -22,6 +22,8 @@ it built in silence. What the edge was told last is repeated until it says that 
 
 from __future__ import annotations
 
+from collections import Counter
+
 from braid.deadlines import Deadlines
 from braid.transfer import (
     IF_GONE,
@@ -58,7 +60,7 @@ from gateway.transfer.commands import (
     Resume,
     TakeBack,
 )
-from gateway.transfer.state import FOREVER, State, Transfer
+from gateway.transfer.state import FOREVER, OVER, State, Transfer
 
 ASK_FOR = 0.1
 """Seconds that a proxy is asked for. The client waits meanwhile."""
@@ -77,6 +79,8 @@ class TransferAgent:
         self.counts: dict[str, int] = {}
         """``requested``, ``accepted``, ``moved``, ``returned``, ``lost``, ``late``, ``stray``, and refused ones by
         ``refused/reason``."""
+        self.open: Counter[int] = Counter()
+        """By proxy, the connections that it has, or may get."""
         self._transfers: dict[bytes, Transfer] = {}
         self._order = order
         self._deadlines = Deadlines()
@@ -105,6 +109,7 @@ class TransferAgent:
         """The client's packets are held, and the proxy is ``asked``, or is to be. An id is used once, and not when this
         ``is_full``. ``order``: the edge is asked too, by that."""
         self.count("requested")
+        self.open[peer] += 1
         transfer = self._transfers[request.id] = Transfer(peer, request, State.ASKING, now, now, now + RESEND)
         if order is not None:
             self._expect(transfer, AskEdge(request.id, order, peer), now)
@@ -154,7 +159,7 @@ class TransferAgent:
                 self.count("refused/edge_refused")
                 # What it was told before may still be under way to it.
                 again = self._ask_edge(transfer, None, now)
-                return [again, *self._release(transfer, "edge_refused", now), _abort(transfer, Reason.STALE)]
+                return [again, *self._release(transfer, "edge_refused", now), transfer.abort(Reason.STALE)]
             case State.ASKING:
                 transfer.steered = True
                 return []
@@ -257,7 +262,7 @@ class TransferAgent:
             case State.STEERING:
                 self.count("refused/edge_silent")
                 commands.append(self._ask_edge(transfer, None, now))
-                commands += [*self._release(transfer, "edge_silent", now), _abort(transfer, Reason.STALE)]
+                commands += [*self._release(transfer, "edge_silent", now), transfer.abort(Reason.STALE)]
             case State.COMMITTED if now - transfer.began >= COMMIT_FOR:
                 commands += self._rescue(transfer, None, now)
             case State.COMMITTED:
@@ -346,7 +351,7 @@ class TransferAgent:
     def _refuse(self, transfer: Transfer, why: str, tell: Reason | None, now: float) -> list[Command]:
         """The origin is to serve. ``tell``: what the proxy is told, unless it says so itself."""
         self.count(f"refused/{why}")
-        told: list[Command] = [] if tell is None else [_abort(transfer, tell)]
+        told: list[Command] = [] if tell is None else [transfer.abort(tell)]
         asked = transfer.steer is not None or transfer.steered
         back: list[Command] = [self._ask_edge(transfer, None, now)] if asked else []
         # The client waits for the origin, not for the edge.
@@ -379,6 +384,7 @@ class TransferAgent:
         return steer
 
     def _enter(self, transfer: Transfer, state: State, now: float, due: float) -> None:
+        self.open[transfer.peer] += (state not in OVER) - (transfer.state not in OVER)
         transfer.state, transfer.began, transfer.due = state, now, due
 
     def _end(self, transfer: Transfer, now: float) -> None:
@@ -390,7 +396,3 @@ class TransferAgent:
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
-
-
-def _abort(transfer: Transfer, reason: Reason) -> Send:
-    return Send(transfer.peer, TransferAbort(transfer.request.id, reason))

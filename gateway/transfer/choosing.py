@@ -11,22 +11,25 @@ from topology.transfer import TransferMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from random import Random
 
     from braid.role import Situation
     from braid.tls.hello import ClientHello
     from braid.transfer_table import Candidate
     from gateway.proxy.events import ClientData, Request
+    from gateway.transfer.agent import TransferAgent
     from gateway.transfer.stored import StoredTable
     from topology.transfer import TransferRow
 
 
 class Chooser:
-    """``count`` hears of what is refused, by its reason."""
+    """By what proxies store, and have of this gateway's connections, as the ``agent`` knows."""
 
-    def __init__(self, stored: StoredTable, wall: Callable[[], float], count: Callable[[str], None]) -> None:
+    def __init__(self, stored: StoredTable, agent: TransferAgent, rng: Random, wall: Callable[[], float]) -> None:
         self._stored = stored
+        self._agent = agent
+        self._rng = rng
         self._wall = wall
-        self._count = count
 
     def of_request(self, situation: Situation, data: ClientData, request: Request) -> tuple[TransferRow, str] | None:
         found = self._of(situation, candidate_of(data, request))
@@ -46,8 +49,10 @@ class Chooser:
         row = matching(situation.topology.transfers, candidate, self._wall())
         if row is None:
             return None
-        proxy = chosen(row, candidate, situation.links.neighbour_up)
+        open_, nodes = self._agent.open, situation.topology.nodes
+        load = lambda name: open_[nodes[name].number]  # noqa: E731
+        proxy = chosen(row, candidate, situation.links.neighbour_up, load, self._rng)
         if proxy is None:
-            self._count("refused/no_proxy")
+            self._agent.count("refused/no_proxy")
             return None
         return row, proxy

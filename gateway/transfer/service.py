@@ -88,7 +88,7 @@ class TransferService:
         self._wall = wall
         self._node: NodeHandle | None = None
         self._alarm, self._stored, self._owners = Alarm(), StoredTable(), Owners()
-        self._chooser = Chooser(self._stored, wall, self.agent.count)
+        self._chooser = Chooser(self._stored, self.agent, rng, wall)
         self._successor = Successor(serve, adopt, inside, self.agent.count)
         self._nursery: trio.Nursery | None = None
 

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from braid.status.flow import FlowStatus
 from braid.status.transfers import TransferStatus, transfer_status
-from gateway.transfer.state import State
+from gateway.transfer.state import OVER
 
 if TYPE_CHECKING:
     from gateway.transfer.service import TransferService
-
-OVER = (State.ENDED, State.BACK)
 
 
 def flows(service: TransferService, limit: int, now: float) -> list[FlowStatus]:

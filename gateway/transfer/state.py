@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from braid.transfer import RESEND
+from braid.transfer import RESEND, Send, TransferAbort
 
 if TYPE_CHECKING:
-    from braid.transfer import Returned, Terminated, TransferRequest
+    from braid.transfer import Reason, Returned, Terminated, TransferRequest
     from gateway.transfer.commands import AskEdge
 
 FOREVER = float("inf")
@@ -24,6 +24,9 @@ class State(Enum):
     BACK = "back"
     RESCUING = "rescuing"
     ENDED = "ended"
+
+
+OVER = (State.ENDED, State.BACK)
 
 
 @dataclass(slots=True)
@@ -45,3 +48,7 @@ class Transfer:
     """It is asked no longer."""
     terminated: Terminated | None = None
     returned: Returned | None = None
+
+    def abort(self, reason: Reason) -> Send:
+        """What tells the proxy that it is over here."""
+        return Send(self.peer, TransferAbort(self.request.id, reason))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
 from types import SimpleNamespace
 
 import pytest
 
 from braid.role import Situation
+from braid.transfer import Reason, TransferRefuse
 from gateway.proxy.events import ClientData, Request
+from gateway.transfer.agent import TransferAgent
 from gateway.transfer.choosing import Chooser
 from gateway.transfer.stored import Is, StoredTable
+from tests.gateway.transfer_world import request as transfer_request
 from tests.topology.test_transfers import text
 from topology.source import parse
 from topology.values import socket_address
 
+LEAST = "{application: shop, proxies: [c-1, c-2], policy: least_connections}"
 SERVE = "{application: shop, proxies: [c-1], path: /app/, mode: serve}"
 STORED = "{application: shop, proxies: [c-1], path: /video/}"
 TOPOLOGY = parse(text(f"{SERVE}\n  - {STORED}"), "net.yaml")
@@ -44,7 +50,9 @@ def stored() -> StoredTable:
 
 @pytest.fixture
 def chooser(stored: StoredTable, counts: list[str]) -> Chooser:
-    return Chooser(stored, lambda: 0.0, counts.append)
+    agent = TransferAgent()
+    agent.count = counts.append  # type: ignore[method-assign]
+    return Chooser(stored, agent, Random(1), lambda: 0.0)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +94,24 @@ def test_where_all_is_served_only_a_refusal_of_a_moment_ago_keeps_a_request_here
     stored.remember_cold(PROXY, KEY, 0.0)
     assert chooser.known(serve, reload, PROXY, KEY, b"", 1.0) is Is.COLD
     assert chooser.known(serve, reload, PROXY, KEY, b"", 3.0) is Is.STORED
+
+
+def test_the_proxy_that_has_fewest_connections_is_asked_and_what_is_over_counts_no_more() -> None:
+    topology = parse(text(LEAST), "net.yaml")
+    here = replace(situation(), topology=topology)
+    agent = TransferAgent()
+    chooser = Chooser(StoredTable(), agent, Random(1), lambda: 0.0)
+    asked_for: list[str] = []
+    for number in range(100):
+        found = chooser.of_request(here, DATA, asked("/img/1"))
+        assert found is not None
+        peer = topology.nodes[found[1]].number
+        asked_for.append(found[1])
+        agent.begin(peer, transfer_request(number), 0.0)
+        if found[1] == "c-1" and number % 4:
+            agent.receive(peer, TransferRefuse(transfer_request(number).id, Reason.BUSY), 0.0)
+    assert agent.open[topology.nodes["c-1"].number] in range(20, 26)
+    assert abs(agent.open[topology.nodes["c-1"].number] - agent.open[topology.nodes["c-2"].number]) <= 1
+    assert asked_for.count("c-1") > asked_for.count("c-2")
+    agent.handle_timeout(1.0)
+    assert not any(agent.open.values()), "none of them has answered"

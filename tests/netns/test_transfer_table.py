@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.netns
 
+OTHER = "cache-fra-2"
 ROWS = [
+    {
+        "application": "shop",
+        "proxies": [PROXY, OTHER],
+        "policy": "least_connections",
+        "path": "/object/9MB",
+        "mode": "serve",
+    },
     {"application": "shop", "proxies": [PROXY], "path": "/object/", "mode": "serve"},
     {"application": "shop", "proxies": [PROXY], "path": "/headers", "mode": "serve"},
     {"application": "shop", "proxies": [PROXY], "path": "/cached/"},
@@ -36,6 +45,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     found = document(directory)
     found["name"] = "table"
     found["transfers"] = ROWS
+    found["nodes"][OTHER] = deepcopy(found["nodes"][PROXY]) | {"underlay": ["10.90.0.52", "fd90::52"]}
+    found["nodes"][OTHER]["content"] |= {"listen": ["10.91.1.81"], "directory": str(directory / "other")}
+    found["lab"]["networks"]["clients-fra"]["members"][OTHER] = ["10.91.1.81", "fd91:1::81"]
     with labs.running(found, directory) as running:
         until(lambda: curl(running, "/")[0]["code"] == 200)
         time.sleep(3 * EVERY)
@@ -98,3 +110,23 @@ def test_a_proxy_that_is_silent_leaves_all_to_the_gateway(lab: RunningLab) -> No
         os.kill(pid, signal.SIGCONT)
     assert [(each["code"], each["status"]) for each in told] == [(200, "")] * 2
     until(lambda: curl(lab, "/object/10")[0]["status"].startswith(PROXY))
+
+
+def test_connections_spread_over_proxies_by_how_many_each_has(lab: RunningLab) -> None:
+    words = ["curl", "-sS", "--fail", "-4", "--limit-rate", "1M", "-o", os.devnull, f"{HOST}/object/9MB"]
+    running = []
+    try:
+        for number in range(4):
+            running.append(lab.popen("client", words))
+            until(lambda: sum(had(lab, name) for name in (PROXY, OTHER)) == number + 1)  # noqa: B023
+            assert abs(had(lab, PROXY) - had(lab, OTHER)) <= 1
+        assert (had(lab, PROXY), had(lab, OTHER)) == (2, 2)
+    finally:
+        for child in running:
+            child.kill()
+
+
+def had(lab: RunningLab, proxy: str) -> int:
+    """Connections of that proxy, by the gateway."""
+    flows = lab.status(GATEWAY, "/flows?limit=100")["flows"]
+    return sum(flow["target"] == proxy and flow["state"] == "moved" for flow in flows)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -13,7 +15,10 @@ from tests.topology.base import changed
 from topology import effective
 from topology.compose import render
 from topology.source import TopologyError, parse
-from topology.transfer import KEPT, ProxyPolicy, TransferMode, TransferRow, with_removed
+from topology.transfer import KEPT, HashedBy, ProxyPolicy, TransferMode, TransferRow, with_removed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CONTENT = 'content: {listen: ["10.1.0.80"], directory: /var/cache/braid, applications: [shop]}'
 ROW = "{application: shop, proxies: [c-1, c-2]}"
@@ -80,19 +85,51 @@ def test_the_first_row_that_holds_counts() -> None:
     assert matching(table, ASKED._replace(path="/img/a"), 0.0) is table[0]
 
 
+def choose(
+    row: TransferRow, candidate: Candidate, *gone: str, load: Mapping[str, int] | None = None, rng: Random | None = None
+) -> str | None:
+    return chosen(row, candidate, lambda name: name not in gone, (load or {}).__getitem__, rng or Random(1))
+
+
 def test_policies_take_proxies_that_can_be_reached() -> None:
     first = TransferRow("shop", ("c-1", "c-2"))
-    assert chosen(first, ASKED, lambda _name: True) == "c-1"
-    assert chosen(first, ASKED, lambda name: name != "c-1") == "c-2"
-    assert chosen(first, ASKED, lambda _name: False) is None
-    hashed = TransferRow("shop", ("c-1", "c-2", "c-3"), ProxyPolicy.HASH)
-    asked = [ASKED._replace(path=f"/{n}") for n in range(300)]
-    before = [chosen(hashed, each, lambda _name: True) for each in asked]
+    assert choose(first, ASKED) == "c-1"
+    assert choose(first, ASKED, "c-1") == "c-2"
+    for policy in ProxyPolicy:
+        assert choose(replace(first, policy=policy), ASKED, "c-1", "c-2") is None
+        assert choose(replace(first, policy=policy), ASKED, "c-1", load={"c-2": 7}) == "c-2"
+
+
+@pytest.mark.parametrize(
+    ("by", "same"),
+    [
+        (HashedBy.PATH, ASKED._replace(client=ip_address("10.1.0.99"))),
+        (HashedBy.CLIENT, ASKED._replace(path="/other", host="other.example", port=81)),
+    ],
+)
+def test_hashing_keeps_what_belongs_together_at_one_proxy(by: HashedBy, same: Candidate) -> None:
+    hashed = TransferRow("shop", ("c-1", "c-2", "c-3"), ProxyPolicy.HASH, by)
+    assert choose(hashed, same) == choose(hashed, ASKED)
+    asked = [ASKED._replace(path=f"/{n}", client=ip_address(f"10.1.{n // 100}.{n % 100}")) for n in range(300)]
+    before = [choose(hashed, each) for each in asked]
     assert all(before.count(name) > 60 for name in hashed.proxies)
-    after = [chosen(hashed, each, lambda name: name != "c-2") for each in asked]
+    after = [choose(hashed, each, "c-2") for each in asked]
     assert all(one == other for one, other in zip(before, after, strict=True) if one != "c-2"), (
         "only its own part moves"
     )
+
+
+def test_the_proxy_with_fewest_connections_is_taken_and_of_equals_any() -> None:
+    least = TransferRow("shop", ("c-1", "c-2", "c-3"), ProxyPolicy.LEAST_CONNECTIONS)
+    assert choose(least, ASKED, load={"c-1": 2, "c-2": 1, "c-3": 3}) == "c-2"
+    assert choose(least, ASKED, "c-2", load={"c-1": 2, "c-2": 1, "c-3": 3}) == "c-1"
+    rng = Random(3)
+    taken = [choose(least, ASKED, load={"c-1": 1, "c-2": 1, "c-3": 2}, rng=rng) for _ in range(200)]
+    assert min(taken.count("c-1"), taken.count("c-2")) > 60
+    assert taken.count("c-3") == 0
+    random = replace(least, policy=ProxyPolicy.RANDOM)
+    drawn = [choose(random, ASKED, rng=rng) for _ in range(300)]
+    assert all(drawn.count(name) > 60 for name in random.proxies)
 
 
 def test_a_row_that_is_removed_offers_nothing_and_says_who_has_what_for_a_while() -> None:
@@ -172,6 +209,9 @@ def test_braid_check_shows_the_table() -> None:
     row = "{application: shop, proxies: [c-1], mode: serve}"
     found = next(table for table in effective.tables(parse(text(row), "net.yaml")) if table.title == "transfers")
     assert found.rows == (("shop", "c-1", "first", "GET HEAD, all of it"),)
+    row = "{application: shop, proxies: [c-1], policy: hash, hash: client}"
+    found = next(table for table in effective.tables(parse(text(row), "net.yaml")) if table.title == "transfers")
+    assert found.rows == (("shop", "c-1", "hash client", "GET HEAD"),)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +229,13 @@ def test_braid_check_shows_the_table() -> None:
         ("{application: shop, proxies: [c-1], until: 2027-01-31}", "until", "is no moment"),
         ("{application: shop, proxies: [c-1], mode: all}", "mode", "serve-or-origin or serve"),
         ("{application: shop, proxies: [c-1], mode: serve, least_kb: 1}", "least_kb", "write `mode: serve-or-origin`"),
-        ("{application: shop, proxies: [c-1], policy: nearest}", "policy", "first or hash"),
+        (
+            "{application: shop, proxies: [c-1], policy: nearest}",
+            "policy",
+            "first or hash or least_connections or random",
+        ),
+        ("{application: shop, proxies: [c-1], policy: hash, hash: sni}", "hash", "write path or client"),
+        ("{application: shop, proxies: [c-1], hash: client}", "hash", "or write `policy: hash`"),
         ("{application: shop, proxies: [c-1], sni: [a.example]}", "sni", "sees no ClientHello of shop"),
         ("{application: shop, proxies: [c-1], alpn: [h2]}", "alpn", "sees no ClientHello of shop"),
         ("{application: shop, proxies: [c-1], host: [a]}", "host", "unknown key"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from topology.model import Protocol, Role, ServiceMode
 from topology.proxy import HTTP, TLS_SNI, ClientAddress
 from topology.rules.proxies import is_pattern, protocols
-from topology.transfer import METHODS, TransferMode
+from topology.transfer import METHODS, ProxyPolicy, TransferMode
 
 if TYPE_CHECKING:
     from topology.problem import Key
@@ -35,6 +35,10 @@ def check(draft: Draft) -> None:
                     remedy = "write shop.example or *.shop.example"
                     draft.report.add((*key, word, index), f"{host!r} is no name", remedy)
         protocols(draft, key, row)
+        if "hash" in row.model_fields_set and row.policy is not ProxyPolicy.HASH:
+            draft.report.add(
+                (*key, "hash"), f"`policy: {row.policy}` goes by nothing", "remove it, or write `policy: hash`"
+            )
         if row.mode is TransferMode.SERVE and row.least_kb:
             message = "how large an answer is nobody knows before the proxy has it"
             draft.report.add((*key, "least_kb"), message, "remove it, or write `mode: serve-or-origin`")
