@@ -7,6 +7,7 @@ import select
 import socket
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -123,6 +124,22 @@ def test_segments_stay_as_large_and_windows_as_scaled(pair: tuple[socket.socket,
     assert (second.send_next, second.receive_next) == (first.send_next, first.receive_next)
     assert first.quiet
     server.close()
+
+
+def test_windows_without_a_scale_are_said_in_bytes(pair: tuple[socket.socket, socket.socket]) -> None:
+    client, server = pair
+    record = repair.freeze(server)
+    repair.dissolve(server)
+    with closing(repair.build(replace(record.after(1), scales=None))) as built:
+        repair.start(built)
+        built.sendall(b"window")
+        assert read(client, 6) == b"window"
+        client.setblocking(False)
+        heard = repair.freeze(client)
+        repair.start(client)
+    # The client goes on to take it for scaled.
+    assert heard.scales is not None
+    assert heard.window.send >> heard.scales[0] > 20_000
 
 
 def test_a_connection_that_ends_is_not_frozen(pair: tuple[socket.socket, socket.socket]) -> None:

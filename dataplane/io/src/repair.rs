@@ -36,6 +36,8 @@ const BYTES_AT: usize = 120;
 const TIMESTAMP_UNIT: u32 = 1;
 /// That TCP_MAXSEG takes.
 const MOST_MSS: u16 = 32_767;
+/// A window without a scale, at most.
+const UNSCALED: i32 = 65_535;
 const LEAST_CHUNK: usize = 1024;
 /// Bytes of queues that fit into the kernel's own buffers in any case.
 const ROOM: usize = 262_144;
@@ -71,6 +73,10 @@ pub fn build(record: &TcpRecord, device: &str) -> io::Result<OwnedFd> {
     }
     // Before connect: the size of segments is computed there, and from 536 bytes otherwise.
     set(fd, libc::TCP_MAXSEG, i32::from(record.mss.min(MOST_MSS)))?;
+    if record.scales.is_none() {
+        // The kernel chooses a scale in connect, for the largest window that there may be, and would say its windows in that.
+        set(fd, libc::TCP_WINDOW_CLAMP, UNSCALED)?;
+    }
     set(fd, TCP_REPAIR, ON)?;
     bind(fd, record.local)?;
     set(fd, TCP_REPAIR_QUEUE, SEND_QUEUE)?;
