@@ -9,7 +9,8 @@ import trio
 
 CHUNK = 65_536
 """Bytes that are read at once."""
-_LINGER = struct.pack("ii", 1, 0)
+RESETS = struct.pack("ii", 1, 0)
+"""``struct linger``: closing resets."""
 
 
 def pair() -> tuple[trio.SocketStream, trio.SocketStream]:
@@ -23,4 +24,4 @@ def pair() -> tuple[trio.SocketStream, trio.SocketStream]:
 
 def reset_on_close(stream: trio.SocketStream) -> None:
     """RST instead of FIN when it is closed."""
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)

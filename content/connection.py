@@ -16,7 +16,7 @@ from content.growing import Broken
 from content.origin import OriginError
 from content.rest import asking, send_rest, tell
 from content.shape import answer_head
-from content.wire import PART, Gone
+from content.wire import PART, Gone, linger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -30,13 +30,11 @@ if TYPE_CHECKING:
     from topology.model import IPAddress
 
 HEAD_TIMEOUT = 10.0
-"""Seconds that a request's head may take to come, from its first byte on, and each part of its body."""
+"""Seconds that all of a request's head may take to come, from its first byte on, and each part of its body."""
 IDLE_TIMEOUT = 60.0
 """Seconds between two requests, of clients that came to this node's own address."""
 STALL = 30.0
-"""Seconds after which a client that takes nothing is dropped."""
-LINGER = 2.0
-"""Seconds for a client that was refused to read why."""
+"""Seconds after which such a client is dropped that takes nothing."""
 MAX_HEAD = 65_536
 """As a gateway takes: a connection that moves must not be refused what it was served before."""
 SHORT = 4096
@@ -59,7 +57,7 @@ class ClientConnection:
     """``serve`` returns when the connection has come to its end: whether in order, not cut off. Its opener closes the
     wire. ``find`` gives the site of a host and port (None: not written) that is served. ``elsewhere`` is asked
     before each request is answered: True if somebody else has the connection now. ``sent`` hears of bytes that were
-    sent."""
+    sent. ``idle`` and ``stall``: seconds that a client may be without a request, and take nothing of an answer."""
 
     def __init__(
         self,
@@ -72,6 +70,7 @@ class ClientConnection:
         elsewhere: Callable[[Request | None], Awaitable[bool]] | None = None,
         sent: Callable[[int], None] = lambda _count: None,
         idle: float = IDLE_TIMEOUT,
+        stall: float = STALL,
     ) -> None:
         self.busy = False
         """A request is being answered."""
@@ -84,7 +83,8 @@ class ClientConnection:
         self._elsewhere = elsewhere
         self._sent = sent
         self._idle = idle
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self._stall = stall
+        self._h11 = _parser()
 
     async def serve(self) -> bool:
         try:
@@ -96,7 +96,7 @@ class ClientConnection:
                 self._wire.settle(self._asked())
                 self.busy = False
                 if not (self._h11.our_state is self._h11.their_state is h11.DONE) or self._draining():
-                    return True
+                    break
                 self._h11.start_next_cycle()
         except Gone:
             with suppress(Gone):
@@ -105,7 +105,12 @@ class ClientConnection:
             return False
         except h11.RemoteProtocolError as error:
             await self._refuse(error.error_status_hint)
+        await self._end()
         return True
+
+    async def _end(self) -> None:
+        with suppress(Gone):
+            await linger(self._wire)
 
     async def go_on(self, begun: Answering, descriptor: int) -> bool:
         """Before ``serve``: send what another worker has not sent of an answer, from the file if it comes from one.
@@ -122,7 +127,10 @@ class ClientConnection:
         except (Gone, Broken):
             return False
         self.busy = False
-        return not (begun.last or self._draining())
+        if begun.last or self._draining():
+            await self._end()
+            return False
+        return True
 
     async def _send_rest(self, came: bytes, begun: Answering) -> None:
         found = read_request(came, self._find)
@@ -144,16 +152,30 @@ class ClientConnection:
         return self._wire.seen - len(self._h11.trailing_data[0])
 
     async def _next_request(self) -> h11.Request | None:
-        limit, begun = self._idle, False
+        self._skip_blank_lines()
+        begun = bool(self._h11.trailing_data[0])
+        until = trio.current_time() + (HEAD_TIMEOUT if begun else self._idle)
         while (event := self._h11.next_event()) is h11.NEED_DATA:
-            with trio.move_on_after(limit) as waited:
+            with trio.move_on_at(until) as waited:
                 self._h11.receive_data(await self._wire.receive())
             if waited.cancelled_caught:
                 if begun:
                     await self._refuse(408)
                 return None
-            limit, begun = HEAD_TIMEOUT, True
+            self._skip_blank_lines()
+            if not begun and self._h11.trailing_data[0]:
+                begun, until = True, trio.current_time() + HEAD_TIMEOUT
         return event if isinstance(event, h11.Request) else None
+
+    def _skip_blank_lines(self) -> None:
+        """Some clients send them before a request (RFC 9112 2.2), and gateways do not mind; h11 does."""
+        data, ended = self._h11.trailing_data
+        if data[:1] in (b"\r", b"\n") and len(data) <= MAX_HEAD:
+            self._h11 = _parser()
+            if rest := data.lstrip(b"\r\n"):
+                self._h11.receive_data(rest)
+            if ended:
+                self._h11.receive_data(b"")
 
     async def _respond(self, asked: h11.Request) -> None:
         if asked.method not in SAFE or _has_body(asked):
@@ -215,7 +237,10 @@ class ClientConnection:
         try:
             await self._send_body(begin, answer, span, told)
         except (Broken, OriginError):
-            # The head has promised more: that it will not come only the connection's end says.
+            # The head has promised more: that it will not come only the connection's end says. It has to be no ordinary
+            # one where that would be the body's.
+            if span is None and self._h11.their_http_version == b"1.0":
+                self._wire.reset_on_close()
             raise Gone from None
 
     async def _send_body(self, begin: bytes, answer: Answer, span: Span | None, told: bool) -> None:
@@ -254,7 +279,7 @@ class ClientConnection:
     async def _send_file(self, descriptor: int, offset: int, count: int) -> None:
         while count:
             try:
-                with trio.fail_after(STALL):
+                with trio.fail_after(self._stall):
                     sent = await self._wire.send_file(descriptor, offset, count)
             except trio.TooSlowError:
                 raise Gone from None
@@ -268,7 +293,7 @@ class ClientConnection:
         if not data:
             return
         try:
-            with trio.fail_after(STALL):
+            with trio.fail_after(self._stall):
                 await self._wire.send(data)
             self._cache.counts["client_bytes"] += len(data)
             self._sent(len(data))
@@ -284,16 +309,12 @@ class ClientConnection:
             try:
                 begin = self._h11.send(head) or b""
                 await self._write(begin + (self._h11.send(h11.Data(data=await own.body.read(PART))) or b""))
-                await self._linger()
             except (Gone, h11.LocalProtocolError):
                 return
 
-    async def _linger(self) -> None:
-        """Take what the client still sends: closing on it would reset, and it might not get to read the answer."""
-        with trio.move_on_after(LINGER):
-            self._wire.end()
-            while await self._wire.receive():
-                self._wire.drop(self._wire.seen)
+
+def _parser() -> h11.Connection:
+    return h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
 
 
 def _has_body(asked: h11.Request) -> bool:

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
+from braid.streams import RESETS
 from braid.tcp.progress import Progress, progress
 from braid.tcp.repair import dissolve, unread
 from content.carry import Answering, Dissolve, GoesOn, Reset, carry_on
 
 STUCK = 3
 """Workers in a row that may die while one connection waits for its answer and gets none: it is taken for the reason."""
-_RESET = struct.pack("ii", 1, 0)
-"""``struct linger``: closing resets."""
 
 
 @dataclass(eq=False, slots=True)
@@ -141,7 +139,7 @@ class Keeper:
     def _reset(self, kept: Kept, why: str) -> bool:
         self.counts[f"reset/{why}"] += 1
         with suppress(OSError):
-            kept.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            kept.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)
         return False
 
     def _add(self, kept: Kept) -> Kept:

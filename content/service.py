@@ -17,7 +17,7 @@ from braid.status.content import ContentStatus
 from braid.streams import reset_on_close
 from braid.tls.terminate import Limits, terminate
 from content.cache import Cache
-from content.connection import HEAD_TIMEOUT, IDLE_TIMEOUT, ONCE, ClientConnection
+from content.connection import HEAD_TIMEOUT, IDLE_TIMEOUT, ONCE, STALL, ClientConnection
 from content.keys import Keys
 from content.operator import serve_operator
 from content.origin import origin
@@ -139,15 +139,20 @@ class ContentService:
         keeping.ended()
 
     async def serve_tls(
-        self, stream: trio.SocketStream, client: IPAddress, sent: Callable[[int], None] = lambda _count: None
+        self,
+        stream: trio.SocketStream,
+        client: IPAddress,
+        sent: Callable[[int], None] = lambda _count: None,
+        idle: float | None = None,
     ) -> None:
-        """A client whose TLS ends here, to its end; ``sent`` hears of bytes of answers. Closes the stream."""
+        """A client whose TLS ends here, to its end; ``sent`` hears of bytes of answers. ``idle``: for how long one that
+        moved here may be so. Closes the stream."""
         assert self.cache is not None
         context = None if self.keys is None else self.keys.context
         counts, find = self.cache.counts, partial(self.find, https=True)
 
         async def clear(far: trio.SocketStream, _agreed: Agreed) -> bool:
-            return await self._answer(Piped(far), client, find, sent=sent)
+            return await self._answer(Piped(far), client, find, sent=sent, idle=idle)
 
         def count(reason: str) -> None:
             counts[reason] += 1
@@ -157,7 +162,7 @@ class ContentService:
             reset_on_close(stream)
             await stream.aclose()
         else:
-            await terminate(stream, context, clear, count, Limits(HEAD_TIMEOUT, IDLE_TIMEOUT), self._finishing)
+            await terminate(stream, context, clear, count, Limits(HEAD_TIMEOUT, idle or IDLE_TIMEOUT), self._finishing)
 
     async def _answer(
         self,
@@ -167,12 +172,14 @@ class ContentService:
         begun: Answering | None = None,
         descriptor: int = -1,
         sent: Callable[[int], None] = lambda _count: None,
+        idle: float | None = None,
     ) -> bool:
         """Serve what is in clear text, and close the wire; whether it ended in order."""
         assert self.cache is not None
         try:
             connection = ClientConnection(
-                wire, client, self.cache, find, self.cache.name, lambda: self._draining, sent=sent
+                wire, client, self.cache, find, self.cache.name, lambda: self._draining, sent=sent,
+                idle=idle or IDLE_TIMEOUT, stall=idle or STALL,
             )  # fmt: skip
             with trio.CancelScope() as scope:
                 self._connections[connection] = scope

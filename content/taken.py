@@ -23,13 +23,22 @@ if TYPE_CHECKING:
     from content.message import Request
     from content.prepared import Prepared
     from content.sites import Site
-    from topology.model import SocketAddress
+    from topology.model import IPAddress, SocketAddress
 
 
 class Keep(Protocol):
     """Has a connection kept, with what ``adopt`` needs of it."""
 
     def __call__(self, opened: socket.socket, client: str, vip: str, data: bytes) -> Keeping: ...
+
+
+class ServeTls(Protocol):
+    """Serves a client that begins with TLS, to its end; ``sent`` hears of bytes of answers, and it may be ``idle`` for
+    so many seconds."""
+
+    async def __call__(
+        self, stream: trio.SocketStream, client: IPAddress, sent: Callable[[int], None], idle: float
+    ) -> None: ...
 
 
 class Found(NamedTuple):

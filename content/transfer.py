@@ -37,14 +37,14 @@ from content.lacking import Lacking
 from content.prepared import prepare
 from content.promising import Promising
 from content.reach import idle_of
-from content.taken import Keep, Taken, flow_of, frozen_of
+from content.taken import Keep, ServeTls, Taken, flow_of, frozen_of
 from content.telling import Teller
 from content.unheard import Unheard
 from content.wire import Keeping, Wire
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from braid.role import NodeHandle, Situation
     from braid.status.flow import FlowStatus
@@ -56,9 +56,6 @@ if TYPE_CHECKING:
     from content.message import Request
     from content.sites import Find
     from content.unheard import Say
-    from topology.model import IPAddress
-
-    ServeTls = Callable[[trio.SocketStream, IPAddress, Callable[[int], None]], Awaitable[None]]
 
 log = logs.get(__name__)
 
@@ -341,9 +338,10 @@ class TransferService:
         wire = Wire(taken.socket.dup(), taken.keeping)
         wire.written = written
         elsewhere, sent = partial(self._give_back, taken), partial(self._note_sent, taken)
+        # As long as at its gateway, also in mid-answer: who pauses a film takes nothing.
+        idle = idle_of(self._node.situation().topology, taken.application)
         connection = ClientConnection(
-            wire, taken.client.host, self._cache, self._find, name, self._draining, elsewhere, sent,
-            idle_of(self._node.situation().topology, taken.application),
+            wire, taken.client.host, self._cache, self._find, name, self._draining, elsewhere, sent, idle, idle
         )  # fmt: skip
         taken.busy = lambda: taken.tls or connection.busy
         try:
@@ -352,7 +350,7 @@ class TransferService:
                     # The keys of the connection go with this process.
                     taken.keeping.told(ONCE)
                     await self._read.wait()
-                    await self._serve_tls(wire.stream(), taken.client.host, sent)
+                    await self._serve_tls(wire.stream(), taken.client.host, sent, idle)
                 elif begun is None or await connection.go_on(begun, descriptor):
                     await self._read.wait()
                     await connection.serve()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from braid.streams import RESETS
 from braid.tcp.progress import has_ended
+from braid.tcp.repair import unsettled
 from content.carry import Answering, Source
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 PART = 65_536
 BLOCK = 1 << 20
 """Bytes of a file that one call hands over."""
+LINGER = 2.0
+"""Seconds that a client may go without taking any of the last bytes before its connection is dropped."""
 _UNSENT = 16_384
 """Bytes in the kernel that have not been sent, above which it takes no more."""
 _NOTSENT_LOWAT = 25
@@ -68,6 +72,15 @@ class Wire:
         if self.socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
+
+    @property
+    def left(self) -> int:
+        """Bytes that the client has not acknowledged."""
+        return unsettled(self.socket.fileno())
+
+    def reset_on_close(self) -> None:
+        """Its end is to be heard as cut off."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)
 
     def stream(self) -> trio.SocketStream:
         """The same connection, for what reads and writes by itself and closes it."""
@@ -185,6 +198,13 @@ class Piped:
     def close(self) -> None:
         self._stream.socket.close()
 
+    @property
+    def left(self) -> int:
+        return unsettled(self._stream.socket.fileno())
+
+    def reset_on_close(self) -> None:
+        """Who carries it is told that it was cut off, and has a word for it."""
+
     def tell(self, answering: Answering, descriptor: int | None = None) -> None:
         pass
 
@@ -229,3 +249,18 @@ class Piped:
             self._stream.socket.shutdown(socket.SHUT_WR)
         except OSError:
             raise Gone from None
+
+
+async def linger(wire: Wire | Piped) -> None:
+    """Send no more, and take what still comes until the client has read all and closed, however slow it is, as long as
+    it takes some: closing on what nobody read would reset, and take from it what it has not got yet."""
+    left = -1
+    wire.end()
+    while True:
+        with trio.move_on_after(LINGER):
+            while await wire.receive():
+                wire.drop(wire.seen)
+            return
+        before, left = left, wire.left
+        if left in (0, before):
+            return

@@ -211,6 +211,45 @@ def test_a_request_that_is_longer_than_a_message_moves_too(lab: RunningLab) -> N
     assert answered.startswith(f"{PROXY}; hit")
 
 
+def test_a_client_without_window_scaling_has_room_for_its_requests(lab: RunningLab, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("first", "moved", "back")]
+    paths = ("/object/1000", "/cached/3MB", "/object/1000")
+    urls = [word for file, path in zip(files, paths, strict=True) for word in ("-o", str(file), f"{HOST}{path}")]
+    words = ["curl", "-sS", "--fail", "-4", "--max-time", "5", "-H", "Cookie: name=" + "v" * 8000]
+    told = ["-w", "%{num_connects} %header{cache-status}\n", *urls]
+    lab.exec("client", ["sysctl", "-qw", "net.ipv4.tcp_window_scaling=0"])
+    try:
+        lines = lab.exec("client", [*words, *told]).stdout.splitlines()
+    finally:
+        lab.exec("client", ["sysctl", "-qw", "net.ipv4.tcp_window_scaling=1"])
+    assert [line.split()[:2] for line in lines] == [["1"], ["0", f"{PROXY};"], ["0"]]
+    assert lab.exec("client", ["sha256sum", str(files[1])]).stdout.split()[0] == digest(size_of("3MB"))
+
+
+def test_a_client_that_takes_nothing_has_as_long_as_at_its_gateway(lab: RunningLab) -> None:
+    written, host = lab.file.read_text(), HOST.removeprefix("http://")
+    changed = yaml.safe_load(written)
+    changed["applications"]["shop"]["proxy"]["idle_timeout"] = 3
+    before = lab.status(GATEWAY)["transfers"]["moved"]
+    revision = lab.status(PROXY)["topology"]["revision"]
+    lab.file.write_text(yaml.safe_dump(changed, sort_keys=False))
+    try:
+        for node in (GATEWAY, PROXY, "edge-fra-1"):
+            lab.kill(node, signal.SIGHUP)
+        until(lambda: lab.status(PROXY)["topology"]["revision"] != revision)
+        # Its worker is told in the same turn.
+        time.sleep(0.2)
+        with lab.socket("client") as opened:
+            opened.connect((labs.vip(lab, "shop"), 80))
+            opened.sendall(f"GET /cached/3MB HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            until(lambda: lab.status(GATEWAY)["transfers"]["moved"] == before + 1)
+            until(lambda: lab.status(PROXY)["transfers"]["open"] == 0)
+    finally:
+        lab.file.write_text(written)
+        for node in (GATEWAY, PROXY, "edge-fra-1"):
+            lab.kill(node, signal.SIGHUP)
+
+
 def test_a_row_that_is_removed_in_mid_download_breaks_nothing(lab: RunningLab, tmp_path: Path) -> None:
     file, written = tmp_path / "object", lab.file.read_text()
     words = ["curl", "-sS", "--fail", "-4", "--limit-rate", "1M", "-o", str(file), f"{HOST}/cached/3MB"]
