@@ -13,11 +13,20 @@ if TYPE_CHECKING:
     from random import Random
 
     from topology.model import IPAddress, Topology
-    from topology.transfer import TransferRow
+    from topology.transfer import Conditions, TransferRow
 
 
 TUNNELS = ("CONNECT", "TRACE")
 """Methods that no proxy passes on."""
+
+
+class Standing(NamedTuple):
+    """How far a connection is, in bytes."""
+
+    requests: int
+    received: int
+    sent: int
+    window: int
 
 
 class Candidate(NamedTuple):
@@ -36,6 +45,9 @@ class Candidate(NamedTuple):
     """Without the query."""
     alpn: tuple[str, ...] | None = None
     """Protocols that a ClientHello offers: then ``host`` is its server name, and method and path are empty."""
+    standing: Callable[[], Standing | None] | None = None
+    """How far the connection is, for rows that want to know. None of it: it cannot move. Without it, as at a proxy,
+    which has not seen how the connection began, such conditions hold."""
 
 
 def matching(rows: Sequence[TransferRow], candidate: Candidate, wall: float) -> TransferRow | None:
@@ -44,6 +56,20 @@ def matching(rows: Sequence[TransferRow], candidate: Candidate, wall: float) -> 
         if holds(row, candidate, wall):
             return row
     return None
+
+
+def allowing(rows: Sequence[TransferRow], candidate: Candidate, proxy: str, wall: float) -> TransferRow | None:
+    """By which a proxy may answer, that does not know which conditions of the connection held: of those that it may be,
+    the row that lets it answer most."""
+    found = None
+    for row in rows:
+        if not holds(row, candidate, wall):
+            continue
+        if proxy in row.proxies and (found is None or _generosity(row) > _generosity(found)):
+            found = row
+        if row.connection is None:
+            break
+    return found
 
 
 def least_of(rows: Sequence[TransferRow], application: str, proxy: str, path: str) -> int | None:
@@ -94,6 +120,19 @@ def holds(row: TransferRow, candidate: Candidate, wall: float) -> bool:
         and (not row.clients or any(client.version == each.version and client in each for each in row.clients))
         and (not row.ports or any(each.low <= candidate.port <= each.high for each in row.ports))
         and (row.until is None or wall < row.until)
+        and (row.connection is None or candidate.standing is None or is_met(row.connection, candidate.standing()))
+    )
+
+
+def is_met(wanted: Conditions, found: Standing | None) -> bool:
+    return (
+        found is not None
+        and found.requests >= wanted.least_requests
+        and wanted.least_received <= found.received
+        and (wanted.most_received is None or found.received <= wanted.most_received)
+        and wanted.least_sent <= found.sent
+        and (wanted.most_sent is None or found.sent <= wanted.most_sent)
+        and found.window >= wanted.least_window
     )
 
 
@@ -144,6 +183,10 @@ def pairs(topology: Topology) -> frozenset[tuple[str, str, str]]:
         if vip.application == row.application and (not row.edges or topology.nodes[vip.edge].region in row.edges)
         for proxy in row.proxies
     )
+
+
+def _generosity(row: TransferRow) -> tuple[bool, int]:
+    return row.mode is TransferMode.SERVE, -row.least
 
 
 def _weight(name: str, by: str) -> bytes:

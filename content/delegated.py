@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from braid.errors import BadPacket
 from braid.tls.hello import PULL, decode_client_hello
 from braid.transfer import Reason
-from braid.transfer_table import Candidate, matching, tls_content
+from braid.transfer_table import Candidate, allowing, tls_content
 from topology.proxy import TLS_SNI
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def refusal_of_hello(
     if hello is None or tls_content(hello.sni, port).encode() != request.content or PULL in hello.alpn:
         return Reason.CONTENT
     candidate = Candidate(application, record.remote.host, region, port, "", hello.sni, "", hello.alpn)
-    row = matching(situation.topology.transfers, candidate, wall)
-    if row is None or situation.node not in row.proxies or not keys.covers(hello.sni):
+    row = allowing(situation.topology.transfers, candidate, situation.node, wall)
+    if row is None or not keys.covers(hello.sni):
         return Reason.NOT_DELEGATED
     if find(hello.sni, port, https=True) is None:
         return Reason.NOT_DELEGATED

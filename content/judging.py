@@ -10,7 +10,7 @@ from braid.errors import BadPacket
 from braid.stored import Wanted
 from braid.tcp.record import decode_ends, decode_record
 from braid.transfer import Reason, numbers_of
-from braid.transfer_table import Candidate, least_of, matching, next_on, path_of, serves, takes_all
+from braid.transfer_table import Candidate, allowing, least_of, next_on, path_of, serves, takes_all
 from content.asked import read_request
 from content.delegated import begins_with_tls, refusal_of_hello
 from content.message import field
@@ -156,8 +156,7 @@ class Judge:
 
     def _row(self, situation: Situation, candidate: Candidate) -> TransferRow | None:
         """By which this node is to answer."""
-        row = matching(situation.topology.transfers, candidate, self._wall())
-        return None if row is None or situation.node not in row.proxies else row
+        return allowing(situation.topology.transfers, candidate, situation.node, self._wall())
 
     def _stored(self, situation: Situation, asked: Request, candidate: Candidate) -> bool:
         """Whether the answer is there, and one that this node shall give; where it is not there it is fetched."""

@@ -30,7 +30,7 @@ from topology.numbers import node_number
 from topology.policy import POLICY_KEYS, FixedCopies, Policy, read_policy
 from topology.proxy import HTTP, ClientAddress, ProxySettings, Rule
 from topology.tls import HTTP_1_1, HTTP_2, Certificate, Tls
-from topology.transfer import KILOBYTE, TransferRow
+from topology.transfer import KILOBYTE, Conditions, TransferRow
 from topology.values import STATUS_PORT, socket_address
 from topology.zonefile import parse_record
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from topology.schema import (
         ApplicationShape,
         CheckShape,
+        ConnectionShape,
         ContentShape,
         DnsShape,
         Document,
@@ -241,7 +242,7 @@ def _check(shape: CheckShape, port: int | None) -> HealthCheck:
 
 
 def _transfer(shape: TransferShape) -> TransferRow:
-    plain = shape.model_dump(exclude={"hosts", "sni", "path", "least_kb", "ports"})
+    plain = shape.model_dump(exclude={"hosts", "sni", "path", "least_kb", "ports", "connection"})
     return TransferRow(
         **plain,
         ports=shape.ports,
@@ -249,6 +250,17 @@ def _transfer(shape: TransferShape) -> TransferRow:
         sni=tuple(name.lower() for name in shape.sni),
         path=shape.path or "",
         least=shape.least_kb * KILOBYTE,
+        connection=None if shape.connection is None else _conditions(shape.connection),
+    )
+
+
+def _conditions(shape: ConnectionShape) -> Conditions:
+    written = shape.model_dump(exclude_none=True)
+    return Conditions(
+        **{
+            word.removesuffix("_kb"): value * KILOBYTE if word.endswith("_kb") else value
+            for word, value in written.items()
+        }
     )
 
 

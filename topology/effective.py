@@ -18,6 +18,8 @@ from topology.why import why
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from topology.transfer import Conditions
+
 
 Row = tuple[str | int | float, ...]
 
@@ -169,10 +171,27 @@ def _transfers(topology: Topology) -> Iterator[Row]:
             *(f"host {host}" for host in row.hosts),
             *([f"path {row.path}"] if row.path else []),
             *([f"from {row.least // KILOBYTE} kB"] if row.least else []),
+            *_conditions(row.connection),
             *([] if row.until is None else [f"until {datetime.fromtimestamp(row.until, UTC):%Y-%m-%dT%H:%M:%SZ}"]),
         ]
         policy = f"{row.policy} {row.hash}" if row.policy is ProxyPolicy.HASH else row.policy
         yield row.application, " ".join(row.proxies), policy, ", ".join(words)
+
+
+def _conditions(found: Conditions | None) -> Iterator[str]:
+    if found is None:
+        return
+    if found.least_requests:
+        yield f"from request {found.least_requests}"
+    for word, least, most in (
+        ("received", found.least_received, found.most_received),
+        ("sent", found.least_sent, found.most_sent),
+        ("window", found.least_window, None),
+    ):
+        if least:
+            yield f"{word} from {least // KILOBYTE} kB"
+        if most is not None:
+            yield f"{word} up to {most // KILOBYTE} kB"
 
 
 def _paths(topology: Topology) -> Iterator[Row]:

@@ -164,5 +164,6 @@ applications:
 #     clients: [203.0.113.0/24]
 #     path: /video/
 #     least_kb: 100             # of the whole body
+#     connection: {least_requests: 2}   # or least_ and most_sent_kb, _received_kb, least_window_kb
 #     # `kind: tls-sni` has no path, hosts, methods, mode and least_kb, but: sni: [cdn.apps.example], alpn: [h2]
 """

@@ -223,6 +223,19 @@ class ApplicationShape(Shape):
     proxy: ProxyShape | None = None
 
 
+MOST_KB = 4_000_000
+"""Of a connection: its sequence numbers begin anew behind 4 GiB."""
+
+
+class ConnectionShape(Shape):
+    least_requests: int | None = Field(default=None, ge=1, le=1_000_000)
+    least_received_kb: int | None = Field(default=None, ge=0, le=MOST_KB)
+    most_received_kb: int | None = Field(default=None, ge=0, le=MOST_KB)
+    least_sent_kb: int | None = Field(default=None, ge=0, le=MOST_KB)
+    most_sent_kb: int | None = Field(default=None, ge=0, le=MOST_KB)
+    least_window_kb: int | None = Field(default=None, ge=1, le=1_000_000)
+
+
 class TransferShape(Shape):
     application: Name
     proxies: tuple[Name, ...] = Field(min_length=1, max_length=64)
@@ -238,6 +251,7 @@ class TransferShape(Shape):
     sni: tuple[Label, ...] = ()
     alpn: tuple[Label, ...] = ()
     least_kb: int = Field(default=0, ge=0, le=1_000_000_000)
+    connection: ConnectionShape | None = None
     until: Moment | None = None
 
 

@@ -183,6 +183,8 @@ def _known_keys(key: Key) -> list[str]:
             shape = schema.HealthShape
         case ["transfers"]:
             shape = schema.TransferShape
+        case ["transfers", "connection"]:
+            shape = schema.ConnectionShape
         case ["lab"]:
             shape = schema.LabShape
         case ["lab", "networks", _]:

@@ -48,6 +48,22 @@ class TransferMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Conditions:
+    """Of a connection at the moment of its request, by the gateway's record. Bytes."""
+
+    least_requests: int = 0
+    """This one included."""
+    least_received: int = 0
+    """Of the client, since the initial sequence number; with this request."""
+    most_received: int | None = None
+    least_sent: int = 0
+    """To the client, which has acknowledged them."""
+    most_sent: int | None = None
+    least_window: int = 0
+    """That the client lets us send."""
+
+
+@dataclass(frozen=True, slots=True)
 class TransferRow:
     """A request that meets every condition that is there is a candidate. Rows are tried in order."""
 
@@ -73,6 +89,7 @@ class TransferRow:
     """One of these protocols is offered."""
     least: int = 0
     """Bytes of the whole body; the proxy refuses what is smaller."""
+    connection: Conditions | None = None
     until: float | None = None
     """Unix seconds from which on the row holds no more."""
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from dataclasses import dataclass
 
 from braid.tcp.repair import unread, unsettled
 
 _INFO = struct.Struct("=B119xQQ")
 """Of linux/tcp.h ``struct tcp_info``: state, bytes acknowledged to us, bytes received."""
+_WINDOW_AT = 228
+"""Of the window that the peer has offered."""
 _MODULUS = 1 << 32
 ESTABLISHED, CLOSE_WAIT = 1, 8
 _AFTER_FIN = frozenset((6, 7, 8, 9, 11))
@@ -53,6 +56,15 @@ def is_still(opened: socket.socket, received: int) -> bool:
 def _read(opened: socket.socket) -> tuple[int, int, int]:
     state, acknowledged, received = _INFO.unpack(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))
     return state, acknowledged, received
+
+
+def counts_of(opened: socket.socket) -> tuple[int, int, int]:
+    """Bytes that came since the socket was built, those that the peer acknowledged, and how many more it lets us send;
+    0 where the kernel does not tell that."""
+    data = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _WINDOW_AT + 4)
+    _, acknowledged, received = _INFO.unpack_from(data)
+    window = int.from_bytes(data[_WINDOW_AT:], sys.byteorder) if len(data) == _WINDOW_AT + 4 else 0
+    return received, acknowledged, window
 
 
 def has_ended(opened: socket.socket) -> bool:

@@ -108,6 +108,18 @@ def decode_ends(data: bytes) -> Ends:
     return Ends(*ends, mss, bool(flags & _TIMESTAMPS))
 
 
+def first_numbers(data: bytes) -> tuple[int, int]:
+    """Of the first byte to send and the first to read of what a record carries. BadPacket where there is no record's
+    beginning."""
+    try:
+        _, flags, *_ = _HEAD.unpack_from(data)
+        numbers = _NUMBERS.unpack_from(data, _HEAD.size + _ADDRESSES[bool(flags & _V6)].size)
+    except struct.error:
+        raise BadPacket("record_truncated") from None
+    send_next, receive_next, unread, unacknowledged, unsent = *numbers[:2], *numbers[-3:]
+    return (send_next - unacknowledged - unsent) % _MODULUS, (receive_next - unread) % _MODULUS
+
+
 def encode_record(record: TcpRecord) -> bytes:
     v6 = record.local.host.version == 6
     send_scale, receive_scale = record.scales or (0, 0)

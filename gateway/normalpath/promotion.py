@@ -6,10 +6,11 @@ Nothing here waits: a connection is made, or frozen and given back, while no oth
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from braid.tcp import repair
-from braid.tcp.record import decode_record, encode_record
+from braid.tcp.record import decode_record, encode_record, first_numbers
 from braid.tun import DEVICE
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ Departure = tuple[Literal["went"], int, int, float] | tuple[Literal["stays"], st
 """As the relay in Rust says it."""
 
 
+@dataclass(slots=True)
+class Life:
+    """What this gateway knows of a client's connection since it has had it, whoever carried its bytes."""
+
+    first: tuple[int, int]
+    """Numbers of the first byte to the client, and of the first of the client."""
+    requests: int = 0
+
+
 class Carrier(Protocol):
     """What a connection that leaves it needs of the relay in Rust."""
 
@@ -47,7 +57,16 @@ class Carrier(Protocol):
 class Promoted:
     """A connection that the stack has. Raises RuntimeError when the core has ended."""
 
-    def __init__(self, core: ConnectionApi, number: int, mss: int, *, timestamps: bool, guest: bool = False) -> None:
+    def __init__(
+        self,
+        core: ConnectionApi,
+        number: int,
+        mss: int,
+        *,
+        timestamps: bool,
+        first: tuple[int, int] = (0, 0),
+        guest: bool = False,
+    ) -> None:
         self.core = core
         self.number = number
         """The core's, by which it knows the connection."""
@@ -57,6 +76,18 @@ class Promoted:
         """Whether another gateway has had it."""
         self.away = False
         """Whether it went back."""
+        self.first = first
+        """Numbers of the first bytes that the stack's socket had, as of ``Life``."""
+        self.life = Life(first)
+
+    def go_on(self, life: Life) -> None:
+        """It is a connection that was here before."""
+        self.life = life
+
+    def before(self) -> tuple[int, int]:
+        """Bytes to the client and of the client that were before the stack's socket, modulo 2^32."""
+        sent, received = self.life.first
+        return (self.first[0] - sent) % (1 << 32), (self.first[1] - received) % (1 << 32)
 
     def open_server(self, server: SocketAddress) -> socket.socket | None:
         """A socket to be connected to a server, bound to the address and port that the NAT gave to this connection; one
@@ -131,7 +162,8 @@ def adopt(core: ConnectionApi, record: TcpRecord, *, guest: bool) -> tuple[socke
     except BaseException:
         repair.dissolve(opened)
         raise
-    return opened, Promoted(core, number, record.mss, timestamps=record.timestamp is not None, guest=guest)
+    first = first_numbers(encoded)
+    return opened, Promoted(core, number, record.mss, timestamps=record.timestamp is not None, first=first, guest=guest)
 
 
 def open_servers(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from braid import log as logs
 from braid.errors import BadPacket
 from braid.events import ConnectionEnded, ConnectionHeld, ServiceRequest
-from braid.tcp.record import decode_ends
+from braid.tcp.record import decode_ends, first_numbers
 from gateway.normalpath.promotion import Promoted, adopt, name_of
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Intake:
     def _take(self, request: ServiceRequest) -> None:
         number = request.connection
         try:
-            ends = decode_ends(request.client)
+            ends, first = decode_ends(request.client), first_numbers(request.client)
             server = None if request.server is None else decode_ends(request.server).remote
         except BadPacket as error:
             self._refuse(number, error)
@@ -96,7 +96,11 @@ class Intake:
             application.count("too_many_connections")
             self._core.reset_connection(number)
             return
-        promoted = Promoted(self._core, number, ends.mss, timestamps=ends.timestamps, guest=request.guest)
+        promoted = Promoted(
+            self._core, number, ends.mss, timestamps=ends.timestamps, first=first, guest=request.guest
+        )  # fmt: skip
+        if known is not None:
+            promoted.go_on(known.life)
         try:
             idle = server is None and not (request.held_at or application.accept == "at-once")
             self._serve(Arrival(application, promoted, ends, request, server, idle))

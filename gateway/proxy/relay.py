@@ -292,7 +292,7 @@ class Relay:
         match event:
             case ("request", _, method, target, authority, path, headers):
                 self._note_promotion(connection)
-                connection.tried.clear()
+                connection.asked()
                 connection.target = target
                 path, _, query = path.partition("?")
                 data = connection.data

@@ -57,6 +57,12 @@ class RelayedConnection:
     done: Callable[[], None] | None = None
     """Called when the relay has it no more."""
 
+    def asked(self) -> None:
+        """A request has come; no server was tried for it."""
+        self.tried.clear()
+        if self.promoted is not None:
+            self.promoted.life.requests += 1
+
     @property
     def is_transparent(self) -> bool:
         """Whether its servers have to see the client's own address."""

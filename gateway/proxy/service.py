@@ -384,7 +384,7 @@ class ProxyService:
         """Whether a content proxy has the connection now."""
         self._offered += 1
         try:
-            return await self.transfers.offer_hello(stream, data, guest=promoted is not None and promoted.guest)
+            return await self.transfers.offer_hello(stream, data, promoted)
         except BaseException:
             await reset(stream)
             raise

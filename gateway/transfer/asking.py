@@ -13,6 +13,7 @@ from gateway.transfer.stored import ANY
 
 if TYPE_CHECKING:
     from braid.role import NodeHandle
+    from gateway.normalpath.promotion import Promoted
     from gateway.proxy.events import ClientData
     from gateway.transfer.moving import Holder
 
@@ -30,7 +31,8 @@ class Question(NamedTuple):
     descriptor: int
     head: bytes | None
     """What was read of the connection already; None: nothing was, and what came goes along."""
-    guest: bool
+    was: Promoted | None
+    """To the data plane."""
     fields: bytes = ANY
     may_return: bool = True
 
@@ -42,7 +44,7 @@ def ask(
     the proxy has been asked: else the request is too long for one message, and is to be sent. FreezeError, and nothing
     has happened."""
     assert node.offers is not None
-    data, proxy, peer, content, holder, descriptor, head, guest, fields, may_return = asked
+    data, proxy, peer, content, holder, descriptor, head, was, fields, may_return = asked
     key = content.encode("latin-1", "replace")
     edge = None if order is None else (node.situation().topology.nodes[data.edge].number, order)
     offered = make_offer(
@@ -53,7 +55,7 @@ def ask(
     moving = Moving(
         id_, data.application, data.client, data.vip, data.edge, proxy, peer, content, now, wall, holder, may_return,
         offered.socket, lambda: node.held(offered.held), offered.received, fields,
-        guest=guest,
+        was=was,
     )  # fmt: skip
     sent = trio.current_time()
     if offered.asked:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from braid.transfer_table import Candidate
     from gateway.proxy.events import ClientData, Request
     from gateway.transfer.agent import TransferAgent
+    from gateway.transfer.offer import Look
     from gateway.transfer.stored import StoredTable
     from topology.transfer import TransferRow
 
@@ -31,12 +32,14 @@ class Chooser:
         self._rng = rng
         self._wall = wall
 
-    def of_request(self, situation: Situation, data: ClientData, request: Request) -> tuple[TransferRow, str] | None:
-        found = self._of(situation, candidate_of(data, request))
+    def of_request(
+        self, situation: Situation, data: ClientData, request: Request, standing: Look
+    ) -> tuple[TransferRow, str] | None:
+        found = self._of(situation, candidate_of(data, request, standing))
         return found if found is not None and is_for(*found, request, situation.topology) else None
 
-    def of_hello(self, situation: Situation, data: ClientData, hello: ClientHello) -> str | None:
-        found = self._of(situation, candidate_of_hello(data, hello))
+    def of_hello(self, situation: Situation, data: ClientData, hello: ClientHello, standing: Look) -> str | None:
+        found = self._of(situation, candidate_of_hello(data, hello, standing))
         return None if found is None else found[1]
 
     def known(self, row: TransferRow, request: Request, peer: int, content: str, fields: bytes, now: float) -> Is:

@@ -15,6 +15,7 @@ from gateway.transfer.stored import ANY
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from socket import socket as Opened
 
     from braid.tcp.record import TcpRecord
     from braid.transfer import Numbers, TransferMessage
@@ -94,8 +95,8 @@ class Moving:
     """Of the request."""
     bytes_in: int = 0
     bytes_out: int = 0
-    guest: bool = False
-    """Another gateway has had it."""
+    was: Promoted | None = None
+    """To the data plane, when it was offered."""
     promoted: Promoted | None = None
     """What it is when it has come back."""
     promised: Promised | None = None
@@ -106,6 +107,21 @@ class Moving:
     """Seconds from the offer until the proxy served."""
     said: list[tuple[float, str, str, type[TransferMessage]]] = field(default_factory=list)
     """About it: when, from whom, to whom, which message. The first ``MOST_STEPS``."""
+
+    @property
+    def guest(self) -> bool:
+        """Whether another gateway has had it."""
+        return self.was is not None and self.was.guest
+
+    def back(self, built: Opened, promoted: Promoted | None) -> None:
+        """It is here again, frozen."""
+        self.socket, self.promoted = built, promoted
+        self.remember(promoted)
+
+    def remember(self, promoted: Promoted | None) -> None:
+        """What it is to the data plane again is what it was."""
+        if promoted is not None and self.was is not None:
+            promoted.go_on(self.was.life)
 
     def promise(self, promised: Promised) -> None:
         """The later one counts: what the answer before has ended with is where the next one begins."""

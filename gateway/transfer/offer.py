@@ -11,22 +11,28 @@ from topology.model import Role
 from topology.transfer import TransferMode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from braid.tls.hello import ClientHello
+    from braid.transfer_table import Standing
     from gateway.proxy.events import ClientData, Request
     from topology.model import SocketAddress, Topology
     from topology.transfer import TransferRow
 
+    Look = Callable[[], Standing | None]
+    """At how far the connection is."""
+
 _TELLING = frozenset(name.decode() for name in (b"cache-control", b"pragma", *ORIGIN_ONLY))
 
 
-def candidate_of(data: ClientData, request: Request) -> Candidate:
-    return Candidate(
-        data.application, data.client.host, data.region, data.vip.port, request.method, request.host, request.path
-    )
+def candidate_of(data: ClientData, request: Request, standing: Look) -> Candidate:
+    ends = data.application, data.client.host, data.region, data.vip.port
+    return Candidate(*ends, request.method, request.host, request.path, standing=standing)
 
 
-def candidate_of_hello(data: ClientData, hello: ClientHello) -> Candidate:
-    return Candidate(data.application, data.client.host, data.region, data.vip.port, "", hello.sni, "", hello.alpn)
+def candidate_of_hello(data: ClientData, hello: ClientHello, standing: Look) -> Candidate:
+    ends = data.application, data.client.host, data.region, data.vip.port
+    return Candidate(*ends, "", hello.sni, "", hello.alpn, standing)
 
 
 def is_for(row: TransferRow, proxy: str, request: Request, topology: Topology) -> bool:

@@ -7,6 +7,7 @@ meanwhile, the core holds the client's packets, and whatever comes of it ends in
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -32,7 +33,7 @@ from braid.transfer import (
 from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_progress import decode_promised, encode_heard, heard_of, is_promised
 from braid.transfer_table import tls_content
-from gateway.transfer import commands
+from gateway.transfer import commands, standing
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
 from gateway.transfer.asking import US, Question, ask
 from gateway.transfer.choosing import Chooser
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from braid.role import NodeHandle
     from braid.transfer import TransferMessage
     from braid.transfer_progress import Promised, Seen
+    from gateway.normalpath.promotion import Promoted
     from gateway.proxy.events import ClientData
     from gateway.proxy.relay import Relay
     from gateway.proxy.relayed import RelayedConnection
@@ -197,9 +199,10 @@ class TransferService:
         """Whether the request waits for an answer of a proxy now; the relay serves it otherwise."""
         request = connection.request
         data = connection.data
-        if request is None or data.client in self._successor.clients:
+        if self._node is None or request is None or data.client in self._successor.clients:
             return False
-        found = None if self._node is None else self._chooser.of_request(self._node.situation(), data, request)
+        look = partial(standing.of_request, self._relay, connection)
+        found = self._chooser.of_request(self._node.situation(), data, request, look)
         if found is None:
             return False
         row, proxy = found
@@ -217,18 +220,18 @@ class TransferService:
                 wanted = stored.Wanted(data.client, data.vip, movable[1])
                 self._alarm.set(self._stored.want(proxy, wanted, now))
             return False
-        guest = connection.promoted is not None and connection.promoted.guest
         holder = OfRelay(self._relay, connection)
-        question = Question(data, proxy, peer, content, holder, *movable, guest=guest, fields=fields)
+        question = Question(data, proxy, peer, content, holder, *movable, was=connection.promoted, fields=fields)
         return self._ask(question, known is Is.STORED, now) is not None
 
-    async def offer_hello(self, stream: trio.SocketStream, data: ClientData, *, guest: bool) -> bool:
+    async def offer_hello(self, stream: trio.SocketStream, data: ClientData, promoted: Promoted | None) -> bool:
         """Offer a connection that begins with TLS, of which nothing was read. True: it is elsewhere, and the stream is
         closed. False: it goes on here, and nothing has happened to it."""
         hello = await peek(stream)
         if hello is None or self._node is None:
             return False
-        proxy = self._chooser.of_hello(self._node.situation(), data, hello)
+        look = partial(standing.of_socket, stream.socket.fileno(), promoted)
+        proxy = self._chooser.of_hello(self._node.situation(), data, hello, look)
         if proxy is None:
             return False
         now, peer, content = trio.current_time(), self._number(proxy), tls_content(hello.sni, data.vip.port)
@@ -236,7 +239,7 @@ class TransferService:
             self.agent.count("refused/cold")
             return False
         waiting, descriptor = Waiting(stream), stream.socket.fileno()
-        question = Question(data, proxy, peer, content, waiting, descriptor, None, guest=guest, may_return=False)
+        question = Question(data, proxy, peer, content, waiting, descriptor, None, promoted, may_return=False)
         # A proxy takes every name that is delegated to it.
         return self._ask(question, early=True, now=now) is not None and await waiting.moved()
 
@@ -370,7 +373,7 @@ class TransferService:
         try:
             # The proxy's frozen socket may have acknowledged while this was on its way.
             later = record.after(round(COMMIT_FOR * 1000))
-            moving.socket, moving.promoted = self._adopt(later, guest=moving.guest)
+            moving.back(*self._adopt(later, guest=moving.guest))
         except OSError as error:
             log.warning("transferred connection cannot be taken back", problem=error.strerror or str(error))
             self._own(moving, "away")

@@ -65,6 +65,7 @@ class Successor:
         try:
             way = way_on(decode_record(request.record), moving.promised, seen, now - moving.began)
             built, promoted = self._adopt(way.record, guest=moving.guest)
+            moving.remember(promoted)
         except (BadPacket, OSError) as error:
             self._count("reset_socket")
             log.warning("transferred connection is lost", proxy=moving.proxy, problem=str(error))

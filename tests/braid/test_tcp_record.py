@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braid.errors import BadPacket
-from braid.tcp.record import TcpRecord, Window, decode_record, encode_record
+from braid.tcp.record import TcpRecord, Window, decode_record, encode_record, first_numbers
 from topology.model import SocketAddress
 
 RECORD = TcpRecord(
@@ -62,6 +62,18 @@ def test_a_record_is_written_as_its_picture_says() -> None:
 @given(records())
 def test_what_is_written_is_read(record: TcpRecord) -> None:
     assert decode_record(encode_record(record)) == record
+
+
+@given(records())
+def test_the_first_numbers_are_those_of_the_queues(record: TcpRecord) -> None:
+    sent, received = first_numbers(encode_record(record))
+    assert (sent + len(record.unacknowledged) + len(record.unsent) - record.send_next) % 2**32 == 0
+    assert (received + len(record.unread) - record.receive_next) % 2**32 == 0
+
+
+def test_there_are_none_in_half_a_record() -> None:
+    with pytest.raises(BadPacket):
+        first_numbers(GOLDEN[:40])
 
 
 @given(st.binary(max_size=120) | st.binary(max_size=90).map(lambda tail: GOLDEN[:30] + tail))

@@ -160,8 +160,8 @@ async def test_what_begins_with_tls_is_offered_to_content_proxies_first(
     offered: list[str] = []
     taken = False
 
-    async def offer_hello(stream: trio.SocketStream, data: ClientData, *, guest: bool) -> bool:
-        assert not guest
+    async def offer_hello(stream: trio.SocketStream, data: ClientData, promoted: object) -> bool:
+        assert promoted is None, "listeners accept it"
         offered.append(data.application)
         if taken:
             await stream.aclose()

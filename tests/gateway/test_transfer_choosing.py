@@ -10,6 +10,7 @@ import pytest
 
 from braid.role import Situation
 from braid.transfer import Reason, TransferRefuse
+from braid.transfer_table import Standing
 from gateway.proxy.events import ClientData, Request
 from gateway.transfer.agent import TransferAgent
 from gateway.transfer.choosing import Chooser
@@ -36,6 +37,10 @@ def asked(path: str, method: str = "GET", **headers: str) -> Request:
 def situation(*unreachable: str) -> Situation:
     links = SimpleNamespace(neighbour_up=lambda name: name not in unreachable)
     return Situation(TOPOLOGY, "g-1", links)  # type: ignore[arg-type]
+
+
+def young() -> Standing:
+    return Standing(1, 100, 0, 64_000)
 
 
 @pytest.fixture
@@ -74,12 +79,12 @@ def chooser(stored: StoredTable, counts: list[str]) -> Chooser:
 def test_what_a_row_names_and_no_proxy_asks_itself_is_offered(
     chooser: Chooser, request_: Request, proxy: str | None
 ) -> None:
-    found = chooser.of_request(situation(), DATA, request_)
+    found = chooser.of_request(situation(), DATA, request_, young)
     assert (None if found is None else found[1]) == proxy
 
 
 def test_a_proxy_that_cannot_be_reached_is_counted_and_the_origin_serves(chooser: Chooser, counts: list[str]) -> None:
-    assert chooser.of_request(situation("c-1"), DATA, asked("/app/1")) is None
+    assert chooser.of_request(situation("c-1"), DATA, asked("/app/1"), young) is None
     assert counts == ["refused/no_proxy"]
 
 
@@ -103,7 +108,7 @@ def test_the_proxy_that_has_fewest_connections_is_asked_and_what_is_over_counts_
     chooser = Chooser(StoredTable(), agent, Random(1), lambda: 0.0)
     asked_for: list[str] = []
     for number in range(100):
-        found = chooser.of_request(here, DATA, asked("/img/1"))
+        found = chooser.of_request(here, DATA, asked("/img/1"), young)
         assert found is not None
         peer = topology.nodes[found[1]].number
         asked_for.append(found[1])
@@ -115,3 +120,11 @@ def test_the_proxy_that_has_fewest_connections_is_asked_and_what_is_over_counts_
     assert asked_for.count("c-1") > asked_for.count("c-2")
     agent.handle_timeout(1.0)
     assert not any(agent.open.values()), "none of them has answered"
+
+
+def test_a_row_may_want_connections_that_have_served_before() -> None:
+    topology = parse(text("{application: shop, proxies: [c-1], connection: {least_requests: 2}}"), "net.yaml")
+    here = replace(situation(), topology=topology)
+    chooser = Chooser(StoredTable(), TransferAgent(), Random(1), lambda: 0.0)
+    assert chooser.of_request(here, DATA, asked("/img/1"), young) is None
+    assert chooser.of_request(here, DATA, asked("/img/1"), lambda: Standing(2, 200, 100, 64_000)) is not None

@@ -35,7 +35,13 @@ ROWS = [
     },
     {"application": "shop", "proxies": [PROXY], "path": "/object/", "mode": "serve"},
     {"application": "shop", "proxies": [PROXY], "path": "/headers", "mode": "serve"},
-    {"application": "shop", "proxies": [PROXY], "path": "/cached/"},
+    {
+        "application": "shop",
+        "proxies": [PROXY],
+        "path": "/cached/77",
+        "mode": "serve",
+        "connection": {"least_requests": 3, "least_sent_kb": 9000, "most_received_kb": 2, "least_window_kb": 10},
+    },
 ]
 
 
@@ -45,6 +51,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     found = document(directory)
     found["name"] = "table"
     found["transfers"] = ROWS
+    found["applications"]["shop"]["proxy"]["splice_above"] = 1_000_000
     found["nodes"][OTHER] = deepcopy(found["nodes"][PROXY]) | {"underlay": ["10.90.0.52", "fd90::52"]}
     found["nodes"][OTHER]["content"] |= {"listen": ["10.91.1.81"], "directory": str(directory / "other")}
     found["lab"]["networks"]["clients-fra"]["members"][OTHER] = ["10.91.1.81", "fd91:1::81"]
@@ -130,3 +137,17 @@ def had(lab: RunningLab, proxy: str) -> int:
     """Connections of that proxy, by the gateway."""
     flows = lab.status(GATEWAY, "/flows?limit=100")["flows"]
     return sum(flow["target"] == proxy and flow["state"] == "moved" for flow in flows)
+
+
+def test_a_row_may_want_a_connection_that_has_come_far(lab: RunningLab) -> None:
+    """The large answer is the data plane's: who counts has not seen its bytes."""
+    before = lab.status(GATEWAY)["transfers"]
+    young = curl(lab, "/cached/77", "/cached/77", "/cached/77")
+    assert [each["status"] for each in young] == ["", "", ""], "nothing was sent to speak of"
+    assert counted(lab, before, "requests") == [0]
+    assert curl(lab, "/cached/9MB", "/cached/77")[1]["status"] == "", "the second request"
+    grown = curl(lab, "/cached/9MB", "/", "/cached/77")
+    assert [each["connects"] for each in grown] == [1, 0, 0]
+    assert [each["status"].partition(";")[0] for each in grown] == ["", "", PROXY]
+    talkative = curl(lab, "/cached/9MB", f"-H X:{'x' * 3000} /", "/cached/77")
+    assert talkative[2]["status"] == "", "the client has said too much"

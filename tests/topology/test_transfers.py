@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from braid.transfer_table import Candidate, chosen, least_of, matching, next_on, path_of, serves, takes_all
+from braid.transfer_table import (
+    Candidate,
+    Standing,
+    allowing,
+    chosen,
+    least_of,
+    matching,
+    next_on,
+    path_of,
+    serves,
+    takes_all,
+)
 from tests.topology.base import changed
 from topology import effective
 from topology.compose import render
-from topology.source import TopologyError, parse
-from topology.transfer import KEPT, HashedBy, ProxyPolicy, TransferMode, TransferRow, with_removed
+from topology.source import parse
+from topology.transfer import KEPT, Conditions, HashedBy, ProxyPolicy, TransferMode, TransferRow, with_removed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -173,6 +184,66 @@ def test_a_row_that_has_all_served_goes_for_what_is_not_stored_until_it_ends() -
         assert not takes_all(table, *wrong, 0.0), wrong
 
 
+CONNECTION = "least_requests: 2, least_received_kb: 1, most_received_kb: 5, least_sent_kb: 10, most_sent_kb: 10"
+STANDING = Standing(requests=2, received=1000, sent=10_000, window=64_000)
+
+
+def test_conditions_of_the_connection_are_looked_at_when_all_others_hold() -> None:
+    (row,) = rows(f"{{application: shop, proxies: [c-1], connection: {{{CONNECTION}, least_window_kb: 64}}}}")
+    assert row.connection == Conditions(2, 1000, 5000, 10_000, 10_000, 64_000)
+    looked = 0
+
+    def look(found: Standing | None) -> Standing | None:
+        nonlocal looked
+        looked += 1
+        return found
+
+    def holding(found: Standing | None, candidate: Candidate = ASKED) -> bool:
+        return matching([row], candidate._replace(standing=lambda: look(found)), 0.0) is not None
+
+    assert holding(STANDING)
+    for wrong in (
+        STANDING._replace(requests=1),
+        STANDING._replace(received=999),
+        STANDING._replace(received=5001),
+        STANDING._replace(sent=9999),
+        STANDING._replace(sent=10_001),
+        STANDING._replace(window=63_999),
+        None,
+    ):
+        assert not holding(wrong), wrong
+    assert looked == 8
+    assert not holding(STANDING, ASKED._replace(application="other"))
+    assert matching([replace(row, connection=None)], ASKED._replace(standing=lambda: look(None)), 0.0) is not None
+    assert looked == 8, "no condition, no look"
+    assert matching([row], ASKED, 0.0) is row, "who has not seen the connection begin does not ask"
+    shown = next(
+        table
+        for table in effective.tables(
+            parse(text(f"{{application: shop, proxies: [c-1], connection: {{{CONNECTION}}}}}"), "net.yaml")
+        )
+        if table.title == "transfers"
+    )
+    assert shown.rows[0][3] == (
+        "GET HEAD, from request 2, received from 1 kB, received up to 5 kB, sent from 10 kB, sent up to 10 kB"
+    )
+
+
+def test_a_proxy_may_answer_by_any_row_that_its_gateway_may_have_meant() -> None:
+    asks = Conditions(least_requests=2)
+    first, second = TransferRow("shop", ("c-2",), connection=asks), TransferRow("shop", ("c-1",), least=9)
+    third = TransferRow("shop", ("c-1", "c-2"))
+    table = (first, second, third)
+    assert allowing(table, ASKED, "c-2", 0.0) is first
+    assert allowing(table, ASKED, "c-1", 0.0) is second
+    assert allowing((second, third), ASKED, "c-2", 0.0) is None, "the row before names another one"
+    large = replace(first, proxies=("c-1",), least=100)
+    assert allowing((large, second), ASKED, "c-1", 0.0) is second
+    all_of_it = replace(large, mode=TransferMode.SERVE, least=0)
+    assert allowing((all_of_it, second), ASKED, "c-1", 0.0) is all_of_it
+    assert allowing((all_of_it,), ASKED, "c-3", 0.0) is None
+
+
 @pytest.mark.parametrize(
     ("mode", "method", "upgrade", "all_of_it"),
     [
@@ -214,65 +285,6 @@ def test_braid_check_shows_the_table() -> None:
     assert found.rows == (("shop", "c-1", "hash client", "GET HEAD"),)
 
 
-@pytest.mark.parametrize(
-    ("row", "key", "says"),
-    [
-        ("{application: shops, proxies: [c-1]}", "application", "unknown application shops"),
-        ("{application: shop, proxies: [e-1]}", "proxies[0]", "e-1 is no content proxy"),
-        ("{application: shop, proxies: [c-1, c-1]}", "proxies[1]", "written twice"),
-        ("{application: shop, proxies: []}", "proxies", "empty"),
-        ("{application: shop, proxies: [c-1], edges: [g]}", "edges[0]", "g is no edge region"),
-        ("{application: shop, proxies: [c-1], ports: [tcp/81]}", "ports[0]", "tcp/81 is no port of TCP of shop"),
-        ("{application: shop, proxies: [c-1], ports: [udp/80]}", "ports[0]", "udp/80 is no port of TCP of shop"),
-        ("{application: shop, proxies: [c-1], methods: [POST]}", "methods[0]", "no cache answers 'POST'"),
-        ('{application: shop, proxies: [c-1], hosts: ["a*"]}', "hosts[0]", "is no name"),
-        ("{application: shop, proxies: [c-1], until: 2027-01-31}", "until", "is no moment"),
-        ("{application: shop, proxies: [c-1], mode: all}", "mode", "serve-or-origin or serve"),
-        ("{application: shop, proxies: [c-1], mode: serve, least_kb: 1}", "least_kb", "write `mode: serve-or-origin`"),
-        (
-            "{application: shop, proxies: [c-1], policy: nearest}",
-            "policy",
-            "first or hash or least_connections or random",
-        ),
-        ("{application: shop, proxies: [c-1], policy: hash, hash: sni}", "hash", "write path or client"),
-        ("{application: shop, proxies: [c-1], hash: client}", "hash", "or write `policy: hash`"),
-        ("{application: shop, proxies: [c-1], sni: [a.example]}", "sni", "sees no ClientHello of shop"),
-        ("{application: shop, proxies: [c-1], alpn: [h2]}", "alpn", "sees no ClientHello of shop"),
-        ("{application: shop, proxies: [c-1], host: [a]}", "host", "unknown key"),
-    ],
-)
-def test_what_is_refused(row: str, key: str, says: str) -> None:
-    with pytest.raises(TopologyError) as caught:
-        rows(row)
-    (problem,) = caught.value.problems
-    assert problem.key == f"transfers[0].{key}"
-    assert says in str(problem)
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (("    mode: proxy\n    proxy: {kind: http}", ""), "reads no requests of shop"),
-        (("{kind: http}", "{kind: tcp}"), "reads no requests of shop"),
-        (("{kind: http}", "{kind: http, tls: {certificates: [{certificate: a, key: b}]}}"), "keys are not handed on"),
-    ],
-)
-def test_the_gateway_has_to_read_requests_in_clear_text(change: tuple[str, str], says: str) -> None:
-    with pytest.raises(TopologyError) as caught:
-        parse(text(ROW, change), "net.yaml")
-    assert [problem.key for problem in caught.value.problems] == ["transfers[0].application"]
-    assert says in str(caught.value.problems[0])
-
-
-def test_a_proxy_answers_only_for_applications_that_are_its_own() -> None:
-    other = "\n  other:\n    hostnames: [o.apps.example]\n    ports: [tcp/80]\n    targets: [{address: 10.2.0.10}]\n"
-    other += "    mode: proxy\n    proxy: {kind: http}\n"
-    with pytest.raises(TopologyError) as caught:
-        parse(text("{application: other, proxies: [c-1]}", ("\napplications:", f"\napplications:{other}")), "net.yaml")
-    (problem,) = caught.value.problems
-    assert (problem.key, "may not answer for other" in str(problem)) == ("transfers[0].proxies[0]", True)
-
-
 def test_a_proxy_that_is_named_gets_a_tun_in_a_compose_file() -> None:
     members = ("members: {e-1: [10.1.0.2]", "members: {c-1: [10.1.0.81], c-2: [10.1.0.80], e-1: [10.1.0.2]")
     found = parse(text("{application: shop, proxies: [c-1]}", members), "net.yaml")
@@ -297,33 +309,6 @@ def test_rows_of_tls_go_by_server_name_and_protocols() -> None:
     assert matching([replace(found, alpn=())], asked._replace(alpn=()), 0.0) is not None
     shown = next(table for table in effective.tables(topology) if table.title == "transfers")
     assert shown.rows[0][3] == "edges e, TLS, name *.apps.example, protocol h2, protocol http/1.1"
-
-
-@pytest.mark.parametrize(
-    ("row", "key", "says"),
-    [
-        ("path: /a", "path", "sees a ClientHello alone of shop; remove it, or use alpn, sni"),
-        ("hosts: [a.example]", "hosts", "sees a ClientHello alone"),
-        ("methods: [GET]", "methods", "sees a ClientHello alone"),
-        ("least_kb: 1", "least_kb", "sees a ClientHello alone"),
-        ("mode: serve", "mode", "sees a ClientHello alone"),
-        ('sni: ["a*"]', "sni[0]", "is no name"),
-        ('alpn: [""]', "alpn[0]", "is no protocol"),
-    ],
-)
-def test_what_is_refused_of_tls(row: str, key: str, says: str) -> None:
-    with pytest.raises(TopologyError) as caught:
-        parse(tls_text(f"{{application: shop, proxies: [c-1], {row}}}"), "net.yaml")
-    (problem,) = caught.value.problems
-    assert problem.key == f"transfers[0].{key}"
-    assert says in str(problem)
-
-
-def test_a_proxy_needs_a_certificate_for_tls() -> None:
-    with pytest.raises(TopologyError) as caught:
-        parse(tls_text(TLS_ROW, (f", {CERTIFICATE}", "")), "net.yaml")
-    (problem,) = caught.value.problems
-    assert (problem.key, "add nodes.c-1.content.tls" in str(problem)) == ("transfers[0].proxies[0]", True)
 
 
 def test_files_of_tls_are_mounted_beside_the_topology_of_a_container() -> None:

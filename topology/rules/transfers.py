@@ -11,7 +11,7 @@ from topology.transfer import METHODS, ProxyPolicy, TransferMode
 
 if TYPE_CHECKING:
     from topology.problem import Key
-    from topology.schema import TransferShape
+    from topology.schema import ConnectionShape, TransferShape
     from topology.shape import Draft
 
 
@@ -35,6 +35,8 @@ def check(draft: Draft) -> None:
                     remedy = "write shop.example or *.shop.example"
                     draft.report.add((*key, word, index), f"{host!r} is no name", remedy)
         protocols(draft, key, row)
+        if row.connection is not None:
+            _connection(draft, (*key, "connection"), row, row.connection)
         if "hash" in row.model_fields_set and row.policy is not ProxyPolicy.HASH:
             draft.report.add(
                 (*key, "hash"), f"`policy: {row.policy}` goes by nothing", "remove it, or write `policy: hash`"
@@ -88,6 +90,22 @@ def _proxies(draft: Draft, key: Key, row: TransferShape) -> None:
         elif content.tls is None and _is_tls(draft, row):
             remedy = f"add nodes.{name}.content.tls with its certificates"
             draft.report.add(place, f"{name} has no certificate for {row.application}", remedy)
+
+
+def _connection(draft: Draft, key: Key, row: TransferShape, wanted: ConnectionShape) -> None:
+    if not wanted.model_fields_set:
+        draft.report.add(key, "no condition", "write one, for instance `least_requests: 2`, or remove it")
+    if _is_tls(draft, row):
+        for word in sorted(wanted.model_fields_set - {"least_window_kb"}):
+            message = f"a ClientHello is the first that a connection of {row.application} has sent"
+            draft.report.add((*key, word), message, "remove it, or use least_window_kb")
+    for word, least, most in (
+        ("received", wanted.least_received_kb, wanted.most_received_kb),
+        ("sent", wanted.least_sent_kb, wanted.most_sent_kb),
+    ):
+        if least is not None and most is not None and most < least:
+            message = f"no connection has at least {least} kB and at most {most} kB"
+            draft.report.add((*key, f"most_{word}_kb"), message, f"write at least {least}")
 
 
 def _is_tls(draft: Draft, row: TransferShape) -> bool:
