@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 RELAPSE = 2.0
 """Holds within which getting worse after getting better is a relapse."""
+RISING = 0.25
+"""Of a drift: what has jumped is followed further while each sample is worse than the one before by so much. A smoothed
+measurement takes some samples for a step; held at half of it, it would stay there for the hold."""
 
 
 @dataclass(slots=True)
@@ -26,16 +29,18 @@ class Steady:
     _began: float = 0.0
     _nearest: float = 0.0
     _bettered: float | None = None
+    _rising: bool = False
 
     def observe(self, sample: float, now: float, jump: float, drift: float, settings: HealthSettings) -> bool:
         """Take in a sample; True if the value is another one now.
 
-        It follows at once what is worse by ``jump``, and what differs by ``drift`` either way when it has done so
-        without a break for the hold; of these samples the nearest to the value counts.
+        It follows at once what is worse by ``jump``, and on as long as that grows; and what differs by ``drift`` either
+        way when it has done so without a break for the hold: of these samples the nearest to the value counts.
         """
         gap = sample - self.value
-        if gap >= jump:
+        if gap >= jump or (self._rising and gap > RISING * drift):
             return self._worsen(sample, now, settings)
+        self._rising = False
         side = (gap >= drift) - (gap <= -drift)
         if side == 0 or side != self._side:
             self._side, self._began, self._nearest = side, now, sample
@@ -59,6 +64,7 @@ class Steady:
             self.relapses = self.relapses + 1 if soon else 0
             self._bettered = None
         self._settle(sample, now)
+        self._rising = True
         return True
 
     def _settle(self, value: float, now: float) -> None:

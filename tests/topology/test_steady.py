@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from topology.model import HealthSettings
 from topology.steady import Steady
 
@@ -22,6 +24,27 @@ def test_a_little_worse_counts_when_it_lasts() -> None:
     steady = Steady(10.0, 0.0)
     changed = [now for now in range(100) if steady.observe(14.0 + now % 2 / 2, float(now), 5.0, 3.0, SETTINGS)]
     assert (changed, steady.value) == ([30], 14.0)
+
+
+@pytest.mark.parametrize("ticks", range(10))
+def test_a_step_of_what_is_smoothed_is_followed_to_its_end_whenever_it_comes(ticks: int) -> None:
+    """A mean of samples each tenth of a second (gain 1/8, as of round trips) that is looked at each second."""
+    steady, mean, looks = Steady(10.0, 0.0), 10.0, []
+    for tick in range(ticks, 120):
+        mean += (40.0 - mean) / 8
+        if tick % 10 == 0:
+            drift = 0.15 * steady.value
+            looks.append(steady.value if steady.observe(mean, tick / 10, 0.25 * steady.value, drift, SETTINGS) else 0)
+    assert steady.value > 38.0
+    assert sum(map(bool, looks)) <= 4
+    assert not any(looks[5:]), "within 5 s, not after the hold"
+
+
+def test_what_has_jumped_and_stopped_growing_is_not_followed_by_a_little() -> None:
+    steady = Steady(10.0, 0.0)
+    assert steady.observe(20.0, 1.0, 5.0, 3.0, SETTINGS)
+    assert not steady.observe(20.5, 2.0, 5.0, 3.0, SETTINGS)
+    assert not steady.observe(22.0, 3.0, 5.0, 3.0, SETTINGS)
 
 
 def test_noise_of_a_fifth_either_way_is_followed_twice_at_most() -> None:
