@@ -48,8 +48,8 @@ class Clerk:
             _close(descriptors)
             raise BadPacket("word_descriptors")
         match word:
-            case Keep(id_, client, vip, facts):
-                self._keeper.transferred(id_, socket.socket(fileno=descriptors[0]), client, vip, facts)
+            case Keep():
+                self._keeper.transferred(word, socket.socket(fileno=descriptors[0]))
             case Told(id_, answering):
                 self._keeper.told(id_, answering, descriptors[0] if descriptors else -1)
             case Settled(id_):

@@ -10,11 +10,15 @@ import socket
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from braid.streams import RESETS
 from braid.tcp.progress import Progress, progress
 from braid.tcp.repair import dissolve, unread
 from content.carry import Answering, Dissolve, GoesOn, Reset, carry_on
+
+if TYPE_CHECKING:
+    from content.words import Keep
 
 STUCK = 3
 """Workers in a row that may die while one connection waits for its answer and gets none: it is taken for the reason."""
@@ -62,12 +66,13 @@ class Keeper:
         self._next += 1
         return self._add(Kept(self._next, opened, client, listener, "", b"", progress(opened)))
 
-    def transferred(self, id_: int, opened: socket.socket, client: str, vip: str, facts: bytes) -> None:
-        if id_ in self.kept:
+    def transferred(self, keep: Keep, opened: socket.socket) -> None:
+        if keep.id in self.kept:
             self.counts["stray"] += 1
             opened.close()
             return
-        self._add(Kept(id_, opened, client, -1, vip, facts, progress(opened)))
+        base = Progress(keep.read, keep.written, True)
+        self._add(Kept(keep.id, opened, keep.client, -1, keep.vip, keep.data, base))
 
     def told(self, id_: int, answering: Answering, descriptor: int) -> None:
         """The descriptor is the keeper's from now on."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from braid.role import NodeHandle, Situation
+from braid.tcp.progress import progress
 from content.words import Done, Ended, Keep, Own, Settled, Told, decode, encode
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class Remote:
 
     def keep(self, opened: socket.socket, client: str, vip: str, data: bytes) -> Keeping:
         id_ = OURS | secrets.randbits(61)
-        self._records.send(Keep(id_, client, vip, data), opened.fileno())
+        base = progress(opened)
+        self._records.send(Keep(id_, client, vip, base.read, base.written, data), opened.fileno())
         return RemoteKeeping(self._records, id_)
 
     def handle(self) -> NodeHandle:

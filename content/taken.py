@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Keep(Protocol):
-    """Has a connection kept, with what ``adopt`` needs of it."""
+    """Has a connection kept that cannot emit yet, with what ``adopt`` needs of it."""
 
     def __call__(self, opened: socket.socket, client: str, vip: str, data: bytes) -> Keeping: ...
 

@@ -112,6 +112,10 @@ class Keep:
     client: str
     """Address and port."""
     vip: str
+    read: int
+    """Bytes, as the kernel counted them (``braid.tcp.progress``) before it could emit: when this is heard it may have
+    sent some."""
+    written: int
     data: bytes
     """Comes back with ``Take``."""
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from content.carry import Answering, Source
+from content.clerk import Clerk
 from content.keeper import STUCK, Keeper, Kept
+from content.remote import Remote
+from content.words import Keep, Word, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,10 +135,33 @@ def test_a_client_that_has_left_is_not_carried_on(ends: Ends) -> None:
 
 def test_transferred_connections_that_are_over_are_told(ends: Ends) -> None:
     accepted = ends.kept.socket.dup()
-    ends.keeper.transferred(1 << 62, accepted, "192.0.2.1:1000", "192.0.2.2:80", b"facts")
+    ends.keeper.transferred(Keep(1 << 62, "192.0.2.1:1000", "192.0.2.2:80", 0, 0, b"facts"), accepted)
     ends.keeper.told(1 << 62, Answering(source=Source.ONCE), -1)
     (over,) = ends.keeper.carry_on()
     assert (over.client, over.vip) == ("192.0.2.1:1000", "192.0.2.2:80")
+
+
+def test_what_a_transferred_connection_sent_before_its_keeper_heard_of_it_counts(ends: Ends) -> None:
+    said: list[tuple[bytes, list[int]]] = []
+
+    class Late:
+        def send(self, word: Word, *descriptors: int) -> None:
+            said.append((encode(word), [os.dup(descriptor) for descriptor in descriptors]))
+
+    body = os.memfd_create("body")
+    remote = Remote(None, Late(), None)  # type: ignore[arg-type]
+    ends.client.sendall(REQUEST)
+    keeping = remote.keep(ends.worker, "192.0.2.1:1000", "192.0.2.2:80", b"facts")
+    keeping.told(ANSWERING, body)
+    ends.worker.sendall(b"head" + b"body")
+    ends.keeper.ended(ends.kept.id)
+    clerk = Clerk(None, ends.keeper)  # type: ignore[arg-type]
+    for message, descriptors in said:
+        clerk.do(decode(message), descriptors)
+    (ends.kept,) = ends.keeper.kept.values()
+    ends.die()
+    os.close(body)
+    assert ends.kept.answering == replace(ANSWERING, begin=b"", offset=4, length=6)
 
 
 def test_messages_about_others_are_counted_and_their_descriptors_closed(ends: Ends) -> None:
