@@ -56,6 +56,17 @@ def is_named(name: str, patterns: Sequence[str]) -> bool:
     )
 
 
+def target_at(reference: bytes, host: str, port: int, *, https: bool = False) -> bytes:
+    """Path and query of a reference to that origin (RFC 3986 4.1), else nothing."""
+    reference = reference.partition(b"#")[0]
+    scheme, usual = ("https", 443) if https else ("http", 80)
+    own = f"{scheme}://{host}".encode()
+    for origin in (own + f":{port}".encode(), own if port == usual else b""):
+        if origin and reference.lower().startswith(origin) and reference[len(origin) :][:1] in (b"/", b""):
+            return reference[len(origin) :] or b"/"
+    return reference if reference.startswith(b"/") and not reference.startswith(b"//") else b""
+
+
 def onward(headers: Iterable[tuple[bytes, bytes]], *, upgrade: bool = False) -> Headers:
     """Headers that are meant for the other side too; with ``upgrade`` also those about another protocol."""
     listed = list(headers)

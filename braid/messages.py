@@ -33,8 +33,8 @@ VERSION = 1
 MAX_MESSAGE = 1100
 """Bytes; what the core carries in one piece."""
 EDGE_REPORT, EDGE_MEASURES = 1, 3
-"""2 is a summary, ``braid.status.wire``; 16 to 28 are the transfer protocol, ``braid.transfer``; 32 and 33 belong to
-it, ``braid.stored``."""
+"""2 is a summary, ``braid.status.wire``; 16 to 28 are the transfer protocol, ``braid.transfer``; 32 to 35 belong to
+it, ``braid.stored`` and ``braid.outdated``."""
 MAX_DELAY = 0xFFFE
 
 SHORT = "control_short"

@@ -19,6 +19,7 @@ from zlib import crc32
 
 from braid.errors import BadPacket
 from braid.messages import BAD_FIELD, BAD_LENGTH, BAD_VERSION, MAX_MESSAGE, SHORT
+from braid.outdated import OUTDATED
 from braid.transfer import ID, MOST_WHOLE, REQUEST, RETURN, VERSION
 from braid.transfer_progress import PROMISED
 
@@ -30,7 +31,7 @@ MOST_GATHERED = 64
 _HEAD = struct.Struct("!BBH16s3BI")
 _ROOM = MAX_MESSAGE - _HEAD.size
 _MOST_PARTS = -(-MOST_WHOLE // _ROOM)
-_DIVISIBLE = (REQUEST, RETURN, PROMISED)
+_DIVISIBLE = (REQUEST, RETURN, PROMISED, OUTDATED)
 
 Key = tuple[bytes, int, int, int]
 """Id, kind of the whole, parts, CRC: of two wholes about one transfer no parts are mixed."""

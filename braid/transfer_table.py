@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
-from braid.http import is_named
+from braid.http import is_named, without_port
 from topology.transfer import METHODS, HashedBy, ProxyPolicy, TransferMode
 
 if TYPE_CHECKING:
@@ -104,11 +104,22 @@ def next_on(candidate: Candidate) -> Candidate:
     return candidate if candidate.method in METHODS else candidate._replace(method=METHODS[0])
 
 
+def storing(rows: Sequence[TransferRow], application: str, path: str) -> frozenset[str]:
+    """Proxies that any of these rows lets give an answer, whoever asks."""
+    return frozenset(
+        proxy for row in rows if row.application == application and path.startswith(row.path) for proxy in row.proxies
+    )
+
+
 def path_of(key: str) -> str:
     """Of what is stored by that key, without the query."""
     _, _, rest = key.partition("://")
     at = rest.find("/")
     return rest[at:].partition("?")[0] if at >= 0 else ""
+
+
+def host_of(key: str) -> str:
+    return without_port(key.partition("://")[2].partition("/")[0])
 
 
 def holds(row: TransferRow, candidate: Candidate, wall: float) -> bool:

@@ -161,6 +161,12 @@ class Cache:
         await self.store.purge(gone)
         return len(gone)
 
+    async def outdate(self, keys: frozenset[str]) -> None:
+        """The same for these, which have changed."""
+        if keys:
+            self.flights.outdate(keys.__contains__)
+            await self.store.purge([entry for key in keys for entry in self.store.index.find(key)])
+
     def _find(self, request: Request) -> tuple[Entry | None, Use]:
         for entry in self.store.index.find(request.key):
             if selected(request, entry.selecting):
@@ -324,13 +330,8 @@ class Cache:
             exchange = await self._ask(request, site, body)
         except OriginError as error:
             return self._failed(error)
-        await self._outdate(invalidated(request, exchange.head))
+        await self.outdate(invalidated(request, exchange.head))
         return self._count("passed", Answer(exchange.head, Passing(exchange), f"fwd={why}"))
-
-    async def _outdate(self, keys: frozenset[str]) -> None:
-        if keys:
-            self.flights.outdate(keys.__contains__)
-            await self.store.purge([entry for key in keys for entry in self.store.index.find(key)])
 
     async def _ask(self, request: Request, site: Site, body: AsyncGenerator[bytes, None] | None = None) -> Exchange:
         self.counts["origin_requests"] += 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from braid.stored import StoredPages, Wanted
 from content.later import Later
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from braid.role import Situation
+    from braid.stored import Wanted
     from braid.transfer import TransferRequest
     from content.judging import Judge
 
@@ -23,9 +23,9 @@ class Lacking:
         self._later = Later()
         self.run = self._later.run
 
-    def receive(self, peer: int, message: StoredPages | Wanted) -> None:
+    def receive(self, peer: int, message: Wanted) -> None:
         """A gateway's client asks for what the gateway knows not to be here."""
-        if isinstance(message, Wanted) and self._judge.may_want(self._situation(), peer, message):
+        if self._judge.may_want(self._situation(), peer, message):
             self._count("wanted")
             self._add(lambda: self._judge.wanted(self._situation(), message))
         else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from braid.outdated import OUTDATED
 from braid.stored import STORED, WANTED
 from braid.transfer import REQUEST, STEERED, Reason
 from braid.transfer_parts import PART
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from topology.model import IPAddress, SocketAddress
 
-KINDS = bytes([*range(REQUEST, STEERED + 1), PART, HEARD, STORED, WANTED])
+KINDS = bytes([*range(REQUEST, STEERED + 1), PART, HEARD, STORED, WANTED, OUTDATED])
 """Of control messages that a worker hears."""
 OWNERS = ("", "away", "held", "here")
 _SAID = struct.Struct("!BH")

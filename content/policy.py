@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from braid import from_store
 from braid.from_store import Directives, members
+from braid.http import target_at
 from content.conditions import weak_match
 from content.directives import directives_of, read_directives
 from content.freshness import HEURISTIC_STATUSES, Times, current_age, explicit_lifetime, lifetime
@@ -173,18 +174,7 @@ def invalidated(request: Request, head: Head) -> frozenset[str]:
         return frozenset()
     keys = {request.key}
     for name in (b"location", b"content-location"):
-        target = _same_origin(request, field(head.headers, name) or b"")
+        target = target_at(field(head.headers, name) or b"", request.host, request.port, https=request.https)
         if target:
             keys.add(request.sibling(target))
     return frozenset(keys)
-
-
-def _same_origin(request: Request, reference: bytes) -> bytes:
-    """Path and query of a reference to the same origin, else nothing."""
-    reference = reference.partition(b"#")[0]
-    scheme, usual = ("https", 443) if request.https else ("http", 80)
-    own = f"{scheme}://{request.host}".encode()
-    for origin in (own + f":{request.port}".encode(), own if request.port == usual else b""):
-        if origin and reference.lower().startswith(origin) and reference[len(origin) :][:1] in (b"/", b""):
-            return reference[len(origin) :] or b"/"
-    return reference if reference.startswith(b"/") and not reference.startswith(b"//") else b""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from braid.desired import GatewayPolicy, GatewayVip, ProxiedApplication
 from braid.plan import port_matches
-from braid.transfer_table import pairs
+from braid.transfer_table import host_of, pairs
 from braid.tun import DEVICE
 from topology.proxy import ProxySettings
 
@@ -43,6 +43,13 @@ def may_ask(topology: Topology, gateway: int, application: str) -> bool:
     """Whether a node, by its number, is a gateway of the application."""
     node, found = topology.by_number(gateway), topology.applications.get(application)
     return node is not None and found is not None and node.region in found.gateways
+
+
+def may_outdate(topology: Topology, gateway: int, key: str) -> bool:
+    """Whether a node, by its number, is a gateway of the application that what is stored by this key is of."""
+    host = host_of(key)
+    named = (each.name for each in topology.applications.values() if host in each.hostnames)
+    return any(may_ask(topology, gateway, name) for name in named)
 
 
 def askers_of(topology: Topology, application: str) -> tuple[int, ...]:

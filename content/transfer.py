@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING
 import trio
 
 from braid import log as logs
-from braid import stored
 from braid.alarm import Alarm
 from braid.errors import BadPacket
+from braid.outdated import Dropped, Outdated
 from braid.status.durations import Durations
 from braid.status.transfers import TransferStatus, transfer_status
+from braid.stored import StoredPages, Wanted
 from braid.tcp.record import decode_record
 from braid.tcp.repair import build_encoded, dissolve, start
-from braid.transfer import Reason, Send, TransferRequest, decode, encode, is_transfer, numbers_of
-from braid.transfer_parts import Assembler, is_part, split
-from braid.transfer_progress import decode_heard, is_heard
+from braid.transfer import Reason, Send, TransferRequest, decode, encode, numbers_of
+from braid.transfer_mail import Inbox, send
+from braid.transfer_progress import Heard, Promised
 from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start, State
 from content.carry import Answering, Source
 from content.connection import ONCE, ClientConnection
@@ -34,9 +35,10 @@ from content.delegated import begins_with_tls
 from content.facts import Facts, decode_facts, encode_facts
 from content.judging import Judge
 from content.lacking import Lacking
+from content.outdating import Outdating
 from content.prepared import prepare
 from content.promising import Promising
-from content.reach import idle_of
+from content.reach import idle_of, may_outdate
 from content.taken import Keep, ServeTls, Taken, flow_of, frozen_of
 from content.telling import Teller
 from content.unheard import Unheard
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
     from braid.role import NodeHandle, Situation
     from braid.status.flow import FlowStatus
     from braid.transfer import Numbers
-    from braid.transfer_progress import Promised
     from content.cache import Cache
     from content.judging import Judged
     from content.keys import Keys
@@ -85,7 +86,7 @@ class TransferService:
         """From request to first byte, of all."""
         self.bytes = 0
         """Sent on transferred connections: what the origin did not have to send."""
-        self._parts = Assembler()
+        self._inbox = Inbox()
         self._cache = cache
         self._find = find
         self._judge = Judge(cache, find, wall, room, draining, tls)
@@ -100,6 +101,7 @@ class TransferService:
         self._unheard = Unheard()
         self._teller = Teller(cache.store.index, wall, self._judge.why_nothing)
         self._lacking = Lacking(self._judge, self._situation, self.agent.count)
+        self._outdating = Outdating(lambda key: cache.outdate(frozenset((key,))), self._tell)
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer gateways, and serve what they hand over. Never returns; survives what clients and gateways do. When it
@@ -109,6 +111,7 @@ class TransferService:
                 self._node, self._nursery = node, nursery
                 nursery.start_soon(self._teller.run, node, self._read)
                 nursery.start_soon(self._lacking.run)
+                nursery.start_soon(self._outdating.run, self._read)
                 task_status.started()
                 while True:
                     now = trio.current_time()
@@ -129,9 +132,7 @@ class TransferService:
         return bool(self.taken)
 
     def status(self) -> TransferStatus:
-        return transfer_status(
-            self.agent.counts, open_=len(self.taken), took=self.first_bytes, sent=self.bytes
-        )  # fmt: skip
+        return transfer_status(self.agent.counts, open_=len(self.taken), took=self.first_bytes, sent=self.bytes)
 
     def flows(self, limit: int, now: float) -> list[FlowStatus]:
         """Connections that this node has, the newest first."""
@@ -149,23 +150,25 @@ class TransferService:
         if self._node is None:
             return
         try:
-            if stored.is_stored(data):
-                self._lacking.receive(peer, stored.decode(data))
-                return
-            if is_heard(data):
-                self._unheard.receive(peer, decode_heard(data))
-                return
-            if not is_transfer(data) and not is_part(data):
-                return
-            whole = self._parts.receive(peer, data, now)
-            message = None if whole is None else decode(whole)
+            message = self._inbox.read(peer, data, now)
         except BadPacket:
             self.agent.count("bad")
             return
-        if message is None:
-            return
-        self._carry_out(self.agent.receive(peer, message, now))
-        self._alarm.set(self.agent.next_timeout())
+        match message:
+            case None:
+                return
+            case Wanted():
+                self._lacking.receive(peer, message)
+            case Heard():
+                self._unheard.receive(peer, message)
+            case Outdated() if may_outdate(self._situation().topology, peer, message.key):
+                if self._outdating.add(peer, message):
+                    self.agent.count("outdated")
+            case Outdated() | StoredPages() | Promised() | Dropped():
+                self.agent.count("stray")
+            case _:
+                self._carry_out(self.agent.receive(peer, message, now))
+                self._alarm.set(self.agent.next_timeout())
 
     def receive_refused(self, peer: int, data: bytes, reason: Reason, now: float) -> None:
         """A neighbour's request was refused for us, a moment ago (``content.serving``)."""
@@ -187,10 +190,7 @@ class TransferService:
         assert self._node is not None
         match command:
             case Send(peer, message):
-                found = self._node.situation().topology.by_number(peer)
-                if found is not None:
-                    for part in split(encode(message)):
-                        self._node.tell(found.name, part)
+                send(self._node, peer, encode(message))
             case Consider(peer, request):
                 self._consider(peer, request)
             case Start(id_):
@@ -287,12 +287,13 @@ class TransferService:
 
         return Promising(keeping, taken.id, request.numbers, taken.socket, tell)
 
+    def _tell(self, peer: int, message: bytes) -> None:
+        if self._node is not None:
+            send(self._node, peer, message)
+
     def _say(self, said: list[Say]) -> None:
         for say in said:
-            found = None if self._node is None else self._node.situation().topology.by_number(say.peer)
-            if self._node is not None and found is not None:
-                for part in split(say.message):
-                    self._node.tell(found.name, part)
+            self._tell(say.peer, say.message)
 
     def _note_sent(self, taken: Taken, count: int) -> None:
         taken.active = trio.current_time()

@@ -53,6 +53,7 @@ Event = Initiation | Established | Up | Down | Rekey | Control | Losses | Servic
 RelayEvent = (
     tuple[Literal["request"], int, str, str, str, str, dict[str, str]]
     | tuple[Literal["first_bytes"], int, bytes]
+    | tuple[Literal["changed"], int, list[bytes]]
     | tuple[Literal["answered"], int, float]
     | tuple[Literal["failed"], int, str, bool]
     | tuple[Literal["served"], int, int, int, float]
@@ -66,9 +67,10 @@ RelayEvent = (
 """Each with its client, but the last. request: method, target, authority, path with query, headers with lower-case
 names; to be
 served or refused. first_bytes: all that a client of ``tls-sni`` has sent; to be served or refused, or it comes again
-with more. answered: seconds from the last bytes for the server to its first. failed: reason, whether to serve or refuse
-it again. served: status, bytes of the body, seconds to the first byte. connected: seconds it took. again: a kept
-connection of its own to the server was found closed, ``reconnect``. opaque: what is left may go on elsewhere,
+with more. changed: its unsafe request succeeded, as the client is about to hear; values of Location and
+Content-Location. answered: seconds from the last bytes for the server to its first. failed: reason, whether to serve
+or refuse it again. served: status, bytes of the body, seconds to the first byte. connected: seconds it took. again: a
+kept connection of its own to the server was found closed, ``reconnect``. opaque: what is left may go on elsewhere,
 ``depart`` or ``go_on``. refused: reason. ended: whether in order, not cut off. turned_down: which transfer,
 the reason, and whether its request is served now, as ``expect`` has it."""
 

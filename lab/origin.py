@@ -1,7 +1,8 @@
 """The lab's target server: an HTTP/1.1 server on IPv4 and IPv6 with objects of any size and known content.
 
 ``/`` names the host, ``/object/<size>`` (1000, 64kB, 200MB) streams deterministic bytes, ``/headers`` tells what
-arrived and from where. Run as ``python -m lab.origin --name NAME [--port 80]...``.
+arrived and from where. ``/note/<name>`` is what was last PUT there, which may be stored for an hour. Run as
+``python -m lab.origin --name NAME [--port 80]...``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _BLOCK = random.Random(7402).randbytes(1 << 20)
 _UNITS = {"": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"(\d{1,12})([kMG]B|[KMG]iB)?")
 MAX_SIZE = 1 << 40
+MOST_NOTE, MOST_NOTES = 1 << 20, 100
 
 
 def size_of(text: str) -> int:
@@ -61,6 +63,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, port: int, name: str) -> None:
         self.origin_name = name
+        self.notes: dict[str, bytes] = {}
         super().__init__(("::", port), Handler)
 
     def server_bind(self) -> None:
@@ -79,6 +82,17 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
     timeout = 120
+
+    def do_PUT(self) -> None:
+        length = int(self.headers.get("Content-Length", "0"))
+        name = self.path.removeprefix("/note/")
+        notes = self.server.notes
+        if name == self.path or length > MOST_NOTE or (len(notes) >= MOST_NOTES and name not in notes):
+            self.close_connection = True
+            self._send(b"a note is short, and goes to /note/<name>\n", "text/plain", True, 400)
+            return
+        notes[name] = self.rfile.read(length)
+        self._send(b"noted\n", "text/plain", True)
 
     def do_GET(self) -> None:
         self._answer(body=True)
@@ -105,8 +119,13 @@ class Handler(BaseHTTPRequestHandler):
             self._object(self.path.removeprefix("/object/"), body)
         elif self.path.startswith("/cached/"):
             self._object(self.path.removeprefix("/cached/"), body, {"Cache-Control": "max-age=3600", "ETag": '"1"'})
+        elif self.path.startswith("/note/"):
+            note = self.server.notes.get(self.path.removeprefix("/note/"), b"")
+            self._head(200, "text/plain", len(note), {"Cache-Control": "max-age=3600"})
+            self.wfile.write(note if body else b"")
         else:
-            self._send(b"no such page; there are / /headers /object/<size> /cached/<size>\n", "text/plain", body, 404)
+            pages = b"no such page; there are / /headers /object/<size> /cached/<size> /note/<name>\n"
+            self._send(pages, "text/plain", body, 404)
 
     def _object(self, text: str, body: bool, headers: dict[str, str] | None = None) -> None:
         try:

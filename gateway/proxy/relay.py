@@ -17,16 +17,15 @@ from braid.http import without_port
 from braid.tls.hello import MAX_HELLO, decode_client_hello
 from braid.tun import DEVICE
 from dataplane import _native
+from gateway.proxy.configured import Configured
 from gateway.proxy.events import Request, Served
 from gateway.proxy.foreseen import Foreseen
 from gateway.proxy.leaving import Leaving
 from gateway.proxy.opening import Opening
-from gateway.proxy.preface import preface
 from gateway.proxy.record import write_access
 from gateway.proxy.relayed import RelayedConnection
 from gateway.proxy.returning import Returning
 from gateway.proxy.tls import DECODE_ERROR
-from topology.proxy import ClientAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from gateway.proxy.pool import ProxiedApplication
     from gateway.proxy.relayed import Kept
     from topology.model import IPNetwork, Target
-    from topology.proxy import ProxySettings
 
 
 HOLD = 2.0
@@ -52,13 +50,14 @@ class Relay:
         self.offer: Callable[[RelayedConnection, float], bool] = lambda _connection, _now: False
         """Whether a request waits because its connection is offered to another node. ``serve_request`` or ``give_up``
         follows then."""
+        self.changed: Callable[[RelayedConnection, list[bytes], float], None] = lambda *_: None
+        """Hears of an unsafe request that has succeeded, before its client does: Location and Content-Location."""
         self._native = _native.Relay(device)
         self._returning = Returning(self._native, self._went)
         self._leaving = Leaving(self._native, self._returning, self._parked)
         self._opening = Opening(self._native, self._returning.stay)
         self.foreseen = Foreseen(self._native, self._opening)
-        self._numbers: dict[str, int] = {}
-        self._configured: dict[int, ProxySettings] = {}
+        self._configured = Configured(self._native)
         self._promoted: dict[int, RelayedConnection] = {}
         """By the core's number."""
         self._held: list[tuple[Promoted, float]] = []
@@ -122,7 +121,7 @@ class Relay:
         """Serve a client from here on; the descriptor is the caller's to close, at once, and the socket of ``server``.
         OSError when either is closed."""
         now = trio.current_time()
-        client = self._native.adopt(descriptor, now, self._newcomer(application, data), promoted is not None)
+        client = self._native.adopt(descriptor, now, self._configured.newcomer(application, data), promoted is not None)
         if server is not None:
             self._native.adopt_server(client, server.socket.fileno(), self._opening.server(server.address)[0], now)
         connection = RelayedConnection(client, application, data, application.speech, promoted)
@@ -138,7 +137,7 @@ class Relay:
         if request.server is not None and arrival.server is not None:
             server = request.server, self._opening.server(arrival.server)[0]
         try:
-            client = self._native.promote(request.client, now, self._newcomer(application, data), server)
+            client = self._native.promote(request.client, now, self._configured.newcomer(application, data), server)
         except ValueError as error:
             raise BadPacket(str(error)) from error
         self._opening.taken.append(arrival.promoted)
@@ -179,31 +178,6 @@ class Relay:
             # The server may be the one to speak first, so it is connected without waiting for packets.
             connection.request = Request(connection.data)
             self._opening.select(connection, now)
-
-    def _newcomer(self, application: ProxiedApplication, data: ClientData) -> _native.Newcomer:
-        settings = application.settings
-        number, forwarded = self._configure(application.name, settings), None
-        if settings.client_address is ClientAddress.FORWARDED:
-            forwarded = str(data.client.host), data.tls
-        return number, application.speech, preface(settings.client_address, data), forwarded
-
-    def _configure(self, name: str, settings: ProxySettings) -> int:
-        """The number of an application, for connections to come."""
-        number = self._numbers.setdefault(name, len(self._numbers))
-        if self._configured.get(number) is not settings:
-            self._configured[number] = settings
-            self._native.configure(
-                number,
-                select_timeout=settings.select_timeout,
-                connect_timeout=settings.connect_timeout,
-                answer_timeout=settings.answer_timeout,
-                idle_timeout=settings.idle_timeout,
-                buffer=settings.buffer,
-                pool=settings.pool,
-                pool_timeout=settings.pool_timeout,
-                splice_above=settings.splice_above,
-            )
-        return number
 
     def let_go(self, pools: Collection[IPNetwork], *, guests: bool = False) -> None:
         """Give to the data plane what can go on there, of connections whose servers see addresses of these pools: also
@@ -304,6 +278,8 @@ class Relay:
             case ("first_bytes", _, data):
                 self._note_promotion(connection)
                 self._read_hello(connection, data, now)
+            case ("changed", _, elsewhere):
+                self.changed(connection, elsewhere, now)
             case ("served", _, status, size, latency):
                 connection.application.receive(_target(connection), latency)
                 self._served(connection, status, size)

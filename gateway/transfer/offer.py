@@ -6,17 +6,18 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from braid.from_store import ORIGIN_ONLY, may_answer
-from braid.transfer_table import Candidate, serves
+from braid.http import target_at
+from braid.transfer_table import Candidate, host_of, path_of, serves, storing
 from topology.model import Role
 from topology.transfer import TransferMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from braid.tls.hello import ClientHello
     from braid.transfer_table import Standing
     from gateway.proxy.events import ClientData, Request
-    from topology.model import SocketAddress, Topology
+    from topology.model import Node, SocketAddress, Topology
     from topology.transfer import TransferRow
 
     Look = Callable[[], Standing | None]
@@ -48,9 +49,26 @@ def is_for(row: TransferRow, proxy: str, request: Request, topology: Topology) -
 
 def key_of(request: Request, vip: SocketAddress) -> str:
     """As content proxies name what they store."""
-    target = f"{request.path}?{request.query}" if request.query else request.path
-    authority = request.host if vip.port == 80 else f"{request.host}:{vip.port}"
-    return f"http://{authority}{target}"
+    return _key(request.host, vip.port, f"{request.path}?{request.query}" if request.query else request.path)
+
+
+def _key(host: str, port: int, target: str) -> str:
+    return f"http://{host if port == 80 else f'{host}:{port}'}{target}"
+
+
+def outdated_by(request: Request, vip: SocketAddress, elsewhere: Sequence[bytes]) -> frozenset[str]:
+    """Keys whose stored answers an unsafe request made worthless, as it succeeded (RFC 9111 4.4). ``elsewhere``:
+    Location and Content-Location of its answer."""
+    found = (target_at(reference, request.host, vip.port) for reference in elsewhere)
+    others = (_key(request.host, vip.port, target.decode("latin-1")) for target in found if target)
+    return frozenset((key_of(request, vip), *others))
+
+
+def proxies_storing(topology: Topology, application: str, key: str) -> list[Node]:
+    """Those that may be offered what is stored by this key, and have to hear that it has changed."""
+    if not topology.transfers or host_of(key) not in topology.applications[application].hostnames:
+        return []
+    return [topology.nodes[name] for name in sorted(storing(topology.transfers, application, path_of(key)))]
 
 
 def fields_of(head: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Transfers of a gateway's connections at work: which is offered to whom, sockets, messages, timers.
+"""Transfers of a gateway's connections at work: sockets, messages, timers. What is offered to whom ``offering`` says.
 
 A request waits in the relay while its connection is offered, a ClientHello in the kernel. The socket is frozen
 meanwhile, the core holds the client's packets, and whatever comes of it ends in one of three ways: its holder goes on
@@ -7,16 +7,16 @@ meanwhile, the core holds the client's packets, and whatever comes of it ends in
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
 from braid import log as logs
-from braid import stored
 from braid.alarm import Alarm
 from braid.errors import BadPacket
+from braid.outdated import Dropped, Outdated
 from braid.status.durations import Durations
+from braid.stored import StoredPages, Wanted
 from braid.tcp.repair import FreezeError, start
 from braid.transfer import (
     MODULUS,
@@ -26,22 +26,16 @@ from braid.transfer import (
     Steer,
     Steered,
     TransferRefuse,
-    decode,
     encode,
-    is_transfer,
 )
-from braid.transfer_parts import Assembler, is_part, split
-from braid.transfer_progress import decode_promised, encode_heard, heard_of, is_promised
-from braid.transfer_table import tls_content
-from gateway.transfer import commands, standing
+from braid.transfer_mail import Inbox, send
+from braid.transfer_progress import Heard, Promised, encode_heard, heard_of
+from gateway.transfer import commands
 from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
-from gateway.transfer.asking import US, Question, ask
-from gateway.transfer.choosing import Chooser
-from gateway.transfer.hello import Waiting, peek
-from gateway.transfer.moving import WRONG, OfRelay
-from gateway.transfer.offer import fields_of, key_of
+from gateway.transfer.asking import US, ask
+from gateway.transfer.moving import WRONG
+from gateway.transfer.offering import Offering
 from gateway.transfer.owners import Owners
-from gateway.transfer.stored import ANY, Is, StoredTable
 from gateway.transfer.successor import Successor, reset
 
 if TYPE_CHECKING:
@@ -51,20 +45,15 @@ if TYPE_CHECKING:
     from braid.events import Control
     from braid.role import NodeHandle
     from braid.transfer import TransferMessage
-    from braid.transfer_progress import Promised, Seen
-    from gateway.normalpath.promotion import Promoted
-    from gateway.proxy.events import ClientData
+    from braid.transfer_progress import Seen
     from gateway.proxy.relay import Relay
-    from gateway.proxy.relayed import RelayedConnection
+    from gateway.transfer.asking import Question
     from gateway.transfer.moving import Moving
     from gateway.transfer.successor import Adopt, Inside, Serve
 
 log = logs.get(__name__)
 
 DEADLINE = round(ASK_FOR * 1000)
-_VARIANT = Reason.VARIANT.name.lower()
-_COLD_REASONS = [Reason.CONTENT.name.lower(), Reason.NOT_DELEGATED.name.lower(), _VARIANT]
-_NOT_OFFERED = frozenset((Is.ABSENT, Is.COLD, Is.UNFIT))
 
 
 class TransferService:
@@ -82,35 +71,37 @@ class TransferService:
         """From offer to service, of all that were moved."""
         self.leaves: Callable[[], bool] = lambda: False
         """Whether this gateway is drained: what would come back stays where it is, which this gateway is to leave."""
-        self._parts = Assembler()
+        self._inbox = Inbox()
         self._relay = relay
         self._serve = serve
         self._adopt = adopt
         self._rng = rng
         self._wall = wall
         self._node: NodeHandle | None = None
-        self._alarm, self._stored, self._owners = Alarm(), StoredTable(), Owners()
-        self._chooser = Chooser(self._stored, self.agent, rng, wall)
+        self._alarm, self._owners = Alarm(), Owners()
         self._successor = Successor(serve, adopt, inside, self.agent.count)
+        self._offering = Offering(
+            relay, self._ask, self._successor.clients.__contains__, self.agent, rng, wall
+        )  # fmt: skip
+        self.offer_hello = self._offering.offer_hello
         self._nursery: trio.Nursery | None = None
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Offer requests by the topology's routing table, and see every transfer to its end. Never returns. When it is
         cancelled connections that are being offered are reset."""
         self._node = node
-        self._relay.offer, self._relay.foreseen.turned_down = self._offer, self._turned_down
+        self._relay.foreseen.turned_down = self._turned_down
         if node.offers is not None:
             self._relay.foreseen.listen(node.offers)
-        task_status.started()
         try:
             async with trio.open_nursery() as self._nursery:
+                await self._nursery.start(self._offering.run, node)
+                task_status.started()
                 while True:
                     now = trio.current_time()
                     self._carry_out(self.agent.handle_timeout(now), now)
                     self._forget(node)
-                    for proxy, wanted in self._stored.take_wanted(now):
-                        node.tell(proxy, wanted)
-                    await self._alarm.wait(min(self.agent.next_timeout(), self._stored.next_timeout()))
+                    await self._alarm.wait(self.agent.next_timeout())
         finally:
             self._node = self._nursery = None
             for moving in self.moving.values():
@@ -122,21 +113,24 @@ class TransferService:
         if self._node is None:
             return
         try:
-            if stored.is_stored(control.message):
-                self._receive_stored(control, now)
-                return
-            if not any(is_ours(control.message) for is_ours in (is_transfer, is_part, is_promised)):
-                return
-            whole = self._parts.receive(control.peer, control.message, now)
-            if whole is not None and is_promised(whole):
-                self._receive_promised(control, decode_promised(whole))
-                return
-            message = None if whole is None else decode(whole)
+            message = self._inbox.read(control.peer, control.message, now)
         except BadPacket:
             self.agent.count("bad")
             return
-        if message is None:
-            return
+        match message:
+            case None:
+                pass
+            case Promised():
+                self._receive_promised(control, message)
+            case StoredPages() | Dropped() if control.adjacent:
+                self._offering.receive(control.peer, message, now)
+            case StoredPages() | Dropped() | Wanted() | Outdated() | Heard():
+                self.agent.count("stray")
+            case _:
+                self._receive_transfer(control, message, now)
+
+    def _receive_transfer(self, control: Control, message: TransferMessage, now: float) -> None:
+        assert self._node is not None
         sender = self._node.situation().topology.by_number(control.peer)
         self._note(sender.name if sender else "", US, message)
         if control.adjacent:
@@ -149,7 +143,7 @@ class TransferService:
 
     def receive_down(self, peer: int, now: float) -> None:
         """The session with a neighbour is gone."""
-        self._stored.forget(peer)
+        self._offering.forget(peer)
         if self._node is not None:
             self._carry_out(self.agent.receive_down(peer, now), now)
             self._alarm.set(self.agent.next_timeout())
@@ -161,16 +155,6 @@ class TransferService:
         for id_ in [id_ for id_ in self.moving if self._is_of_edge(id_, peer)]:
             self._carry_out(self.agent.steer_anew(id_, now), now)
         self._alarm.set(self.agent.next_timeout())
-
-    def _receive_stored(self, control: Control, now: float) -> None:
-        assert self._node is not None
-        message, topology = stored.decode(control.message), self._node.situation().topology
-        sender = topology.by_number(control.peer)
-        known = sender is not None and any(sender.name in row.proxies for row in topology.transfers)
-        if control.adjacent and known and isinstance(message, stored.StoredPages):
-            self._stored.receive(control.peer, message, now)
-        else:
-            self.agent.count("stray")
 
     def _receive_promised(self, control: Control, promised: Promised) -> None:
         assert self._node is not None
@@ -194,58 +178,6 @@ class TransferService:
         moving = self.moving.get(id_)
         sender = self._node.situation().topology.by_number(number)
         return moving is not None and sender is not None and sender.name == moving.edge
-
-    def _offer(self, connection: RelayedConnection, now: float) -> bool:
-        """Whether the request waits for an answer of a proxy now; the relay serves it otherwise."""
-        request = connection.request
-        data = connection.data
-        if self._node is None or request is None or data.client in self._successor.clients:
-            return False
-        look = partial(standing.of_request, self._relay, connection)
-        found = self._chooser.of_request(self._node.situation(), data, request, look)
-        if found is None:
-            return False
-        row, proxy = found
-        movable = self._relay.movable(connection)
-        if movable is None:
-            self.agent.count("refused/not_quiescent")
-            return False
-        peer, content, fields = self._number(proxy), key_of(request, data.vip), fields_of(movable[1])
-        known = self._chooser.known(row, request, peer, content, fields, now)
-        if known in _NOT_OFFERED:
-            self.agent.count(f"refused/{known.value}")
-            if known is Is.ABSENT:
-                self._stored.remember_cold(peer, content, now)
-            if known is not Is.COLD:
-                wanted = stored.Wanted(data.client, data.vip, movable[1])
-                self._alarm.set(self._stored.want(proxy, wanted, now))
-            return False
-        holder = OfRelay(self._relay, connection)
-        question = Question(data, proxy, peer, content, holder, *movable, was=connection.promoted, fields=fields)
-        return self._ask(question, known is Is.STORED, now) is not None
-
-    async def offer_hello(self, stream: trio.SocketStream, data: ClientData, promoted: Promoted | None) -> bool:
-        """Offer a connection that begins with TLS, of which nothing was read. True: it is elsewhere, and the stream is
-        closed. False: it goes on here, and nothing has happened to it."""
-        hello = await peek(stream)
-        if hello is None or self._node is None:
-            return False
-        look = partial(standing.of_socket, stream.socket.fileno(), promoted)
-        proxy = self._chooser.of_hello(self._node.situation(), data, hello, look)
-        if proxy is None:
-            return False
-        now, peer, content = trio.current_time(), self._number(proxy), tls_content(hello.sni, data.vip.port)
-        if self._stored.is_cold(peer, content, now):
-            self.agent.count("refused/cold")
-            return False
-        waiting, descriptor = Waiting(stream), stream.socket.fileno()
-        question = Question(data, proxy, peer, content, waiting, descriptor, None, promoted, may_return=False)
-        # A proxy takes every name that is delegated to it.
-        return self._ask(question, early=True, now=now) is not None and await waiting.moved()
-
-    def _number(self, proxy: str) -> int:
-        assert self._node is not None
-        return self._node.situation().topology.nodes[proxy].number
 
     def _ask(self, question: Question, early: bool, now: float) -> Moving | None:
         """Freeze a connection and ask the proxy, and the edge where it is ``early``; None, and all is as before."""
@@ -286,11 +218,9 @@ class TransferService:
         assert self._node is not None
         match command:
             case Send(peer, message):
-                found = self._node.situation().topology.by_number(peer)
-                if found is not None:
-                    for part in split(encode(message)):
-                        self._node.tell(found.name, part)
-                    self._note(US, found.name, message)
+                name = send(self._node, peer, encode(message))
+                if name:
+                    self._note(US, name, message)
             case commands.AskEdge(id_, order, node):
                 moving = self.moving[id_]
                 steer = Steer(id_, order, node, moving.client, moving.vip)
@@ -299,9 +229,7 @@ class TransferService:
             case commands.Release(id_, reason):
                 moving = self.moving[id_]
                 self._release(moving, now)
-                if reason in _COLD_REASONS:
-                    fields = moving.fields if reason == _VARIANT else ANY
-                    self._stored.remember_cold(moving.peer, moving.content, now, fields)
+                self._offering.released(moving, reason, now)
             case commands.Confirm(id_):
                 self._carry_out(self.agent.confirmed(id_, self.moving[id_].problem(), now), now)
             case commands.GiveUp(id_):

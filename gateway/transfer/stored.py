@@ -34,6 +34,8 @@ class Is(Enum):
     COLD = "cold"
     UNFIT = "unfit"
     """No stored answer is one to this request."""
+    OUTDATED = "outdated"
+    """It has changed, and the proxy has not said yet that it dropped it (``gateway.transfer.outdated``)."""
     UNKNOWN = "unknown"
 
 

@@ -85,3 +85,18 @@ def test_connections_are_kept(port: int) -> None:
         ports.add(json.loads(connection.getresponse().read())["port"])
     connection.close()
     assert len(ports) == 1
+
+
+def test_a_note_is_what_was_last_written(port: int) -> None:
+    def put(path: str, body: bytes) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("PUT", path, body)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    assert get(port, "/note/a")[:2] == (200, b"")
+    assert [put("/note/a", b"1"), put("/note/a", b"22"), put("/else", b"3")] == [200, 200, 400]
+    status, body, headers = get(port, "/note/a")
+    assert (status, body, headers["Cache-Control"]) == (200, b"22", "max-age=3600")
+    assert get(port, "/note/a", method="HEAD")[1] == b""

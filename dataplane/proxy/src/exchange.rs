@@ -22,6 +22,9 @@ const READ_AHEAD: usize = 65_536;
 pub enum Step {
     /// A server is to be chosen for the request: `select`, or `refuse`.
     Select,
+    /// A server has done as an unsafe request wanted, and the client is to hear of it: what was stored of its target is
+    /// worthless now. Values of `Location` and `Content-Location`.
+    Changed(Vec<Vec<u8>>),
     /// A request and its answer are through: status, bytes of the body.
     Served(u16, u64),
     /// The server connection may serve other requests.

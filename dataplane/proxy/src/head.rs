@@ -153,6 +153,11 @@ impl RequestHead {
         self.authority.get(&self.fields.bytes)
     }
 
+    /// Asks for no change (RFC 9110 9.2.1).
+    pub fn is_safe(&self) -> bool {
+        matches!(self.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE")
+    }
+
     /// May be done twice without harm (RFC 9110 9.2.2).
     pub fn is_idempotent(&self) -> bool {
         matches!(self.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")

@@ -67,6 +67,34 @@ fn a_request_and_its_answer_are_written_anew() {
 }
 
 #[test]
+fn what_an_unsafe_request_has_changed_is_said_before_its_client_hears_of_it() {
+    let asked = |method: &str, answer: &str| {
+        let mut bench = Bench::new();
+        bench.client(format!("{method} /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n.").as_bytes());
+        bench.take();
+        bench.exchange.server_data(answer.as_bytes());
+        let said: Vec<Step> = bench.exchange.steps.iter().cloned().collect();
+        (said, bench)
+    };
+    let begin = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nLocation: /b\r\ncontent-location: /c\r\n";
+    for method in ["POST", "PUT", "DELETE", "PATCH", "FROB"] {
+        let (said, mut bench) = asked(method, &format!("{begin}Content-Length: 4\r\n\r\nha"));
+        assert_eq!(said, [Step::Changed(vec![b"/b".to_vec(), b"/c".to_vec()])], "{method}: before the body has come");
+        bench.settle();
+        bench.take();
+        bench.server(b"lf");
+        assert_eq!(bench.take().2, [Step::Served(201, 4), Step::Release], "and once");
+    }
+    let bare = "Content-Length: 0\r\n\r\n";
+    assert_eq!(asked("POST", &format!("HTTP/1.1 303 See Other\r\n{bare}")).0[0], Step::Changed(vec![]));
+    for (method, status) in [("GET", 200), ("HEAD", 200), ("OPTIONS", 204), ("TRACE", 200), ("POST", 404), ("PUT", 500)]
+    {
+        let (said, _) = asked(method, &format!("HTTP/1.1 {status} x\r\n{bare}"));
+        assert_eq!(said[0], Step::Served(status, 0), "{method} {status}");
+    }
+}
+
+#[test]
 fn bytes_that_come_one_by_one_mean_the_same() {
     let request = b"POST /up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nT: 1\r\nHost: y\r\n\r\n";
     let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
@@ -81,7 +109,7 @@ fn bytes_that_come_one_by_one_mean_the_same() {
     }
     let (_, client, steps) = bench.take();
     assert!(client.ends_with("chunked\r\n\r\n1\r\nh\r\n1\r\ne\r\n1\r\nl\r\n1\r\nl\r\n1\r\no\r\n0\r\n\r\n"), "{client}");
-    assert_eq!(steps, [Step::Served(200, 5), Step::Release]);
+    assert_eq!(steps, [Step::Changed(vec![]), Step::Served(200, 5), Step::Release]);
 }
 
 #[test]
@@ -242,7 +270,7 @@ proptest! {
         }
         bench.server(b"HTTP/1.1 204 No Content\r\n\r\n");
         let (server, _, steps) = bench.take();
-        let expected = [Step::Select, Step::Served(204, 0), Step::Release, Step::Select];
+        let expected = [Step::Select, Step::Changed(vec![]), Step::Served(204, 0), Step::Release, Step::Select];
         prop_assert_eq!(&steps, &expected);
         prop_assert!(server.contains("GET /q HTTP/1.1\r\n"));
     }

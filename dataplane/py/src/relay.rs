@@ -320,6 +320,10 @@ impl Relay {
                         out.append(("request", client, words.0, words.1, words.2, words.3, words.4))?;
                     }
                 }
+                Event::Changed { client, elsewhere } => {
+                    let elsewhere: Vec<_> = elsewhere.iter().map(|each| PyBytes::new(py, each)).collect();
+                    out.append(("changed", client, elsewhere))?;
+                }
                 Event::Answered { client, latency } => out.append(("answered", client, latency))?,
                 Event::Failed { client, reason, another } => out.append(("failed", client, reason, another))?,
                 Event::Served { client, status, bytes, latency } => {

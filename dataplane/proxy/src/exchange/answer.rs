@@ -126,6 +126,10 @@ impl Exchange {
             return;
         }
         self.status = head.status;
+        if !asked.is_safe() && (200..400).contains(&head.status) {
+            let elsewhere = [b"location".as_slice(), b"content-location"].map(|name| head.fields.all(name));
+            self.steps.push_back(Step::Changed(elsewhere.into_iter().flatten().map(<[u8]>::to_vec).collect()));
+        }
         // Before the server had the whole request: what is still under way of it has no reader.
         let hasty = !matches!(self.asking, Asking::Whole);
         let bodiless = asked.method() == b"HEAD" || matches!(head.status, 204 | 304);

@@ -179,6 +179,7 @@ impl Relay {
             let id = client.id;
             match step {
                 Step::Select => self.events.push(Event::Request { client: id }),
+                Step::Changed(elsewhere) => self.events.push(Event::Changed { client: id, elsewhere }),
                 Step::Served(status, bytes) => {
                     let latency = client.latency.take().unwrap_or(0.0);
                     self.events.push(Event::Served { client: id, status, bytes, latency });

@@ -56,6 +56,11 @@ pub enum Event {
         reason: String,
         another: bool,
     },
+    /// As `Step::Changed`.
+    Changed {
+        client: u64,
+        elsewhere: Vec<Vec<u8>>,
+    },
     /// Seconds from the request to the first byte of its answer, none when the server was not asked.
     Served {
         client: u64,

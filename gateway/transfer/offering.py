@@ -1,0 +1,181 @@
+"""Which of a gateway's connections are offered to which content proxy, by the routing table and by what the proxies
+say that they store. What they lack, and what has changed, they are told.
+
+A request waits in the relay while its connection is offered, a ClientHello in the kernel.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from braid.alarm import Alarm
+from braid.stored import StoredPages, Wanted
+from braid.transfer import Reason
+from braid.transfer_mail import send
+from braid.transfer_table import tls_content
+from gateway.transfer import standing
+from gateway.transfer.asking import Question
+from gateway.transfer.choosing import Chooser
+from gateway.transfer.hello import Waiting, peek
+from gateway.transfer.moving import OfRelay
+from gateway.transfer.offer import fields_of, key_of, outdated_by, proxies_storing
+from gateway.transfer.outdated import OutdatedTable
+from gateway.transfer.stored import ANY, Is, StoredTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from random import Random
+    from typing import NoReturn
+
+    from braid.outdated import Dropped
+    from braid.role import NodeHandle
+    from gateway.normalpath.promotion import Promoted
+    from gateway.proxy.events import ClientData
+    from gateway.proxy.relay import Relay
+    from gateway.proxy.relayed import RelayedConnection
+    from gateway.transfer.agent import TransferAgent
+    from gateway.transfer.moving import Moving
+    from gateway.transfer.outdated import Say
+    from topology.model import SocketAddress
+
+    Ask = Callable[[Question, bool, float], Moving | None]
+
+_VARIANT = Reason.VARIANT.name.lower()
+_COLD_REASONS = [Reason.CONTENT.name.lower(), Reason.NOT_DELEGATED.name.lower(), _VARIANT]
+_NOT_OFFERED = frozenset((Is.ABSENT, Is.COLD, Is.UNFIT, Is.OUTDATED))
+
+
+class Offering:
+    """``ask`` has a proxy asked, and the edge with it where the second word says so; None: that cannot be. ``keeps``:
+    clients whose requests stay here. ``wall`` gives Unix seconds."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        ask: Ask,
+        keeps: Callable[[SocketAddress], bool],
+        agent: TransferAgent,
+        rng: Random,
+        wall: Callable[[], float],
+    ) -> None:
+        self._relay = relay
+        self._ask = ask
+        self._keeps = keeps
+        self._count = agent.count
+        self._rng = rng
+        self._node: NodeHandle | None = None
+        self._alarm, self._stored, self._outdated = Alarm(), StoredTable(), OutdatedTable(agent.count)
+        self._chooser = Chooser(self._stored, agent, rng, wall)
+
+    async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Offer what clients ask for. Never returns."""
+        self._node = node
+        self._relay.offer, self._relay.changed = self._offer, self._changed
+        task_status.started()
+        try:
+            while True:
+                now = trio.current_time()
+                for proxy, wanted in self._stored.take_wanted(now):
+                    node.tell(proxy, wanted)
+                self._say(self._outdated.handle_timeout(now))
+                await self._alarm.wait(min(self._stored.next_timeout(), self._outdated.next_timeout()))
+        finally:
+            self._node = None
+
+    def receive(self, peer: int, message: StoredPages | Dropped, now: float) -> None:
+        """Of a neighbour."""
+        if self._node is None:
+            return
+        topology = self._node.situation().topology
+        sender = topology.by_number(peer)
+        if sender is None or not any(sender.name in row.proxies for row in topology.transfers):
+            self._count("stray")
+        elif isinstance(message, StoredPages):
+            self._stored.receive(peer, message, now)
+        elif (key := self._outdated.dropped(peer, message.id)) is not None:
+            # What it said of its store may be older.
+            self._stored.remember_cold(peer, key, now)
+
+    def forget(self, peer: int) -> None:
+        """The session with a proxy is gone."""
+        self._stored.forget(peer)
+
+    def released(self, moving: Moving, reason: str, now: float) -> None:
+        """The origin serves, for that reason."""
+        if reason in _COLD_REASONS:
+            fields = moving.fields if reason == _VARIANT else ANY
+            self._stored.remember_cold(moving.peer, moving.content, now, fields)
+
+    async def offer_hello(self, stream: trio.SocketStream, data: ClientData, promoted: Promoted | None) -> bool:
+        """Offer a connection that begins with TLS, of which nothing was read. True: it is elsewhere, and the stream is
+        closed. False: it goes on here, and nothing has happened to it."""
+        hello = await peek(stream)
+        if hello is None or self._node is None:
+            return False
+        look = partial(standing.of_socket, stream.socket.fileno(), promoted)
+        proxy = self._chooser.of_hello(self._node.situation(), data, hello, look)
+        if proxy is None:
+            return False
+        now, peer, content = trio.current_time(), self._number(proxy), tls_content(hello.sni, data.vip.port)
+        if self._stored.is_cold(peer, content, now):
+            self._count("refused/cold")
+            return False
+        waiting, descriptor = Waiting(stream), stream.socket.fileno()
+        question = Question(data, proxy, peer, content, waiting, descriptor, None, promoted, may_return=False)
+        # A proxy takes every name that is delegated to it.
+        return self._ask(question, True, now) is not None and await waiting.moved()
+
+    def _offer(self, connection: RelayedConnection, now: float) -> bool:
+        """Whether the request waits for an answer of a proxy now; the relay serves it otherwise."""
+        request = connection.request
+        data = connection.data
+        if self._node is None or request is None or self._keeps(data.client):
+            return False
+        look = partial(standing.of_request, self._relay, connection)
+        found = self._chooser.of_request(self._node.situation(), data, request, look)
+        if found is None:
+            return False
+        row, proxy = found
+        movable = self._relay.movable(connection)
+        if movable is None:
+            self._count("refused/not_quiescent")
+            return False
+        peer, content, fields = self._number(proxy), key_of(request, data.vip), fields_of(movable[1])
+        known = self._chooser.known(row, request, peer, content, fields, now)
+        if self._outdated.has(peer, content):
+            known = Is.OUTDATED
+        if known in _NOT_OFFERED:
+            self._count(f"refused/{known.value}")
+            if known is Is.ABSENT:
+                self._stored.remember_cold(peer, content, now)
+            if known not in (Is.COLD, Is.OUTDATED):
+                wanted = Wanted(data.client, data.vip, movable[1])
+                self._alarm.set(self._stored.want(proxy, wanted, now))
+            return False
+        holder = OfRelay(self._relay, connection)
+        question = Question(data, proxy, peer, content, holder, *movable, was=connection.promoted, fields=fields)
+        return self._ask(question, known is Is.STORED, now) is not None
+
+    def _changed(self, connection: RelayedConnection, elsewhere: list[bytes], now: float) -> None:
+        """A request has changed what proxies may have stored. They are told also of one that came from them, as its Via
+        says: anybody may say that."""
+        request, data = connection.request, connection.data
+        if self._node is None or request is None:
+            return
+        topology = self._node.situation().topology
+        for key in sorted(outdated_by(request, data.vip, elsewhere)):
+            for proxy in proxies_storing(topology, data.application, key):
+                self._say(self._outdated.add(proxy.number, key, self._rng.getrandbits(128).to_bytes(16), now))
+        self._alarm.set(self._outdated.next_timeout())
+
+    def _say(self, said: Iterable[Say]) -> None:
+        for peer, message in said:
+            if self._node is not None:
+                send(self._node, peer, message)
+
+    def _number(self, proxy: str) -> int:
+        assert self._node is not None
+        return self._node.situation().topology.nodes[proxy].number
