@@ -82,10 +82,13 @@ def sample() -> None:
 @click.option("--json", "as_json", is_flag=True, help="The effective topology as JSON.")
 def check(file: Path, as_json: bool) -> None:
     """Validate FILE and print what follows from it: VIPs, and the disjoint paths of each edge and gateway."""
+    from braid import commands_drain
     from braid.tls.files import problems
     from topology import effective
 
     topology = _load(file)
+    with _bad_input(commands_drain.BadOrder):
+        commands_drain.check(file, topology)
     shown = effective.as_json if as_json else effective.as_text
     click.echo(shown(topology, problems(topology, file.parent)))
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from braid.drained import Order, orders_file, read_orders, write_order
+from braid.drained import Order, contradiction, contradictions, orders_file, read_orders, row_of, write_order
 from braid.status.ask import UnknownNode, ask, choose_endpoints
+from topology.drains import clashes
 from topology.graph import siblings
 from topology.model import Role
 from topology.source import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from topology.model import Topology
@@ -30,30 +31,45 @@ class BadOrder(Exception):
     """Bad input; the message says what to write."""
 
 
+def check(file: Path, topology: Topology) -> None:
+    """That what was ordered on this machine does not contradict the topology file. BadOrder, one line for each."""
+    found = contradictions(file, topology, read_orders(orders_file(file)), time.time())
+    if found:
+        raise BadOrder("\n".join(found))
+
+
 def drain(gateway: str, to: str | None, routed: bool, deadline: float, file: Path | None, lab: str | None) -> int:
     """Exit code. Prints each step; a drain that cannot begin is taken back."""
     file, topology = _topology(file, lab)
     others = _gateways(topology, gateway)
     place = orders_file(file)
-    before = read_orders(place).get(gateway)
+    ordered = read_orders(place)
+    before, row = ordered.get(gateway), row_of(topology, gateway, time.time())
     if before is not None and before.back:
         raise BadOrder(f"{gateway} is coming home from {before.to}: wait until `braid undrain {gateway}` has ended")
     if before is not None and to not in (None, before.to):
         raise BadOrder(f"{gateway} is drained to {before.to}: `braid undrain {gateway}` first")
-    chosen = to or (before.to if before is not None else next(iter(others), None))
+    known = before or row
+    chosen = to or (known.to if known is not None else next(iter(others), None))
     if chosen is None:
         region = topology.nodes[gateway].region
         raise BadOrder(f"{gateway} is the only gateway of {region}: connections can go to one of the same region alone")
     if chosen not in others:
         raise BadOrder(f"{chosen!r} is no other gateway of the region of {gateway}; choose of {', '.join(others)}")
-    write_order(place, gateway, Order(chosen, routed=routed))
+    order = Order(chosen, routed=routed)
+    if row is not None and row.to == chosen and (row.routed or not routed):
+        click.echo(f"{gateway} is drained by {file}: {row.by}")
+    else:
+        _check(file, topology, gateway, order, ordered)
+        write_order(place, gateway, order)
 
     ending, since = 0, time.monotonic()
 
     def step(said: dict[str, Any]) -> int | None:
         nonlocal ending, since
         if said["problem"]:
-            write_order(place, gateway, None)
+            if row is None:
+                write_order(place, gateway, None)
             click.echo(f"{gateway} cannot be drained: {said['problem']}", err=True)
             return FAILED
         now, before = time.monotonic(), ending
@@ -79,7 +95,9 @@ def undrain(gateway: str, deadline: float, file: Path | None, lab: str | None) -
     file, topology = _topology(file, lab)
     _gateways(topology, gateway)
     place = orders_file(file)
-    order = read_orders(place).get(gateway)
+    order, row = read_orders(place).get(gateway), row_of(topology, gateway, time.time())
+    if row is not None:
+        raise BadOrder(f"{file}: {row.by}: drains {gateway}; remove the row, and it comes home")
     if order is None:
         click.echo(f"{gateway} is not drained")
         return DONE
@@ -133,6 +151,18 @@ def _follow(
         return NOT_REACHABLE
     click.echo(f"not done within {deadline:g} s ({shown}); it goes on: see `braid status {gateway}`", err=True)
     return FAILED
+
+
+def _check(file: Path, topology: Topology, gateway: str, order: Order, ordered: Mapping[str, Order]) -> None:
+    """That an order contradicts neither the routing table nor others."""
+    found = contradiction(topology, gateway, order, time.time())
+    if found is not None:
+        row, why = found
+        raise BadOrder(f"{file}: {row.place}: {why}; change the row, or choose another gateway")
+    before = [(name, other.to) for name, other in ordered.items() if name != gateway and name in topology.nodes]
+    for clash in clashes([*before, (gateway, order.to)]):
+        if clash.index == len(before):
+            raise BadOrder(f"{clash.message}; {clash.remedy}")
 
 
 def _topology(file: Path | None, lab: str | None) -> tuple[Path, Topology]:

@@ -1,19 +1,26 @@
-"""Which gateways an operator has drained, and to whom: a file beside the topology, one gateway in a line.
+"""Which gateways are drained, and to whom: by rows of the topology's routing table, and by what an operator has ordered
+with ``braid drain``: a file beside the topology with such rows, one gateway in a line.
 
-It survives restarts: a drained gateway that starts again leaves its clients where they are. Each node reads it on its
-own machine; only the line with its own name is about it.
+Both survive restarts: a drained gateway that starts again leaves its clients where they are. Each node reads the file
+on its own machine; only the line with its own name is about it.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from topology.drains import clashes, in_force
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from topology.drains import DrainRow
+    from topology.model import Topology
+
+COMMAND = "braid drain"
 SUFFIX = ".gateways"
 _HEAD = "# Drained gateways: NAME SIBLING, and `back` or `routed`. Written by `braid drain` and `braid undrain`.\n"
 _MOST_BYTES = 1 << 20
@@ -28,6 +35,8 @@ class Order:
     """Its connections are to come home; then the line goes."""
     routed: bool = False
     """Its pools need not be on a link of the sibling: the network leads them there."""
+    by: str = field(default=COMMAND, compare=False)
+    """Who says so: that command, or a place in the topology file."""
 
 
 def orders_file(topology: Path) -> Path:
@@ -47,6 +56,48 @@ def read_orders(file: Path) -> dict[str, Order]:
         match line.partition("#")[0].split():
             case [name, to, *words] if set(words) <= {"back", "routed"}:
                 found[name] = Order(to, "back" in words, "routed" in words)
+    return found
+
+
+def row_of(topology: Topology, gateway: str, wall: float) -> Order | None:
+    """What the routing table has it do."""
+    rows = (row for row in in_force(topology, wall) if row.gateway == gateway)
+    return next((Order(row.to, routed=row.routed, by=row.place) for row in rows), None)
+
+
+def order_of(topology: Topology, gateway: str, ordered: Mapping[str, Order], wall: float) -> Order | None:
+    """What a gateway is to do. Where the command and the table contradict each other the command was first."""
+    said, row = ordered.get(gateway), row_of(topology, gateway, wall)
+    return row if said is None or said == row else said
+
+
+def contradiction(topology: Topology, gateway: str, order: Order, wall: float) -> tuple[DrainRow, str] | None:
+    """The row of the table beside which an order cannot be, and why."""
+    for row in in_force(topology, wall):
+        if row.gateway == gateway and row.to == order.to:
+            if row.routed != order.routed:
+                return row, f"{gateway} is drained {'with' if row.routed else 'without'} `routed` already"
+            continue
+        clash = next(clashes([(row.gateway, row.to), (gateway, order.to)]), None)
+        if clash is not None:
+            return row, clash.message
+    return None
+
+
+def contradictions(file: Path, topology: Topology, ordered: Mapping[str, Order], wall: float) -> list[str]:
+    """Between the routing table of a topology file and what was ordered: place, what is wrong, what to do. Orders about
+    what is no node any more count as none."""
+    found = []
+    for gateway, order in ordered.items():
+        known = gateway in topology.nodes and order.to in topology.nodes
+        clash = contradiction(topology, gateway, order, wall) if known else None
+        if clash is not None:
+            row, why = clash
+            ends = "wait until it is home" if order.back else f"`braid undrain {gateway}` first"
+            found.append(
+                f"{file}: {row.place}: {row.gateway} to {row.to}, but `{COMMAND}` has {gateway} at {order.to}: {why}; "
+                f"{ends}, or change the row"
+            )
     return found
 
 

@@ -130,7 +130,7 @@ async def run(
     rng = SystemRandom()
     role = role_runtime(node.role, rng)
     if isinstance(role, Drains):
-        role.remember(options.topology, node.name)
+        role.remember(options.topology, topology, node.name)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals, ExitStack() as stack:
         mtu = inner_mtu(topology)
         descriptors: list[int] = []

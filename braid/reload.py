@@ -12,6 +12,7 @@ from braid import log as logs
 from braid.addresses import Capture, apply_capture, plan_capture, read_interfaces, release_capture
 from braid.beat import beat
 from braid.credentials import CredentialError, load_credentials, node_directory
+from braid.drained import contradictions, orders_file, read_orders
 from braid.linux import LinuxError
 from braid.plan import inner_mtu
 from topology.check import TopologyError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from braid.control import ControlPlane
+    from braid.drained import Order
     from braid.view import Loaded
     from topology.model import Topology
 
@@ -146,6 +148,10 @@ class Reloader:
         if reason is not None:
             self._refused(f"{self.topology_file}: {reason}")
             return
+        problems = contradictions(self.topology_file, topology, self._ordered(), self.wall())
+        if problems:
+            self._refused("\n".join(problems))
+            return
         topology = with_removed(control.topology, topology, self.wall())
         if topology == control.topology:
             self.loaded.revision, self.loaded.error = revision, None
@@ -162,6 +168,13 @@ class Reloader:
         self.loaded.revision, self.loaded.at, self.loaded.error = revision, self.wall(), None
         log.info("topology reloaded", revision=revision)
         await self._capture_or_say(again)
+
+    def _ordered(self) -> dict[str, Order]:
+        try:
+            return read_orders(orders_file(self.topology_file))
+        except OSError as error:
+            log.error("drains cannot be read", problem=str(error))
+            return {}
 
     async def _capture_or_say(self, again: bool) -> None:
         try:

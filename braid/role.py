@@ -173,7 +173,7 @@ class Transfers(Protocol):
 class Drains(Protocol):
     """A role whose connections can go to another node."""
 
-    def remember(self, topology_file: Path, node: str) -> None:
+    def remember(self, topology_file: Path, topology: Topology, node: str) -> None:
         """What an operator has decided before the node started."""
         ...
 

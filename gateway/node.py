@@ -71,8 +71,8 @@ class Gateway:
         standing = self._drain.standing(topology)
         return gateway_policy(topology, node, numbers, self._table.healthy, promotes=self._promotes, drain=standing)
 
-    def remember(self, topology_file: Path, node: str) -> None:
-        self._drain.remember(topology_file, node)
+    def remember(self, topology_file: Path, topology: Topology, node: str) -> None:
+        self._drain.remember(topology_file, topology, node)
 
     def _staying(self) -> dict[str, int]:
         return show.staying(self._proxies)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from topology import schema
 from topology.content import MEGABYTE, ContentSettings
+from topology.drains import DrainRow
 from topology.graph import default_links
 from topology.model import (
     Application,
@@ -85,7 +87,12 @@ def build(document: Document) -> Topology:
         lab=_lab(document.lab),
         dns=_dns(document.dns),
         health=HealthSettings(**document.health.model_dump()),
-        transfers=tuple(_transfer(shape) for shape in document.transfers),
+        transfers=tuple(_transfer(shape) for shape in document.transfers if isinstance(shape, schema.TransferShape)),
+        drains=tuple(
+            DrainRow(shape.gateway, shape.to, shape.routed, shape.until, position)
+            for position, shape in enumerate(document.transfers)
+            if isinstance(shape, schema.DrainShape)
+        ),
     )
 
 

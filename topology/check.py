@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from topology.build import build
 from topology.problem import Problem, Report, TopologyError
-from topology.rules import addresses, applications, content, health, lab, proxies, reach, records, regions, transfers
+from topology.rules import (
+    addresses,
+    applications,
+    content,
+    drains,
+    health,
+    lab,
+    proxies,
+    reach,
+    records,
+    regions,
+    transfers,
+)
 from topology.shape import check_shape
 from topology.vips import assign_vips
 
@@ -27,6 +39,7 @@ def check(data: Any, report: Report) -> Topology:
     proxies.check(draft)
     content.check(draft)
     transfers.check(draft)
+    drains.check(draft)
     records.check(draft)
     health.check(draft)
     connected = build(draft.document) if not report.problems else None

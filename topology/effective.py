@@ -61,6 +61,7 @@ def tables(topology: Topology) -> tuple[Table, ...]:
         Table("proxies", ("application", "kind", "policy", "rules", "client address"), tuple(_proxies(topology))),
         Table("content", ("node", "listen", "applications", "edges", "size MB"), tuple(_content(topology))),
         Table("transfers", ("application", "proxies", "policy", "conditions"), tuple(_transfers(topology))),
+        Table("drains", ("gateway", "to", "routed", "until"), tuple(_drains(topology))),
         Table("disjoint paths", ("edge", "gateway", "path", "cost", "intermediates", "why"), tuple(_paths(topology))),
         Table("redundancy", ("application", "policy", "disjoint paths"), tuple(_redundancy(topology))),
         Table("snat pools", ("gateway", "pool", "addresses"), tuple(_snat(topology))),
@@ -172,10 +173,19 @@ def _transfers(topology: Topology) -> Iterator[Row]:
             *([f"path {row.path}"] if row.path else []),
             *([f"from {row.least // KILOBYTE} kB"] if row.least else []),
             *_conditions(row.connection),
-            *([] if row.until is None else [f"until {datetime.fromtimestamp(row.until, UTC):%Y-%m-%dT%H:%M:%SZ}"]),
+            *([] if row.until is None else [f"until {_moment(row.until)}"]),
         ]
         policy = f"{row.policy} {row.hash}" if row.policy is ProxyPolicy.HASH else row.policy
         yield row.application, " ".join(row.proxies), policy, ", ".join(words)
+
+
+def _drains(topology: Topology) -> Iterator[Row]:
+    for row in topology.drains:
+        yield row.gateway, row.to, "yes" if row.routed else "no", "" if row.until is None else _moment(row.until)
+
+
+def _moment(wall: float) -> str:
+    return f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _conditions(found: Conditions | None) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
     from topology.content import ContentSettings
+    from topology.drains import DrainRow
     from topology.proxy import ProxySettings
     from topology.transfer import TransferRow
 
@@ -353,6 +354,7 @@ class Topology:
     dns: DnsSettings = DnsSettings()
     health: HealthSettings = HealthSettings()
     transfers: tuple[TransferRow, ...] = ()
+    drains: tuple[DrainRow, ...] = ()
     """Which requests' connections are offered to content proxies; the first row that holds."""
     _by_number: dict[int, Node] = field(init=False, repr=False, compare=False)
 

@@ -166,4 +166,5 @@ applications:
 #     least_kb: 100             # of the whole body
 #     connection: {least_requests: 2}   # or least_ and most_sent_kb, _received_kb, least_window_kb
 #     # `kind: tls-sni` has no path, hosts, methods, mode and least_kb, but: sni: [cdn.apps.example], alpn: [h2]
+#   - {gateway: gw-central-1, to: gw-central-2} # drained to another one of its region while this row is there
 """

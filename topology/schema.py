@@ -5,9 +5,9 @@ What needs more than one key to be judged is in ``topology.rules``. Every messag
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from topology.model import CheckKind, ClientSubnetUse, CookiePlace, Fallback, ServiceMode
 from topology.proxy import ServerPolicy
@@ -255,6 +255,27 @@ class TransferShape(Shape):
     until: Moment | None = None
 
 
+class DrainShape(Shape):
+    gateway: Name
+    to: Name
+    routed: bool = False
+    until: Moment | None = None
+
+
+OFFERS, DRAINS = "[offers]", "[drains]"
+"""Kinds of rows, as they stand in the places of errors."""
+
+
+def _kind_of(row: Any) -> str:
+    drains = isinstance(row, DrainShape) or (isinstance(row, dict) and "gateway" in row)
+    return DRAINS if drains else OFFERS
+
+
+RowShape = Annotated[
+    Annotated[TransferShape, Tag(OFFERS)] | Annotated[DrainShape, Tag(DRAINS)], Discriminator(_kind_of)
+]
+
+
 class LabNetworkShape(Shape):
     prefixes: tuple[Prefix, ...] = Field(min_length=1, max_length=2)
     members: dict[Name, tuple[Address, ...]] = {}
@@ -281,4 +302,4 @@ class Document(Shape):
     lab: LabShape = LabShape()
     dns: DnsShape = DnsShape()
     health: HealthShape = HealthShape()
-    transfers: tuple[TransferShape, ...] = Field(default=(), max_length=1000)
+    transfers: tuple[RowShape, ...] = Field(default=(), max_length=1000)

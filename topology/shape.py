@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from topology.problem import Key, Report
 
+_WORDS = ("[key]", schema.OFFERS, schema.DRAINS)
+"""In places of errors, and not in the file."""
 _ENTRIES = ("regions", "nodes", "applications")
 _STAND_INS: dict[str, Any] = {"braid": 1, "name": "unnamed", "zone": {"name": "unnamed.invalid"}}
 
@@ -92,7 +94,7 @@ def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
 
 
 def _in_words(problem: ErrorDetails) -> tuple[Key, str, str]:
-    key = tuple(part for part in problem["loc"] if part != "[key]")
+    key = tuple(part for part in problem["loc"] if part not in _WORDS)
     context = problem.get("ctx", {})
     last = key[-1] if key else "braid"
     match problem["type"]:
@@ -101,7 +103,7 @@ def _in_words(problem: ErrorDetails) -> tuple[Key, str, str]:
         case "missing":
             return key, "missing", _ADD.get(str(last), f"add `{last}:`")
         case "extra_forbidden":
-            known = _known_keys(key[:-1])
+            known = _known_keys(problem["loc"][:-1])
             close = get_close_matches(str(last), known, 1)
             return key, "unknown key", f"did you mean `{close[0]}:`?" if close else f"known here: {', '.join(known)}"
         case "literal_error":
@@ -151,7 +153,7 @@ def _value(problem: ErrorDetails) -> str:
 def _known_keys(key: Key) -> list[str]:
     """The keys accepted in the mapping at ``key``."""
     shape: type[schema.Shape] = schema.Document
-    steps = [part for part in key if isinstance(part, str)]
+    steps = [part for part in key if isinstance(part, str) and part != "[key]"]
     match steps:
         case ["zone"]:
             shape = schema.ZoneShape
@@ -181,10 +183,12 @@ def _known_keys(key: Key) -> list[str]:
             shape = schema.DnsShape
         case ["health"]:
             shape = schema.HealthShape
-        case ["transfers"]:
+        case ["transfers", schema.OFFERS]:
             shape = schema.TransferShape
-        case ["transfers", "connection"]:
+        case ["transfers", schema.OFFERS, "connection"]:
             shape = schema.ConnectionShape
+        case ["transfers", schema.DRAINS]:
+            shape = schema.DrainShape
         case ["lab"]:
             shape = schema.LabShape
         case ["lab", "networks", _]:

@@ -16,6 +16,8 @@ class DrainStatus:
     ``returning``, ``returned``: on the way back."""
     to: str = ""
     """The sibling."""
+    by: str = ""
+    """Who ordered it: ``braid drain``, or a place in the topology file."""
     flows: int = 0
     """That the other side has taken."""
     refused: int = 0

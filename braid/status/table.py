@@ -97,9 +97,9 @@ def _drain(said: Mapping[str, Any]) -> Table:
     if said.get("state", "home") != "home" or said.get("problem"):
         why = ", ".join(f"{count} {reason}" for reason, count in said["stay_why"].items())
         left = f"{said['opening']} being opened, {said['stay']} stay" + (f" ({why})" if why else "")
-        rows.append(
-            (f"{said['state']} to {said['to']}" if said["to"] else said["state"], said["flows"], said["refused"], left)
-        )
+        to = f" to {said['to']}" if said["to"] else ""
+        by = f", by {said['by']}" if said.get("by") else ""
+        rows.append((f"{said['state']}{to}{by}", said["flows"], said["refused"], left))
     if said.get("host_of"):
         rows.append(
             (f"has those of {said['host_of']}: {said['host_phase']}", said["hosted"], said["hosted_refused"], DASH)

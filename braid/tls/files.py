@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -36,7 +37,9 @@ def problems(topology: Topology, directory: Path, now: datetime | None = None) -
                 trusting(directory, node.content.origin_ca)
             except AuthoritiesError as error:
                 yield f"nodes.{node.name}.content.origin_ca: {error}"
-    for position, row in enumerate(topology.transfers):
+    drains = {row.position for row in topology.drains}
+    places = (position for position in count() if position not in drains)
+    for position, row in zip(places, topology.transfers, strict=False):
         for proxy in row.proxies:
             key = f"nodes.{proxy}.content.tls"
             if key in wanted and not any(place.startswith(f"{key}.") for place in found):

@@ -12,7 +12,7 @@ import trio
 from braid import log as logs
 from braid.beat import beat
 from braid.desired import SiblingChoice
-from braid.drained import Order, orders_file, read_orders, write_order
+from braid.drained import Order, order_of, orders_file, read_orders, write_order
 from braid.errors import BadPacket
 from braid.moves import Diverted, Flows, Have, Lease, Leased, decode, is_move
 from braid.status.drain import DrainStatus
@@ -54,9 +54,11 @@ class DrainService:
         lodge: Callable[[tuple[IPNetwork, ...]], Awaitable[None]],
         let_go: LetGo,
         staying: Callable[[], dict[str, int]],
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._stays = stays
         self._staying = staying
+        self._wall = wall
         self._lodge = lodge
         self._let_go = let_go
         self._file: Path | None = None
@@ -73,10 +75,10 @@ class DrainService:
         self._captured: tuple[IPNetwork, ...] | None = None
         self._fresh = True
 
-    def remember(self, topology_file: Path, name: str) -> None:
+    def remember(self, topology_file: Path, topology: Topology, name: str) -> None:
         """To be called before the node starts: a gateway that was drained does not answer for its pools."""
         self._file, self._name = orders_file(topology_file), name
-        self._order = self._read()
+        self._order = self._read(topology)
 
     def standing(self, topology: Topology) -> Standing:
         lender, host = self._lender, self._host
@@ -157,6 +159,7 @@ class DrainService:
         return DrainStatus(
             state=lender.state.value if lender is not None else State.HOME.value,
             to=lender.order.to if lender is not None else "",
+            by=self._order.by if self._order is not None else "",
             flows=told,
             refused=refused,
             again=lender.again if lender is not None else 0,
@@ -204,7 +207,7 @@ class DrainService:
         await self._settle()
 
     async def _obey(self, node: NodeHandle) -> None:
-        order, lender = self._read(), self._lender
+        order, lender = self._read(node.situation().topology), self._lender
         self._order = order
         match order, lender:
             case None, _:
@@ -223,6 +226,9 @@ class DrainService:
                 if lender.state is State.AWAY:
                     await self._home(lender)
                 self._forget()
+            case Order(), Lender() if lender.state is State.AWAY and lender.order.to != order.to:
+                # The row names another one now: connections move from home alone.
+                await self._home(lender)
             case Order(), Lender() if lender.state is State.AWAY:
                 try:
                     await lender.be_away()
@@ -287,11 +293,11 @@ class DrainService:
         if self._file is not None:
             write_order(self._file, self._name, None)
 
-    def _read(self) -> Order | None:
+    def _read(self, topology: Topology) -> Order | None:
         if self._file is None:
             return None
         try:
-            return read_orders(self._file).get(self._name)
+            return order_of(topology, self._name, read_orders(self._file), self._wall())
         except OSError as error:
             log.error("drains cannot be read", file=str(self._file), problem=str(error))
             return self._order

@@ -11,6 +11,7 @@ import trio.testing
 from braid import pki
 from braid.control import ControlPlane
 from braid.credentials import load_credentials
+from braid.drained import Order, orders_file, write_order
 from braid.events import Established
 from braid.reload import Reloader, reason_to_refuse, restart_needed, signature
 from braid.roles import role_runtime
@@ -84,6 +85,24 @@ async def test_a_bad_file_changes_nothing_and_is_shown(reloader: Reloader, text:
     reloader.topology_file.write_text(DEMO)
     await reloader.reload_topology()
     assert reloader.loaded.error is None
+
+
+async def test_a_file_that_contradicts_what_was_ordered_changes_nothing(reloader: Reloader) -> None:
+    sibling = (
+        "  gw-sto-2: {region: gw-sto, underlay: [10.90.0.39, fd90::39], snat_pools: [10.93.1.0/30, fd93:5::/126]}\n"
+    )
+    two = DEMO.replace("  gw-sto-1:\n", f"{sibling}  gw-sto-1:\n", 1)
+    table = f"{two}transfers:\n  - {{gateway: gw-sto-1, to: gw-sto-2}}\n"
+    orders = orders_file(reloader.topology_file)
+    write_order(orders, "gw-sto-2", Order("gw-sto-1"))
+    reloader.topology_file.write_text(table)
+    await reloader.reload_topology()
+    assert reloader.control.topology.drains == ()
+    assert "transfers[0]: gw-sto-1 to gw-sto-2, but `braid drain` has gw-sto-2 at" in (reloader.loaded.error or "")
+    write_order(orders, "gw-sto-2", None)
+    await reloader.reload_topology()
+    assert reloader.loaded.error is None
+    assert [row.to for row in reloader.control.topology.drains] == ["gw-sto-2"]
 
 
 async def test_a_vanished_file_changes_nothing(reloader: Reloader) -> None:

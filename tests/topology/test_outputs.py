@@ -163,6 +163,7 @@ def test_effective_json_of_the_demo() -> None:
         "proxies",
         "content",
         "transfers",
+        "drains",
         "disjoint_paths",
         "redundancy",
         "snat_pools",

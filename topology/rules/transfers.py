@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from topology.model import Protocol, Role, ServiceMode
 from topology.proxy import HTTP, TLS_SNI, ClientAddress
 from topology.rules.proxies import is_pattern, protocols
+from topology.schema import TransferShape
 from topology.transfer import METHODS, ProxyPolicy, TransferMode
 
 if TYPE_CHECKING:
     from topology.problem import Key
-    from topology.schema import ConnectionShape, TransferShape
+    from topology.schema import ConnectionShape
     from topology.shape import Draft
 
 
@@ -21,6 +22,8 @@ _ONLY_TLS = {"sni", "alpn"}
 
 def check(draft: Draft) -> None:
     for position, row in enumerate(draft.document.transfers):
+        if not isinstance(row, TransferShape):
+            continue
         key: Key = ("transfers", position)
         _application(draft, key, row)
         _proxies(draft, key, row)
