@@ -297,13 +297,15 @@ def pki_init(file: Path, directory: Path | None, days: float, force: bool, if_mi
 @file_option
 @pki_option
 @days_option
-def pki_issue(node: str, file: Path, directory: Path | None, days: float) -> None:
-    """Make a new key and certificate for NODE."""
+@click.option("--vips", multiple=True, metavar="PREFIX", help="Whose connections it may have. [default: all edges']")
+@click.option("--host", "hosts", multiple=True, metavar="NAME", help="For which names. [default: its applications']")
+def pki_issue(node: str, file: Path, directory: Path | None, days: float, **delegated: tuple[str, ...]) -> None:
+    """Make a new key and certificate for NODE; --vips and --host say what is delegated to a content node."""
     from braid import commands_pki
 
     topology = _load(file)
-    with _bad_input(commands_pki.CredentialError):
-        commands_pki.issue(topology, _pki_directory(file, directory), node, days=days)
+    with _bad_input(commands_pki.CredentialError, commands_pki.BadDelegation):
+        commands_pki.issue(topology, _pki_directory(file, directory), node, days=days, **delegated)
 
 
 @pki.command("revoke")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from braid.core import CoreApi
+    from braid.delegation import Delegation
     from braid.identity import Credentials
     from braid.redundancy.node import Change
     from braid.session import Standing
@@ -83,6 +84,7 @@ class ControlPlane:
         self._today = today
         self._fail = fail
         self._certificates = PeerCertificates()
+        self._delegations: Mapping[str, Delegation] = {}
         self._wanted = Wanted()
         self._paths = PathPlanner()
         self.redundancy = Redundancy()
@@ -192,6 +194,7 @@ class ControlPlane:
     def review_peers(self) -> None:
         """Judge every peer's certificate anew: by date, revocation list and topology. To be called each second."""
         self._review_own_certificate()
+        self._review_delegations()
         relations = self._wanted(self.topology, self.name, self.role.peers(self.topology, self.name))
         standings = self._certificates.standings(relations, self._credentials.trust, self.topology, self._today())
         if standings is self._standings:
@@ -241,16 +244,9 @@ class ControlPlane:
         targets = targets_by_set(topology, self.role.targets_of(topology, self.name), self.numbers)
         fixed = self._paths.plan(topology, self.name, peers, usable, self._watch.avoid, targets)
         self.redundancy.configure(self._paths.selections, self._clock())
-        desired = self.role.complete(
-            Desired(
-                plan_neighbours(topology, self.name),
-                fixed + self.redundancy.path_sets(),
-                plan_shards(topology, self.name, peers),
-            ),
-            topology,
-            self.name,
-            self.numbers,
-        )
+        neighbours, shards = plan_neighbours(topology, self.name), plan_shards(topology, self.name, peers)
+        shared = Desired(neighbours, fixed + self.redundancy.path_sets(), shards)
+        desired = self.role.complete(shared, self.situation(), self.numbers)
         if desired != self._desired:
             seam.configure(self.core, desired)
             self._desired = desired
@@ -278,7 +274,7 @@ class ControlPlane:
             )
 
     def situation(self) -> Situation:
-        return Situation(self.topology, self.name, self)
+        return Situation(self.topology, self.name, self, self._delegations)
 
     def checks(self) -> tuple[Check, ...]:
         return self.role.checks(self.situation())
@@ -303,6 +299,13 @@ class ControlPlane:
         """Peer -> nodes that paths to it go round, because what went through them did not arrive. By number."""
         peers = {paths.peer for paths in self._path_sets()}
         return {peer: nodes for peer in peers if (nodes := self._watch.avoid(peer))}
+
+    def _review_delegations(self) -> None:
+        found = self._certificates.delegations(self.topology, self._credentials)
+        if found != self._delegations:
+            self._delegations = found
+            self.replan()
+            self.announce()
 
     def _review_own_certificate(self) -> None:
         before, self.own_problem = self.own_problem, own_problem(self._credentials, self.topology, self._today())

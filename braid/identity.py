@@ -3,7 +3,8 @@
 Pure: no clock, no files (``braid.pki`` has both). A node certificate is signed by the Braid's Ed25519 CA and carries
 its identity in exactly one place, a SubjectAlternativeName URI ``braid://<braid>/<role>/<region>/<node>``; the common
 name is for people. Revocation is by serial *and* by key id, so neither a second encoding of a signature nor a
-certificate re-issued over a stolen key escapes it.
+certificate re-issued over a stolen key escapes it. That of a content proxy also says what is delegated to it
+(``braid.delegation``), in an extension of our own.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, NameOID, SignatureAlgorithmOID
 
+from braid.delegation import NOTHING, Delegation, parse
 from topology.model import NodeNumber, Role, Topology
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ MAX_CERTIFICATE = 2048
 """Bytes of DER; ours are about 450."""
 KEY_ID_OID = x509.ObjectIdentifier("2.25.201533719471836920518264490172835096113")
 """CRL entry extension: the key id (32 octets) of the revoked certificate. 2.25 is the arc of UUIDs (X.667)."""
+DELEGATION_OID = x509.ObjectIdentifier("2.25.147103994111137005536568370466244032142")
+"""Certificate extension, not critical: a UTF8String, the text of a ``Delegation``. Without it nothing is delegated."""
 
 _NAME, _ROLE = "[a-z0-9-]{1,63}", "|".join(Role)
 _URI = re.compile(rf"braid://({_NAME})/({_ROLE})/({_NAME})/({_NAME})")
@@ -108,6 +113,7 @@ class PeerCertificate:
     serial: int
     not_before: datetime
     not_after: datetime
+    delegation: Delegation
     der: bytes = field(repr=False)
 
 
@@ -176,6 +182,7 @@ def certify(
     serial: int,
     not_before: datetime,
     not_after: datetime,
+    delegation: Delegation = NOTHING,
 ) -> bytes:
     """Returns the DER of a node certificate. ``static_key`` is an X25519 public key of 32 bytes, ``serial`` random and
     positive. Raises ``ValueError`` for an identity that ``parse_uri`` would refuse."""
@@ -192,7 +199,7 @@ def certify(
         encipher_only=False,
         decipher_only=False,
     )
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, identity.node)]))
         .issuer_name(ca.subject)
@@ -203,9 +210,11 @@ def certify(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage, critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity.uri)]), critical=True)
-        .sign(ca_key, None)
-        .public_bytes(Encoding.DER)
     )
+    if delegation != NOTHING:
+        value = asn1.encode_der(delegation.text)
+        builder = builder.add_extension(x509.UnrecognizedExtension(DELEGATION_OID, value), critical=False)
+    return builder.sign(ca_key, None).public_bytes(Encoding.DER)
 
 
 @lru_cache(maxsize=1024)
@@ -272,8 +281,16 @@ def _read_signed(certificate: x509.Certificate, der: bytes) -> PeerCertificate:
         serial=certificate.serial_number,
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
+        delegation=_read_delegation(extensions),
         der=der,
     )
+
+
+def _read_delegation(extensions: x509.Extensions) -> Delegation:
+    for extension in extensions:
+        if extension.oid == DELEGATION_OID and isinstance(extension.value, x509.UnrecognizedExtension):
+            return parse(asn1.decode_der(str, extension.value.value))
+    return NOTHING
 
 
 def verify(certificate_der: bytes, static_key: bytes, trust: Trust, topology: Topology, now: datetime) -> Verified:

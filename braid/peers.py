@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from braid.identity import Refused, verify
+from braid.identity import Refused, read_certificate, verify
 from braid.session import Relation, Standing
 from topology.graph import neighbours
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from braid.delegation import Delegation
     from braid.events import Initiation
     from braid.identity import Credentials, PeerCertificate, Trust
     from topology.model import Topology
@@ -125,6 +126,15 @@ class PeerCertificates:
             until = _next_date(known, trust, now)
             self._verdict = _Verdict(relations, trust, topology, now, until, found)
         return found
+
+    def delegations(self, topology: Topology, own: Credentials) -> dict[str, Delegation]:
+        """Of all content nodes that are known, by the certificate issued last; of the node itself by the one it has, as
+        its peers see that."""
+        names = (node.name for node in topology.nodes.values() if node.content is not None)
+        found = {name: self._newest(name, own.trust) for name in names}
+        if own.node in found:
+            found[own.node] = read_certificate(own.certificate, own.trust.ca)
+        return {name: certificate.delegation for name, certificate in found.items() if certificate is not None}
 
     def _of_session(self, relation: Relation, trust: Trust, topology: Topology, now: datetime) -> Standing | None:
         certificate = self._in_use.get(relation)

@@ -32,13 +32,15 @@ from braid.credentials import (
     node_directory,
     write_file,
 )
+from braid.delegation import Delegation, delegation, wanted
 from braid.identity import KEY_ID_OID, Identity, PeerCertificate, certify, key_id, read_certificate
+from topology.model import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from topology.model import Node, Topology
+    from topology.model import IPNetwork, Node, Topology
 
 __all__ = [
     "CertificateStatus",
@@ -56,6 +58,8 @@ CA_VALIDITY = timedelta(days=3652)
 DEFAULT_DAYS = 90
 CLOCK_SKEW = timedelta(minutes=5)
 """A fresh certificate is valid this much earlier, for nodes whose clocks are behind."""
+LARGEST = 1000
+"""Bytes of DER: the first packet of a handshake has 280 more at most, and is to pass links of 1280."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,8 @@ def init(
     _write_peers(directory, {})
     write_file(ca_file, ca.public_bytes(Encoding.PEM), 0o644)
     issued = tuple(
-        _issue_one(topology, directory, node, ca, ca_key, now, days, not_before) for node in topology.nodes.values()
+        _issue_one(topology, directory, node, ca, ca_key, now, days, not_before, wanted(topology, node.name))
+        for node in topology.nodes.values()
     )
     _write_peers(directory, {certificate.name: certificate for certificate in issued})
     return issued
@@ -123,8 +128,11 @@ def issue(
     *,
     days: float = DEFAULT_DAYS,
     not_before: datetime | None = None,
+    vips: Sequence[IPNetwork] = (),
+    hosts: Sequence[str] = (),
 ) -> PeerCertificate:
-    """Makes a new key and certificate for one node, replacing the ones it had, and rewrites ``peers.pem``."""
+    """Makes a new key and certificate for one node, replacing the ones it had, and rewrites ``peers.pem``. ``vips`` and
+    ``hosts`` are delegated to a content node instead of what the topology says."""
     ca = load_ca(directory)
     ca_key = _load_ca_key(directory, ca)
     if ca.subject != _ca_name(topology.name):
@@ -137,7 +145,15 @@ def issue(
             f"node {node!r} is not in the topology",
             "add it to the topology file first",
         )
-    certificate = _issue_one(topology, directory, topology.nodes[node], ca, ca_key, now, days, not_before)
+    if (vips or hosts) and topology.nodes[node].role is not Role.CONTENT:
+        raise CredentialError(
+            node_directory(directory, node),
+            f"node {node!r} is no content node, to which VIPs and names can be delegated",
+            "leave out --vips and --host",
+        )
+    usual = wanted(topology, node)
+    given = delegation(vips or usual.prefixes, hosts or usual.names)
+    certificate = _issue_one(topology, directory, topology.nodes[node], ca, ca_key, now, days, not_before, given)
     peers = {name: peer for name, peer in load_peers(directory, ca).items() if name in topology.nodes}
     _write_peers(directory, peers | {node: certificate})
     return certificate
@@ -241,6 +257,7 @@ def _issue_one(
     now: datetime,
     days: float,
     not_before: datetime | None,
+    delegated: Delegation,
 ) -> PeerCertificate:
     start = (not_before if not_before is not None else now - CLOCK_SKEW).astimezone(UTC)
     end = (start if not_before is not None else now).astimezone(UTC) + timedelta(days=days)
@@ -249,8 +266,24 @@ def _issue_one(
     private_key = X25519PrivateKey.generate()
     static_key = private_key.public_key().public_bytes_raw()
     identity = Identity(topology.name, node.role, node.region, node.name)
-    der = certify(ca, ca_key, identity, static_key, serial=_random_serial(), not_before=start, not_after=end)
     folder = node_directory(directory, node.name)
+    der = certify(
+        ca,
+        ca_key,
+        identity,
+        static_key,
+        serial=_random_serial(),
+        not_before=start,
+        not_after=end,
+        delegation=delegated,
+    )
+    if len(der) > LARGEST:
+        raise CredentialError(
+            folder,
+            f"the certificate would have {len(der)} bytes of at most {LARGEST}: too many VIP prefixes and names",
+            f"give wider ones, braid pki issue {node.name} --vips 10.0.0.0/8 --host '*.apps.example', and go on with "
+            "braid pki init --if-missing if that was interrupted",
+        )
     make_directories([folder.parent, folder])
     write_file(folder / "node.key", _private_pem(private_key), 0o600)
     write_file(folder / "node.crt", _certificate_pem(der), 0o644)

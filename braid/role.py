@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from braid.app_numbers import AppNumbers
     from braid.core import ConnectionApi, FlowApi, Hold, LineApi, OfferApi
+    from braid.delegation import Delegation
     from braid.desired import Desired
     from braid.events import ConnectionEvent, Control
     from braid.status.content import ContentStatus
@@ -53,6 +54,8 @@ class Situation:
     topology: Topology
     node: str
     links: Links
+    delegations: Mapping[str, Delegation] = field(default_factory=dict)
+    """By content node, its own as well: what its certificate allows it."""
 
 
 class SetOwner(Protocol):
@@ -207,7 +210,7 @@ class RoleRuntime(Protocol):
         """Prefixes to be routed into the TUN."""
         ...
 
-    def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
+    def complete(self, desired: Desired, situation: Situation, numbers: AppNumbers) -> Desired:
         """Adds the role's own part to the neighbours and paths."""
         ...
 

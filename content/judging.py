@@ -12,7 +12,7 @@ from braid.tcp.record import decode_ends, decode_record
 from braid.transfer import Reason, numbers_of
 from braid.transfer_table import Candidate, allowing, least_of, next_on, path_of, serves, takes_all
 from content.asked import read_request
-from content.delegated import begins_with_tls, refusal_of_hello
+from content.delegated import begins_with_tls, names_host, refusal_of_hello
 from content.message import field
 from content.reach import may_ask, vips_of
 from content.taken import Found
@@ -70,7 +70,7 @@ class Judge:
     def vips(self, situation: Situation) -> dict[IPAddress, tuple[str, str]]:
         """Edge node and application of each VIP that sockets may be built for."""
         if self._known is None or self._known[0] is not situation.topology:
-            self._known = situation.topology, vips_of(situation.topology, situation.node)
+            self._known = situation.topology, vips_of(situation)
         return self._known[1]
 
     def offered(self, situation: Situation, peer: int, request: TransferRequest) -> Reason | Judged:
@@ -99,6 +99,8 @@ class Judge:
         found = read_request(record.unread, self._find)
         if found is None or found[0].key.encode("latin-1", "replace") != request.content:
             return Reason.CONTENT
+        if not names_host(situation, found[0].host):
+            return Reason.NOT_DELEGATED
         row = self._row(situation, self._candidate(found[0], name, record.remote, region))
         if row is None:
             return Reason.VARIANT

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from braid.delegation import NOTHING, lacking
 from braid.readiness import neighbour_check
 from braid.status.snapshot import Check
 from content.reach import content_policy, peers_of
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from topology.model import IPNetwork, Topology
 
 
+SHOWN = 4
+"""VIPs and names that a check lists."""
+
+
 class Content:
     def __init__(self) -> None:
         self._service = Supervisor()
@@ -44,17 +49,17 @@ class Content:
     def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
         return ()
 
-    def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
-        if not takes_transfers(topology, node):
+    def complete(self, desired: Desired, situation: Situation, numbers: AppNumbers) -> Desired:
+        if not takes_transfers(situation.topology, situation.node):
             return desired
-        return replace(desired, gateway=content_policy(topology, node))
+        return replace(desired, gateway=content_policy(situation))
 
     def checks(self, situation: Situation) -> tuple[Check, ...]:
         clerk, problem = self._service.clerk, self._service.problem
         files = {} if clerk is None else clerk.problems
         words = "; ".join(filter(None, (problem, *(f"{what}: {why}" for what, why in files.items()))))
         content = Check("content", self._service.listening and not words, words)
-        return content, neighbour_check(situation, (Role.EDGE,))
+        return content, _delegated(situation), neighbour_check(situation, (Role.EDGE,))
 
     def receive_control(self, control: Control, now: float) -> None:
         self._service.receive(control)
@@ -90,3 +95,10 @@ class Content:
 
     def counters(self) -> Mapping[str, int]:
         return {}
+
+
+def _delegated(situation: Situation) -> Check:
+    found = lacking(situation.topology, situation.node, situation.delegations.get(situation.node, NOTHING))
+    shown = ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+    remedy = f"make new credentials and restart: braid pki issue {situation.node}"
+    return Check("delegation", not found, f"the certificate does not allow {shown}; {remedy}" if found else "")

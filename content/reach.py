@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from braid.delegation import allows
 from braid.desired import GatewayPolicy, GatewayVip, ProxiedApplication
 from braid.plan import port_matches
 from braid.transfer_table import host_of, pairs
@@ -17,6 +18,7 @@ from braid.tun import DEVICE
 from topology.proxy import ProxySettings
 
 if TYPE_CHECKING:
+    from braid.role import Situation
     from topology.model import Application, IPAddress, Topology
 
 PROTOCOL = "187"
@@ -64,13 +66,15 @@ def gateways_of(topology: Topology, node: str) -> tuple[str, ...]:
     return tuple(each.name for each in topology.nodes.values() if each.region in regions)
 
 
-def vips_of(topology: Topology, node: str) -> dict[IPAddress, tuple[str, str]]:
-    """VIPs that sockets may be built for: edge node and application of each."""
+def vips_of(situation: Situation) -> dict[IPAddress, tuple[str, str]]:
+    """VIPs that sockets may be built for, by the routing table and this node's certificate: edge node and application
+    of each."""
+    topology, node = situation.topology, situation.node
     mine = {(edge, application) for edge, proxy, application in pairs(topology) if proxy == node}
     return {
         vip.address: (vip.edge, vip.application)
         for vip in topology.vips
-        if (vip.edge, vip.application) in mine
+        if (vip.edge, vip.application) in mine and allows(situation.delegations, node, [vip.address])
     }  # fmt: skip
 
 
@@ -80,9 +84,9 @@ def idle_of(topology: Topology, application: str) -> float:
     return ((found and found.proxy) or ProxySettings("")).idle_timeout
 
 
-def content_policy(topology: Topology, node: str) -> GatewayPolicy:
+def content_policy(situation: Situation) -> GatewayPolicy:
     """A gateway's, with nothing but connections that end in the stack."""
-    vips = vips_of(topology, node)
+    topology, vips = situation.topology, vips_of(situation)
     return GatewayPolicy(
         proxied=tuple(
             ProxiedApplication(
@@ -94,7 +98,7 @@ def content_policy(topology: Topology, node: str) -> GatewayPolicy:
                 ports=port_matches(application.ports),
                 set=DIRECT,
             )
-            for application in applications_of(topology, node)
+            for application in applications_of(topology, situation.node)
         )
     )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
+    from braid.delegation import Delegation
     from content.carry import Answering
     from content.channel import Channel
     from content.line import Line
@@ -69,6 +70,7 @@ class Remote:
 
     def __init__(self, line: Line, records: Channel, questions: socket.socket) -> None:
         self.topology: Topology
+        self.delegations: Mapping[str, Delegation] = {}
         self.node = ""
         self.topology_file: Path | None = None
         self.up: set[int] = set()
@@ -85,7 +87,7 @@ class Remote:
         """Closes the descriptor, which the keeper has written the topology to."""
         with os.fdopen(descriptor, "rb") as file:
             file.seek(0)
-            self.topology = pickle.load(file)
+            self.topology, self.delegations = pickle.load(file)
         self.node = node
         self.topology_file = Path(topology_file) if topology_file else None
         self._reloaded.set()
@@ -104,7 +106,7 @@ class Remote:
 
     def handle(self) -> NodeHandle:
         return NodeHandle(
-            situation=lambda: Situation(self.topology, self.node, self._links),
+            situation=lambda: Situation(self.topology, self.node, self._links, self.delegations),
             replan=_not_here,
             send_control=self._send_control,
             tell=self._tell,

@@ -299,12 +299,13 @@ class Supervisor:
             await accept(listener, take)
 
     def _publish(self, node: NodeHandle) -> None:
-        """Have the topology in force ready for workers."""
+        """Have the topology in force, and what is delegated, ready for workers."""
         if self._topology >= 0:
             os.close(self._topology)
         self._topology = os.memfd_create("topology")
         with os.fdopen(os.dup(self._topology), "wb") as file:
-            pickle.dump(node.situation().topology, file)
+            situation = node.situation()
+            pickle.dump((situation.topology, situation.delegations), file)
 
     def _configure(self) -> None:
         assert self._node is not None
@@ -314,7 +315,7 @@ class Supervisor:
     async def _set_up(self, node: NodeHandle) -> None:
         """Have the kernel deliver the packets of transferred connections."""
         situation = node.situation()
-        wanted = Local(frozenset(vips_of(situation.topology, situation.node)))
+        wanted = Local(frozenset(vips_of(situation)))
         try:
             warnings = await apply(self._local, wanted)
         except LinuxError as error:

@@ -80,7 +80,7 @@ class Teller:
         names = ((name(key), self._advertised.until(key)) for key in self._advertised.keys())  # noqa: SIM118
         serves.add([each for each, until in names if self._serving.set(each, until, now)])
         topology = situation.topology
-        for vip, (_, application) in vips_of(topology, situation.node).items():
+        for vip, (_, application) in vips_of(situation).items():
             if application in judged:
                 serves.judge(vip, askers_of(topology, application))
 

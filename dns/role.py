@@ -56,7 +56,7 @@ class Dns:
     def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
         return ()
 
-    def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
+    def complete(self, desired: Desired, situation: Situation, numbers: AppNumbers) -> Desired:
         return desired
 
     def checks(self, situation: Situation) -> tuple[Check, ...]:

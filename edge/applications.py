@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from braid.candidates import fixed_copies, has_target, set_number
+from braid.delegation import allows
 from braid.desired import EdgeApplication, EdgePolicy
 from braid.plan import port_matches
 from braid.transfer_table import pairs
@@ -12,9 +13,12 @@ from topology.model import CookiePlace
 from topology.vips import vip_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from braid.app_numbers import AppNumbers
+    from braid.role import Situation
     from edge.diverts import Diverts
-    from topology.model import Application, Node, Topology
+    from topology.model import Application, Node, Topology, Vip
 
 
 def gateways_of(topology: Topology, application: Application) -> tuple[Node, ...]:
@@ -47,13 +51,18 @@ def targets_of(topology: Topology, edge: str) -> dict[str, tuple[str, ...]]:
     return targets
 
 
-def owners_of(topology: Topology, application: Application) -> tuple[int, ...]:
-    """Content nodes that the routing table lets have the application's connections."""
+def owners_of(situation: Situation, application: Application, vips: Sequence[Vip]) -> tuple[int, ...]:
+    """Content nodes that the routing table, and their certificates, let have the connections of these VIPs."""
+    topology = situation.topology
     names = {proxy for row in topology.transfers if row.application == application.name for proxy in row.proxies}
-    return tuple(sorted(int(topology.nodes[name].number) for name in names))
+    addresses = [vip.address for vip in vips]
+    return tuple(
+        sorted(int(topology.nodes[name].number) for name in names if allows(situation.delegations, name, addresses))
+    )
 
 
-def edge_policy(topology: Topology, edge: str, numbers: AppNumbers, diverts: Diverts) -> EdgePolicy:
+def edge_policy(situation: Situation, numbers: AppNumbers, diverts: Diverts) -> EdgePolicy:
+    topology, edge = situation.topology, situation.node
     return EdgePolicy(
         tuple(
             EdgeApplication(
@@ -64,7 +73,7 @@ def edge_policy(topology: Topology, edge: str, numbers: AppNumbers, diverts: Div
                 gateways=(gateways := tuple(int(each.number) for each in gateways_of(topology, application))),
                 cookies=application.cookie_at is CookiePlace.EDGE,
                 diverts=diverts.of(application.name, gateways),
-                owners=owners_of(topology, application),
+                owners=owners_of(situation, application, vips),
             )
             for application in topology.applications.values()
             if (vips := vip_for(topology, edge, application.name))

@@ -52,8 +52,8 @@ class Edge:
     def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
         return captured(topology, node)
 
-    def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
-        return replace(desired, edge=edge_policy(topology, node, numbers, self._diverts))
+    def complete(self, desired: Desired, situation: Situation, numbers: AppNumbers) -> Desired:
+        return replace(desired, edge=edge_policy(situation, numbers, self._diverts))
 
     def checks(self, situation: Situation) -> tuple[Check, ...]:
         return (neighbour_check(situation), peer_check(situation, peers_of(situation.topology, situation.node)))

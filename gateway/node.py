@@ -64,8 +64,8 @@ class Gateway:
     def captured(self, topology: Topology, node: str) -> tuple[IPNetwork, ...]:
         return self._drain.captured(topology, captured(topology, node))
 
-    def complete(self, desired: Desired, topology: Topology, node: str, numbers: AppNumbers) -> Desired:
-        return replace(desired, gateway=self._policy(topology, node, numbers))
+    def complete(self, desired: Desired, situation: Situation, numbers: AppNumbers) -> Desired:
+        return replace(desired, gateway=self._policy(situation.topology, situation.node, numbers))
 
     def _policy(self, topology: Topology, node: str, numbers: AppNumbers) -> GatewayPolicy:
         standing = self._drain.standing(topology)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from braid.delegation import NOTHING
 from braid.transfer_table import chosen, matching
 from gateway.transfer.offer import candidate_of, candidate_of_hello, is_for, is_for_origin
 from gateway.transfer.stored import Is
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.transfer.agent import TransferAgent
     from gateway.transfer.offer import Look
     from gateway.transfer.stored import StoredTable
+    from topology.model import IPAddress
     from topology.transfer import TransferRow
 
 
@@ -35,11 +37,11 @@ class Chooser:
     def of_request(
         self, situation: Situation, data: ClientData, request: Request, standing: Look
     ) -> tuple[TransferRow, str] | None:
-        found = self._of(situation, candidate_of(data, request, standing))
+        found = self._of(situation, candidate_of(data, request, standing), data.vip.host)
         return found if found is not None and is_for(*found, request, situation.topology) else None
 
     def of_hello(self, situation: Situation, data: ClientData, hello: ClientHello, standing: Look) -> str | None:
-        found = self._of(situation, candidate_of_hello(data, hello, standing))
+        found = self._of(situation, candidate_of_hello(data, hello, standing), data.vip.host)
         return None if found is None else found[1]
 
     def known(self, row: TransferRow, request: Request, peer: int, content: str, fields: bytes, now: float) -> Is:
@@ -48,14 +50,20 @@ class Chooser:
             return Is.COLD if self._stored.is_cold(peer, content, now) else Is.STORED
         return Is.UNFIT if is_for_origin(request) else self._stored.look_up(peer, content, now, fields)
 
-    def _of(self, situation: Situation, candidate: Candidate) -> tuple[TransferRow, str] | None:
+    def _of(self, situation: Situation, candidate: Candidate, vip: IPAddress) -> tuple[TransferRow, str] | None:
         row = matching(situation.topology.transfers, candidate, self._wall())
         if row is None:
             return None
         open_, nodes = self._agent.open, situation.topology.nodes
         load = lambda name: open_[nodes[name].number]  # noqa: E731
-        proxy = chosen(row, candidate, situation.links.neighbour_up, load, self._rng)
+        is_up = situation.links.neighbour_up
+
+        def may(proxy: str) -> bool:
+            found = situation.delegations.get(proxy, NOTHING)
+            return is_up(proxy) and found.covers(vip) and found.names_host(candidate.host)
+
+        proxy = chosen(row, candidate, may, load, self._rng)
         if proxy is None:
-            self._agent.count("refused/no_proxy")
+            self._agent.count("refused/not_delegated" if any(map(is_up, row.proxies)) else "refused/no_proxy")
             return None
         return row, proxy

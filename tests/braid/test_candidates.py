@@ -19,6 +19,7 @@ from edge.diverts import Diverts
 from gateway.nat import gateway_policy
 from gateway.nat import peers_of as gateway_peers
 from gateway.nat import targets_of as gateway_targets
+from tests.delegations import situation
 from topology.policy import FixedCopies, TargetLoss
 from topology.source import parse
 
@@ -47,7 +48,7 @@ def test_an_application_with_a_target_has_a_set_of_its_own_at_both_ends() -> Non
         {EDGE: frozenset()},
         {EDGE: ("shop",)},
     )
-    assert edge_policy(TOPOLOGY, EDGE, numbers, Diverts()).applications[0].set == TARGETS
+    assert edge_policy(situation(TOPOLOGY, EDGE), numbers, Diverts()).applications[0].set == TARGETS
     assert gateway_policy(TOPOLOGY, GATEWAY, numbers, lambda _key: True).applications[0].set == TARGETS
 
 

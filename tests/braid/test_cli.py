@@ -119,8 +119,8 @@ def test_sample_is_a_topology_that_checks(tmp_path: Path) -> None:
 def test_check_shows_vips_and_paths() -> None:
     shown = invoke("check", str(DEMO))
     assert shown.exit_code == 0
-    for text in ("edge-fra-1", "shop", "10.91.1.1", "mid-ams", "mid-par"):
-        assert text in shown.output
+    for words in ("edge-fra-1", "shop", "10.91.1.1", "mid-ams", "mid-par"):
+        assert words in shown.output
     assert isinstance(json.loads(invoke("check", "--json", str(DEMO)).output), dict)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
@@ -243,6 +244,30 @@ def test_other_shapes_are_malformed(directory: Path) -> None:
         forge(directory, [uri(URI)], common_name="mid-lon-1"),
     ):
         assert reason(certificate, key, trust, TOPOLOGY) == identity.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (asn1.encode_der("10.1.0.0/16 shop.apps.example"), "10.1.0.0/16 shop.apps.example"),
+        (asn1.encode_der(""), ""),
+        (asn1.encode_der("10.1.0.1/16"), None),
+        (asn1.encode_der("shop.apps.example 10.1.0.0/16"), None),
+        (asn1.encode_der("10.1.0.0/16") + b"x", None),
+        (b"10.1.0.0/16", None),
+        (b"\x0c\x02\xff\xff", None),
+        (b"", None),
+    ],
+)
+def test_a_delegation_has_one_form(directory: Path, value: bytes, expected: str | None) -> None:
+    extension: x509.Extension[x509.ExtensionType] = x509.Extension(
+        identity.DELEGATION_OID, False, x509.UnrecognizedExtension(identity.DELEGATION_OID, value)
+    )
+    certificate, key, trust = forge(directory, [uri(URI)], extra=extension)
+    if expected is None:
+        assert reason(certificate, key, trust, TOPOLOGY) == identity.MALFORMED
+    else:
+        assert identity.read_certificate(certificate, trust.ca).delegation.text == expected
 
 
 def test_a_ca_certificate_is_no_node_certificate(held: Credentials) -> None:

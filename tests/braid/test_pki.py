@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
 
 from braid import pki
 from braid.credentials import CredentialError, load_credentials, load_trust
+from braid.delegation import NOTHING, Delegation, wanted
 from tests.braid.small_topology import TOPOLOGY, make_topology
+from tests.topology.test_transfers import ROW, text
+from topology.source import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,3 +135,26 @@ def test_a_node_runs_without_the_ca_key_and_the_others(directory: Path) -> None:
     for file in (directory / "nodes/edge-fra-1").iterdir():
         file.unlink()
     assert load_credentials(directory, "mid-ams-1").node == "mid-ams-1"
+
+
+def test_a_content_nodes_certificate_says_what_is_delegated(tmp_path: Path) -> None:
+    topology, directory = parse(text(ROW), "net.yaml"), tmp_path / "pki"
+    made = {certificate.name: certificate.delegation for certificate in pki.init(topology, directory, NOW)}
+    assert {name for name, delegation in made.items() if delegation != NOTHING} == {"c-1", "c-2"}
+    assert made["c-1"] == wanted(topology, "c-1")
+    narrow = pki.issue(topology, directory, "c-1", NOW, vips=[ip_network("10.1.0.128/30")])
+    assert narrow.delegation == Delegation((ip_network("10.1.0.128/30"),), made["c-1"].names)
+    other = pki.issue(topology, directory, "c-1", NOW, hosts=["*.img.example"])
+    assert other.delegation == Delegation(made["c-1"].prefixes, ("*.img.example",))
+    assert load_trust(directory).peers["c-1"].delegation == other.delegation
+    with pytest.raises(CredentialError, match="'g-1' is no content node"):
+        pki.issue(topology, directory, "g-1", NOW, hosts=["shop.apps.example"])
+
+
+def test_what_does_not_fit_a_handshake_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    topology, directory = parse(text(ROW), "net.yaml"), tmp_path / "pki"
+    pki.init(topology, directory, NOW)
+    before = (directory / "nodes/c-1/node.crt").read_bytes()
+    with pytest.raises(CredentialError, match=r"of at most 1000.*--host '\*\.apps\.example'"):
+        pki.issue(topology, directory, "c-1", NOW, hosts=[f"host-{number}.apps.example" for number in range(40)])
+    assert (directory / "nodes/c-1/node.crt").read_bytes() == before

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from braid.delegation import delegation
 from braid.role import Situation
 from braid.tcp.record import TcpRecord, Window
 from braid.tls.hello import PULL
@@ -36,7 +37,8 @@ CLIENT, VIP = SocketAddress(ip_address("10.1.0.10"), 40000), SocketAddress(ip_ad
 def refusal(tmp_path: Path) -> Callable[..., Reason | None]:
     def judge(
         hello: bytes, *, row: str = TLS_ROW, content: str = f"tls://{NAME}:443", names: tuple[str, ...] = (NAME,),
-        alpn: tuple[str, ...] = ("h2", "http/1.1"), node: str = "c-1", minimum: TlsVersion = TlsVersion.TLS_1_2
+        alpn: tuple[str, ...] = ("h2", "http/1.1"), node: str = "c-1", minimum: TlsVersion = TlsVersion.TLS_1_2,
+        hosts: tuple[str, ...] = (NAME,),
     ) -> Reason | None:  # fmt: skip
         topology = parse(tls_text(row), "net.yaml")
         settings = topology.nodes["c-1"].content
@@ -45,7 +47,7 @@ def refusal(tmp_path: Path) -> Callable[..., Reason | None]:
         keys.look(replace(settings, tls=Tls((write_certificate(tmp_path, "own", *names),), minimum, alpn)), tmp_path)
         record = TcpRecord(VIP, CLIENT, 1, 1 + len(hello), 1448, None, False, None, Window(1, 1, 1, 1, 1), hello)
         request = TransferRequest(bytes(16), 100, numbers_of(record), (0, 0), content.encode(), b"")
-        situation = Situation(topology, node, None)  # type: ignore[arg-type]
+        situation = Situation(topology, node, None, {node: delegation([], hosts)})  # type: ignore[arg-type]
         find = Sites(topology, "c-1").find
         return refusal_of_hello(request, record, "shop", "e", situation, find, keys, 0.0)
 
@@ -67,6 +69,8 @@ def test_a_name_that_was_handed_over(refusal: Callable[..., Reason | None]) -> N
     ("settings", "reason"),
     [
         ({"names": ("other.example",)}, Reason.NOT_DELEGATED),
+        ({"hosts": ("other.example",)}, Reason.NOT_DELEGATED),
+        ({"hosts": ()}, Reason.NOT_DELEGATED),
         ({"row": TLS_ROW.replace("shop.apps", "other.apps")}, Reason.NOT_DELEGATED),
         ({"row": TLS_ROW.replace("}", ", alpn: [h3]}")}, Reason.NOT_DELEGATED),
         ({"row": TLS_ROW.replace("}", ", clients: [192.0.2.0/24]}")}, Reason.NOT_DELEGATED),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from braid.role import Situation
 from braid.tcp.record import TcpRecord, Window, encode_record
 from braid.transfer import Reason, TransferRequest, numbers_of
 from content.cache import Ready
@@ -22,17 +21,19 @@ from content.message import Head, Request
 from content.policy import Use
 from content.sites import Sites
 from content.telling import by_keys
+from tests.delegations import situation as situation_of
 from tests.topology.test_transfers import text
 from topology.model import SocketAddress
 from topology.source import parse
 
 if TYPE_CHECKING:
+    from braid.role import Situation
     from content.message import Headers
     from content.sites import Site
 
 TOPOLOGY = parse(text("{application: shop, proxies: [c-1], path: /video/, least_kb: 100}"), "net.yaml")
-SITUATION = Situation(TOPOLOGY, "c-1", None)  # type: ignore[arg-type]
-SERVE = Situation(
+SITUATION = situation_of(TOPOLOGY, "c-1")
+SERVE = situation_of(
     parse(
         text(
             '{application: shop, proxies: [c-1], path: /app/, mode: serve, until: "1970-01-01T00:01:00Z"}\n'
@@ -41,7 +42,6 @@ SERVE = Situation(
         "net.yaml",
     ),
     "c-1",
-    None,  # type: ignore[arg-type]
 )
 """Where a row has all of ``/app/`` served from here, and another only what is stored."""
 GATEWAY = TOPOLOGY.nodes["g-1"].number

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from random import Random
 
 from braid.app_numbers import AppNumbers
+from braid.delegation import delegation
 from braid.desired import Desired, PathChoice, PathSet, ProxiedApplication
 from braid.plan import PathPlanner
 from content.node import Content
 from content.reach import Local, changes, content_policy, idle_of, peers_of, vips_of
 from edge.node import Edge
+from tests.delegations import situation
 from tests.topology.test_transfers import ROW, text
 from topology.graph import neighbours
 from topology.source import parse
@@ -18,6 +21,21 @@ from topology.transfer import takes_transfers
 
 TOPOLOGY = parse(text(ROW.replace("c-1, c-2", "c-1")), "net.yaml")
 (VIP,) = TOPOLOGY.vips
+SITUATION = situation(TOPOLOGY, "c-1")
+
+
+class Alone:
+    def neighbour_up(self, name: str) -> bool:
+        return False
+
+    def peer_up(self, name: str) -> bool:
+        return False
+
+    def usable_paths(self, name: str) -> int:
+        return 0
+
+    def round_trips(self) -> dict[int, float]:
+        return {}
 
 
 def test_a_proxy_that_a_row_names_is_an_end_of_paths() -> None:
@@ -25,8 +43,8 @@ def test_a_proxy_that_a_row_names_is_an_end_of_paths() -> None:
     assert not takes_transfers(TOPOLOGY, "c-2")
     assert peers_of(TOPOLOGY, "c-1") == {"e-1": frozenset({1})}
     assert peers_of(TOPOLOGY, "c-2") == {}
-    assert vips_of(TOPOLOGY, "c-1") == {VIP.address: ("e-1", "shop")}
-    (application,) = content_policy(TOPOLOGY, "c-1").proxied
+    assert vips_of(SITUATION) == {VIP.address: ("e-1", "shop")}
+    (application,) = content_policy(SITUATION).proxied
     assert isinstance(application, ProxiedApplication)
     assert [(vip.address, vip.edge) for vip in application.vips] == [(str(VIP.address), TOPOLOGY.nodes["e-1"].number)]
     assert application.ports == (("tcp", 80, 80),)
@@ -59,8 +77,23 @@ def test_only_a_proxy_that_takes_transfers_needs_a_tun() -> None:
     assert role.has_tun(TOPOLOGY, "c-1")
     assert not role.has_tun(TOPOLOGY, "c-2")
     desired = Desired()
-    assert role.complete(desired, TOPOLOGY, "c-2", AppNumbers()) is desired
-    assert role.complete(desired, TOPOLOGY, "c-1", AppNumbers()).gateway == content_policy(TOPOLOGY, "c-1")
+    assert role.complete(desired, situation(TOPOLOGY, "c-2"), AppNumbers()) is desired
+    assert role.complete(desired, SITUATION, AppNumbers()).gateway == content_policy(SITUATION)
+
+
+def test_no_sockets_are_built_for_vips_that_the_certificate_does_not_allow() -> None:
+    allowed = SITUATION.delegations["c-1"]
+    outside = {"c-1": delegation([ip_network("192.0.2.0/24")], allowed.names)}
+    for delegations in ({}, outside):
+        without = replace(SITUATION, delegations=delegations)
+        assert vips_of(without) == {}
+        assert [application.vips for application in content_policy(without).proxied] == [()]
+        (check,) = [each for each in Content().checks(replace(without, links=Alone())) if each.name == "delegation"]
+        assert not check.ok
+        assert f"does not allow {VIP.address}" in check.detail
+        assert "braid pki issue c-1" in check.detail
+    (check,) = [each for each in Content().checks(replace(SITUATION, links=Alone())) if each.name == "delegation"]
+    assert check.ok
 
 
 def test_vips_are_local_for_what_comes_out_of_the_overlay_alone() -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from braid.role import Situation
 from braid.stored import name
 from braid.transfer import Reason
 from content.entry import Entry
@@ -18,6 +17,7 @@ from content.index import Index
 from content.message import Head
 from content.serving import SPARE, Serving
 from content.telling import Teller
+from tests.delegations import situation
 from tests.topology.test_transfers import text
 from topology.source import parse
 
@@ -98,7 +98,7 @@ async def test_the_data_thread_knows_what_the_store_has(autojump_clock: trio.tes
     index.add(entry("/img/1", 100_000))
     now = {"topology": topology}
     node: Any = SimpleNamespace(
-        situation=lambda: Situation(now["topology"], "c-1", None),  # type: ignore[arg-type]
+        situation=lambda: situation(now["topology"], "c-1"),
         serves=thread,
         tell=lambda *_: None,
     )

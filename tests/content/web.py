@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import h11
 import trio
 
-from braid.role import NodeHandle, Situation
+from braid.role import NodeHandle
 from content.listeners import accept, open_listeners
 from content.service import ContentService
 from content.settings import take_directory
 from content.wire import Unkept
+from tests.delegations import situation
 from tests.topology.base import changed
 from topology.model import SocketAddress
 from topology.source import parse
@@ -217,7 +218,7 @@ def handle(topology: Callable[[], Topology], reloaded: Callable[[], trio.Event] 
         raise AssertionError("not for a content proxy")
 
     return NodeHandle(
-        situation=lambda: Situation(topology(), "c-1", None),  # type: ignore[arg-type]
+        situation=lambda: situation(topology(), "c-1"),
         replan=unused,
         send_control=unused,
         changed=lambda: never,

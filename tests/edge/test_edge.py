@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from random import Random
 
 from braid.app_numbers import AppNumbers
+from braid.delegation import delegation, wanted
 from braid.desired import Desired
 from braid.messages import MAX_DELAY, ApplicationDelay
 from braid.role import Situation
@@ -14,6 +16,7 @@ from edge.load import Carried
 from edge.node import Edge
 from edge.report import Meters, carried, edge_measures, edge_report
 from edge.vip import captured
+from tests.delegations import situation as situation_of
 from tests.topology.test_transfers import ROW, text
 from topology.policy import FixedCopies
 from topology.source import load, parse
@@ -44,7 +47,7 @@ class FakeLinks:
 
 def test_applications_carry_their_vips_ports_and_gateways_in_order() -> None:
     numbers = AppNumbers()
-    policy = edge_policy(TOPOLOGY, EDGE, numbers, Diverts())
+    policy = edge_policy(situation_of(TOPOLOGY, EDGE), numbers, Diverts())
     shop, lab = policy.applications
     gateways = {name: TOPOLOGY.nodes[name].number for name in ("gw-sto-1", "gw-mil-1")}
     assert numbers.names == ("shop", "lab")
@@ -58,8 +61,17 @@ def test_applications_carry_their_vips_ports_and_gateways_in_order() -> None:
 
 def test_content_proxies_of_the_routing_table_may_have_connections() -> None:
     topology = parse(text(ROW.replace("c-1, c-2", "c-1")), "net.yaml")
-    (application,) = edge_policy(topology, "e-1", AppNumbers(), Diverts()).applications
+    (application,) = edge_policy(situation_of(topology, "e-1"), AppNumbers(), Diverts()).applications
     assert application.owners == (topology.nodes["c-1"].number,)
+
+
+def test_what_a_certificate_does_not_allow_no_edge_sends_to_a_proxy() -> None:
+    topology = parse(text(ROW), "net.yaml")
+    elsewhere = delegation([ip_network("192.0.2.0/24")], ["shop.apps.example"])
+    for delegations in ({}, {"c-1": elsewhere, "c-2": wanted(topology, "c-2")}):
+        situation = Situation(topology, "e-1", FakeLinks(), delegations)
+        (application,) = edge_policy(situation, AppNumbers(), Diverts()).applications
+        assert application.owners == tuple(int(topology.nodes[name].number) for name in delegations if name == "c-2")
 
 
 def test_only_vips_of_this_edge_are_captured() -> None:
@@ -121,6 +133,6 @@ def test_measures_are_those_of_the_gateway_that_new_flows_go_to() -> None:
 
 
 def test_the_edge_adds_its_own_part_alone() -> None:
-    desired = Edge(Random(1)).complete(Desired(), TOPOLOGY, EDGE, AppNumbers())
+    desired = Edge(Random(1)).complete(Desired(), situation_of(TOPOLOGY, EDGE), AppNumbers())
     assert desired.gateway is None
     assert desired.edge is not None

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 from random import Random
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from braid.role import Situation
+from braid.delegation import Delegation, delegation
 from braid.transfer import Reason, TransferRefuse
 from braid.transfer_table import Standing
 from gateway.proxy.events import ClientData, Request
 from gateway.transfer.agent import TransferAgent
 from gateway.transfer.choosing import Chooser
 from gateway.transfer.stored import Is, StoredTable
+from tests.delegations import delegations
+from tests.delegations import situation as situation_of
 from tests.gateway.transfer_world import request as transfer_request
 from tests.topology.test_transfers import text
 from topology.source import parse
 from topology.values import socket_address
+
+if TYPE_CHECKING:
+    from braid.role import Situation
 
 LEAST = "{application: shop, proxies: [c-1, c-2], policy: least_connections}"
 SERVE = "{application: shop, proxies: [c-1], path: /app/, mode: serve}"
@@ -36,7 +43,7 @@ def asked(path: str, method: str = "GET", **headers: str) -> Request:
 
 def situation(*unreachable: str) -> Situation:
     links = SimpleNamespace(neighbour_up=lambda name: name not in unreachable)
-    return Situation(TOPOLOGY, "g-1", links)  # type: ignore[arg-type]
+    return situation_of(TOPOLOGY, "g-1", links)  # type: ignore[arg-type]
 
 
 def young() -> Standing:
@@ -88,6 +95,23 @@ def test_a_proxy_that_cannot_be_reached_is_counted_and_the_origin_serves(chooser
     assert counts == ["refused/no_proxy"]
 
 
+def test_only_those_are_asked_whose_certificates_allow_vip_and_name(chooser: Chooser, counts: list[str]) -> None:
+    topology = parse(text("{application: shop, proxies: [c-1, c-2]}"), "net.yaml")
+    elsewhere = delegation([ip_network("192.0.2.0/24")], ["shop.apps.example"])
+    other = delegation([ip_network("0.0.0.0/0")], ["other.example"])
+
+    def ask(changed: dict[str, Delegation]) -> str | None:
+        here = replace(situation(), topology=topology, delegations={**delegations(topology), **changed})
+        found = chooser.of_request(here, DATA, asked("/video/1"), young)
+        return None if found is None else found[1]
+
+    assert ask({}) == "c-1"
+    assert ask({"c-1": elsewhere}) == ask({"c-1": other}) == "c-2"
+    assert counts == []
+    assert ask({"c-1": elsewhere, "c-2": other}) is None
+    assert counts == ["refused/not_delegated"]
+
+
 def test_where_all_is_served_only_a_refusal_of_a_moment_ago_keeps_a_request_here(
     chooser: Chooser, stored: StoredTable
 ) -> None:
@@ -103,7 +127,7 @@ def test_where_all_is_served_only_a_refusal_of_a_moment_ago_keeps_a_request_here
 
 def test_the_proxy_that_has_fewest_connections_is_asked_and_what_is_over_counts_no_more() -> None:
     topology = parse(text(LEAST), "net.yaml")
-    here = replace(situation(), topology=topology)
+    here = replace(situation(), topology=topology, delegations=delegations(topology))
     agent = TransferAgent()
     chooser = Chooser(StoredTable(), agent, Random(1), lambda: 0.0)
     asked_for: list[str] = []

@@ -7,6 +7,7 @@ from braid.app_numbers import AppNumbers
 from braid.desired import Desired
 from braid.role import Situation
 from intermediate.node import Intermediate
+from tests.delegations import situation
 from topology.source import load
 
 TOPOLOGY = load(Path("lab/demo.yaml"))
@@ -34,7 +35,7 @@ def test_an_intermediate_knows_neighbours_and_nothing_else() -> None:
     assert not role.has_tun(TOPOLOGY, "mid-ams-1")
     assert role.peers(TOPOLOGY, "mid-ams-1") == {}
     assert role.captured(TOPOLOGY, "mid-ams-1") == ()
-    assert role.complete(Desired(), TOPOLOGY, "mid-ams-1", AppNumbers()) == Desired()
+    assert role.complete(Desired(), situation(TOPOLOGY, "mid-ams-1"), AppNumbers()) == Desired()
 
 
 def test_an_intermediate_is_ready_with_any_neighbour() -> None:
