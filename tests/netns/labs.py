@@ -136,6 +136,23 @@ def vip(lab: RunningLab, application: str, version: int = 4, edge: str = "edge-f
 
 
 def relays(lab: RunningLab, edge: str, gateway: str) -> tuple[str, ...]:
-    """The intermediates that now carry the copies from an edge to a gateway, in the order of path ids."""
+    """The intermediates that were chosen for packets from an edge to a gateway, in the order of path ids: those of
+    applications with two copies, and those of single copies, which may be others."""
     paths = [path for path in lab.status(edge)["paths"] if path["peer"] == gateway and path["in_use"]]
     return tuple(path["route"][0] for path in sorted(paths, key=lambda path: int(path["id"])))
+
+
+def pair(lab: RunningLab, edge: str, gateway: str, timeout: float = 15.0) -> tuple[str, str]:
+    """The intermediates that both carry packets of applications with two copies, in the order of path ids."""
+    deadline = time.monotonic() + timeout
+    while True:
+        status = lab.status(edge)
+        active = [each["active"] for each in status["path_sets"] if (each["peer"], each["number"]) == (gateway, 2)]
+        routes = {path["id"]: path["route"] for path in status["paths"] if path["peer"] == gateway and path["in_use"]}
+        # What only stands in for a path that is silent at the moment is not in use.
+        match tuple(routes[number][0] for each in active for number in sorted(each) if number in routes):
+            case (one, other):
+                return one, other
+            case found if time.monotonic() > deadline:
+                pytest.fail(f"{edge} sends through {found} to {gateway} after {timeout:g} s")
+        time.sleep(0.1)

@@ -81,7 +81,7 @@ def test_50_mb_are_exact_in_spite_of_loss_reordering_and_two_copies(
     fast: RunningLab, figure: Callable[[str, object], None]
 ) -> None:
     ends = ("edge-fra-1", GATEWAY)
-    for number, (end, relay) in enumerate(itertools.product(ends, labs.relays(fast, *ends))):
+    for number, (end, relay) in enumerate(itertools.product(ends, labs.pair(fast, *ends))):
         fast.impair(end, relay, Impairment(loss=0.03, reorder=0.03, reorder_ms=2.0, seed=40 + number))
     got = fetch(fast, "50MB")
     upload(fast, 10)

@@ -30,7 +30,7 @@ def test_200_mb_by_name_over_two_copies(lab: RunningLab, figure: Callable[[str, 
 
 
 def test_200_mb_with_20_percent_loss_on_one_path(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
-    relay = labs.relays(lab, "edge-fra-1", "gw-sto-1")[0]
+    relay = labs.pair(lab, "edge-fra-1", "gw-sto-1")[0]
     ends = ("edge-fra-1", "gw-sto-1")
     for number, end in enumerate(ends):
         lab.impair(end, relay, Impairment(loss=0.2, seed=7 + number))

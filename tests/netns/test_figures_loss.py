@@ -10,6 +10,7 @@ import pytest
 
 from lab.impairment import Impairment
 from tests.netns import labs, traffic
+from tests.netns.busy import again_while_busy
 from topology.model import Role
 
 if TYPE_CHECKING:
@@ -24,22 +25,31 @@ SECONDS, KILL_AT, RESTART_AT = 30.0, 10.0, 20.0
 
 
 def test_no_packet_is_lost_when_an_intermediate_dies(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
-    relay = labs.relays(lab, EDGE, GATEWAY)[0]
+    relay = labs.pair(lab, EDGE, GATEWAY)[0]
     to = traffic.endpoint(labs.vip(lab, "solo"), 6001)
-    with traffic.serving(lab, "origin-2", "udp-echo", 6001):
-        began = time.monotonic()
-        with traffic.sending(lab, "client", to, rate=10_000, seconds=SECONDS, size=300, echo=True) as sent:
-            time.sleep(began + KILL_AT - time.monotonic())
-            lab.kill(relay)
-            time.sleep(began + RESTART_AT - time.monotonic())
-            lab.start(relay)
-    echo = sent.report["echo"]
-    assert lab.ready(relay)
+    rates = []
+
+    def die() -> dict[str, Any]:
+        with traffic.serving(lab, "origin-2", "udp-echo", 6001):
+            began = time.monotonic()
+            with traffic.sending(lab, "client", to, rate=10_000, seconds=SECONDS, size=300, echo=True) as sent:
+                time.sleep(began + KILL_AT - time.monotonic())
+                lab.kill(relay)
+                time.sleep(began + RESTART_AT - time.monotonic())
+                lab.start(relay)
+        assert lab.ready(relay)
+        rates.append(sent.report["packets_per_second"])
+        echo: dict[str, Any] = sent.report["echo"]
+        return echo
+
+    echoes = again_while_busy(lab, die, lambda echo: echo["lost"] == echo["reordered"] == 0)
+    echo = echoes[-1]
     figure(
         f"UDP 10,000/s both ways for {SECONDS:g} s, {relay} killed at {KILL_AT:g} s, restarted at {RESTART_AT:g} s",
-        f"{summary(echo)} (longest silence {echo['gap_ms_max']:.0f} ms)",
+        f"{'; then '.join(map(summary, echoes))} (longest silence {echo['gap_ms_max']:.0f} ms)",
     )
-    assert sent.report["packets_per_second"] == pytest.approx(10_000, rel=0.02)
+    assert rates[-1] == pytest.approx(10_000, rel=0.02)
+    assert echo["sent"] == pytest.approx(10_000 * SECONDS, rel=0.02), "known by what came back"
     assert (echo["lost"], echo["duplicated"], echo["reordered"]) == (0, 0, 0)
 
 
@@ -85,7 +95,7 @@ def test_a_skew_of_100_ms_makes_no_first_copy_too_old(lab: RunningLab, figure: C
     takes longer where the gateway gets no CPU. What the fast relay's socket has no room for meanwhile arrives by the
     slow path, behind what came after it. It is measured up to three times until there is none of these, and that loss
     must stay below 1 % once."""
-    fast = labs.relays(lab, EDGE, GATEWAY)[0]
+    fast = labs.pair(lab, EDGE, GATEWAY)[0]
     # All others, since a slow path is left for a better one.
     for node in lab.topology.nodes.values():
         if node.role is Role.INTERMEDIATE and node.name != fast:
@@ -111,11 +121,17 @@ def test_a_skew_of_100_ms_makes_no_first_copy_too_old(lab: RunningLab, figure: C
 
 def test_no_order_is_lost_when_the_short_path_loses(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
     """What the short path loses arrives by the long one, and nothing overtakes it meanwhile."""
-    short, long = labs.relays(lab, EDGE, GATEWAY)
+    short, long = labs.pair(lab, EDGE, GATEWAY)
     lab.impair(EDGE, short, Impairment(loss=0.02, seed=3), direction="a-to-b")
     lab.impair(EDGE, long, Impairment(delay_ms=20.0), direction="a-to-b")
-    report = one_way(lab, "solo", rate=10_000, seconds=3.0, size=300)
-    figure("2 % loss on the short path, the long one 20 ms longer, 10,000 packets/s", summary(report))
+    reports = again_while_busy(
+        lab,
+        lambda: one_way(lab, "solo", rate=10_000, seconds=3.0, size=300),
+        lambda report: report["lost"] == 0 and report["reorder_ms_max"] <= 25.0,
+    )
+    report = reports[-1]
+    told = "; then ".join(map(summary, reports))
+    figure("2 % loss on the short path, the long one 20 ms longer, 10,000 packets/s", told)
     assert (report["lost"], report["duplicated"]) == (0, 0)
     assert report["reorder_ms_max"] <= 25.0
 

@@ -41,7 +41,7 @@ def test_a_link_that_shrinks_under_two_copies_loses_nothing(
     for _ in range(3):
         labs.mend(lab)
         _wait_for(lambda: not _narrow(lab), 15.0)
-        relay = labs.relays(lab, EDGE, GATEWAY)[0]
+        relay = labs.pair(lab, EDGE, GATEWAY)[0]
         with (
             traffic.serving(lab, "origin-2", "udp-echo", 6011),
             traffic.serving(lab, "origin-2", "udp-echo", 6012),

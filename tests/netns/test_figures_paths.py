@@ -159,7 +159,7 @@ def test_two_copies_lose_nothing_and_the_cause_is_told(
     """What a machine loses before packets enter Braid (the queue of the edge's TUN, the sockets of the ends) is not
     Braid's: then it is measured again, up to three times."""
     fault = FAULTS[name]
-    relay = labs.relays(lab, EDGE, GATEWAY)[0]
+    relay = labs.pair(lab, EDGE, GATEWAY)[0]
     to = traffic.endpoint(labs.vip(lab, "solo"), 6011)
     told = []
     for _ in range(3):
@@ -209,7 +209,7 @@ def test_a_path_that_becomes_100_ms_shorter_loses_nothing(
 ) -> None:
     """Its copies overtake those before them; that is no loss, and is not said to be one."""
     to = traffic.endpoint(labs.vip(lab, "solo"), 6012)
-    relay = min(labs.relays(lab, EDGE, GATEWAY), key=lambda each: _loss(lab, each))
+    relay = min(labs.pair(lab, EDGE, GATEWAY), key=lambda each: _loss(lab, each))
     # The others first, and more: else one of them would be taken, if only because its old troubles are forgiven now.
     for each in {"mid-ams-1", "mid-lon-1", "mid-par-1"} - {relay}:
         lab.impair(each, GATEWAY, Impairment(delay_ms=150))
@@ -227,7 +227,7 @@ def test_a_path_that_becomes_100_ms_shorter_loses_nothing(
         for _ in range(20):
             time.sleep(0.1)
             most = max(most, _loss(lab, relay))
-        assert relay in labs.relays(lab, EDGE, GATEWAY)
+        assert relay in labs.pair(lab, EDGE, GATEWAY)
     echo = sent.report["echo"]
     figure("a path 100 ms shorter, 10,000 packets/s", f"loss told {most:.3%}, before {before:.3%}, {echo['lost']} lost")
     assert most <= before + 0.002

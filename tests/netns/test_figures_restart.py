@@ -120,7 +120,7 @@ def reload(lab: RunningLab, document: dict[str, Any]) -> None:
 
 def test_sigterm_drains_and_exits_0(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
     """An intermediate that ends on request costs no packet. The other roles end cleanly too."""
-    relay = labs.relays(lab, EDGE, GATEWAY)[0]
+    relay = labs.pair(lab, EDGE, GATEWAY)[0]
     others = ("edge-nyc-1", "gw-mil-1", "dns-1")
     # Started here, so that the exit status is ours to read.
     for name in (relay, *others):

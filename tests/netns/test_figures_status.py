@@ -61,7 +61,7 @@ def test_any_node_shows_the_whole_overlay(lab: RunningLab) -> None:
 def test_a_cut_behind_the_first_hop_is_named_by_the_sender(
     lab: RunningLab, figure: Callable[[str, object], None]
 ) -> None:
-    relay = labs.relays(lab, EDGE, GATEWAY)[0]
+    relay = labs.pair(lab, EDGE, GATEWAY)[0]
     began = time.time()
     lab.impair(relay, GATEWAY, Impairment(blackhole=True))
     mark = f"path to {GATEWAY} via {lab.topology.nodes[relay].region} is silent"
@@ -76,7 +76,7 @@ def test_a_cut_behind_the_first_hop_is_named_by_the_sender(
 
 
 def test_a_block_in_one_direction_is_told_from_a_cut(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
-    relay = labs.relays(lab, EDGE, GATEWAY)[0]
+    relay = labs.pair(lab, EDGE, GATEWAY)[0]
     lab.impair(EDGE, relay, Impairment(blackhole=True), direction="a-to-b")
     took = wait("one way", lambda: link(lab, GATEWAY, EDGE, relay)["state"] == "one_way")
     assert link(lab, GATEWAY, EDGE, relay)["detail"] == f"{EDGE} hears {relay}, {relay} does not hear {EDGE}"
@@ -84,7 +84,7 @@ def test_a_block_in_one_direction_is_told_from_a_cut(lab: RunningLab, figure: Ca
 
 
 def test_a_dead_intermediate_and_its_return(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
-    relay = labs.relays(lab, EDGE, GATEWAY)[0]
+    relay = labs.pair(lab, EDGE, GATEWAY)[0]
     began = time.time()
     lab.kill(relay)
     down = f"neighbour {relay} is down"

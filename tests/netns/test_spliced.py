@@ -126,7 +126,7 @@ def test_one_connection_three_urls_three_servers_and_each_answer_is_spliced(lab:
 
 def test_the_same_over_links_that_lose_and_reorder(lab: RunningLab, figure: Callable[[str, object], None]) -> None:
     ends = ("edge-fra-1", GATEWAY)
-    for number, (end, relay) in enumerate(itertools.product(ends, labs.relays(lab, *ends))):
+    for number, (end, relay) in enumerate(itertools.product(ends, labs.pair(lab, *ends))):
         lab.impair(end, relay, Impairment(loss=0.03, reorder=0.03, reorder_ms=2.0, seed=60 + number))
     try:
         spliced = sum(three_urls(lab) for _ in range(3))
