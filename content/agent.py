@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 LEASE = 1.0
 """Seconds that a built socket waits for its COMMIT."""
+END_AGAIN, END_SLOWEST = 0.04, 2.0
+"""Seconds between two times that a gateway is told of an end: nobody waits for it."""
 RETURN_FOR = 2.0
 """Seconds in which the gateway has to take a connection back."""
 FOREVER = float("inf")
@@ -96,6 +98,10 @@ class _Transfer:
     state: State
     due: float
     """When something has to be sent again, or is over."""
+    forget: float = FOREVER
+    """Ended: when."""
+    ending: bool = False
+    """The gateway has not said that it heard of the end of what was served here."""
     answer: TransferMessage | None = None
     """What was said to the request."""
     terminate: Terminate | None = None
@@ -173,7 +179,7 @@ class ProxyAgent:
         self.count(f"refused/{reason.name.lower()}")
         if len(self._transfers) < MOST:
             answer = TransferRefuse(request.id, reason)
-            self._transfers[request.id] = _Transfer(peer, request, State.ENDED, now + REMEMBER, answer)
+            self._transfers[request.id] = _Transfer(peer, request, State.ENDED, now + REMEMBER, answer=answer)
             self._note(request.id)
         return True
 
@@ -202,11 +208,13 @@ class ProxyAgent:
         return [Send(transfer.peer, transfer.returning)]
 
     def end(self, id_: bytes, now: float) -> list[Command]:
-        """The client's connection is over. The gateway is told once: it forgets by itself what it is not told of."""
+        """The client's connection is over. The gateway is told until it has heard, or forgets it here: should this node
+        be gone it would look for the client, in vain."""
         transfer = self._transfers.get(id_)
         if transfer is None or transfer.state is not State.SERVING:
             return []
         self._end(transfer, now)
+        transfer.ending, transfer.pause, transfer.due = True, END_AGAIN, now + END_AGAIN
         self._note(id_)
         return [Send(transfer.peer, TransferAbort(id_, Reason.ENDED))]
 
@@ -242,6 +250,10 @@ class ProxyAgent:
                     commands.append(Send(transfer.peer, transfer.terminate))
                 if transfer.returning is not None:
                     commands.append(Send(transfer.peer, transfer.returning))
+            case State.ENDED if transfer.ending and now < transfer.forget:
+                transfer.pause = min(transfer.pause * 1.5, END_SLOWEST)
+                transfer.due = min(now + transfer.pause, transfer.forget)
+                commands.append(Send(transfer.peer, TransferAbort(id_, Reason.ENDED)))
             case State.ENDED:
                 del self._transfers[id_]
         return commands
@@ -292,6 +304,7 @@ class ProxyAgent:
                 transfer.terminate = None
                 return []
             case State.ENDED:
+                transfer.ending, transfer.due = False, transfer.forget
                 return []
 
     def _terminated(self, transfer: _Transfer, now: float) -> list[Command]:
@@ -319,7 +332,8 @@ class ProxyAgent:
         transfer.due = now + transfer.pause
 
     def _end(self, transfer: _Transfer, now: float) -> None:
-        transfer.state, transfer.due = State.ENDED, now + REMEMBER
+        transfer.state, transfer.forget = State.ENDED, now + REMEMBER
+        transfer.due = transfer.forget
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1

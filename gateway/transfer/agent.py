@@ -59,6 +59,7 @@ from gateway.transfer.commands import (
     Release,
     Resume,
     TakeBack,
+    heard,
 )
 from gateway.transfer.state import FOREVER, OVER, State, Transfer
 
@@ -123,7 +124,7 @@ class TransferAgent:
             self.count("stray")
             if isinstance(message, TransferAccept | Terminate):
                 return [Send(peer, TransferAbort(message.id, Reason.UNKNOWN))]
-            return [Send(peer, Returned(message.id, False))] if isinstance(message, Return) else []
+            return [Send(peer, Returned(message.id, False))] if isinstance(message, Return) else heard(peer, message)
         commands = self._of_peer(transfer, message, now)
         self._note(message.id)
         return commands
@@ -133,7 +134,7 @@ class TransferAgent:
             case TransferAccept():
                 return self._accepted(transfer, message, now)
             case TransferRefuse() | TransferAbort():
-                return self._refused(transfer, message.reason, now)
+                return [*self._refused(transfer, message.reason, now), *heard(transfer.peer, message)]
             case Terminate():
                 return self._terminate(transfer, message, now)
             case Return():

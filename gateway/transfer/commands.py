@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from braid.transfer import Send
+from braid.transfer import Reason, Send, TransferAbort
 
 if TYPE_CHECKING:
-    from braid.transfer import How, Numbers
+    from braid.transfer import How, Numbers, TransferMessage
     from braid.transfer_progress import Seen
 
 
@@ -95,3 +95,9 @@ class GoOn:
 
 
 Command = Send | Release | AskEdge | Confirm | GiveUp | EndServer | TakeBack | Resume | Lost | Hold | GoOn
+
+
+def heard(peer: int, message: TransferMessage) -> list[Command]:
+    """A proxy says that it has served a connection to its end until it is told the same."""
+    over = isinstance(message, TransferAbort) and message.reason is Reason.ENDED
+    return [Send(peer, message)] if over else []

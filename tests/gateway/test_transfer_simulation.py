@@ -240,21 +240,6 @@ def test_a_connection_comes_back(loss: float) -> None:
         assert world.gateway.counts["returned"] == world.proxy.counts["returned"] == 1
 
 
-def test_a_connection_that_ends_before_the_gateway_knows_of_it() -> None:
-    world = World()
-    id_ = world.begin(1)
-    while world.connections[id_].socket != "live":
-        run(world, TICK, 0.0, Random(1))
-    world.flying.clear()
-    world.proxy.end(id_, world.now)
-    run(world, 0.05, 0.0, Random(1))
-    assert world.connections[id_].server_ended == 1
-    assert world.gateway.state(id_) is State.MOVED
-    world.gateway.receive(PROXY, TransferAbort(id_, Reason.ENDED), world.now)
-    run(world, 12.0, 0.0, Random(1))
-    assert len(world.gateway) == len(world.proxy) == 0
-
-
 def test_a_proxy_whose_session_is_gone_is_waited_for_no_longer() -> None:
     world = World("nothing")
     asked = world.begin(1)
