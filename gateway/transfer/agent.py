@@ -9,6 +9,7 @@
                          ENDED               ENDED                  ENDED <--edge silent-- RETAKING --steered--> BACK
 
     COMMITTED, MOVED --proxy gone--> RESCUING --steered--> ENDED, and the connection goes on here
+    RESCUING --edge reaches a proxy that may never have begun--> RECLAIMING --steered, it has not spoken--> the same
 
 While it asks, and until the edge has said that it sends the client's packets to the proxy, they are held and the
 origin's connection is untouched: ``Release`` gives them to it, and nobody has noticed. Only then the proxy is told to
@@ -171,11 +172,17 @@ class TransferAgent:
                 self._ask_edge(transfer, IF_GONE, now)
                 transfer.steer_due = now + ASK_FOR
                 return []
-            case State.RESCUING if not message.done:
+            case State.RESCUING if not message.done and transfer.terminated is None:
+                # One that no COMMIT has reached has closed its socket by now, and never speaks.
+                self._enter(transfer, State.RECLAIMING, now, now + COMMIT_FOR)
+                return [self._ask_edge(transfer, None, now)]
+            case State.RESCUING | State.RECLAIMING if not message.done:
                 return self._leave(transfer, now)
+            case State.RECLAIMING if message.seen is not None and message.seen.spoken:
+                return [self._ask_edge(transfer, transfer.peer, now), *self._leave(transfer, now)]
             case State.RETAKING if not message.done:
                 return self._lose(transfer, "edge_refused", now)
-            case State.RESCUING:
+            case State.RESCUING | State.RECLAIMING:
                 self.count("proxy_gone")
                 self._end(transfer, now)
                 return [GoOn(id_, message.seen)]
@@ -184,8 +191,7 @@ class TransferAgent:
                 self._enter(transfer, State.BACK, now, now + REMEMBER)
                 self.count("returned")
                 return [Resume(id_), Send(transfer.peer, transfer.returned)]
-            case _:
-                return []
+        return []
 
     def confirmed(self, id_: bytes, problem: str, now: float) -> list[Command]:
         """The proxy has built its socket, and the edge sends it what the client sends. ``problem``: why the connection
@@ -231,8 +237,6 @@ class TransferAgent:
                     commands += self._refuse(transfer, "proxy_down", Reason.STALE, now)
                 case State.COMMITTED | State.MOVED:
                     commands += self._rescue(transfer, IF_GONE, now)
-                case State.RETAKING | State.RESCUING | State.BACK | State.ENDED:
-                    continue
             self._note(id_)
         return commands
 
@@ -272,7 +276,7 @@ class TransferAgent:
                     transfer.pause = min(transfer.pause * 1.5, SLOWEST_RESEND)
                 transfer.due = now + transfer.pause
                 commands.append(Send(transfer.peer, TransferCommit(id_)))
-            case State.RETAKING | State.RESCUING:
+            case State.RETAKING | State.RESCUING | State.RECLAIMING:
                 commands += self._lose(transfer, "edge_silent", now)
             case State.MOVED:
                 self._end(transfer, now)
@@ -302,8 +306,7 @@ class TransferAgent:
             case State.ENDED:
                 self.count("late")
                 return [Send(transfer.peer, TransferAbort(id_, Reason.STALE))]
-            case State.STEERING | State.COMMITTED | State.MOVED | State.RETAKING | State.RESCUING | State.BACK:
-                return []
+        return []
 
     def _refused(self, transfer: Transfer, reason: Reason, now: float) -> list[Command]:
         word = reason.name.lower()
@@ -319,9 +322,7 @@ class TransferAgent:
                 return self._rescue(transfer, None, now)
             case State.MOVED:
                 self._end(transfer, now)
-                return []
-            case State.RETAKING | State.RESCUING | State.BACK | State.ENDED:
-                return []
+        return []
 
     def _terminate(self, transfer: Transfer, message: Terminate, now: float) -> list[Command]:
         commands: list[Command] = []

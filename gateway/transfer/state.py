@@ -23,6 +23,7 @@ class State(Enum):
     RETAKING = "retaking"
     BACK = "back"
     RESCUING = "rescuing"
+    RECLAIMING = "reclaiming"
     ENDED = "ended"
 
 

@@ -19,6 +19,7 @@ from braid.transfer import (
     is_later,
 )
 from braid.transfer_parts import Assembler, split
+from braid.transfer_progress import Seen
 from content import agent as proxy_side
 from content.agent import ProxyAgent
 from gateway.transfer import commands as gateway_side
@@ -60,13 +61,15 @@ class Connection:
 class World:
     """``plan`` says what the proxy answers to a request: "accept", "refuse", "mismatch" or "nothing". ``edge_plan``
     what the edge says: "obey", "refuse" or "nothing". ``early``: it is asked together with the proxy. ``missed``: the
-    edge does not reach the proxy. ``changed``: something came of the client before its packets were held."""
+    edge does not reach the proxy. ``changed``: something came of the client before its packets were held. ``mute``:
+    what the proxy serves has yet to begin."""
 
     plan: str = "accept"
     edge_plan: str = "obey"
     early: bool = False
     missed: bool = False
     changed: bool = False
+    mute: bool = False
     now: float = 0.0
     gateway: TransferAgent = field(default_factory=TransferAgent)
     proxy: ProxyAgent = field(default_factory=ProxyAgent)
@@ -116,9 +119,13 @@ class World:
             return
         self.edge[message.id] = message.order
         done = self.edge_plan == "obey" and (message.node != IF_GONE or self.missed)
+        connection = self.connections[message.id]
+        seen = None
         if done:
-            self.connections[message.id].steered = "proxy" if message.node == PROXY else "gateway"
-        self.send("gateway", Steered(message.id, message.order, done))
+            if connection.steered == "proxy" and message.node != PROXY:
+                seen = Seen(spoken=connection.socket in ("live", "returning") and not self.mute)
+            connection.steered = "proxy" if message.node == PROXY else "gateway"
+        self.send("gateway", Steered(message.id, message.order, done, seen))
 
     def decide(self, id_: bytes) -> None:
         """The proxy has looked at a request."""

@@ -1,0 +1,77 @@
+"""Connections that a proxy has, or may have, when its gateway misses it: both sides of the protocol, and an edge."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from braid.transfer import Steered
+from content.agent import ProxyAgent
+from tests.gateway.test_transfer_simulation import TICK, run
+from tests.gateway.transfer_world import PROXY, World
+
+
+def test_a_proxy_that_falls_silent_after_it_accepted_is_told() -> None:
+    world = World()
+    id_ = world.begin(1)
+    while world.connections[id_].owner != "proxy":
+        run(world, TICK, 0.0, Random(1))
+    world.proxy = ProxyAgent()
+    world.flying.clear()
+    run(world, 0.05, 0.0, Random(1))
+    assert (world.connections[id_].owner, world.connections[id_].steered) == ("successor", "gateway")
+    assert world.gateway.counts["proxy_gone"] == 1
+
+
+@pytest.mark.parametrize("missed", [False, True])
+def test_a_connection_goes_on_without_its_proxy_if_the_edge_misses_it_too(missed: bool) -> None:
+    world = World()
+    id_ = world.begin(1)
+    run(world, 0.1, 0.0, Random(1))
+    world.at_gateway(world.gateway.receive_down(PROXY, world.now))
+    run(world, 0.5, 0.0, Random(1))
+    assert world.connections[id_].owner == "rescuing", "the edge may notice a moment later"
+    world.missed = missed
+    run(world, 2.0, 0.0, Random(1))
+    connection = world.connections[id_]
+    assert (connection.owner, connection.steered) == (("successor", "gateway") if missed else ("proxy", "proxy"))
+    assert world.gateway.counts.get("proxy_gone", 0) == int(missed)
+    run(world, 12.0, 0.0, Random(1))
+    assert len(world.gateway) == 0
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_a_proxy_that_only_the_gateway_misses_keeps_what_it_began_and_nothing_else(began: bool) -> None:
+    """The link between the two breaks while COMMIT, or the word that it came, is on its way."""
+    world = World()
+    id_ = world.begin(1)
+    while world.connections[id_].owner != "proxy":
+        run(world, TICK, 0.0, Random(1))
+    if began:
+        while world.connections[id_].socket != "live":
+            run(world, TICK, 0.0, Random(1))
+    world.flying = [each for each in world.flying if each[0] == "edge"]
+
+    def cut_off(seconds: float) -> None:
+        for _ in range(round(seconds / TICK)):
+            run(world, TICK, 0.0, Random(1))
+            world.flying = [each for each in world.flying if each[0] == "edge" or isinstance(each[1], Steered)]
+
+    cut_off(1.0)
+    world.at_gateway(world.gateway.receive_down(PROXY, world.now))
+    cut_off(4.0)
+    connection = world.connections[id_]
+    owner, steered, socket = ("proxy", "proxy", "live") if began else ("successor", "gateway", "none")
+    assert (connection.owner, connection.steered, connection.socket) == (owner, steered, socket)
+
+
+def test_it_is_lost_where_the_edge_is_silent_too() -> None:
+    world = World()
+    id_ = world.begin(1)
+    run(world, 0.1, 0.0, Random(1))
+    world.edge_plan = "nothing"
+    world.at_gateway(world.gateway.receive_down(PROXY, world.now))
+    run(world, 3.0, 0.0, Random(1))
+    assert world.connections[id_].reset
+    assert world.gateway.counts["lost"] == 1
