@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from lab.document import demo
 from lab.running import take_down
 from lab.up import up
 from topology.vips import vip_for
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from lab.running import RunningLab
 
-DEMO = Path(__file__).parent.parent / "lab" / "demo.yaml"
 RESULTS = Path(__file__).parent / "failover.json"
 EDGE, CLIENT, REGION, APPLICATION = "edge-fra-1", "client", "gw-sto", "shop"
 CLIENT_ADDRESS = "10.91.1.10"
@@ -208,8 +208,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--kills", type=int, default=15)
     parser.add_argument("--no-write", action="store_true", help="leave bench/failover.json as it is")
     options = parser.parse_args(arguments)
-    document = yaml.safe_load(DEMO.read_text())
-    document["name"] = "failover"
+    document = demo("failover")
     take_down("failover")
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "failover.yaml"

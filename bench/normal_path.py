@@ -30,10 +30,10 @@ import yaml
 from bench import cpu, fast_path
 from bench.contenders import CLIENT, PLAIN, Contender, forward_plainly
 from bench.machine import described, machine
-from bench.witness import witness
 from lab.errors import LabError
 from lab.running import take_down
 from lab.up import up
+from lab.witness import witness
 from topology.vips import vip_for
 
 if TYPE_CHECKING:

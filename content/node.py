@@ -84,6 +84,9 @@ class Content:
     def proxied_flows(self, limit: int) -> list[FlowStatus]:
         return [] if self._service.clerk is None else self._service.clerk.flows[:limit]
 
+    def spliced(self) -> Mapping[int, str]:
+        return {}
+
     def proxies(self) -> tuple[ProxyStatus, ...]:
         return ()
 

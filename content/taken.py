@@ -109,6 +109,7 @@ def frozen_of(taken: Taken) -> tuple[Numbers, bytes] | None:
 
 
 def flow_of(taken: Taken, state: State | None, now: float) -> FlowStatus:
+    requests = "1 request" if taken.served == 1 else f"{taken.served} requests"
     return FlowStatus(
         application=taken.application,
         protocol="tcp",
@@ -124,5 +125,5 @@ def flow_of(taken: Taken, state: State | None, now: float) -> FlowStatus:
         bytes_in=0,
         bytes_out=taken.bytes_out,
         mode="transferred",
-        why=f"TLS, by {taken.gateway}" if taken.tls else f"{taken.served} requests from the store, by {taken.gateway}",
+        why=f"TLS, by {taken.gateway}" if taken.tls else f"{requests} from the store, by {taken.gateway}",
     )

@@ -22,6 +22,20 @@ class Cast:
     web_gateway: str
     flow_vip: str
     flow_target: str
+    move: Move | None
+    """None: no row of ``transfers`` is about clear text at a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Whose connection moves where."""
+
+    client: str
+    hostname: str
+    vip: str
+    path: str
+    gateway: str
+    proxy: str
 
 
 def cast_of(topology: Topology) -> Cast:
@@ -64,6 +78,11 @@ def cast_of(topology: Topology) -> Cast:
         ]
         return str(first(f"an IPv4 VIP of {application.name} at {edge}", found))
 
+    def gateway(application: Application) -> str:
+        return str(first("a gateway", [n.name for n in topology.nodes_of(application.gateways[0])]))
+
+    rows = [row for row in topology.transfers if row.path]
+    of = topology.applications[rows[0].application] if rows else None
     return Cast(
         client=client,
         edge=edge,
@@ -71,9 +90,12 @@ def cast_of(topology: Topology) -> Cast:
         resolver=str(first("an IPv4 address of the DNS node", [a for a in network.members[dns] if a.version == 4])),
         hostname=web.hostnames[0],
         vip=vip(web),
-        web_gateway=first("a gateway", [n.name for n in topology.nodes_of(web.gateways[0])]),
+        web_gateway=gateway(web),
         flow_vip=vip(any_port),
         flow_target=str(first("a lab host with the target's address", owners)),
+        move=None
+        if of is None
+        else Move(client, of.hostnames[0], vip(of), rows[0].path, gateway(of), rows[0].proxies[0]),
     )
 
 

@@ -8,22 +8,23 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lab import link, netns
-from lab.cast import Cast, cast_of
+from lab import link, moving, netns
+from lab.cast import Cast, Move, cast_of
 from lab.errors import LabError
 from lab.forward import Forward
 from lab.origin import digest
 from lab.running import REPOSITORY, RunningLab
+from lab.stage import Stage
 from lab.up import up
 from topology.check import TopologyError
 
@@ -38,25 +39,8 @@ PACKETS_PER_SECOND = 2000
 FLOW_SECONDS = 11.0
 RESTART_AFTER = 4.0
 STATUS_PORT = 7480
+BRAID = Path(sys.executable).with_name("braid")
 FLOW_PORT = 9000
-
-
-@dataclass(slots=True)
-class Stage:
-    """Prints what happens and remembers whether all of it went well."""
-
-    began: float = field(default_factory=time.monotonic)
-    failures: int = 0
-
-    def say(self, line: str) -> None:
-        print(f"[{time.monotonic() - self.began:5.1f} s] {line}", flush=True)
-
-    def step(self, title: str) -> None:
-        print(f"\n== {title}", flush=True)
-
-    def judge(self, passed: bool, line: str) -> None:
-        self.failures += not passed
-        self.say(f"{'PASS' if passed else 'FAIL'}  {line}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,6 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     stage = Stage()
     try:
         _perform(stage, options.file, stay=not options.once)
+    except BrokenPipeError:
+        # Nobody reads on, as behind `| head`; at its end Python would still write what it has not written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (LabError, TopologyError, OSError, HTTPException, subprocess.SubprocessError) as error:
         stage.judge(False, str(error))
     except KeyboardInterrupt:
@@ -98,6 +86,8 @@ def _perform(stage: Stage, file: Path, *, stay: bool) -> None:
         cast = cast_of(lab.topology)
         _resolve(stage, lab, cast)
         _download(stage, lab, cast)
+        if cast.move is not None:
+            moving.show(stage, lab, cast.move)
         relay = _kill_in_the_middle(stage, lab, cast)
         stage.step("What happened to each copy, from both ends of each path")
         print(_table(lab), flush=True)
@@ -108,8 +98,9 @@ def _perform(stage: Stage, file: Path, *, stay: bool) -> None:
                 f"""
 Everything stays up until Ctrl-C. In another terminal, as root:
   ip netns exec {lab.namespace(cast.client)} curl http://{cast.hostname}/
-  braid lab impair {lab.name} {cast.edge} {relay} loss=20%
-  braid paths --lab {lab.name}
+{_moving_again(lab, cast.move)}  {BRAID} lab impair {lab.name} {cast.edge} {relay} loss=20%
+  {BRAID} paths --lab {lab.name}
+  {BRAID} flows --lab {lab.name}
   a browser on this machine: http://127.0.0.1:{page.port}/""",
                 flush=True,
             )
@@ -254,6 +245,13 @@ def _table(lab: RunningLab) -> str:
     return done.stdout.rstrip()
 
 
+def _moving_again(lab: RunningLab, move: Move | None) -> str:
+    if move is None:
+        return ""
+    paths = f"{{headers,{move.path.strip('/')}/{moving.OBJECT},headers}}"
+    return f"  ip netns exec {lab.namespace(move.client)} curl -sv --limit-rate 2M -o /dev/null 'http://{move.hostname}/{paths}'\n"
+
+
 def _open_page(stage: Stage, lab: RunningLab, cast: Cast) -> Forward:
     at = lab.topology.nodes[cast.edge].status
     code, body = netns.http_get(lab.namespace(cast.edge), str(at.host), at.port, "/")
@@ -265,8 +263,10 @@ def _open_page(stage: Stage, lab: RunningLab, cast: Cast) -> Forward:
 
 
 def _remove(stage: Stage, lab: RunningLab) -> None:
-    stage.say("removing everything")
-    lab.down()
+    try:
+        stage.say("removing everything")
+    finally:
+        lab.down()
 
 
 if __name__ == "__main__":

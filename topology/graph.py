@@ -71,12 +71,15 @@ def siblings(topology: Topology, node: str) -> tuple[str, ...]:
 
 
 def neighbour_counts(topology: Topology) -> dict[str, int]:
-    """How many nodes ``neighbours`` gives for each node, in one pass over links and nodes."""
+    """How many nodes ``neighbours`` gives for each node, in one pass over links, nodes and transfers."""
     sizes = Counter(node.region for node in topology.nodes.values())
     around: Counter[str] = Counter()
     for link in topology.links:
         around[link.a] += sizes[link.b]
         around[link.b] += sizes[link.a]
+    for gateway, content in transfer_regions(topology):
+        around[gateway] += sizes[content]
+        around[content] += sizes[gateway]
     edges = sum(node.role is Role.EDGE for node in topology.nodes.values())
     beside = sum(node.role in BESIDE for node in topology.nodes.values())
     more = {Role.EDGE: beside, **dict.fromkeys(BESIDE, edges)}

@@ -13,6 +13,7 @@ import yaml
 from dnslib import DNSError, DNSRecord
 
 from bench.dns.mutate import query, question
+from lab.document import demo
 from lab.running import take_down
 from lab.up import up
 
@@ -26,7 +27,6 @@ SERVERS = {"dns-1": "10.91.1.53", "dns-2": "10.91.1.54"}
 CLIENTS = {"edge-fra-1": "client", "edge-nyc-1": "client-2"}
 """Edge -> the client whose nearest one it is."""
 SHOP = "shop.apps.example"
-_DEMO = Path(__file__).parents[2] / "lab" / "demo.yaml"
 
 
 class Answer(NamedTuple):
@@ -37,8 +37,7 @@ class Answer(NamedTuple):
 
 def document() -> dict[str, Any]:
     """As a topology file: ``dns-2`` listens beside ``dns-1``, and nobody is limited."""
-    made: dict[str, Any] = yaml.safe_load(_DEMO.read_text())
-    made["name"] = NAME
+    made = demo(NAME)
     made["dns"] = {"responses_per_second": 0}
     made["zone"]["records"] = ["*.wild 60 A 192.0.2.1"]
     made["nodes"]["dns-2"] = {

@@ -68,7 +68,7 @@ def path_name(path: PathStatus) -> str:
 
 
 def _route_name(peer: str, route: tuple[str, ...]) -> str:
-    return f"{peer} via {' > '.join(route[:-1]) or 'no intermediate'}"
+    return f"{peer} via {' > '.join(route[:-1])}" if route[1:] else f"{peer} (direct)"
 
 
 def _neighbour(before: NeighbourStatus | None, item: NeighbourStatus, seconds: float) -> dict[str, float | None]:

@@ -65,7 +65,7 @@ def test_each_node_is_asked_in_its_namespace(lab: str) -> None:
         assert shown.exit_code == 0
         assert document["nodes"]["edge-fra-1"]["name"] == "edge-fra-1"
         assert document["unreachable"]["mid-ams-1"] == "connection refused"
-        assert len(document["unreachable"]) == 7
+        assert len(document["unreachable"]) == 8
         one = CliRunner().invoke(cli.braid, ["paths", "--lab", lab, "edge-fra-1"])
         assert "mid-ams" in one.stdout
         assert CliRunner().invoke(cli.braid, ["status", "--lab", lab, "dns-1"]).exit_code == 3

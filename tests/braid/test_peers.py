@@ -42,6 +42,7 @@ def test_every_neighbour_and_end_to_end_peer_is_wanted() -> None:
         "mid-lon-1",
         "mid-par-1",
         "dns-1",
+        "cache-fra-1",
     }
     assert found[Relation(TOPOLOGY.nodes["gw-sto-1"].number, False)] == "gw-sto-1"
 

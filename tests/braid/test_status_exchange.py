@@ -48,7 +48,7 @@ async def test_every_node_knows_all_others_and_forgets_a_dead_one(
     for view in views.values():
         seen, _ = view.overlay()
         assert [node.name for node in seen.nodes if node.stale] == []
-        assert view.snapshot().summaries["known"] == 7
+        assert view.snapshot().summaries["known"] == 8
     await braid.kill("mid-lon-1")
     del views["mid-lon-1"]
     await beat(views, 12)

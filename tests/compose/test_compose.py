@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from lab.moving import answers_of, command, moved
 from lab.origin import digest, size_of
 from tests.compose.images import compose_command
 
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.compose
 
 ROOT = Path(__file__).parent.parent.parent
 SHOP = "http://shop.apps.example"
+MEDIA = "http://media.apps.example"
+NOWHERE = Path(os.devnull)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,17 @@ def test_a_client_reaches_the_application_by_name(compose: Compose) -> None:
         ).split()
         assert code == "200"
         assert address.startswith(network)
+
+
+def test_an_open_connection_moves_to_the_content_proxy_and_back(compose: Compose) -> None:
+    stored = f"{MEDIA}/cached/1MB"
+    deadline = time.monotonic() + 20
+    compose.inside("client", "curl", "-sS", "--fail", "-o", "/dev/null", stored)
+    while not answers_of(compose.inside("client", *command([stored], [NOWHERE], ["--head"])))[0].cache:
+        assert time.monotonic() < deadline, "the proxy has not stored what a client asked for"
+        time.sleep(0.5)
+    answers = answers_of(compose.inside("client", *command([f"{MEDIA}/", stored, f"{MEDIA}/"], [NOWHERE] * 3)))
+    assert moved(answers, "cache-fra-1"), answers
 
 
 def test_a_download_survives_the_loss_of_an_intermediate(compose: Compose) -> None:

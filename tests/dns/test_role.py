@@ -112,7 +112,7 @@ def test_the_configuration_is_that_of_the_topology() -> None:
     assert config.zone == DEMO.zone
     assert config.listen == DEMO.nodes["dns-1"].dns_listen
     assert [edge.name for edge in config.edges] == [node.name for node in DEMO.by_role(Role.EDGE)]
-    assert config.hosts == {"shop.apps.example": "shop", "lab.apps.example": "lab"}
+    assert config.hosts == {"shop.apps.example": "shop", "lab.apps.example": "lab", "media.apps.example": "media"}
     (server,) = config.servers
     assert server.hostname == "ns1.apps.example"
     assert [str(address) for address in server.addresses] == ["10.91.1.53", "fd91:1::53", "10.91.2.53", "fd91:2::53"]

@@ -48,15 +48,16 @@ class FakeLinks:
 def test_applications_carry_their_vips_ports_and_gateways_in_order() -> None:
     numbers = AppNumbers()
     policy = edge_policy(situation_of(TOPOLOGY, EDGE), numbers, Diverts())
-    shop, lab = policy.applications
+    shop, lab, media = policy.applications
     gateways = {name: TOPOLOGY.nodes[name].number for name in ("gw-sto-1", "gw-mil-1")}
-    assert numbers.names == ("shop", "lab")
+    assert numbers.names == ("shop", "lab", "media")
     assert shop.ports == (("tcp", 80, 80), ("icmp", 0, 65535))
     assert lab.ports == (("any", 0, 65535),)
     assert shop.gateways == (gateways["gw-sto-1"], gateways["gw-mil-1"])
     assert lab.gateways == (gateways["gw-mil-1"], gateways["gw-sto-1"])
     assert shop.vips == tuple(str(vip.address) for vip in vip_for(TOPOLOGY, EDGE, "shop"))
     assert len(shop.vips) == 2
+    assert (shop.owners, media.owners) == ((), (TOPOLOGY.nodes["cache-fra-1"].number,))
 
 
 def test_content_proxies_of_the_routing_table_may_have_connections() -> None:
@@ -76,7 +77,7 @@ def test_what_a_certificate_does_not_allow_no_edge_sends_to_a_proxy() -> None:
 
 def test_only_vips_of_this_edge_are_captured() -> None:
     prefixes = captured(TOPOLOGY, EDGE)
-    assert len(prefixes) == 4
+    assert len(prefixes) == 6
     assert all(prefix.num_addresses == 1 for prefix in prefixes)
     assert not set(prefixes) & set(captured(TOPOLOGY, "edge-nyc-1"))
 
@@ -102,10 +103,14 @@ def test_an_edge_is_ready_with_a_neighbour_and_a_gateway() -> None:
 def test_a_report_counts_the_paths_to_the_best_reachable_gateway() -> None:
     links = FakeLinks({"mid-ams-1"}, {"gw-sto-1": 1, "gw-mil-1": 2})
     report = edge_report(Situation(TOPOLOGY, EDGE, links), ready=True, draining=False)
-    assert {application.name: application.usable for application in report.applications} == {"shop": 1, "lab": 2}
+    assert {application.name: application.usable for application in report.applications} == {
+        "shop": 1,
+        "lab": 2,
+        "media": 1,
+    }
     assert report.ready
     none = edge_report(Situation(TOPOLOGY, EDGE, FakeLinks()), ready=False, draining=True)
-    assert [application.usable for application in none.applications] == [0, 0]
+    assert [application.usable for application in none.applications] == [0, 0, 0]
     assert none.draining
 
 
@@ -117,16 +122,18 @@ def test_measures_are_those_of_the_gateway_that_new_flows_go_to() -> None:
     assert edge_measures(situation, meters).applications == (
         ApplicationDelay("shop", None),
         ApplicationDelay("lab", None),
+        ApplicationDelay("media", None),
     )
     for step in range(20):
         meters.observe(situation, Carried(0, 0, (step * 1.0,)), float(step))
     assert edge_measures(situation, meters).applications == (
         ApplicationDelay("shop", 200),
         ApplicationDelay("lab", MAX_DELAY),
+        ApplicationDelay("media", 200),
     )
     assert edge_measures(situation, meters).spill > 0, "its data thread does nothing but work"
     alone = Situation(TOPOLOGY, EDGE, FakeLinks({"mid-ams-1"}, {"gw-sto-1": 2}, delays))
-    assert [each.delay for each in edge_measures(alone, meters).applications] == [200, 200]
+    assert [each.delay for each in edge_measures(alone, meters).applications] == [200, 200, 200]
     report = edge_report(situation, ready=True, draining=False, load=meters.load.load)
     assert {application.load for application in report.applications} == {255}
     assert carried({"tun_rx_bytes": 5, "tun_tx_bytes": 7}, (0.5,)) == Carried(5, 7, (0.5,))

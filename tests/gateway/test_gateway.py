@@ -21,7 +21,7 @@ PASS, FAIL = CheckResult(True, "connected"), CheckResult(False, "connection refu
 def test_the_policy_names_every_vip_with_its_edge() -> None:
     numbers = AppNumbers()
     policy = gateway_policy(TOPOLOGY, GATEWAY, numbers, lambda _key: True)
-    assert numbers.names == ("shop", "lab")
+    assert numbers.names == ("shop", "lab", "media")
     shop = policy.applications[0]
     edges = {TOPOLOGY.nodes[name].number for name in ("edge-fra-1", "edge-nyc-1")}
     assert {vip.edge for vip in shop.vips} == edges
@@ -44,7 +44,7 @@ def test_an_unhealthy_target_is_marked_for_its_application_alone() -> None:
 def test_a_gateway_serves_applications_that_name_its_region_alone() -> None:
     shop = replace(TOPOLOGY.applications["shop"], gateways=("gw-mil",))
     topology = replace(TOPOLOGY, applications=TOPOLOGY.applications | {"shop": shop})
-    assert [application.name for application in served(topology, GATEWAY)] == ["lab"]
+    assert [application.name for application in served(topology, GATEWAY)] == ["lab", "media"]
     assert peers_of(TOPOLOGY, GATEWAY) == {"edge-fra-1": frozenset({2}), "edge-nyc-1": frozenset({2})}
     none = replace(TOPOLOGY, applications={"shop": shop})
     assert peers_of(none, GATEWAY) == {}

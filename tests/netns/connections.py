@@ -6,8 +6,8 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from bench.witness import witness
 from lab.origin import digest, size_of
+from lab.witness import witness
 from tests.netns import labs, traffic
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from copy import deepcopy
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from lab import document as documents
 from lab import link
 from lab.impairment import Impairment
 from lab.running import RunningLab, take_down
@@ -20,19 +20,17 @@ from topology.vips import vip_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from topology.model import IPAddress
 
-DEMO = Path(__file__).parent.parent.parent / "lab" / "demo.yaml"
-
 
 def demo(name: str) -> dict[str, Any]:
-    """The demo's topology file as a document, with two more applications that have a single gateway region.
+    """That of ``lab.document``, with two more applications that have a single gateway region.
 
     ``solo`` sends two copies, ``single`` one.
     """
-    document: dict[str, Any] = yaml.safe_load(DEMO.read_text())
-    document["name"] = name
+    document = documents.demo(name)
     document["applications"]["solo"] = {
         "hostnames": ["solo.apps.example"],
         "ports": ["any"],

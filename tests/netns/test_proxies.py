@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from bench.witness import witness
 from lab.impairment import Impairment
 from lab.origin import digest, size_of
+from lab.witness import witness
 from tests.gateway.certificates import write_certificate
 from tests.netns import labs
 

@@ -143,6 +143,20 @@ def test_the_second_request_moves_and_the_third_comes_back(
     figure(f"Transfer (IPv{version}): request, two objects of 3 MB at the proxy, a request, one connection", f"{lines}")
 
 
+def test_gateway_and_proxy_list_a_connection_that_moved(lab: RunningLab) -> None:
+    words = ["curl", "-sS", "--fail", "-4", "--limit-rate", "1M", "-o", "/dev/null", f"{HOST}/cached/3MB"]
+    curl = lab.popen("client", words)
+
+    def listed(name: str) -> dict[str, str]:
+        flows = lab.status(name, "/flows")["flows"]
+        return {flow["client"]: flow["why"] for flow in flows if flow["mode"] == "transferred"}
+
+    until(lambda: listed(GATEWAY) and listed(GATEWAY).keys() == listed(PROXY).keys())
+    assert list(listed(GATEWAY).values()) == [f"{HOST}/cached/3MB"]
+    assert list(listed(PROXY).values()) == [f"1 request from the store, by {GATEWAY}"]
+    assert curl.wait(timeout=30) == 0
+
+
 def test_the_origin_serves_what_the_proxy_has_not_and_the_proxy_has_it_next_time(lab: RunningLab) -> None:
     url = f"{HOST}/cached/5000"
     words = ["curl", "-sS", "--fail", "-4", "-o", "/dev/null", "-w", "%header{cache-status}", url]

@@ -68,7 +68,7 @@ def test_containers_have_no_more_rights_than_they_need() -> None:
         assert service["cap_drop"] == ["ALL"]
         assert "privileged" not in service
         assert set(service.get("cap_add", ())) <= {"NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"}
-        carries = name in topology.nodes and topology.nodes[name].role in ("edge", "gateway")
+        carries = name in topology.nodes and topology.nodes[name].role in ("edge", "gateway", "content")
         assert ("devices" in service) is carries
         assert ("sysctls" in service) is carries
         assert ("build" in service) is (name == "pki")

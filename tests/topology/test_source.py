@@ -133,8 +133,8 @@ def test_without_links_every_end_reaches_every_intermediate() -> None:
 def test_neighbours() -> None:
     topology = load(ROOT / "lab" / "demo.yaml")
     middle = ["mid-ams-1", "mid-lon-1", "mid-par-1"]
-    assert [node.name for node in neighbours(topology, "edge-fra-1")] == [*middle, "dns-1"]
-    assert [node.name for node in neighbours(topology, "gw-sto-1")] == middle
+    assert [node.name for node in neighbours(topology, "edge-fra-1")] == [*middle, "dns-1", "cache-fra-1"]
+    assert [node.name for node in neighbours(topology, "gw-sto-1")] == [*middle, "cache-fra-1"]
     assert [node.name for node in neighbours(topology, "dns-1")] == ["edge-fra-1", "edge-nyc-1"]
     ends = ["edge-fra-1", "edge-nyc-1", "gw-sto-1", "gw-mil-1"]
     assert [node.name for node in neighbours(topology, "mid-ams-1")] == ends

@@ -7,7 +7,8 @@ import {sparkline} from "./spark.js";
 const MOST_ROWS = 60;
 /* `curves` holds {field: values} by "node|kind|name". */
 const curveOf = (curves, node, kind, name) => curves.get([node, kind, name].join("|")) ?? {};
-export const pathName = (path) => `${path.destination} via ${path.route.slice(0, -1).join(" > ") || "no intermediate"}`;
+export const pathName = (path) => path.destination
+  + (path.route.length > 1 ? ` via ${path.route.slice(0, -1).join(" > ")}` : " (direct)");
 
 export function showServices(seen, curves, options) {
   const shown = seen.services.filter((each) => !options.onlyProblems || each.state !== "protected");
