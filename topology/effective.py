@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from topology import idle
 from topology.content import MEGABYTE
 from topology.model import Role, ServiceMode, Topology
 from topology.planner import Planner
@@ -82,6 +83,7 @@ def warnings(topology: Topology) -> Iterator[str]:
             if topology.regions[name].location is None:
                 yield f"regions.{name}.location: missing; where its nodes are a choice, dns.geo_database does not count"
     yield from _unshared_cookies(topology)
+    yield from idle.warnings(topology)
     planner = Planner(topology)
     for application in topology.applications.values():
         key = f"applications.{application.name}"

@@ -57,6 +57,7 @@ PROXIES = [
     proxy_rule("rule's host", "hosts: ['a*b']", "hosts[0]", "is no name", "*.shop.example"),
     proxy_rule("rule's regex", "path_regex: '('", "path_regex", "no regular expression", "correct it"),
     proxy_rule("rule's region", "regions: [m]", "regions[0]", "no edge region", "role edge"),
+    proxy_rule("rule's query", "path: '/api?v=1'", "path", "ends before ?", "the part before it"),
     proxy_rule("rule's path", "path: api", "path", "no URL path", "begin with /"),
     proxy_rule("HTTP in TCP", "methods: [GET]", "methods", "reads no requests", "`kind: http`", "tcp"),
     proxy_rule("long regex", f"path_regex: {'a' * 201}", "path_regex", "201 characters", "at most 200"),

@@ -64,6 +64,14 @@ def test_a_host_and_port_lead_to_the_vips() -> None:
         (CONTENT.replace("/var", "var"), "content.directory", "no absolute directory"),
         (CONTENT.replace('"10.1.0.80"', '"10.1.0.80", "10.1.0.80:80"'), "content.listen[1]", "written twice"),
         (CONTENT.replace("[shop]", "[shop], sizes: 1"), "content.sizes", "unknown key"),
+        (CONTENT.replace("10.1.0.80", "10.1.0.130"), "content.listen[0]", "lies in the VIP pool 10.1.0.128/28 of e-1"),
+        (CONTENT.replace("10.1.0.80", "10.1.0.53:53"), "content.listen[0]", "listened on by d-1, too"),
+        (CONTENT.replace("10.1.0.80", "192.0.2.6:7480"), "content.listen[0]", "listened on by c-1, too"),
+        (
+            CONTENT.replace("[shop]", "[shop], tls: {certificates: [{certificate: a, key: b}], alpn: [h2, h3]}"),
+            "content.tls.alpn[1]",
+            "does not speak 'h3'; write h2 or http/1.1",
+        ),
         (CONTENT.replace('listen: ["10.1.0.80"], ', ""), "content.listen", "missing"),
     ],
 )

@@ -50,6 +50,8 @@ from topology.source import TopologyError, parse
         ("{application: shop, proxies: [c-1], sni: [a.example]}", "sni", "sees no ClientHello of shop"),
         ("{application: shop, proxies: [c-1], alpn: [h2]}", "alpn", "sees no ClientHello of shop"),
         ("{application: shop, proxies: [c-1], host: [a]}", "host", "unknown key"),
+        ('{application: shop, proxies: [c-1], path: "/a?b=1"}', "path", "ends before ?; write the part before it"),
+        ('{application: shop, proxies: [c-1], path: "/a#b"}', "path", "ends before #"),
     ],
 )
 def test_what_is_refused(row: str, key: str, says: str) -> None:

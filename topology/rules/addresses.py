@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from topology.build import status_address
+from topology.model import SocketAddress
 from topology.rules.spans import Spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from topology.model import IPAddress, IPNetwork, SocketAddress
+    from topology.model import IPAddress, IPNetwork
     from topology.problem import Key
+    from topology.schema import NodeShape
     from topology.shape import Draft
 
 
@@ -83,10 +85,24 @@ def _machines(draft: Draft) -> Iterator[tuple[Key, IPAddress, str]]:
             yield ("nodes", name, "dns_listen", position), listener.host, "DNS address"
         if node.powerdns is not None:
             yield ("nodes", name, "powerdns"), node.powerdns.host, "address for PowerDNS"
+        for key, listener in _content_listeners(name, node):
+            yield key, listener.host, "address for clients"
     for network, shape in document.lab.networks.items():
         for member, addresses in shape.members.items():
             for position, address in enumerate(addresses):
                 yield ("lab", "networks", network, "members", member, position), address, "lab address"
+
+
+def _content_listeners(name: str, node: NodeShape) -> Iterator[tuple[Key, SocketAddress]]:
+    """Each address once: that one of them is written twice says ``topology.rules.content``."""
+    content, seen = node.content, set[SocketAddress]()
+    if content is None:
+        return
+    for place, listeners in (((), content.listen), (("tls",), content.tls.listen if content.tls else ())):
+        for position, listener in enumerate(listeners):
+            if listener not in seen:
+                seen.add(listener)
+                yield ("nodes", name, "content", *place, "listen", position), listener
 
 
 def _underlay_ports_differ(draft: Draft) -> None:
@@ -117,6 +133,7 @@ def _listeners_differ(draft: Draft) -> None:
         listeners.append((("nodes", name, "status"), status_address(node)))
         if node.powerdns is not None:
             listeners.append((("nodes", name, "powerdns"), node.powerdns))
+        listeners += _content_listeners(name, node)
         for key, listener in listeners:
             if listener.host.is_unspecified or listener.host.is_loopback:
                 continue

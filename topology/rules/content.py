@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from topology.model import Protocol, Role
-from topology.rules.proxies import protocols
+from topology.tls import HTTP_1_1, HTTP_2
 
 if TYPE_CHECKING:
     from topology.model import SocketAddress
     from topology.problem import Key
-    from topology.schema import ContentShape
+    from topology.schema import ContentShape, ContentTlsShape
     from topology.shape import Draft
 
 
@@ -25,7 +25,15 @@ def check(draft: Draft) -> None:
                 draft.report.add((*key, "largest_mb"), message, "make it at most half of size_mb")
             _listen(draft, key, node.content)
             if node.content.tls is not None:
-                protocols(draft, (*key, "tls"), node.content.tls)
+                _protocols(draft, (*key, "tls"), node.content.tls)
+
+
+def _protocols(draft: Draft, key: Key, tls: ContentTlsShape) -> None:
+    spoken = (HTTP_2, HTTP_1_1)
+    for position, protocol in enumerate(tls.alpn or ()):
+        if protocol not in spoken:
+            message = f"a content proxy does not speak {protocol!r}"
+            draft.report.add((*key, "alpn", position), message, f"write {' or '.join(spoken)}")
 
 
 def _applications(draft: Draft, key: Key, content: ContentShape) -> None:

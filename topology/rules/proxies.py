@@ -100,6 +100,7 @@ def _rule(draft: Draft, key: Key, rule: RuleShape, application: ApplicationShape
         for position, host in enumerate(getattr(rule, word)):
             if not is_pattern(host):
                 draft.report.add((*key, word, position), f"{host!r} is no name", "write shop.example or *.shop.example")
+    path(draft, key, rule)
     for position, region in enumerate(rule.regions):
         found = draft.document.regions.get(region)
         if (found is None and not draft.is_broken("regions", region)) or (found and found.role is not Role.EDGE):
@@ -131,6 +132,13 @@ def _tls(draft: Draft, key: Key, proxy: ProxyShape) -> None:
     if proxy.kind == TCP and HTTP_2 in (proxy.tls.alpn or ()):
         place = (*key, "tls", "alpn", (proxy.tls.alpn or ()).index(HTTP_2))
         draft.report.add(place, "a tcp proxy does not speak HTTP/2", "use `kind: http`, or remove it")
+
+
+def path(draft: Draft, key: Key, row: RuleShape | TransferShape) -> None:
+    """Of requests, which end before ``?``."""
+    if (end := next((mark for mark in "?#" if mark in (row.path or "")), None)) is not None:
+        message = f"no request has {row.path!r} as the beginning of its path, which ends before {end}"
+        draft.report.add((*key, "path"), message, "write the part before it")
 
 
 def protocols(draft: Draft, key: Key, tls: TlsShape | TransferShape) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from topology.model import Protocol, Role, ServiceMode
 from topology.proxy import HTTP, TLS_SNI, ClientAddress
-from topology.rules.proxies import is_pattern, protocols
+from topology.rules.proxies import is_pattern, path, protocols
 from topology.schema import TransferShape
 from topology.transfer import METHODS, ProxyPolicy, TransferMode
 
@@ -37,6 +37,7 @@ def check(draft: Draft) -> None:
                 if not is_pattern(host):
                     remedy = "write shop.example or *.shop.example"
                     draft.report.add((*key, word, index), f"{host!r} is no name", remedy)
+        path(draft, key, row)
         protocols(draft, key, row)
         if row.connection is not None:
             _connection(draft, (*key, "connection"), row, row.connection)
