@@ -229,9 +229,12 @@ def paths(**asked: Any) -> None:
 
 @braid.command()
 @_ask_options
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Flows per gateway.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Flows per node.")
 def flows(limit: int, **asked: Any) -> None:
-    """Flows in the gateways' NAT tables, most recently used first."""
+    """What passes the gateways, and the connections that content proxies have, most recently used first.
+
+    In and Out are bytes. A connection that has moved is shown by its gateway, with who has it, and by that one.
+    """
     _show("flows", f"/flows?limit={limit}", **asked)
 
 

@@ -56,7 +56,10 @@ def ask(
         answer = connection.getresponse()
         document: dict[str, Any] = json.loads(answer.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise NotAnswered(f"{path}: {error}; run this on the content proxy's host, while it runs") from None
+        why = (isinstance(error, OSError) and error.strerror) or str(error) or "no answer"
+        raise NotAnswered(
+            f"{path}: {why[0].lower()}{why[1:]}; run this on the content proxy's host, while it runs"
+        ) from None
     finally:
         connection.close()
     if answer.status >= 400:

@@ -56,7 +56,7 @@ def list_answers(node: str, prefix: str, topology: Path, as_json: bool) -> None:
         vary = "".join(f", {name}: {value}" for name, value in each["vary"].items())
         click.echo(f"{each['url']}  {each['status']}, {each['bytes']} bytes, {fresh}{vary}")
     more = document["count"] - len(document["answers"])
-    click.echo(f"{document['count']} answers{f', {more} not shown' if more else ''}", err=True)
+    click.echo(f"{_answers(document['count'])}{f', {more} not shown' if more else ''}", err=True)
 
 
 @content_group.command()
@@ -91,7 +91,7 @@ def purge(node: str, url: str, topology: Path, prefix: bool) -> None:
     """Drop URL from NODE, all its variants; the next request goes to the origin."""
     with _reported():
         document = ask(_directory(topology, node), "DELETE", {"prefix" if prefix else "url": url})
-    click.echo(f"{document['purged']} answers purged")
+    click.echo(f"{_answers(document['purged'])} purged")
 
 
 def _headers(source: Path, kind: str | None, max_age: int) -> dict[str, str]:
@@ -107,6 +107,10 @@ def _headers(source: Path, kind: str | None, max_age: int) -> dict[str, str]:
     }
     # The length is written: the operator's server and client agree on it before the first byte.
     return {"content-length": str(source.stat().st_size)} | {f"x-store-{name}": value for name, value in stored.items()}
+
+
+def _answers(count: int) -> str:
+    return "1 answer" if count == 1 else f"{count} answers"
 
 
 def _directory(topology: Path, node: str) -> Path:

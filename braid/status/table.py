@@ -125,22 +125,22 @@ def _drain(said: Mapping[str, Any]) -> Table:
 def flows_table(documents: Documents) -> Table:
     rows = tuple(
         (
-            Cell(gateway),
+            Cell(node),
             *(
                 Cell(str(flow.get(key, DASH)))
                 for key in ("application", "protocol", "client", "vip", "snat", "target", "edge", "mode", "state")
             ),
             Cell(duration(flow["idle_s"])),
-            count_cell(flow["packets_in"]),
-            count_cell(flow["packets_out"]),
+            _carried(flow, "in"),
+            _carried(flow, "out"),
             Cell(flow.get("why", "")),
         )
-        for gateway, document in documents.items()
+        for node, document in documents.items()
         for flow in document.get("flows", ())
     )
     columns = (
-        "Gateway", "Application", "Proto", "Client", "VIP", "SNAT", "Target", "Edge", "Mode", "State", "Idle", "In",
-        "Out", "Why",
+        "Node", "Application", "Proto", "Client", "VIP", "SNAT", "Target", "Edge", "Mode", "State", "Idle", "In", "Out",
+        "Why",
     )  # fmt: skip
     return Table("Flows", columns, frozenset(("Idle", "In", "Out")), rows)
 
@@ -179,6 +179,17 @@ def _applications(document: Mapping[str, Any]) -> Table:
         for item in items
     )
     return Table("Applications", ("Application", "Protection", "Gateway", "VIPs"), frozenset(), rows)
+
+
+def _carried(flow: Mapping[str, Any], way: str) -> Cell:
+    """Bytes. Those of a connection that is at a content proxy its gateway does not see."""
+    count = flow.get(f"bytes_{way}", 0)
+    if not count and flow.get("mode") == "transferred":
+        return Cell(DASH, "dim")
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return Cell(f"{count / size:.1f} {unit}")
+    return Cell(f"{count} B")
 
 
 def count_cell(number: int | None) -> Cell:

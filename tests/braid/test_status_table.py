@@ -91,6 +91,19 @@ def test_every_table_has_as_many_cells_as_columns() -> None:
         assert table.numeric <= set(table.columns)
 
 
+def test_flows_show_bytes_and_a_dash_where_a_content_proxy_has_the_connection() -> None:
+    flow = asdict(FakeView().flows(1)[0])
+    flows = [
+        flow | {"bytes_in": 999, "bytes_out": 20_000_000},
+        flow | {"bytes_in": 0, "bytes_out": 1500},
+        flow | {"mode": "transferred", "bytes_in": 0, "bytes_out": 2_500_000_000},
+    ]
+    table = flows_table({"gw-sto-1": {"flows": flows}})
+    at = table.columns.index("In")
+    shown = [tuple(cell.text for cell in row[at : at + 2]) for row in table.rows]
+    assert shown == [("999 B", "20.0 MB"), ("0 B", "1.5 kB"), ("-", "2.5 GB")]
+
+
 def test_a_document_of_another_version_is_shown_as_far_as_it_goes() -> None:
     table = nodes_table({"old": {"name": "old"}}, {})
     assert table.rows[0][0].text == "old"

@@ -54,7 +54,7 @@ async def test_push_list_purge(proxy: Proxied, monkeypatch: pytest.MonkeyPatch, 
     assert (entry["url"], entry["status"], entry["bytes"], entry["vary"]) == (URL, 200, 160_000, {})
     assert "200, 160000 bytes, fresh for" in (await run(proxy, monkeypatch, "list", "c-1")).stdout
     assert (await run(proxy, monkeypatch, "list", "c-1", "http://other")).stdout == ""
-    assert (await run(proxy, monkeypatch, "purge", "c-1", "http://shop.", "--prefix")).output == "1 answers purged\n"
+    assert (await run(proxy, monkeypatch, "purge", "c-1", "http://shop.", "--prefix")).output == "1 answer purged\n"
     assert (await proxy.get("/a")).status == 404
 
 
@@ -124,7 +124,7 @@ async def test_what_is_pushed_is_asked_for_anew_and_there_afterwards(
         pushed = await run(proxy, monkeypatch, "push", "c-1", URL)
         assert (pushed.exit_code, pushed.output) == (0, f"{URL}  1000 bytes stored\n")
         assert (await proxy.get("/a")).body == b"2" * 1000
-        assert (await run(proxy, monkeypatch, "purge", "c-1", URL)).output == "1 answers purged\n"
+        assert (await run(proxy, monkeypatch, "purge", "c-1", URL)).output == "1 answer purged\n"
         hold.set()
     # What came meanwhile was asked for before the purge.
     assert len(proxy.service.cache.store.index) == 0  # type: ignore[union-attr]
@@ -134,7 +134,9 @@ async def test_a_node_that_does_not_run(proxy: Proxied, monkeypatch: pytest.Monk
     elsewhere = replace(proxy, directory=tmp_path / "none")
     done = await run(elsewhere, monkeypatch, "list", "c-1")
     assert done.exit_code == 3
-    assert "run this on the content proxy's host, while it runs" in done.output
+    assert (
+        "operator.sock: no such file or directory; run this on the content proxy's host, while it runs" in done.output
+    )
 
 
 def test_a_directory_belongs_to_one_node(tmp_path: Path) -> None:
