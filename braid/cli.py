@@ -52,7 +52,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
         ctx.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
 def braid() -> None:
     """An overlay network that sends every packet over several disjoint paths at once.
@@ -112,7 +112,6 @@ def compose(file: Path) -> None:
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
-    show_default=True,
     envvar="BRAID_LOG",
     help="Also by the variable BRAID_LOG.",
 )
@@ -120,7 +119,6 @@ def compose(file: Path) -> None:
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
-    show_default=True,
     envvar="BRAID_LOG_LEVEL",
     help="Also by the variable BRAID_LOG_LEVEL.",
 )
@@ -131,21 +129,18 @@ def compose(file: Path) -> None:
     "--rate-mbit",
     type=click.IntRange(1, 1_000_000),
     default=10_000,
-    show_default=True,
     help="Of the underlay: the sockets' buffers follow from it and the next two.",
 )
 @click.option(
     "--receive-ms",
     type=click.FloatRange(0.1, 1000),
     default=5.0,
-    show_default=True,
     help="How long arriving datagrams can wait for the data thread.",
 )
 @click.option(
     "--send-ms",
     type=click.FloatRange(0.1, 1000),
     default=1.0,
-    show_default=True,
     help="How long leaving datagrams can wait for the network card.",
 )
 def run(
@@ -200,8 +195,8 @@ def _ask_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--lab", metavar="NAME", help="Ask the nodes of a running lab, inside their namespaces."),
         click.option("--json", "as_json", is_flag=True, help="The documents as they are."),
         click.option("--watch", is_flag=True, help="Show it again and again until Ctrl-C."),
-        click.option("--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Of --watch."),
-        click.option("--timeout", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="In seconds."),
+        click.option("--interval", type=click.FloatRange(min=0.1), default=1.0, help="Of --watch."),
+        click.option("--timeout", type=click.FloatRange(min=0.1), default=3.0, help="In seconds."),
     ):
         command = decorate(command)
     return command
@@ -229,11 +224,11 @@ def paths(**asked: Any) -> None:
 
 @braid.command()
 @_ask_options
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Flows per node.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, help="Flows per node.")
 def flows(limit: int, **asked: Any) -> None:
     """What passes the gateways, and the connections that content proxies have, most recently used first.
 
-    In and Out are bytes. A connection that has moved is shown by its gateway, with who has it, and by that one.
+    In and Out are bytes. A connection that has moved is shown by both.
     """
     _show("flows", f"/flows?limit={limit}", **asked)
 
@@ -242,7 +237,7 @@ def flows(limit: int, **asked: Any) -> None:
 @click.argument("gateway")
 @click.option("--to", metavar="GATEWAY", help="Of the same region. [default: the first other one]")
 @click.option("--routed", is_flag=True, help="The network itself leads the SNAT pools to the other gateway.")
-@click.option("--deadline", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds to wait.")
+@click.option("--deadline", type=click.FloatRange(min=1), default=60.0, help="Seconds to wait.")
 @click.option("--lab", metavar="NAME", help="In a running lab.")
 @click.option("-t", "--topology", "file", type=topology_file, envvar="BRAID_TOPOLOGY", help="Topology file.")
 def drain(gateway: str, to: str | None, routed: bool, deadline: float, lab: str | None, file: Path | None) -> None:
@@ -258,7 +253,7 @@ def drain(gateway: str, to: str | None, routed: bool, deadline: float, lab: str 
 
 @braid.command()
 @click.argument("gateway")
-@click.option("--deadline", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds to wait.")
+@click.option("--deadline", type=click.FloatRange(min=1), default=60.0, help="Seconds to wait.")
 @click.option("--lab", metavar="NAME", help="In a running lab.")
 @click.option("-t", "--topology", "file", type=topology_file, envvar="BRAID_TOPOLOGY", help="Topology file.")
 def undrain(gateway: str, deadline: float, lab: str | None, file: Path | None) -> None:
@@ -277,7 +272,7 @@ def pki() -> None:
 pki_option = click.option(
     "--pki", "directory", type=click.Path(file_okay=False, path_type=Path), help="[default: pki beside FILE]"
 )
-days_option = click.option("--days", type=click.FloatRange(min=0.01), default=90.0, show_default=True, help="Validity.")
+days_option = click.option("--days", type=click.FloatRange(min=0.01), default=90.0, help="Validity.")
 
 
 @pki.command("init")

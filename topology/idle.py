@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 
 def warnings(topology: Topology) -> Iterator[str]:
-    for position, row in enumerate(topology.transfers):
-        key = f"transfers[{position}]"
-        for before, other in enumerate(topology.transfers[:position]):
+    drains = {row.position for row in topology.drains}
+    places = [place for place in range(len(topology.transfers) + len(drains)) if place not in drains]
+    for index, (place, row) in enumerate(zip(places, topology.transfers, strict=False)):
+        key = f"transfers[{place}]"
+        for before, other in zip(places, topology.transfers[:index], strict=False):
             if _covers(other, row):
                 yield f"{key}: never reached, transfers[{before}] holds for all that it names"
                 break

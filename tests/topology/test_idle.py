@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.topology.test_transfers import TLS_ROW, text, tls_text
 from topology import effective, idle
+from topology.drains import DrainRow
 from topology.source import parse
 
 WEB = "{application: shop, proxies: [c-1], "
@@ -89,6 +92,12 @@ def test_of_tls_it_goes_by_names_and_protocols() -> None:
     assert found(TLS_ROW.replace("shop.apps", "shop")) == [
         "transfers[0].sni[0]: its proxies answer for no hostname shop.example: nothing moves by it"
     ]
+
+
+def test_rows_that_drain_a_gateway_are_counted_as_in_the_file() -> None:
+    found = parse(text("\n  - ".join([f"{WEB}path: /a}}", f"{WEB}path: /a/b, hosts: [a.example]}}"])), "net.yaml")
+    drained = replace(found, drains=(DrainRow("g-1", "g-2", position=1),))
+    assert [line.partition(":")[0] for line in idle.warnings(drained)] == ["transfers[2]", "transfers[2].hosts[0]"]
 
 
 def test_check_prints_them() -> None:
