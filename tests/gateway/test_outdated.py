@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from braid.delegation import Delegation
 from braid.events import Control
 from braid.outdated import Dropped, Outdated, decode, encode
 from braid.role import Situation
@@ -149,7 +151,8 @@ async def test_a_request_that_changes_something_is_told_before_its_answer_and_ag
         assert isinstance(found, Outdated)
         heard.append(found)
 
-    situation = Situation(node.topology, "g-1", Links())  # type: ignore[arg-type]
+    allowed = {"cache-1": Delegation((ip_network("127.0.0.0/8"),), ("shop.apps.example",))}
+    situation = Situation(node.topology, "g-1", Links(), delegations=allowed)  # type: ignore[arg-type]
     await nursery.start(service.run, replace(node.handle(), situation=lambda: situation, tell=tell))
     counts, number = service.transfers.agent.counts, node.topology.nodes["cache-1"].number
 
