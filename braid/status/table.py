@@ -182,7 +182,7 @@ def _applications(document: Mapping[str, Any]) -> Table:
 
 
 def _carried(flow: Mapping[str, Any], way: str) -> Cell:
-    """Bytes. Those of a connection that is at a content proxy its gateway does not see."""
+    """Bytes. Those of a connection that is at a content proxy its gateway does not see; it knows what it was told."""
     count = flow.get(f"bytes_{way}", 0)
     if not count and flow.get("mode") == "transferred":
         return Cell(DASH, "dim")

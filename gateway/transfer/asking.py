@@ -55,7 +55,7 @@ def ask(
     moving = Moving(
         id_, data.application, data.client, data.vip, data.edge, proxy, peer, content, now, wall, holder, may_return,
         offered.socket, lambda: node.held(offered.held), offered.received, fields,
-        was=was,
+        told=Numbers(*offered.next), was=was,
     )  # fmt: skip
     sent = trio.current_time()
     if offered.asked:

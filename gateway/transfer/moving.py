@@ -9,7 +9,7 @@ from braid.errors import BadPacket
 from braid.tcp.progress import is_still
 from braid.tcp.record import decode_record
 from braid.tcp.repair import dissolve
-from braid.transfer import is_later, numbers_of, word
+from braid.transfer import MODULUS, Numbers, is_later, numbers_of, word
 from gateway.transfer.stored import ANY
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from socket import socket as Opened
 
     from braid.tcp.record import TcpRecord
-    from braid.transfer import Numbers, TransferMessage
+    from braid.transfer import TransferMessage
     from braid.transfer_progress import Promised
     from gateway.normalpath.promotion import Promoted
     from gateway.proxy.relay import Relay
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from topology.model import SocketAddress
 
 MOST_STEPS = 32
+_NOWHERE = Numbers(0, 0)
 WRONG = "returned_wrong"
 
 
@@ -93,8 +94,11 @@ class Moving:
     """As of ``Offered``."""
     fields: bytes = ANY
     """Of the request."""
+    told: Numbers = _NOWHERE
+    """How far the proxy has said that it is; at first where the connection left."""
     bytes_in: int = 0
     bytes_out: int = 0
+    """Since it left, as far as that."""
     was: Promoted | None = None
     """To the data plane, when it was offered."""
     promoted: Promoted | None = None
@@ -130,6 +134,9 @@ class Moving:
             is_later(one, than)
             for one, than in ((known.first, promised.first), (known.request_end, promised.request_end))
         ):
+            self.bytes_out += (promised.first - self.told.send_next) % MODULUS
+            self.bytes_in += (promised.request_end - self.told.receive_next) % MODULUS
+            self.told = Numbers(promised.first, promised.request_end)
             self.promised = promised
 
     def returned(self, numbers: Numbers, data: bytes) -> TcpRecord:

@@ -299,6 +299,27 @@ def test_a_client_that_takes_nothing_has_as_long_as_at_its_gateway(lab: RunningL
             lab.kill(node, signal.SIGHUP)
 
 
+def test_the_gateway_shows_what_passed_at_the_proxy(lab: RunningLab) -> None:
+    host, size = HOST.removeprefix("http://"), size_of("3MB")
+    with lab.socket("client") as opened:
+        opened.connect((labs.vip(lab, "shop"), 80))
+        client = "{}:{}".format(*opened.getsockname())
+
+        def shown() -> tuple[int, int]:
+            flows = lab.status(GATEWAY, "/flows?limit=100")["flows"]
+            (flow,) = (each for each in flows if each["client"] == client and each["mode"] == "transferred")
+            return flow["bytes_in"], flow["bytes_out"]
+
+        asked = f"GET /cached/3MB HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        for turn in (1, 2, 3):
+            opened.sendall(asked)
+            received = 0
+            while received < size:
+                received += len(opened.recv(1 << 20))
+            until(lambda: shown()[0] == turn * len(asked))  # noqa: B023
+            assert (turn - 1) * size <= shown()[1] <= (turn - 1) * (size + 1000), "up to where this answer begins"
+
+
 def test_a_row_that_is_removed_in_mid_download_breaks_nothing(lab: RunningLab, tmp_path: Path) -> None:
     file, written = tmp_path / "object", lab.file.read_text()
     words = ["curl", "-sS", "--fail", "-4", "--limit-rate", "1M", "-o", str(file), f"{HOST}/cached/3MB"]
