@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[bytes, bytes]]
 
-_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"proxy-authenticate"))
+HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"proxy-authenticate"))
 """RFC 9110 7.6.1, without Transfer-Encoding and Trailer: the framing is kept."""
 
 
@@ -72,7 +72,7 @@ def onward(headers: Iterable[tuple[bytes, bytes]], *, upgrade: bool = False) -> 
     listed = list(headers)
     lists = [value for name, value in listed if name == b"connection"]
     named = {word.strip().lower() for value in lists for word in value.split(b",")}
-    dropped = (_HOP_BY_HOP | named) - {b"transfer-encoding", b"content-length", b"host"}
+    dropped = (HOP_BY_HOP | named) - {b"transfer-encoding", b"content-length", b"host"}
     kept = [(name, value) for name, value in listed if name not in dropped]
     if upgrade:
         kept += [(name, value) for name, value in listed if name == b"upgrade"]

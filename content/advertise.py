@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from braid.stored import PAGES, StoredPages, make_page, pack, place
 from braid.transfer_table import path_of
 from content.policy import good_until
+from content.serving import told_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +47,8 @@ class Known(NamedTuple):
     """Of the longest variant."""
     until: float
     """The last moment at which one of them is good."""
+    told: bytes
+    """What the data thread is to know of it."""
 
 
 def floors_of(rows: Sequence[TransferRow], proxy: str) -> tuple[Floor, ...]:
@@ -73,7 +76,7 @@ class Advertised:
         if variants:
             length = max(entry.length for entry in variants)
             until = max(good_until(entry.head, entry.times) for entry in variants)
-            self._known[page][key] = Known(mark, path_of(key), length, until)
+            self._known[page][key] = Known(mark, path_of(key), length, until, told_of(key, variants))
         else:
             self._known[page].pop(key, None)
         self._changed[page] = None
@@ -87,6 +90,10 @@ class Advertised:
         """The last moment at which what is stored under it would be served; minus infinity where it never is."""
         known = self._known[place(key)[0]].get(key)
         return known.until if known is not None and self._has_row(known) else -inf
+
+    def told(self, key: str) -> bytes:
+        """What ``serving.told_of`` says of what is stored under it."""
+        return self._known[place(key)[0]][key].told
 
     def keys(self) -> Iterator[str]:
         return (key for page in self._known for key in page)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -29,9 +31,11 @@ _SAID = struct.Struct("!BH")
 _TELL = struct.Struct("!BH")
 _OWN = struct.Struct("!2B2HB")
 _SERVE = 2
-_NOT_KNOWN, _KEYS, _NO_KEYS, _NOTHING, _VIP = range(5)
-_AT_ONCE = 128
-"""Keys in one message."""
+_NOT_KNOWN, _KEYS, _NO_KEYS, _NOTHING, _VIP, _CLOCK = range(6)
+_AT_ONCE = 1024
+"""Bytes of keys in one message, and what is said of them."""
+_STEADY = 0.05
+"""Seconds that a clock may drift."""
 _MOST_GATEWAYS = 500
 _MOST = 2048
 _PATIENCE = struct.pack("ll", PATIENCE // 1000, PATIENCE % 1000 * 1000)
@@ -53,6 +57,8 @@ class Line:
         says.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _PATIENCE)
         self._hears = hears
         self._says = says
+        self._clock = -inf
+        """What it was when the data threads' was zero, as they know."""
 
     async def receive(self) -> list[Said]:
         """At least one, or none when the other end is closed."""
@@ -86,14 +92,19 @@ class Line:
     def forget(self) -> None:
         """Here and below as ``braid.role.Serves``."""
         self._serve(_NOT_KNOWN)
+        self._clock = -inf
 
-    def add(self, keys: Sequence[bytes]) -> None:
-        for at in range(0, len(keys), _AT_ONCE):
-            self._serve(_KEYS, *keys[at : at + _AT_ONCE])
+    def add(self, told: Sequence[bytes]) -> None:
+        self._serve_all(_KEYS, told)
 
     def remove(self, keys: Sequence[bytes]) -> None:
-        for at in range(0, len(keys), _AT_ONCE):
-            self._serve(_NO_KEYS, *keys[at : at + _AT_ONCE])
+        self._serve_all(_NO_KEYS, keys)
+
+    def clock(self, now: float) -> None:
+        zero = now - time.clock_gettime(time.CLOCK_BOOTTIME)
+        if abs(zero - self._clock) > _STEADY:
+            self._clock = zero
+            self._serve(_CLOCK, struct.pack("!d", zero))
 
     def refuse(self, reason: Reason | None) -> None:
         self._serve(_NOTHING, bytes([reason or 0]))
@@ -101,6 +112,18 @@ class Line:
     def judge(self, vip: IPAddress, gateways: Sequence[int]) -> None:
         if len(gateways) <= _MOST_GATEWAYS:
             self._serve(_VIP, bytes([vip.version]), vip.packed, struct.pack(f"!{len(gateways)}H", *gateways))
+
+    def _serve_all(self, what: int, words: Sequence[bytes]) -> None:
+        some: list[bytes] = []
+        size = 0
+        for word in words:
+            if size + len(word) > _AT_ONCE:
+                self._serve(what, *some)
+                some, size = [], 0
+            some.append(word)
+            size += len(word)
+        if some:
+            self._serve(what, *some)
 
     def _serve(self, what: int, *words: bytes) -> None:
         self._send(bytes([_SERVE, what]) + b"".join(words))

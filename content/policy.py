@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from enum import Enum
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from math import inf
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from content.conditions import weak_match
 from content.directives import directives_of, read_directives
 from content.freshness import HEURISTIC_STATUSES, Times, current_age, explicit_lifetime, lifetime
 from content.message import Head, Headers, Request, field, without
+from dataplane import _native
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +28,8 @@ _UNDERSTOOD = frozenset(status.value for status in HTTPStatus)
 """Statuses that ``must-understand`` lets be stored (RFC 9111 5.2.2.3)."""
 MOST_VARY = 16
 """Fields named by ``Vary`` beyond which an answer is not kept."""
+_ANSWER = struct.Struct("!dddIBB")
+_NEVER = (1 << 32) - 1
 
 
 class Use(Enum):
@@ -35,6 +39,9 @@ class Use(Enum):
     STALE = "stale"
     """It answers, and is asked for anew meanwhile (stale-while-revalidate)."""
     VALIDATE = "validate"
+
+
+_USES = tuple(Use)
 
 
 def looked_up(request: Request) -> bool:
@@ -78,28 +85,23 @@ def _shareable(answer: Directives) -> bool:
 
 def judge(request: Request, head: Head, times: Times, now: float) -> Use:
     """What a stored answer that ``selected`` the request is good for."""
-    asked, answer = read_directives(request.headers), directives_of(head.headers)
-    if field(request.headers, b"authorization") is not None and not _shareable(answer):
-        return Use.VALIDATE
-    if asked.wants_new or "no-cache" in answer:
-        return Use.VALIDATE
-    age = current_age(head, times, now)
-    left = lifetime(head) - age
-    most_age, least_left = asked.seconds("max-age"), asked.seconds("min-fresh")
-    if (most_age is not None and age > most_age) or (least_left is not None and left < least_left):
-        return Use.VALIDATE
-    if left > 0:
-        return Use.FRESH
-    if answer.any_of(*_MUST_VALIDATE):
-        return Use.VALIDATE
-    # Who says how old it may be wants nothing stale, without a word on that (RFC 9111 5.2.1.1).
+    return _USES[_native.judge_answer(request.headers, as_answer(head, times), now)]
+
+
+@lru_cache(4096)
+def as_answer(head: Head, times: Times, selecting: Headers = ()) -> bytes:
+    """What of a stored answer decides which requests it may serve: ``dataplane/core/src/answer.rs`` has the picture. It
+    is judged by that here, and where connections are refused before we are asked."""
+    answer = directives_of(head.headers)
     behind = answer.seconds("stale-while-revalidate")
-    if most_age is None and behind is not None and -left <= behind:
-        return Use.STALE
-    most_stale = asked.seconds("max-stale")
-    if most_stale is not None and (asked.is_bare("max-stale") or -left <= most_stale):
-        return Use.STALE
-    return Use.VALIDATE
+    flags = _shareable(answer) | ("no-cache" in answer) << 1 | answer.any_of(*_MUST_VALIDATE) << 2
+    said = _ANSWER.pack(
+        times.received, current_age(head, times, times.received), lifetime(head), _NEVER if behind is None else behind,
+        flags, len(selecting),
+    )  # fmt: skip
+    for name, value in selecting:
+        said += bytes([len(name)]) + name + len(value).to_bytes(2) + value
+    return said
 
 
 def may_join(request: Request, head: Head, times: Times, now: float, *, together: bool) -> bool:
@@ -135,7 +137,7 @@ def vary_names(head: Head) -> list[bytes]:
 
 def selecting(request: Request, names: Iterable[bytes]) -> Headers:
     """The request's values of the fields that ``Vary`` names, so written that equal meanings compare equal."""
-    return tuple((name, b",".join(members(field(request.headers, name) or b""))) for name in names)
+    return tuple((name, _native.selecting(request.headers, name)) for name in names)
 
 
 def selected(request: Request, stored: Headers) -> bool:

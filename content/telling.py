@@ -70,6 +70,7 @@ class Teller:
             self._tell_all(serves, situation, judged, now)
             self._told = topology, judged, None
         serves.remove(self._serving.expire(now))
+        serves.clock(now)
         if self._told[2] is not nothing:
             serves.refuse(nothing)
             self._told = topology, judged, nothing
@@ -77,8 +78,9 @@ class Teller:
     def _tell_all(self, serves: Serves, situation: Situation, judged: frozenset[str], now: float) -> None:
         serves.forget()
         self._serving, self._serves = Serving(), serves
-        names = ((name(key), self._advertised.until(key)) for key in self._advertised.keys())  # noqa: SIM118
-        serves.add([each for each, until in names if self._serving.set(each, until, now)])
+        known = self._advertised
+        keys = [key for key in known.keys() if self._serving.set(name(key), known.until(key), now)]  # noqa: SIM118
+        serves.add([known.told(key) for key in keys])
         topology = situation.topology
         for vip, (_, application) in vips_of(situation).items():
             if application in judged:
@@ -90,7 +92,7 @@ class Teller:
             each = name(key)
             match self._serving.set(each, self._advertised.until(key), self._wall()):
                 case True:
-                    self._serves.add([each])
+                    self._serves.add([self._advertised.told(key)])
                 case False:
                     self._serves.remove([each])
 
@@ -102,7 +104,7 @@ class Teller:
 
 
 def by_keys(topology: Topology, node: str, wall: float) -> frozenset[str]:
-    """Applications of which the key alone may say that a request is refused here: of none that is TLS, or that this
+    """Applications of which what is stored may say that a request is refused here: of none that is TLS, or that this
     node serves in part whether it is stored or not."""
     return frozenset(
         application.name

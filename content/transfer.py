@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 BACK = Answering(source=Source.BACK)
+_MISSED = Reason.CONTENT, Reason.VARIANT
 
 
 class TransferService:
@@ -178,7 +179,7 @@ class TransferService:
             self.agent.count("bad")
             return
         if isinstance(request, TransferRequest) and self.agent.refused(peer, request, reason, now):
-            if reason is Reason.CONTENT:
+            if reason in _MISSED:
                 self._lacking.missed(peer, request)
             self._alarm.set(self.agent.next_timeout())
 
@@ -219,7 +220,7 @@ class TransferService:
             self._carry_out(self.agent.accept(request.id, answer, now))
         # The gateway has its answer and decides; the client's is made meanwhile.
         self._prepare(request.id)
-        if judged in (Reason.CONTENT, Reason.VARIANT):
+        if judged in _MISSED:
             self._lacking.miss(peer, request)
 
     def _take(

@@ -1,5 +1,5 @@
-"""The core and other native parts, seen from Python. Only ``braid.core``, ``braid.datagrams``, ``braid.tcp.repair`` and
-``gateway.proxy.relay`` import it."""
+"""The core and other native parts, seen from Python. Only ``braid.core``, ``braid.datagrams``, ``braid.tcp.repair``,
+``gateway.proxy.relay``, ``content.asked`` and ``content.policy`` import it."""
 
 from typing import Literal, Protocol
 
@@ -267,6 +267,13 @@ def read_request(data: bytes) -> tuple[bytes, bytes, bytes, tuple[tuple[bytes, b
     """Method, target (path and query, or ``*``), authority, fields by lower-case names, and whether the connection is
     to end behind the answer, of a request of HTTP/1.1 that is all of these bytes and has no body; None for anything
     else, and for what may be read in two ways."""
+
+def selecting(fields: tuple[tuple[bytes, bytes], ...], name: bytes) -> bytes:
+    """A request's value of a field that ``Vary`` names, so written that equal meanings compare equal."""
+
+def judge_answer(fields: tuple[tuple[bytes, bytes], ...], answer: bytes, now: float) -> int:
+    """What a stored answer (``content.policy.as_answer``) is good for, for a request with these fields: it is fresh,
+    0; stale and used all the same, 1; or the origin is to be asked, 2. ValueError for what is no answer."""
 
 class DataPlane(Protocol):
     """What ``give_back`` uses of ``Core``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,7 +43,7 @@ def test_what_is_said_has_its_picture(ends: Ends) -> None:
 def test_what_is_served_has_its_picture(ends: Ends) -> None:
     line, _, says = ends
     line.forget()
-    line.add([b"%08d" % number for number in range(129)])
+    line.add([b"%08d\0" % number for number in range(114)])
     line.remove([b"01234567"])
     line.refuse(Reason.DRAINING)
     line.refuse(None)
@@ -52,12 +53,28 @@ def test_what_is_served_has_its_picture(ends: Ends) -> None:
     line.tell(31, b"message")
     heard = [says.recv(4096) for _ in range(9)]
     assert heard[0] == b"\2\0"
-    assert heard[1] == b"\2\1" + b"".join(b"%08d" % number for number in range(128))
-    assert heard[2:6] == [b"\2\1" + b"00000128", b"\2\2" + b"01234567", b"\2\3\7", b"\2\3\0"]
+    assert heard[1] == b"\2\1" + b"".join(b"%08d\0" % number for number in range(113))
+    assert heard[2:6] == [b"\2\1" + b"00000113\0", b"\2\2" + b"01234567", b"\2\3\7", b"\2\3\0"]
     assert heard[6] == bytes([2, 4, 4, 192, 0, 2, 2, 0, 31, 1, 0])
     assert heard[7][:3] == b"\2\4\6"
     assert len(heard[7]) == 3 + 16 + 4
     assert heard[8] == b"\0\0\x1fmessage", "too many for one message are not judged there"
+
+
+def test_a_clock_is_told_when_it_was_set(ends: Ends) -> None:
+    line, _, says = ends
+    zero = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    line.clock(time.time())
+    line.clock(time.time())
+    line.clock(time.time() + 10)
+    line.forget()
+    line.clock(time.time() + 10)
+    line.tell(31, b"")
+    heard = [says.recv(4096) for _ in range(5)]
+    for message, seconds in ((heard[0], zero), (heard[1], zero + 10), (heard[3], zero + 10)):
+        assert message[:2] == b"\2\5"
+        assert struct.unpack("!d", message[2:])[0] == pytest.approx(seconds, abs=0.02)
+    assert heard[2::2] == [b"\2\0", b"\0\0\x1f"]
 
 
 async def test_what_neighbours_say_is_heard_in_its_order(ends: Ends) -> None:

@@ -5,11 +5,14 @@
 //! with it), `transmit` (cut, seal once, copy). `mtu` and `sizing` find out what paths carry, `oversized` deals with what they
 //! do not. `handshake`, `cookie` and `gate` make sessions.
 
+pub mod answer;
+mod asked;
 pub mod config;
 mod connection;
 pub mod cookie;
 mod deliver;
 pub mod desired;
+pub mod directives;
 mod drops;
 pub mod event;
 mod gate;

@@ -46,7 +46,7 @@ impl Offer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusing::Asked;
+    use crate::asked::Asked;
 
     #[test]
     fn it_has_the_picture_that_proxies_know() {

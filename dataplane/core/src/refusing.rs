@@ -1,26 +1,24 @@
 //! Transfers that a content proxy refuses without its control side, for which a client's request would wait: those of keys that it
-//! does not serve, and all of them while it drains or has no room. The control side says what it serves, exactly, and judges what
-//! this table cannot; it hears what was refused when the client is likely to have its answer.
+//! does not serve, those that no answer fits which is stored (`answer.rs`), and all of them while it drains or has no room. The
+//! control side says what it serves, exactly, and judges what this table cannot; it hears what was refused when the client is
+//! likely to have its answer.
 //!
-//! `TRANSFER_REQUEST` and `TRANSFER_REFUSE` have their pictures in `braid/transfer.py`, keys theirs in `braid/stored.py`.
+//! `TRANSFER_REFUSE` has its picture in `braid/transfer.py`, keys have theirs in `braid/stored.py`.
 
+use crate::answer::{Answer, Use};
+use crate::asked::{Asked, REQUEST, VERSION};
 use crate::event::{Event, Outbox};
 use crate::node::Node;
 use crate::transmit::Over;
 use crate::wire::Kind;
 use blake2::digest::consts::U11;
 use blake2::{Blake2b, Digest};
-use braid_packet::{Sink, TcpRecord, Time};
-use hashbrown::{HashMap, HashSet};
+use braid_packet::{Sink, Time};
+use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-const VERSION: u8 = 1;
-const REQUEST: u8 = 16;
 const REFUSE: u8 = 18;
-/// Where the key of what is asked for begins.
-const HEAD: usize = 40;
-const MOST_CONTENT: usize = 1024;
 /// Keys, more than are ever stored; VIPs.
 const MOST_KEYS: usize = 131_072;
 const MOST_VIPS: usize = 65_536;
@@ -31,74 +29,36 @@ const PAUSE: u64 = 20 * Time::MILLISECOND;
 /// Requests that are remembered, or wait to be told.
 const MOST: usize = 1024;
 
-/// Of `braid.transfer.Reason`, those that need no look at a request.
+/// Of `braid.transfer.Reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     Content = 1,
     Busy = 3,
     Draining = 7,
+    Variant = 10,
 }
 
 impl Reason {
+    /// Of those that need no look at a request.
     pub fn from_number(number: u8) -> Option<Reason> {
         [Reason::Content, Reason::Busy, Reason::Draining].into_iter().find(|&reason| reason as u8 == number)
     }
 }
 
 /// What the control side says of what it serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Serving {
     /// It judges everything from now on, as at first.
     Unknown,
     /// Connections of this VIP are refused here if one of these gateways asks. None of them: it judges them.
     Vip(IpAddr, Vec<u16>),
-    Keys(Vec<u64>),
+    /// With all that is stored under them. Nothing said of a key: what asks for it is judged by the control side.
+    Keys(Vec<(u64, Vec<Answer>)>),
     NoKeys(Vec<u64>),
     /// Whatever is asked for is refused, or not any more.
     Nothing(Option<Reason>),
-}
-
-/// Why a message is no request that can be decided here. The control side says what becomes of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadRequest {
-    Short,
-    Version,
-    Kind,
-    Length,
-    Content,
-    Record(&'static str),
-}
-
-/// What decides, of a request.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Asked<'a> {
-    pub id: [u8; 16],
-    pub vip: IpAddr,
-    pub content: &'a [u8],
-}
-
-impl Asked<'_> {
-    pub fn decode(message: &[u8]) -> Result<Asked<'_>, BadRequest> {
-        let (head, rest) = message.split_first_chunk::<HEAD>().ok_or(BadRequest::Short)?;
-        let number = |at: usize| usize::from(u16::from_be_bytes([head[at], head[at + 1]]));
-        if head[0] != VERSION {
-            return Err(BadRequest::Version);
-        }
-        if head[1] != REQUEST {
-            return Err(BadRequest::Kind);
-        }
-        if number(2) != message.len() {
-            return Err(BadRequest::Length);
-        }
-        let length = number(38);
-        if length == 0 || length > MOST_CONTENT {
-            return Err(BadRequest::Content);
-        }
-        let (content, record) = rest.split_at_checked(length).ok_or(BadRequest::Short)?;
-        let vip = TcpRecord::local_host(record).map_err(BadRequest::Record)?;
-        let id = std::array::from_fn(|at| head[4 + at]);
-        Ok(Asked { id, vip, content })
-    }
+    /// What the time is when ours is zero, in Unix seconds.
+    Clock(f64),
 }
 
 /// A key as the control side names it: the first bytes of its hash.
@@ -110,7 +70,8 @@ pub fn key_of(content: &[u8]) -> u64 {
 #[derive(Default)]
 pub struct Refusing {
     vips: HashMap<IpAddr, Vec<u16>>,
-    keys: HashSet<u64>,
+    keys: HashMap<u64, Box<[Answer]>>,
+    clock: Option<f64>,
     nothing: Option<Reason>,
     /// Too much was said to be kept: what is known is not all.
     overflown: bool,
@@ -128,7 +89,7 @@ impl Refusing {
             Serving::Unknown => {
                 self.vips.clear();
                 self.keys.clear();
-                (self.nothing, self.overflown) = (None, false);
+                (self.nothing, self.overflown, self.clock) = (None, false, None);
             }
             Serving::Vip(vip, gateways) if gateways.is_empty() => {
                 self.vips.remove(&vip);
@@ -141,13 +102,14 @@ impl Refusing {
             Serving::Keys(keys) => {
                 self.overflown |= self.keys.len() + keys.len() > MOST_KEYS;
                 if !self.overflown {
-                    self.keys.extend(keys);
+                    self.keys.extend(keys.into_iter().map(|(key, answers)| (key, answers.into())));
                 }
             }
             Serving::NoKeys(keys) => keys.iter().for_each(|key| {
                 self.keys.remove(key);
             }),
             Serving::Nothing(reason) => self.nothing = reason,
+            Serving::Clock(seconds) => self.clock = Some(seconds),
         }
     }
 
@@ -172,9 +134,8 @@ impl Refusing {
             return None;
         }
         let decides = self.vips.get(&asked.vip).is_some_and(|gateways| gateways.contains(&peer));
-        let lacks = || !self.overflown && !self.keys.contains(&key_of(asked.content));
         let room = self.told.len() < MOST && self.judged.len() < MOST;
-        let reason = self.nothing.or_else(|| lacks().then_some(Reason::Content)).filter(|_| decides && room);
+        let reason = (decides && room).then(|| self.nothing.or_else(|| self.reason(&asked, now))).flatten();
         match reason {
             Some(reason) => {
                 self.told.push_back((now.after(PAUSE), peer, reason, message.to_vec()));
@@ -187,6 +148,21 @@ impl Refusing {
                 None
             }
         }
+    }
+
+    fn reason(&self, asked: &Asked<'_>, now: Time) -> Option<Reason> {
+        if self.overflown {
+            return None;
+        }
+        let Some(answers) = self.keys.get(&key_of(asked.content)) else { return Some(Reason::Content) };
+        if answers.is_empty() {
+            return None;
+        }
+        let wall = self.clock? + now.0 as f64 / Time::SECOND as f64;
+        let fits = asked.with_fields(|fields| {
+            answers.iter().any(|each| each.is_selected(fields) && each.judge(fields, wall) != Use::Validate)
+        });
+        (fits == Some(false)).then_some(Reason::Variant)
     }
 
     /// The next that the control side is to hear of.
@@ -231,52 +207,17 @@ impl<O: Outbox> Node<O> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use crate::asked::tests::{self as asked, bytes, golden, KEY, VIP};
 
     const GATEWAY: u16 = 31;
-    const VIP: [u8; 4] = [10, 91, 1, 173];
-    const KEY: &[u8] = b"http://shop.apps.example/a";
 
-    fn bytes(text: &str, name: &str) -> Vec<u8> {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap();
-        let digits: Vec<u8> = line.bytes().filter(|byte| *byte != b' ').collect();
-        let digit = |byte: u8| (byte as char).to_digit(16).unwrap() as u8;
-        digits.chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
-    }
-
-    fn golden(name: &str) -> Vec<u8> {
-        bytes(include_str!("../../../tests/vectors/transfer.txt"), name)
-    }
-
-    /// With an id of its own.
     fn request(id: u8, vip: [u8; 4], content: &[u8]) -> Vec<u8> {
-        let record = TcpRecord {
-            local: (vip, 80).into(),
-            remote: ([192, 0, 2, 7], 4000).into(),
-            send_next: 1,
-            receive_next: 2,
-            mss: 1360,
-            scales: None,
-            sack: false,
-            timestamp: None,
-            window: Default::default(),
-            unread: b"GET".to_vec(),
-            unacknowledged: Vec::new(),
-            unsent: Vec::new(),
-        };
-        let mut message = golden("request")[..HEAD].to_vec();
-        message[4..20].fill(id);
-        message[38..40].copy_from_slice(&(content.len() as u16).to_be_bytes());
-        message.extend_from_slice(content);
-        message.extend(record.encode());
-        let length = message.len() as u16;
-        message[2..4].copy_from_slice(&length.to_be_bytes());
-        message
+        asked::request(id, vip, content, b"GET /a HTTP/1.1\r\nHost: shop.apps.example\r\n\r\n")
     }
 
     fn serving() -> Refusing {
         let mut refusing = Refusing::default();
-        refusing.learn(Serving::Keys(vec![key_of(KEY)]));
+        refusing.learn(Serving::Keys(vec![(key_of(KEY), Vec::new())]));
         refusing.learn(Serving::Vip(VIP.into(), vec![GATEWAY]));
         refusing
     }
@@ -289,29 +230,9 @@ mod tests {
     fn messages_and_keys_are_those_that_python_knows() {
         let found = golden("request_of_a_connection");
         let asked = Asked::decode(&found).unwrap();
-        assert_eq!((asked.vip, asked.content), (IpAddr::from(VIP), KEY));
         assert_eq!(refusal(asked.id, Reason::Content), golden("refuse"));
-        assert_eq!(Asked::decode(&golden("request")), Err(BadRequest::Record("record_truncated")));
-        assert_eq!(Asked::decode(&golden("accept")), Err(BadRequest::Short));
         let key = bytes(include_str!("../../../tests/vectors/stored.txt"), "key");
         assert_eq!(key_of(KEY).to_be_bytes(), key[..]);
-    }
-
-    #[test]
-    fn what_is_no_request_is_not_decided() {
-        let good = request(1, VIP, KEY);
-        let wrong = |at: usize, value: u8| {
-            let mut message = good.clone();
-            message[at] = value;
-            Asked::decode(&message).map(|_| ()).unwrap_err()
-        };
-        assert_eq!(wrong(0, 2), BadRequest::Version);
-        assert_eq!(wrong(1, 17), BadRequest::Kind);
-        assert_eq!(wrong(3, good[3] ^ 1), BadRequest::Length);
-        assert_eq!(wrong(39, 0), BadRequest::Content);
-        assert_eq!(wrong(38, 4), BadRequest::Content);
-        assert_eq!(wrong(38, 3), BadRequest::Short);
-        assert_eq!(wrong(HEAD + KEY.len(), 2), BadRequest::Record("record_version"));
     }
 
     #[test]
@@ -338,7 +259,7 @@ mod tests {
         let (lacked, served) = (request(1, VIP, b"http://x/"), request(2, VIP, KEY));
         assert_eq!(reason(&mut refusing, &lacked), Some(Reason::Content));
         assert_eq!(reason(&mut refusing, &served), None);
-        refusing.learn(Serving::Keys(vec![key_of(b"http://x/")]));
+        refusing.learn(Serving::Keys(vec![(key_of(b"http://x/"), Vec::new())]));
         refusing.learn(Serving::NoKeys(vec![key_of(KEY)]));
         assert_eq!(reason(&mut refusing, &lacked), Some(Reason::Content));
         assert_eq!(refusing.told.len(), 1, "told once");
@@ -368,31 +289,46 @@ mod tests {
         }
         assert_eq!(reason(&mut refusing, &request(255, VIP, b"http://x/")), None);
         let mut refusing = serving();
-        refusing.learn(Serving::Keys((0..MOST_KEYS as u64).collect()));
+        refusing.learn(Serving::Keys((0..MOST_KEYS as u64).map(|key| (key, Vec::new())).collect()));
         assert_eq!(reason(&mut refusing, &request(1, VIP, b"http://x/")), None, "not all is known");
         assert!(refusing.keys.len() <= MOST_KEYS);
     }
 
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_or_left(at in 0usize..120, value in any::<u8>(), keep in 0usize..130, tail in proptest::collection::vec(any::<u8>(), 0..9)) {
-            let mut message = request(1, VIP, KEY);
-            if let Some(byte) = message.get_mut(at) {
-                *byte = value;
-            }
-            message.truncate(keep);
-            message.extend(tail);
-            let length = message.len() as u16;
-            for length_too in [false, true] {
-                if length_too && message.len() > 3 {
-                    message[2..4].copy_from_slice(&length.to_be_bytes());
-                }
-                if let Ok(asked) = Asked::decode(&message) {
-                    prop_assert_eq!(&message[4..20], &asked.id);
-                    prop_assert_eq!(&message[HEAD..HEAD + asked.content.len()], asked.content);
-                }
-                serving().judge(GATEWAY, &message, Time(0));
-            }
-        }
+    #[test]
+    fn what_no_stored_answer_fits_is_refused() {
+        let answer = Answer {
+            received: 990.0,
+            age: 0.0,
+            lifetime: 60.0,
+            behind: None,
+            shareable: false,
+            no_cache: false,
+            must_validate: false,
+            selecting: vec![(b"accept".to_vec(), b"a".to_vec())],
+        };
+        let other = Answer { selecting: vec![(b"accept".to_vec(), b"b".to_vec())], lifetime: 5.0, ..answer.clone() };
+        let mut refusing = serving();
+        refusing.learn(Serving::Keys(vec![(key_of(KEY), vec![answer, other])]));
+        let mut id = 0;
+        let mut asks = |refusing: &mut Refusing, fields: &str, now| {
+            id += 1;
+            let head = format!("GET /a HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+            let message = asked::request(id, VIP, KEY, head.as_bytes());
+            refusing.judge(GATEWAY, &message, Time(now * Time::SECOND)).map(|(reason, _)| reason)
+        };
+        assert_eq!(asks(&mut refusing, "Accept: c\r\n", 10), None, "the time is not known");
+        refusing.learn(Serving::Clock(990.0));
+        assert_eq!(asks(&mut refusing, "Accept: a\r\n", 10), None);
+        assert_eq!(asks(&mut refusing, "Accept: a\r\nCache-Control: max-age=10\r\n", 10), None);
+        let refused = Some(Reason::Variant);
+        assert_eq!(asks(&mut refusing, "Accept: a\r\nCache-Control: max-age=9\r\n", 10), refused);
+        assert_eq!(asks(&mut refusing, "Accept: a\r\nCache-Control: min-fresh=51\r\n", 10), refused);
+        assert_eq!(asks(&mut refusing, "Accept: a\r\nAuthorization: x\r\n", 10), refused);
+        assert_eq!(asks(&mut refusing, "Accept: a\r\n", 60), refused, "stale");
+        assert_eq!(asks(&mut refusing, "Accept: b\r\n", 10), refused, "stale");
+        assert_eq!(asks(&mut refusing, "Accept: c\r\n", 10), refused, "another variant");
+        assert_eq!(asks(&mut refusing, "Accept: c\r\nConnection: accept\r\n", 10), None, "not here");
+        let told = refusing.told.back().map(|(_, _, reason, _)| *reason);
+        assert_eq!(told, refused);
     }
 }

@@ -63,7 +63,7 @@ fn what_is_not_served_is_refused_at_once_and_told_when_the_client_has_its_answer
     let (lacked, served) = (request(1, b'a'), request(2, b'b'));
     assert!(answers(&mut braid, lacked.clone()).is_empty());
     assert_eq!(told(&mut braid), (vec![lacked], vec![]), "nothing is known, so it is asked");
-    braid.command(PROXY, Command::Serve(Serving::Keys(vec![key_of(b"b")])));
+    braid.command(PROXY, Command::Serve(Serving::Keys(vec![(key_of(b"b"), Vec::new())])));
     braid.command(PROXY, Command::Serve(Serving::Vip(VIP.parse().unwrap(), vec![EDGE])));
     let lacked = request(3, b'a');
     let refusal = [&[1, 18, 0, 21][..], &[3; 16], &[1]].concat();

@@ -6,12 +6,15 @@
 //! from it  0 kind 1 (0) | 1 peer 2 | 3 control message
 //!          0 kind 1 (1) | 1 owner 1 (nobody, away, held, here) | 2 client port 2 | 4 VIP port 2 | 6 version 1 (4 or 6)
 //!          7 client 4 or 16 | VIP 4 or 16
-//!          0 kind 1 (2) | 1 what 1, of what it serves: 0 is not known any more | 1 keys 8 each | 2 keys 8 each, not any more
+//!          0 kind 1 (2) | 1 what 1, of what it serves: 0 is not known any more | 1 each: key 8 | answers 1 | each as in
+//!          `core/answer.rs` | 2 keys 8 each, not any more
 //!          3 reason 1 for which nothing is (0: none) | 4 version 1 (4 or 6), VIP 4 or 16, gateways that may ask 2 each
+//!          5 clock 8 (Unix seconds when CLOCK_BOOTTIME is zero, IEEE 754)
 //! ```
 
 use crate::threads::Unheard;
 use crate::Core;
+use braid_core::answer::Answer;
 use braid_core::refusing::Reason;
 use braid_core::{Command, Ends, Event, Owner, Serving};
 use braid_io::{Commander, Refused};
@@ -34,7 +37,7 @@ const WAIT: Duration = Duration::from_millis(1);
 const MOST_WAITS: usize = 1000;
 
 /// What it may say.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum Said {
     Tell(u16, Vec<u8>),
     Own(Ends, Option<Owner>),
@@ -249,10 +252,14 @@ fn serving(bytes: &[u8]) -> Option<Serving> {
     let (&what, rest) = bytes.split_first()?;
     Some(match (what, rest) {
         (0, []) => Serving::Unknown,
-        (1, keys) => Serving::Keys(all(keys, u64::from_be_bytes)?),
+        (1, keys) => Serving::Keys(keys_with_answers(keys)?),
         (2, keys) => Serving::NoKeys(all(keys, u64::from_be_bytes)?),
         (3, [0]) => Serving::Nothing(None),
         (3, [reason]) => Serving::Nothing(Some(Reason::from_number(*reason)?)),
+        (5, seconds) => {
+            let seconds = f64::from_be_bytes(seconds.try_into().ok()?);
+            Serving::Clock(Some(seconds).filter(|seconds| seconds.is_finite())?)
+        }
         (4, [4, rest @ ..]) => {
             let (host, gateways) = rest.split_first_chunk::<4>()?;
             Serving::Vip(Ipv4Addr::from(*host).into(), all(gateways, u16::from_be_bytes)?)
@@ -263,6 +270,23 @@ fn serving(bytes: &[u8]) -> Option<Serving> {
         }
         _ => return None,
     })
+}
+
+fn keys_with_answers(mut bytes: &[u8]) -> Option<Vec<(u64, Vec<Answer>)>> {
+    let mut found = Vec::new();
+    while !bytes.is_empty() {
+        let (key, rest) = bytes.split_first_chunk::<8>()?;
+        let (&count, mut rest) = rest.split_first()?;
+        let mut answers = Vec::with_capacity(count.into());
+        for _ in 0..count {
+            let (answer, behind) = Answer::decode(rest)?;
+            answers.push(answer);
+            rest = behind;
+        }
+        found.push((u64::from_be_bytes(*key), answers));
+        bytes = rest;
+    }
+    Some(found)
 }
 
 /// Numbers of `N` bytes, and nothing behind them.
@@ -306,7 +330,16 @@ mod tests {
             _ => None,
         };
         assert_eq!(said(&[0]), Some(Serving::Unknown));
-        assert_eq!(said(&[1, 0, 0, 0, 0, 0, 0, 1, 2]), Some(Serving::Keys(vec![258])));
+        let unjudged = [0, 0, 0, 0, 0, 0, 1, 2, 0];
+        assert_eq!(said(&[&[1][..], &unjudged].concat()), Some(Serving::Keys(vec![(258, vec![])])));
+        let answer = [&[0; 28][..], &[1, 0]].concat();
+        let both = [&[1][..], &unjudged, &[0, 0, 0, 0, 0, 0, 0, 3, 2], &answer, &answer].concat();
+        let decoded = Answer::decode(&answer).unwrap().0;
+        assert_eq!(said(&both), Some(Serving::Keys(vec![(258, vec![]), (3, vec![decoded.clone(), decoded])])));
+        assert_eq!(said(&both[..both.len() - 1]), None);
+        assert_eq!(said(&[&both[..], &[0]].concat()), None);
+        assert_eq!(said(&[&[5][..], &2.5f64.to_be_bytes()].concat()), Some(Serving::Clock(2.5)));
+        assert_eq!(said(&[&[5][..], &f64::NAN.to_be_bytes()].concat()), None);
         assert_eq!(said(&[2]), Some(Serving::NoKeys(vec![])));
         assert_eq!(said(&[3, 0]), Some(Serving::Nothing(None)));
         assert_eq!(said(&[3, 7]), Some(Serving::Nothing(Some(Reason::Draining))));
@@ -315,7 +348,7 @@ mod tests {
         assert_eq!(said(&[4, 4, 10, 0, 0, 2]), Some(Serving::Vip(vip, vec![])));
         let six = [&[4, 6][..], &[0; 15], &[1, 0, 31]].concat();
         assert_eq!(said(&six), Some(Serving::Vip("::1".parse().unwrap(), vec![31])));
-        let short = [&[][..], &[0, 0], &[1, 0, 0], &[3], &[3, 2], &[3, 0, 0], &[4, 4, 10, 0, 0], &[4, 5], &[5]];
+        let short = [&[][..], &[0, 0], &[1, 0, 0], &[3], &[3, 2], &[3, 0, 0], &[4, 4, 10, 0, 0], &[4, 5], &[5], &[6]];
         for wrong in short.into_iter().chain([&six[..17], &six[..19]]) {
             assert_eq!(said(wrong), None, "{wrong:?}");
         }
