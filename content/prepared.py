@@ -44,6 +44,7 @@ class Prepared:
         except OSError:
             # Whoever sends the rest meets the same.
             sent = 0
+        give_way()
         rest = carry_on(self.answering, 0, sent)
         assert isinstance(rest, GoesOn)
         assert rest.answering is not None
@@ -52,6 +53,12 @@ class Prepared:
     def close(self) -> None:
         if self.descriptor >= 0:
             os.close(self.descriptor)
+
+
+def give_way() -> None:
+    """What was said is for the data thread to send. It has woken us, most likely on its own processor, and would wait
+    until we sleep; what we have yet to do has time."""
+    os.sched_yield()
 
 
 def prepare(asked: Request, length: int, answer: Answer, name: str, *, closes: bool) -> Prepared | None:

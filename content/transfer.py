@@ -36,7 +36,7 @@ from content.facts import Facts, decode_facts, encode_facts
 from content.judging import Judge
 from content.lacking import Lacking
 from content.outdating import Outdating
-from content.prepared import prepare
+from content.prepared import give_way, prepare
 from content.promising import Promising
 from content.reach import idle_of, may_outdate
 from content.taken import Keep, ServeTls, Taken, flow_of, frozen_of
@@ -218,7 +218,7 @@ class TransferService:
             self._carry_out(self.agent.refuse(request.id, answer, now))
         else:
             self._carry_out(self.agent.accept(request.id, answer, now))
-        # The gateway has its answer and decides; the client's is made meanwhile.
+        give_way()
         self._prepare(request.id)
         if judged in _MISSED:
             self._lacking.miss(peer, request)

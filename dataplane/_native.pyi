@@ -380,14 +380,14 @@ class Relay:
     def finish(self, client: int, now: float) -> None:
         """End between two requests: now, or after the one that is under way."""
     def reset(self, client: int) -> None: ...
-    def expect(self, client: int, transfer: bytes, server: int, cookie: str) -> None:
+    def expect(self, client: int, transfer: bytes, server: int, cookie: str, now: float) -> None:
         """The client is offered by that transfer: if it is refused, its socket goes on and its request is served, as by
-        ``serve``, before anybody is told."""
+        ``serve``, before anybody is told. That may be now: ``said`` tells."""
     def unexpect(self, transfer: bytes) -> None:
         """Not any more; what is refused later is an event of the core."""
     def turn(self, now: float) -> tuple[list[RelayEvent], bool]:
         """What happened, oldest first; true if there is more to do at once."""
-    def said(self) -> list[RelayEvent]:
-        """What happened since, by calls of other methods."""
+    def said(self, now: float) -> list[RelayEvent]:
+        """What happened since, by calls of other methods, and what was refused."""
     def flow(self, client: int, now: float) -> tuple[str, float, int, int, tuple[str, int] | None] | None:
         """State, seconds idle, bytes from and to the client, our address towards the server."""

@@ -24,12 +24,12 @@ class Foreseen:
         """Refusals of what that core offers are heard here."""
         core.refusals_to(self._native)
 
-    def expect(self, connection: RelayedConnection, transfer: bytes) -> None:
+    def expect(self, connection: RelayedConnection, transfer: bytes, now: float) -> None:
         """It is offered to another node, by that transfer: have a server ready. On a refusal its socket lives again and
-        the request is served before anything else happens, where that can be said ahead."""
+        the request is served before anything else happens, where that can be said ahead: at once, if it came."""
         found = self._opening.foresee(connection)
         if found is not None:
-            self._native.expect(connection.number, transfer, *found)
+            self._native.expect(connection.number, transfer, *found, now)
 
     def forget(self, transfer: bytes) -> None:
         """Its refusal is of no use any more."""

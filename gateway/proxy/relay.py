@@ -250,7 +250,7 @@ class Relay:
                     self._receive(event, now)
                 self._opening.open(now)
                 # What came of it: a client that was refused has ended, and nothing would tell.
-                events = self._native.said()
+                events = self._native.said(now)
         finally:
             self._turning = False
         return more

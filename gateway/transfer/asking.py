@@ -50,8 +50,10 @@ def ask(
     offered = make_offer(
         node.offers, descriptor, Offer(id_, deadline, key, peer, edge, head), v6=data.client.host.version == 6
     )
-    # From here on the client waits for others, and not for this.
+    # A refusal may be under way already, and should not have to wait for this.
     now, wall = moment
+    holder.wait(id_, now)
+    # From here on the client waits for others.
     moving = Moving(
         id_, data.application, data.client, data.vip, data.edge, proxy, peer, content, now, wall, holder, may_return,
         offered.socket, lambda: node.held(offered.held), offered.received, fields,

@@ -29,7 +29,7 @@ class Waiting:
         self._decided = trio.Event()
         self._moved = False
 
-    def wait(self, _id: bytes) -> None:
+    def wait(self, _id: bytes, _now: float) -> None:
         """The refusal leads to ``go_on``."""
 
     def go_on(self, _now: float) -> bool:

@@ -33,8 +33,8 @@ WRONG = "returned_wrong"
 class Holder(Protocol):
     """Has the socket, which is frozen, while its connection is offered."""
 
-    def wait(self, id_: bytes) -> None:
-        """The proxy is asked, by that transfer."""
+    def wait(self, id_: bytes, now: float) -> None:
+        """The proxy is asked, by that transfer. It may have refused already: that is told later, all the same."""
         ...
 
     def go_on(self, now: float) -> bool:
@@ -53,8 +53,8 @@ class OfRelay:
     relay: Relay
     connection: RelayedConnection
 
-    def wait(self, id_: bytes) -> None:
-        self.relay.foreseen.expect(self.connection, id_)
+    def wait(self, id_: bytes, now: float) -> None:
+        self.relay.foreseen.expect(self.connection, id_, now)
 
     def go_on(self, now: float) -> bool:
         if self.connection.ended.is_set():

@@ -191,10 +191,8 @@ class TransferService:
         except FreezeError as error:
             self.agent.count(f"refused/{error}")
             return None
-        # A refusal may be under way already, and should not have to wait for this.
         self.moving[id_] = moving
         self._owners.held(moving)
-        question.holder.wait(id_)
         self._carry_out(self.agent.begin(question.peer, request, now, order, asked=whole), now)
         self._alarm.set(self.agent.next_timeout())
         return moving

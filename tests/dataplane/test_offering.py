@@ -208,7 +208,7 @@ def test_a_refused_request_goes_to_its_server_before_anybody_is_told(hosts: tupl
     gateway, _ = hosts
     with closing(Relayed(gateway)) as relayed:
         made = relayed.offer(gateway)
-        relayed.relay.expect(relayed.number, ID, relayed.server, "")
+        relayed.relay.expect(relayed.number, ID, relayed.server, "", 0.0)
         refuse(hosts)
         assert relayed.until("turned_down") == ("turned_down", ID, Reason.CONTENT, True)
         made.socket.close()
@@ -234,7 +234,7 @@ def test_a_refusal_that_nobody_waits_for_in_the_relay_is_told_and_one_of_no_use_
         repair.start(made.socket)
         made.socket.close()
         made = relayed.offer(gateway)
-        relayed.relay.expect(relayed.number, ID, relayed.server, "")
+        relayed.relay.expect(relayed.number, ID, relayed.server, "", 0.0)
         relayed.relay.unexpect(ID)
         refuse(hosts)
         assert decode(heard(gateway)) == TransferRefuse(ID, Reason.CONTENT)
@@ -242,11 +242,37 @@ def test_a_refusal_that_nobody_waits_for_in_the_relay_is_told_and_one_of_no_use_
         relayed.relay.give_up(relayed.number, 0.0)
 
 
+def test_a_proxy_may_refuse_before_it_is_said_what_then(hosts: tuple[Host, Host]) -> None:
+    gateway, _ = hosts
+    with closing(Relayed(gateway)) as relayed:
+        made = relayed.offer(gateway)
+        refuse(hosts)
+        assert select.select([relayed.relay.fd()], [], [], PATIENCE)[0], "it came"
+        relayed.relay.expect(relayed.number, ID, relayed.server, "", 0.0)
+        server, _ = relayed.origin.accept()
+        server.close()
+        assert relayed.relay.said(0.0) == [("turned_down", ID, Reason.CONTENT, True)]
+        assert relayed.relay.said(0.0) == []
+        made.socket.close()
+
+
+def test_what_is_refused_meanwhile_is_served_without_another_turn(hosts: tuple[Host, Host]) -> None:
+    gateway, _ = hosts
+    with closing(Relayed(gateway)) as relayed:
+        made = relayed.offer(gateway)
+        relayed.relay.expect(relayed.number, ID, relayed.server, "", 0.0)
+        refuse(hosts)
+        assert select.select([relayed.relay.fd()], [], [], PATIENCE)[0], "it came"
+        assert relayed.relay.said(0.0) == [("turned_down", ID, Reason.CONTENT, True)]
+        made.socket.close()
+        relayed.origin.accept()[0].close()
+
+
 def test_a_client_that_has_gone_is_not_served(hosts: tuple[Host, Host]) -> None:
     gateway, _ = hosts
     with closing(Relayed(gateway)) as relayed:
         made = relayed.offer(gateway)
-        relayed.relay.expect(relayed.number, ID, relayed.server, "")
+        relayed.relay.expect(relayed.number, ID, relayed.server, "", 0.0)
         relayed.relay.reset(relayed.number)
         refuse(hosts)
         assert relayed.until("turned_down") == ("turned_down", ID, Reason.CONTENT, False)

@@ -32,6 +32,8 @@ pub(crate) struct Relay {
     events: Option<Arc<Events>>,
     /// Clients that are offered, and how they are served if they are turned down: server and cookie.
     expected: HashMap<Id, (u64, u32, String)>,
+    /// Were turned down, why, and whether they are served; Python has yet to hear of it.
+    turned_down: Vec<(Id, u8, bool)>,
 }
 
 pub(crate) fn address(text: &str) -> PyResult<IpAddr> {
@@ -78,6 +80,7 @@ impl Relay {
             settings: HashMap::new(),
             events: None,
             expected: HashMap::new(),
+            turned_down: Vec::new(),
         })
     }
 
@@ -231,8 +234,10 @@ impl Relay {
         self.relay.reset(client);
     }
 
-    fn expect(&mut self, client: u64, transfer: Id, server: u32, cookie: String) {
+    fn expect(&mut self, client: u64, transfer: Id, server: u32, cookie: String, now: f64) {
         self.expected.insert(transfer, (client, server, cookie));
+        // The proxy may have been quicker.
+        self.take_up(now);
     }
 
     fn unexpect(&mut self, transfer: Id) {
@@ -243,16 +248,13 @@ impl Relay {
     }
 
     fn turn<'py>(&mut self, py: Python<'py>, now: f64) -> PyResult<(Bound<'py, PyList>, bool)> {
-        let refused = self.take_up(now);
+        self.take_up(now);
         let (events, more) = self.relay.turn(now)?;
-        let words = self.in_words(py, events)?;
-        for (transfer, reason, served) in refused {
-            words.append(("turned_down", PyBytes::new(py, &transfer), reason, served))?;
-        }
-        Ok((words, more))
+        Ok((self.in_words(py, events)?, more))
     }
 
-    fn said<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+    fn said<'py>(&mut self, py: Python<'py>, now: f64) -> PyResult<Bound<'py, PyList>> {
+        self.take_up(now);
         let events = self.relay.said();
         self.in_words(py, events)
     }
@@ -271,16 +273,14 @@ impl Relay {
         Ok(())
     }
 
-    /// Serves those that were turned down, first of all: their clients have waited. Which, why, and whether they are served.
-    fn take_up(&mut self, now: f64) -> Vec<(Id, u8, bool)> {
-        let mut found = Vec::new();
+    /// Serves those that were turned down, first of all: their clients have waited.
+    fn take_up(&mut self, now: f64) {
         while let Some((transfer, reason)) = self.events.as_ref().and_then(|events| events.refusals.take()) {
             let expected = self.expected.remove(&transfer);
             let served =
                 expected.is_some_and(|(client, server, cookie)| self.relay.take_up(client, server, &cookie, now));
-            found.push((transfer, reason, served));
+            self.turned_down.push((transfer, reason, served));
         }
-        found
     }
 
     fn newcomer(&self, told: Told<'_>, promoted: bool) -> PyResult<(Newcomer, Rc<Settings>)> {
@@ -306,7 +306,7 @@ impl Relay {
         Ok(Some(TcpStream::from(opened)))
     }
 
-    fn in_words<'py>(&self, py: Python<'py>, events: Vec<Event>) -> PyResult<Bound<'py, PyList>> {
+    fn in_words<'py>(&mut self, py: Python<'py>, events: Vec<Event>) -> PyResult<Bound<'py, PyList>> {
         let out = PyList::empty(py);
         for event in events {
             match event {
@@ -335,6 +335,9 @@ impl Relay {
                 Event::Refused { client, reason } => out.append(("refused", client, reason.into_owned()))?,
                 Event::Ended { client, whole } => out.append(("ended", client, whole))?,
             }
+        }
+        for (transfer, reason, served) in self.turned_down.drain(..) {
+            out.append(("turned_down", PyBytes::new(py, &transfer), reason, served))?;
         }
         Ok(out)
     }
