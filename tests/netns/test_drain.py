@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench import drain as bench
-from braid.commands_drain import drain
-from braid.drained import orders_file, read_orders
+from braid.commands_drain import BadOrder, drain
+from braid.drained import Order, orders_file, read_orders, write_order
 from lab.impairment import Impairment
 from lab.origin import digest, size_of
 from tests.netns import traffic
@@ -188,16 +188,24 @@ def test_a_drain_that_cannot_begin_says_why_and_changes_nothing(
         bench.wait_for_sibling(pair)
 
 
-def test_of_two_drains_at_once_one_is_refused_and_says_why(
-    pair: RunningLab, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_of_two_drains_at_once_one_is_refused_and_says_why(pair: RunningLab) -> None:
+    orders = orders_file(pair.file)
     bench.order(pair)
     try:
-        assert drain(bench.SIBLING, bench.GATEWAY, False, 20, None, pair.name) == 1
-        assert f"it serves the flows of {bench.GATEWAY}: undrain that one first" in capsys.readouterr().err
+        with pytest.raises(BadOrder, match=f"{bench.GATEWAY} is drained itself"):
+            drain(bench.SIBLING, bench.GATEWAY, False, 20, None, pair.name)
+        assert set(read_orders(orders)) == {bench.GATEWAY}
+        # As on a machine of its own, which does not have the orders of another one.
+        write_order(orders, bench.SIBLING, Order(bench.GATEWAY))
+        deadline = time.monotonic() + 20
+        while not (problem := bench.said(pair, bench.SIBLING)["problem"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert problem == f"it serves the flows of {bench.GATEWAY}: undrain that one first"
+        write_order(orders, bench.SIBLING, None)
         assert drain(bench.GATEWAY, None, False, 20, None, pair.name) == 0, "it is, already"
-        assert set(read_orders(orders_file(pair.file))) == {bench.GATEWAY}
     finally:
+        write_order(orders, bench.SIBLING, None)
         bench.order(pair, back=True)
 
 
