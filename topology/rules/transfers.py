@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from topology.model import Protocol, Role, ServiceMode
-from topology.proxy import HTTP, TLS_SNI, ClientAddress
+from topology.proxy import HTTP, TLS_SNI
 from topology.rules.proxies import is_pattern, path, protocols
 from topology.schema import TransferShape
 from topology.transfer import METHODS, ProxyPolicy, TransferMode
@@ -64,9 +64,6 @@ def _application(draft: Draft, key: Key, row: TransferShape) -> None:
     elif found.proxy.tls is not None:
         message = f"TLS of {row.application} ends in the gateway, and its keys are not handed on"
         draft.report.add(place, message, "name an application without `tls`")
-    elif found.proxy.client_address is ClientAddress.TRANSPARENT:
-        message = f"connections of {row.application} that may move start from the gateway, not from their clients"
-        draft.report.add(place, message, "name an application without `client_address: transparent`")
     else:
         unseen = _ONLY_HTTP if found.proxy.kind == TLS_SNI else _ONLY_TLS
         for word in unseen & row.model_fields_set:
