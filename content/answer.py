@@ -39,6 +39,8 @@ class Answer:
     """Of the cache: what ``Cache-Status`` says behind its name (RFC 9211)."""
     age: float | None = None
     """Seconds; None when it comes from the origin just now."""
+    unreached: bool = False
+    """It says that no origin has heard of the request."""
 
 
 class Bytes:

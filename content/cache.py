@@ -48,6 +48,8 @@ log = logs.get(__name__)
 
 NEAR = 1 << 20
 """Bytes from its beginning within which a range makes the whole body worth fetching; one further in is passed on."""
+UNREACHED = frozenset(("connect", "tls", "busy"))
+"""Reasons of an error for which no origin has heard of a request."""
 ERRORS = frozenset((500, 502, 503, 504))
 """For which a stale answer may stand (RFC 5861 4)."""
 REASONS = {
@@ -359,7 +361,8 @@ class Cache:
 
     def _failed(self, error: OriginError) -> Answer:
         self.counts[f"origin_{error.reason}"] += 1
-        return self._count("failed", self.own(error.status, f"fwd=miss; detail={error.status}"))
+        own = self.own(error.status, f"fwd=miss; detail={error.status}")
+        return self._count("failed", replace(own, unreached=error.reason in UNREACHED))
 
     def own(self, status: int, cache_status: str) -> Answer:
         """An answer of the proxy's own."""

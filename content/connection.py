@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import h11
 import trio
@@ -19,7 +19,7 @@ from content.shape import answer_head
 from content.wire import PART, Gone, linger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from content.answer import Answer
     from content.cache import Cache
@@ -53,10 +53,22 @@ class Counted:
         return self._length
 
 
+class Elsewhere(Protocol):
+    """Who may have the connection instead of this node. True: it has it now, with the request as it came."""
+
+    async def before(self, asked: Request | None) -> bool:
+        """A request is to be answered; None: one that is for another host."""
+        ...
+
+    async def failed(self, asked: Request) -> bool:
+        """Its origin is out of reach, which nobody has been told yet."""
+        ...
+
+
 class ClientConnection:
     """``serve`` returns when the connection has come to its end: whether in order, not cut off. Its opener closes the
     wire. ``find`` gives the site of a host and port (None: not written) that is served. ``elsewhere`` is asked
-    before each request is answered: True if somebody else has the connection now. ``sent`` hears of bytes that were
+    before each request is answered. ``sent`` hears of bytes that were
     sent. ``idle`` and ``stall``: seconds that a client may be without a request, and take nothing of an answer."""
 
     def __init__(
@@ -67,7 +79,7 @@ class ClientConnection:
         find: Callable[[str, int | None], Site | None],
         name: str,
         draining: Callable[[], bool],
-        elsewhere: Callable[[Request | None], Awaitable[bool]] | None = None,
+        elsewhere: Elsewhere | None = None,
         sent: Callable[[int], None] = lambda _count: None,
         idle: float = IDLE_TIMEOUT,
         stall: float = STALL,
@@ -90,9 +102,10 @@ class ClientConnection:
         try:
             while (asked := await self._next_request()) is not None:
                 self.busy = True
-                if self._elsewhere is not None and await self._elsewhere(self._read(asked)[0]):
+                if self._elsewhere is not None and await self._elsewhere.before(self._read(asked)[0]):
                     return True
-                await self._respond(asked)
+                if not await self._respond(asked):
+                    return True
                 self._wire.settle(self._asked())
                 self.busy = False
                 if not (self._h11.our_state is self._h11.their_state is h11.DONE) or self._draining():
@@ -177,25 +190,30 @@ class ClientConnection:
             if ended:
                 self._h11.receive_data(b"")
 
-    async def _respond(self, asked: h11.Request) -> None:
+    async def _respond(self, asked: h11.Request) -> bool:
+        """False: somebody else has the connection now, with this request."""
         if asked.method not in SAFE or _has_body(asked):
             self._wire.tell(ONCE)
         if smuggled(asked):
             await self._send(asked, self._cache.own(400, "fwd=bypass; detail=malformed"), None)
-            return
+            return True
         if asked.method in (b"CONNECT", b"TRACE"):
             await self._send(asked, self._cache.own(501, "fwd=bypass; detail=method"), None)
-            return
+            return True
         request, site = self._read(asked)
         if request is None or site is None:
             await self._send(asked, self._cache.own(421, "fwd=bypass; detail=host"), None)
-            return
+            return True
         body = self._body() if _has_body(asked) else None
         answer = await self._cache.answer(request, site, self._client, body)
         try:
+            again = answer.unreached and asked.method in SAFE and body is None
+            if again and self._elsewhere is not None and await self._elsewhere.failed(request):
+                return False
             await self._send(asked, answer, request)
         finally:
             answer.body.close()
+        return True
 
     def _read(self, asked: h11.Request) -> tuple[Request | None, Site | None]:
         target, authority = split_target(asked)

@@ -16,6 +16,7 @@ from content.delegated import begins_with_tls, names_host, refusal_of_hello
 from content.message import field
 from content.reach import may_ask, vips_of
 from content.taken import Found
+from topology.transfer import TransferMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from content.sites import Find
     from topology.model import IPAddress, SocketAddress, Topology
     from topology.transfer import TransferRow
+
+
+UNREACHED_FOR = 2.0
+"""Seconds until an origin that could not be reached is asked again for a client whom the gateway can serve."""
+MOST_UNREACHED = 1000
 
 
 class Judged(NamedTuple):
@@ -59,6 +65,8 @@ class Judge:
         self._room = room
         self._draining = draining
         self._tls = tls
+        self._unreached: dict[str, float] = {}
+        """Origins that this node could not reach, and until when it leaves them to the gateways."""
         self._known: tuple[Topology, dict[IPAddress, tuple[str, str]]] | None = None
 
     def why_nothing(self) -> Reason | None:
@@ -105,8 +113,8 @@ class Judge:
         if row is None:
             return Reason.VARIANT
         ready = self._ready(row, found[0])
-        if ready is None and not _serves(row, found[0]):
-            return Reason.VARIANT
+        if ready is None and not self._serves(row, found[0]):
+            return Reason.CONTENT if row.mode is TransferMode.SERVE else Reason.VARIANT
         return Judged(record, edge, name, Found(*found, ready, len(record.unread)))
 
     def missed(self, situation: Situation, peer: int, request: TransferRequest) -> None:
@@ -147,7 +155,7 @@ class Judge:
         is fetched, or that comes later. ``region`` is that of the client's edge."""
         candidate = self._candidate(asked, application, client, region)
         row = self._row(situation, next_on(candidate))
-        if row is not None and _serves(row, asked):
+        if row is not None and self._serves(row, asked):
             return True
         return self._stored(situation, asked, candidate)
 
@@ -177,7 +185,13 @@ class Judge:
         ready = self._cache.ready(asked)
         return None if ready is None or ready.entry.length < row.least else ready
 
+    def out_of_reach(self, asked: Request) -> None:
+        """Its origin could not be reached: for a while only what is stored of it is served on others' connections."""
+        if len(self._unreached) >= MOST_UNREACHED:
+            self._unreached.clear()
+        self._unreached[asked.authority] = self._wall() + UNREACHED_FOR
 
-def _serves(row: TransferRow, asked: Request) -> bool:
-    method = asked.method.decode("ascii", "replace")
-    return serves(row, method, upgrade=field(asked.headers, b"upgrade") is not None)
+    def _serves(self, row: TransferRow, asked: Request) -> bool:
+        method = asked.method.decode("ascii", "replace")
+        reached = self._unreached.get(asked.authority, 0.0) <= self._wall()
+        return reached and serves(row, method, upgrade=field(asked.headers, b"upgrade") is not None)

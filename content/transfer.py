@@ -39,7 +39,8 @@ from content.outdating import Outdating
 from content.prepared import give_way, prepare
 from content.promising import Promising
 from content.reach import idle_of, may_outdate
-from content.taken import Keep, ServeTls, Taken, flow_of, frozen_of
+from content.returning import Returning
+from content.taken import Keep, ServeTls, Taken, flow_of
 from content.telling import Teller
 from content.unheard import Unheard
 from content.wire import Keeping, Wire
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from content.cache import Cache
     from content.judging import Judged
     from content.keys import Keys
-    from content.message import Request
     from content.sites import Find
     from content.unheard import Say
 
@@ -339,7 +339,8 @@ class TransferService:
         name = self._node.situation().node
         wire = Wire(taken.socket.dup(), taken.keeping)
         wire.written = written
-        elsewhere, sent = partial(self._give_back, taken), partial(self._note_sent, taken)
+        elsewhere = Returning(taken, self._judge, self._situation, self._own, self._give_back)
+        sent = partial(self._note_sent, taken)
         # As long as at its gateway, also in mid-answer: who pauses a film takes nothing.
         idle = idle_of(self._node.situation().topology, taken.application)
         connection = ClientConnection(
@@ -368,32 +369,9 @@ class TransferService:
         if not taken.gone and self._node is not None:
             self._carry_out(self.agent.end(taken.id, trio.current_time()))
 
-    async def _give_back(self, taken: Taken, asked: Request | None) -> bool:
-        """Before a request is answered: True when the connection has gone back to the gateway with it."""
-        taken.served += 1
-        if taken.served == 1:
-            return False
-        assert self._node is not None
-        situation = self._node.situation()
-        if not situation.links.neighbour_up(taken.gateway):
-            return False
-        keeps = partial(self._judge.keeps, situation)
-        if asked is not None and keeps(asked, taken.application, taken.client, taken.region):
-            return False
-        if not self._own(taken, "held", wait=True):
-            return False
-        taken.keeping.told(BACK)
-        data = frozen_of(taken)
-        if data is None:
-            self._own(taken, "here")
-        else:
-            taken.decided = trio.Event()
-            self._carry_out(self.agent.give_back(taken.id, *data, trio.current_time()))
-            self._alarm.set(self.agent.next_timeout())
-            await taken.decided.wait()
-        if not taken.gone:
-            taken.keeping.settled()
-        return taken.gone
+    def _give_back(self, taken: Taken, numbers: Numbers, record: bytes) -> None:
+        self._carry_out(self.agent.give_back(taken.id, numbers, record, trio.current_time()))
+        self._alarm.set(self.agent.next_timeout())
 
     def _own(self, taken: Taken, owner: str, *, wait: bool = False) -> bool:
         """To be waited for where a socket is live that packets must not reach from then on."""

@@ -15,7 +15,7 @@ from content.cache import Ready
 from content.entry import Entry
 from content.freshness import Times
 from content.index import Index
-from content.judging import Judge, Judged
+from content.judging import UNREACHED_FOR, Judge, Judged
 from content.keys import Keys
 from content.message import Head, Request
 from content.policy import Use
@@ -169,9 +169,25 @@ def test_and_nothing_else(cache: FakeCache) -> None:
         (request("/app/1"), judge(cache, draining=True), Reason.DRAINING),
         (request("/app/1"), judge(cache, room=False), Reason.BUSY),
         (request("/app/1", method="POST"), judge(cache), Reason.VARIANT),
-        (upgrade, judge(cache), Reason.VARIANT),
+        (upgrade, judge(cache), Reason.CONTENT),
     ):
         assert asks.offered(SERVE, GATEWAY, wrong) is reason
+
+
+def test_an_origin_that_was_out_of_reach_is_left_to_the_gateways_for_a_while(cache: FakeCache) -> None:
+    now = 0.0
+    judging = Judge(
+        cache, Sites(TOPOLOGY, "c-1").find, lambda: now, lambda: True, lambda: False, Keys("c-1")  # type: ignore[arg-type]
+    )  # fmt: skip
+    asked = Request(b"GET", NAME, 80, b"/app/1")
+    judging.out_of_reach(asked)
+    assert judging.offered(SERVE, GATEWAY, request("/app/1")) is Reason.CONTENT
+    assert not judging.keeps(SERVE, asked, "shop", CLIENT, "e")
+    cache.add("/app/2", 10)
+    assert isinstance(judging.offered(SERVE, GATEWAY, request("/app/2")), Judged), "it is stored"
+    now = UNREACHED_FOR
+    assert isinstance(judging.offered(SERVE, GATEWAY, request("/app/1")), Judged)
+    assert judging.keeps(SERVE, asked, "shop", CLIENT, "e")
 
 
 @pytest.mark.parametrize(

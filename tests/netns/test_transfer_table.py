@@ -15,6 +15,7 @@ from content.advertise import EVERY
 from lab.origin import digest, size_of
 from tests.netns import labs
 from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
+from topology.vips import vip_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.netns
 
-OTHER = "cache-fra-2"
+OTHER, EDGE = "cache-fra-2", "edge-fra-1"
 ROWS = [
     {
         "application": "shop",
@@ -33,6 +34,7 @@ ROWS = [
         "path": "/object/9MB",
         "mode": "serve",
     },
+    {"application": "shop", "proxies": [OTHER], "path": "/object/4kB", "mode": "serve"},
     {"application": "shop", "proxies": [PROXY], "path": "/object/", "mode": "serve"},
     {"application": "shop", "proxies": [PROXY], "path": "/headers", "mode": "serve"},
     {
@@ -117,6 +119,24 @@ def test_a_proxy_that_is_silent_leaves_all_to_the_gateway(lab: RunningLab) -> No
         os.kill(pid, signal.SIGCONT)
     assert [(each["code"], each["status"]) for each in told] == [(200, "")] * 2
     until(lambda: curl(lab, "/object/10")[0]["status"].startswith(PROXY))
+
+
+def test_an_origin_out_of_the_proxys_reach_is_asked_by_the_gateway(lab: RunningLab) -> None:
+    """It has no connection to it that would be kept yet."""
+    addresses = [str(vip.address) for edge in (EDGE,) for vip in vip_for(lab.topology, edge, "shop")]
+    before = lab.status(GATEWAY)["transfers"]
+    for address in addresses:
+        lab.exec(OTHER, ["ip", "route", "add", "unreachable", address])
+    try:
+        told = curl(lab, "/object/4kB", "/object/4kB")
+        assert [each["connects"] for each in told] == [1, 0]
+        assert [(each["code"], each["status"]) for each in told] == [(200, "")] * 2
+        assert counted(lab, before, "moved", "returned") == [1, 1]
+        assert lab.status(GATEWAY)["transfers"]["refused"]["content"] > before["refused"].get("content", 0)
+    finally:
+        for address in addresses:
+            lab.exec(OTHER, ["ip", "route", "del", "unreachable", address])
+    until(lambda: curl(lab, "/object/4kB")[0]["status"].startswith(OTHER))
 
 
 def test_connections_spread_over_proxies_by_how_many_each_has(lab: RunningLab) -> None:

@@ -77,6 +77,16 @@ def test_the_gateway_has_to_read_requests_in_clear_text(change: tuple[str, str],
     assert says in str(caught.value.problems[0])
 
 
+@pytest.mark.parametrize("how", ["transparent", "proxy-v1", "proxy-v2"])
+def test_servers_that_know_clients_by_their_connections_are_not_asked_by_proxies_for_all(how: str) -> None:
+    change = "{kind: http}", f"{{kind: http, client_address: {how}}}"
+    with pytest.raises(TopologyError) as caught:
+        parse(text("{application: shop, proxies: [c-1], mode: serve}", change), "net.yaml")
+    (problem,) = caught.value.problems
+    assert (problem.key, "know clients by their connections" in str(problem)) == ("transfers[0].mode", True)
+    assert parse(text(ROW, change), "net.yaml").transfers
+
+
 def test_a_proxy_answers_only_for_applications_that_are_its_own() -> None:
     other = "\n  other:\n    hostnames: [o.apps.example]\n    ports: [tcp/80]\n    targets: [{address: 10.2.0.10}]\n"
     other += "    mode: proxy\n    proxy: {kind: http}\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from topology.model import Protocol, Role, ServiceMode
-from topology.proxy import HTTP, TLS_SNI
+from topology.proxy import HTTP, TLS_SNI, ClientAddress
 from topology.rules.proxies import is_pattern, path, protocols
 from topology.schema import TransferShape
 from topology.transfer import METHODS, ProxyPolicy, TransferMode
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _ONLY_HTTP = {"methods", "hosts", "path", "least_kb", "mode"}
+_OF_CONNECTION = (ClientAddress.TRANSPARENT, ClientAddress.PROXY_V1, ClientAddress.PROXY_V2)
 _ONLY_TLS = {"sni", "alpn"}
 
 
@@ -65,6 +66,9 @@ def _application(draft: Draft, key: Key, row: TransferShape) -> None:
         message = f"TLS of {row.application} ends in the gateway, and its keys are not handed on"
         draft.report.add(place, message, "name an application without `tls`")
     else:
+        if row.mode is TransferMode.SERVE and found.proxy.client_address in _OF_CONNECTION:
+            message = f"servers of {row.application} know clients by their connections, not the proxy's"
+            draft.report.add((*key, "mode"), message, "write `client_address: forwarded`, or `mode: serve-or-origin`")
         unseen = _ONLY_HTTP if found.proxy.kind == TLS_SNI else _ONLY_TLS
         for word in unseen & row.model_fields_set:
             seen = "a ClientHello alone" if found.proxy.kind == TLS_SNI else "no ClientHello"
