@@ -86,6 +86,8 @@ class KeepOn:
     """The gateway does not take the connection back: go on with it here, or reset the client."""
 
     id: bytes
+    heard: bool
+    """It says so. Otherwise it is silent, and may have taken it: what must not be done twice is not done here."""
 
 
 Command = Send | Consider | Start | Discard | KeepOn
@@ -243,7 +245,7 @@ class ProxyAgent:
             case State.SERVING:
                 transfer.due = FOREVER
             case State.RETURNING if now - transfer.returning_since >= RETURN_FOR:
-                commands += self._keep(transfer)
+                commands += self._keep(transfer, heard=False)
             case State.RETURNING:
                 self._wait(transfer, now)
                 if transfer.terminate is not None:
@@ -317,15 +319,15 @@ class ProxyAgent:
         if transfer.state is not State.RETURNING:
             return []
         if not returned.done:
-            return self._keep(transfer)
+            return self._keep(transfer, heard=True)
         self.count("returned")
         self._end(transfer, now)
         return [Discard(transfer.request.id)]
 
-    def _keep(self, transfer: _Transfer) -> list[Command]:
+    def _keep(self, transfer: _Transfer, *, heard: bool) -> list[Command]:
         transfer.state, transfer.returning = State.SERVING, None
         transfer.due = FOREVER
-        return [KeepOn(transfer.request.id)]
+        return [KeepOn(transfer.request.id, heard)]
 
     def _wait(self, transfer: _Transfer, now: float) -> None:
         transfer.pause = min(transfer.pause * 1.5, SLOWEST_RESEND)

@@ -52,7 +52,10 @@ class Returning:
             return False
         if asked is not None and self._judge.keeps(situation, asked, taken.application, taken.client, taken.region):
             return False
-        return await self._return()
+        if await self._return():
+            return True
+        taken.may_answer(asked)
+        return False
 
     async def failed(self, asked: Request) -> bool:
         # The gateway offers it again, or one like it, and is to serve it itself.
@@ -61,6 +64,7 @@ class Returning:
 
     async def _return(self) -> bool:
         taken = self._taken
+        taken.heard = True
         if not self._situation().links.neighbour_up(taken.gateway) or not self._own(taken, "held", wait=True):
             return False
         taken.keeping.told(BACK)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import trio
 
 from braid.status.flow import FlowStatus
+from braid.streams import RESETS
 from braid.tcp.record import encode_record
-from braid.tcp.repair import FreezeError, dissolve, freeze, start
+from braid.tcp.repair import FreezeError, build_encoded, dissolve, freeze, start
 from braid.transfer import fits, numbers_of
-from content.wire import Keeping, Unkept
+from content.policy import SAFE
+from content.wire import Gone, Keeping, Unkept
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from braid.transfer import Numbers
+    from braid.tcp.record import TcpRecord
+    from braid.transfer import Numbers, TransferRequest
     from content.agent import State
     from content.cache import Ready
     from content.message import Request
@@ -80,6 +83,8 @@ class Taken:
     decided: trio.Event = field(default_factory=trio.Event)
     """Whether the gateway takes it back; a new one for each time it is asked."""
     gone: bool = False
+    heard: bool = True
+    """The gateway, if it was asked to take it back, said that it does not."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     """Of its service."""
     found: Found | None = None
@@ -88,11 +93,34 @@ class Taken:
     busy: Callable[[], bool] = lambda: True
     keeping: Keeping = field(default_factory=Unkept)
 
+    def may_answer(self, asked: Request | None) -> None:
+        """After the gateway was asked to take it back. ``Gone``, and it is to be reset, where the gateway may have
+        passed the request on; the RST does not reach a client that the gateway serves."""
+        if not self.heard and asked is not None and asked.method not in SAFE:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)
+            raise Gone
+
     def drop(self) -> None:
         """Close it so that nobody hears of it."""
         dissolve(self.socket)
         if self.prepared is not None:
             self.prepared.close()
+
+
+def build_for(request: TransferRequest, record: TcpRecord, gateway: str, served: Iterable[Taken]) -> socket.socket:
+    """A frozen socket, as a gateway asks. OSError. One of the same connection that is ``served`` ends in silence if the
+    gateway is the same: it would have nothing to offer otherwise."""
+    # The gateway's frozen socket may have acknowledged since, by a clock that went on: ours must be ahead.
+    try:
+        return build_encoded(request.record, record, later=request.deadline)
+    except OSError:
+        ends = record.remote, record.local, gateway
+        over = next((each for each in served if (each.client, each.vip, each.gateway) == ends), None)
+        if over is None:
+            raise
+        # Whoever serves it hears of it, and closes what is left.
+        dissolve(over.socket.dup())
+    return build_encoded(request.record, record, later=request.deadline)
 
 
 def frozen_of(taken: Taken) -> tuple[Numbers, bytes] | None:

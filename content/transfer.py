@@ -24,7 +24,7 @@ from braid.status.durations import Durations
 from braid.status.transfers import TransferStatus, transfer_status
 from braid.stored import StoredPages, Wanted
 from braid.tcp.record import decode_record
-from braid.tcp.repair import build_encoded, dissolve, start
+from braid.tcp.repair import dissolve, start
 from braid.transfer import Reason, Send, TransferRequest, decode, encode, numbers_of
 from braid.transfer_mail import Inbox, send
 from braid.transfer_progress import Heard, Promised
@@ -40,7 +40,7 @@ from content.prepared import give_way, prepare
 from content.promising import Promising
 from content.reach import idle_of, may_outdate
 from content.returning import Returning
-from content.taken import Keep, ServeTls, Taken, flow_of
+from content.taken import Keep, ServeTls, Taken, build_for, flow_of
 from content.telling import Teller
 from content.unheard import Unheard
 from content.wire import Keeping, Wire
@@ -204,8 +204,9 @@ class TransferService:
                     taken.scope.cancel()
                     taken.drop()
                     self._own(taken, "away")
-            case KeepOn(id_):
+            case KeepOn(id_, heard):
                 taken = self.taken[id_]
+                taken.heard = heard
                 start(taken.socket)
                 self._own(taken, "here")
                 taken.decided.set()
@@ -228,17 +229,18 @@ class TransferService:
     ) -> Reason | Numbers:
         """The numbers of the socket that was built, or why there is none."""
         record, edge, application, found = judged
+        topology = situation.topology
+        offering = topology.by_number(peer)
+        gateway = offering.name if offering else ""
         try:
-            # The gateway's frozen socket may have acknowledged since, by a clock that went on: ours must be ahead.
-            built = build_encoded(request.record, record, later=request.deadline)
+            served = (each for each in self.taken.values() if self.agent.state(each.id) is State.SERVING)
+            built = build_for(request, record, gateway, served)
         except OSError as error:
             log.warning("socket cannot be built", problem=error.strerror or str(error), client=str(record.remote))
             return Reason.SOCKET
-        topology = situation.topology
-        gateway = topology.by_number(peer)
         taken = Taken(
-            request.id, application, record.remote, record.local, edge, topology.nodes[edge].region,
-            gateway.name if gateway else "", found is None, built, now, now, found=found,
+            request.id, application, record.remote, record.local, edge, topology.nodes[edge].region, gateway,
+            found is None, built, now, now, found=found,
         )  # fmt: skip
         if not self._own(taken, "held"):
             dissolve(built)
