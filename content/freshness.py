@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 HEURISTIC_SHARE = 0.1
 HEURISTIC_MOST = 3600.0
 """Seconds for which an answer that says nothing of its lifetime is fresh at most."""
+SET_BACK = 5.0
+"""Seconds by which a clock is set in ordinary operation."""
 HEURISTIC_STATUSES = frozenset((200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501))
 """RFC 9110 15.1."""
 
@@ -59,8 +61,10 @@ def lifetime(head: Head) -> float:
 
 def current_age(head: Head, times: Times, now: float) -> float:
     """Seconds since the origin made or confirmed it, those in other caches and on the way included. A clock that was
-    set back makes nothing younger than it was when it came."""
-    return _age_when_it_came(head, times) + max(0.0, now - times.received)
+    set back a little makes nothing younger than it was when it came. What came later than now by more than that may be
+    of any age, and has the highest."""
+    here = now - times.received
+    return float(MOST_SECONDS) if here < -SET_BACK else _age_when_it_came(head, times) + max(0.0, here)
 
 
 @lru_cache(4096)

@@ -75,7 +75,13 @@ class Store:
     def create(self) -> tuple[str, int]:
         """A new id, and a descriptor of its empty body to write and read."""
         id_ = secrets.token_hex(16)
-        return id_, os.open(self._path(id_, "body"), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        path, flags = self._path(id_, "body"), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return id_, os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            # Somebody has emptied the directory while we run.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return id_, os.open(path, flags, 0o600)
 
     async def commit(self, entry: Entry, descriptor: int) -> None:
         """The body is complete: from now on the entry is there, also after a crash."""

@@ -137,9 +137,8 @@ class TransferService:
 
     def flows(self, limit: int, now: float) -> list[FlowStatus]:
         """Connections that this node has, the newest first."""
-        return [
-            flow_of(taken, self.agent.state(taken.id), now) for taken in islice(reversed(self.taken.values()), limit)
-        ]
+        newest = islice(reversed(self.taken.values()), limit)
+        return [flow_of(taken, self.agent.state(taken.id), now) for taken in newest]
 
     def receive_up(self, peer: int) -> None:
         """There is a session with a neighbour."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +104,34 @@ async def test_a_stale_answer_is_validated(proxy: Proxied) -> None:
     proxy.now[0] += 90
     assert (await proxy.get()).cache == "hit; ttl=10"
     assert proxy.requests == {"miss": 1, "validated": 1, "hit": 1}
+
+
+@pytest.mark.parametrize(("back", "asked"), [(3.0, 1), (3600.0, 2)])
+async def test_a_clock_that_is_set_back_keeps_nothing_fresh_for_so_much_longer(
+    proxy: Proxied, back: float, asked: int
+) -> None:
+    proxy.origin.reply = lambda _asked: fresh(proxy, etag='"1"')
+    await proxy.get()
+    await stored(proxy)
+    proxy.now[0] -= back
+    assert (await proxy.get()).body == BODY
+    assert len(proxy.origin.asked) == asked
+    if asked == 2:
+        await stored(proxy, 2)
+    assert (await proxy.get()).cache.startswith("hit; ttl=")
+    assert len(proxy.origin.asked) == asked
+
+
+async def test_a_directory_that_was_emptied_meanwhile_is_used_again(proxy: Proxied) -> None:
+    proxy.origin.reply = lambda _asked: fresh(proxy)
+    await proxy.get()
+    await stored(proxy)
+    shutil.rmtree(proxy.directory / "objects")
+    assert (await proxy.get()).body == BODY
+    await stored(proxy, 2)
+    assert (await proxy.get()).cache.startswith("hit")
+    assert proxy.events["damaged"] == 1
+    assert "disk_errors" not in proxy.events
 
 
 async def test_a_changed_answer_replaces_the_stored_one(proxy: Proxied) -> None:

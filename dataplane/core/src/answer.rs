@@ -14,6 +14,8 @@ const SHAREABLE: u8 = 1;
 const NO_CACHE: u8 = 2;
 const MUST_VALIDATE: u8 = 4;
 const NEVER: u32 = u32::MAX;
+/// Seconds by which a clock is set in ordinary operation (`content/freshness.py`).
+const SET_BACK: f64 = 5.0;
 
 /// Times are Unix seconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,13 +90,14 @@ impl Answer {
         self.selecting.iter().all(|(name, value)| selecting(fields, name) == *value)
     }
 
-    /// Of a request that selects it, now. A clock that was set back makes nothing younger than it was when it came.
+    /// Of a request that selects it, now. A clock that was set back a little makes nothing younger than it was when it came;
+    /// what came later than now by more than that may be of any age.
     pub fn judge(&self, fields: &Fields<'_>, now: f64) -> Use {
         if field(fields, b"authorization").is_some() && !self.shareable {
             return Use::Validate;
         }
         let asked = Directives::of(fields);
-        if asked.wants_new() || self.no_cache {
+        if asked.wants_new() || self.no_cache || now < self.received - SET_BACK {
             return Use::Validate;
         }
         let age = self.age + (now - self.received).max(0.0);
@@ -171,7 +174,8 @@ mod tests {
     fn what_a_request_says_of_age_decides() {
         let answer = answer();
         assert_eq!(judged(&answer, "", 1000.0), Use::Fresh);
-        assert_eq!(judged(&answer, "", 900.0), Use::Fresh, "a clock that was set back");
+        assert_eq!(judged(&answer, "", 995.0), Use::Fresh, "a clock that was set back a little");
+        assert_eq!(judged(&answer, "max-stale", 994.9), Use::Validate, "it may be of any age");
         assert_eq!(
             (judged(&answer, "max-age=12", 1009.5), judged(&answer, "max-age=12", 1009.6)),
             (Use::Fresh, Use::Validate)
