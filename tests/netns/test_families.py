@@ -64,7 +64,7 @@ def udp(lab: RunningLab, inner: int) -> str:
 
 
 def icmp(lab: RunningLab, inner: int) -> str:
-    done = lab.exec("client", ["ping", "-n", "-c", "20", "-i", "0.02", "-W", "2", labs.vip(lab, "shop", inner)])
+    done = lab.exec("client", ["ping", "-n", "-c", "20", "-l", "20", "-i", "1", labs.vip(lab, "shop", inner)])
     assert " 20 received" in done.stdout
     assert "duplicates" not in done.stdout
     return "20 of 20 echo requests answered"
