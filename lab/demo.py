@@ -253,11 +253,13 @@ def _moving_again(lab: RunningLab, move: Move | None) -> str:
 
 
 def _open_page(stage: Stage, lab: RunningLab, cast: Cast) -> Forward:
-    at = lab.topology.nodes[cast.edge].status
-    code, body = netns.http_get(lab.namespace(cast.edge), str(at.host), at.port, "/")
-    page = Forward(lab.namespace(cast.edge), str(at.host), at.port, STATUS_PORT)
+    # Every node's page shows all of the overlay; that of a gateway also what has moved.
+    node = cast.web_gateway if cast.move is None else cast.move.gateway
+    at = lab.topology.nodes[node].status
+    code, body = netns.http_get(lab.namespace(node), str(at.host), at.port, "/")
+    page = Forward(lab.namespace(node), str(at.host), at.port, STATUS_PORT)
     stage.judge(
-        code == 200 and b"<html" in body, f"the page of {cast.edge}: http://127.0.0.1:{page.port}/ ({at} in the lab)"
+        code == 200 and b"<html" in body, f"the page of {node}: http://127.0.0.1:{page.port}/ ({at} in the lab)"
     )
     return page
 

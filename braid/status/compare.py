@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from braid.status.changes import Change, Kind, Tone
-from braid.status.protection import AVOIDED, way
+from braid.status.protection import AVOIDED, towards, way
 from braid.status.size import narrowness, size
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _paths(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[Chang
         old = known.get((path.peer, path.route))
         if old is None or old.silent == path.silent:
             continue
-        subject = f"{path.peer} via {way(path)}"
+        subject = towards(path)
         if path.silent:
             yield Change(
                 wall, Kind.PATH, Tone.BAD, subject, f"path to {subject} is silent", path.detail.removeprefix(AVOIDED)
@@ -68,7 +68,7 @@ def _troubles(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[Ch
     for path in after.paths:
         old = known.get((path.peer, path.route), "")
         if old != path.trouble:
-            subject = f"{path.peer} via {way(path)}"
+            subject = towards(path)
             yield from _trouble(Kind.PATH, f"path to {subject}", subject, old, path.trouble, wall)
 
 
@@ -87,7 +87,7 @@ def _sizes(before: NodeStatus, after: NodeStatus, wall: float) -> Iterator[Chang
         if old is None or None in (old.mtu, path.mtu) or bool(narrowness(old)) != bool(narrowness(path)):
             continue
         if size(old) != size(path) and path.mtu_state != "searching":
-            subject = f"{path.peer} via {way(path)}"
+            subject = towards(path)
             less = path.mtu_state == "error" or (path.mtu or 0) < (old.mtu or 0)
             text = f"path to {subject} carries {size(path)}"
             yield Change(

@@ -104,6 +104,11 @@ def silence(path: PathStatus) -> str:
     return f"path via {way(path)} is silent{when}"
 
 
+def towards(path: PathStatus) -> str:
+    """Where a path leads, and through which regions."""
+    return f"{path.peer} via {way(path)}" if path.regions else f"{path.peer} (direct)"
+
+
 def way(path: PathStatus) -> str:
     return " > ".join(path.regions) or "no intermediate"
 

@@ -17,6 +17,7 @@ from braid.status.app import serve
 from braid.status.changes import Change, Kind, Tone
 from braid.status.protection import why_reduced
 from braid.status.snapshot import Check
+from braid.status.transfers import TransferStatus
 from tests.braid.browser import PROGRAM, browser
 from tests.braid.fake_node import FakeView, edge_status, gateway_status, measured, middle_status, redundancy
 from topology.model import SocketAddress
@@ -139,6 +140,21 @@ async def test_what_was_not_measured_is_said_and_never_zero(tmp_path: Path) -> N
 
 
 @needs_browser
+async def test_a_gateway_and_a_content_proxy_show_the_connections_that_moved(tmp_path: Path) -> None:
+    found = TransferStatus(open=2, requests=1234, moved=1200, returned=30, refused={"absent": 34}, seconds=3.0)
+    view = view_of((replace(gateway_status(), transfers=found), *healthy()[::2]))
+    async with page(view, tmp_path) as (tab, _):
+        await tab.until("!document.getElementById('transfers').hidden")
+        shown = await text(tab, "#transfers")
+        for words in ("gw-sto-1", "1 234", "1 200", "absent 34", "2.50 ms"):
+            assert words in shown
+        assert "Sent" not in shown
+        view.status = replace(view.status, role="content", transfers=replace(found, open=3, bytes=40_000_000))
+        await tab.until("document.getElementById('transfers').innerText.includes('40.0\u00a0MB')")
+    async with page(view_of(healthy()), tmp_path / "edge") as (tab, _):
+        assert await tab.evaluate("document.getElementById('transfers').hidden")
+
+
 async def test_text_from_the_network_stays_text(tmp_path: Path) -> None:
     statuses = healthy()
     view = view_of((replace(statuses[0], ready=False, checks=(Check("x", False, HOSTILE),)), *statuses[1:]))

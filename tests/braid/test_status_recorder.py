@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from braid.status.build import node_status
 from braid.status.changes import KEPT, Change, ChangeLog, Kind, Tone, clock
-from braid.status.protection import HOLD, sentence
+from braid.status.protection import HOLD, sentence, towards
 from braid.status.recorder import Recorder
 from braid.status.snapshot import Check
-from tests.braid.fake_node import edge_core, facts, gateway_status, small_topology
+from tests.braid.fake_node import edge_core, edge_status, facts, gateway_status, small_topology
 
 if TYPE_CHECKING:
     from braid.status.paths import PathStatus
@@ -66,6 +66,12 @@ def test_a_path_in_trouble_says_so_until_it_has_been_well_for_a_while() -> None:
     assert lon(edge.second(3)).trouble == ""
     assert "is well again" in edge.texts()[0]
     assert [change for change in edge.told if "trouble" in change.text] == []
+
+
+def test_a_path_without_an_intermediate_is_called_direct() -> None:
+    path = edge_status().paths[0]
+    assert towards(path) == "gw-sto-1 via mid-ams"
+    assert towards(replace(path, regions=())) == "gw-sto-1 (direct)"
 
 
 def test_a_path_that_carries_less_says_how_much_and_since_when() -> None:

@@ -4,9 +4,9 @@ import {showDetail} from "./detail.js";
 import {byId, make} from "./dom.js";
 import {drawMap} from "./map.js";
 import {GLYPH, counts, plural, prepare, span, verdict} from "./model.js";
-import {showChanges, showLinks, showNodes, showRedundancy, showServices} from "./tables.js";
+import {showChanges, showLinks, showNodes, showRedundancy, showServices, showTransfers} from "./tables.js";
 
-const state = {seen: null, heard: 0, curves: new Map(), chosen: null, onlyProblems: false, detail: null, range: "10m"};
+const state = {seen: null, heard: 0, curves: new Map(), chosen: null, onlyProblems: false, detail: null, range: "10m", own: null};
 const THEMES = ["", "light", "dark"];
 
 function show() {
@@ -33,6 +33,7 @@ function show() {
   const options = {onlyProblems: state.onlyProblems, chosen: state.chosen, open, choose};
   showServices(seen, state.curves, options);
   showRedundancy(seen);
+  showTransfers(state.own);
   showLinks(seen, state.curves, options);
   showNodes(seen, options);
   showChanges(seen);
@@ -75,6 +76,15 @@ async function remember() {
     show();
   } catch {
     // The page shows by its age that the node does not answer.
+  }
+}
+
+async function askOwn() {
+  try {
+    state.own = await (await ask("/status")).json();
+    show();
+  } catch {
+    // As above.
   }
 }
 
@@ -149,5 +159,7 @@ state.heard = Date.now();
 ask("/overlay").then((answer) => answer.text()).then(receive).then(remember).then(follow).catch(() => { state.heard = 0; watchAge(); });
 listen();
 setInterval(remember, 10000);
+askOwn();
+setInterval(() => { if (state.own?.transfers) askOwn(); }, 2000);
 setInterval(watchAge, 1000);
 setInterval(() => { if (state.detail && byId("detail").open) follow(); }, 5000);

@@ -99,6 +99,24 @@ export function showRedundancy(seen) {
     ["Repaired", true], ["Lost", true]], rows, "");
 }
 
+/* Of the node that the page comes from, which is a gateway or a content proxy; nothing elsewhere. */
+export function showTransfers(status) {
+  const found = status?.transfers;
+  byId("transfers").hidden = !found;
+  if (!found) return;
+  byId("transfers-node").textContent = status.role === "content" ? "of clients to this node, and back" : "of clients from this node to content proxies, and back";
+  const reasons = Object.entries(found.refused).map(([name, number]) => `${name} ${count(number)}`).join(", ");
+  const refused = Object.values(found.refused).reduce((sum, each) => sum + each, 0);
+  const cells = [status.name, count(found.open), count(found.requests), count(found.moved), count(found.returned),
+    make("span", {}, count(refused), reasons ? make("div", {class: "why"}, reasons) : ""), found.moved ? millis(found.seconds / found.moved * 1000) : "–"];
+  const columns = [["Node"], ["Open now", true], ["Offered", true], ["Moved", true], ["Came back", true], ["Refused", true], ["Mean wait", true]];
+  if (status.role === "content") {
+    columns.push(["Sent", true]);
+    cells.push(`${(found.bytes / 1e6).toFixed(1)}\u00a0MB`);
+  }
+  table(byId("transfers-body"), "Connection transfers", columns, [{id: status.name, cells}], "");
+}
+
 export function showLinks(seen, curves, options) {
   const measured = (key) => seen.links.some((link) => link[key] != null);
   const columns = [["Link"], ["State"], ["Round trip", true]];
