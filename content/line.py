@@ -1,5 +1,5 @@
 """The worker's line to the data threads of its node: what neighbours say to it, and what it answers, does not wait for
-the keeper. ``dataplane/py/src/line.rs`` has the other end, and the picture of what goes by it.
+the keeper. ``dataplane/line`` has the other end, and the picture of what goes by it (``words.rs``).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ SPARE = 1000
 
 
 def told_of(key: str, variants: Sequence[Entry]) -> bytes:
-    """A key and what is stored under it, as ``dataplane/py/src/line.rs`` has its picture."""
+    """A key and what is stored under it, as ``dataplane/line/src/words.rs`` has its picture."""
     answers: list[bytes] = []
     for entry in variants:
         lengths = [(len(field), len(value)) for field, value in entry.selecting]

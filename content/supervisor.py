@@ -33,7 +33,7 @@ from content.words import (
     Done,
     Drain,
     Failed,
-    Heard,
+    Mail,
     Neighbour,
     Own,
     Ready,
@@ -133,7 +133,7 @@ class Supervisor:
 
     def receive(self, control: Control) -> None:
         if control.adjacent:
-            self._post(Heard(control.peer, control.adjacent, control.message))
+            self._post(Mail(control.peer, control.adjacent, control.message))
 
     def receive_neighbour(self, number: int, up: bool) -> None:
         (self._up.add if up else self._up.discard)(number)

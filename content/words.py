@@ -54,7 +54,7 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Mail:
     """To the worker: a control message of a neighbour, or a peer."""
 
     peer: int
@@ -155,7 +155,7 @@ class Shown:
 
 
 Word = (
-    Configure | Take | Heard | Neighbour | Drain | Done
+    Configure | Take | Mail | Neighbour | Drain | Done
     | Ready | Failed | Own | Keep | Told | Settled | Ended | Shown
 )  # fmt: skip
 _KINDS: tuple[Any, ...] = Word.__args__

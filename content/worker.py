@@ -18,7 +18,7 @@ from content.channel import Channel, Silent
 from content.line import Line
 from content.remote import Remote, RemoteKeeping
 from content.service import ContentService
-from content.words import Configure, Drain, Failed, Heard, Neighbour, Ready, Shown, Take, Told
+from content.words import Configure, Drain, Failed, Mail, Neighbour, Ready, Shown, Take, Told
 
 if TYPE_CHECKING:
     from content.carry import Answering
@@ -100,7 +100,7 @@ class Worker:
                 self._begun[word.id] = word.answering, descriptors[0] if descriptors else -1
             case Take():
                 self._take(word, socket.socket(fileno=descriptors[0]), nursery)
-            case Heard(peer, adjacent, message):
+            case Mail(peer, adjacent, message):
                 self._service.receive(peer, adjacent, message, trio.current_time())
             case Neighbour(number, up):
                 (self._remote.up.add if up else self._remote.up.discard)(number)

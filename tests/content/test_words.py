@@ -14,8 +14,8 @@ from content.words import (
     Drain,
     Ended,
     Failed,
-    Heard,
     Keep,
+    Mail,
     Neighbour,
     Own,
     Ready,
@@ -31,7 +31,7 @@ from content.words import (
 ANSWERING = Answering(1, 2, 3, b"head", Source.ORIGIN, 4, 5, 6, b'"\xe9"', last=True)
 WORDS: list[Word] = [
     Configure("c-1", "/net.yaml"), Take(1, "192.0.2.1", 0), Take(1 << 62, "[2001:db8::1]:80", -1, b"\0facts"),
-    Heard(3, True, b"message"), Neighbour(4, False), Drain(), Done(True), Ready(), Failed(b"no directory"),
+    Mail(3, True, b"message"), Neighbour(4, False), Drain(), Done(True), Ready(), Failed(b"no directory"),
     Own("192.0.2.1:1", "192.0.2.2:80", "held"), Keep(5, "a", "b", 6, 7, b"facts"),
     Told(6, ANSWERING), Settled(7), Ended(8), Shown(b"{}"),
 ]  # fmt: skip

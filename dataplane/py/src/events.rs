@@ -1,10 +1,9 @@
 //! The queue between the data threads and Python: bounded, with an eventfd that is readable while something in it does not
 //! wait for Python to come by.
 
-use crate::line::Line;
-use crate::offering::Refusals;
 use braid_core::{Event, Outbox};
 use braid_io::EventFd;
+use braid_line::{Line, Refusals};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -23,12 +23,13 @@ use crate::events::{Entry, Events, Sender};
 use crate::keys::{key, random};
 use crate::moved::{Part, Told};
 use crate::sockets::{adopt, sockets};
-use crate::threads::{Threads, Unheard};
+use crate::threads::Threads;
 use braid_core::handshake::{HandshakeError, Handshaker, Message, NewSession};
 use braid_core::{
     Command, Desired, Detail, FlowRecord, Merger, Node, NodeConfig, Order, PeriodKey, Place, Role, SharedPins,
 };
 use braid_io::{handovers, Buffers, ShardConfig, SocketOptions, Tun};
+use braid_line::Unheard;
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -274,7 +275,7 @@ impl Core {
         py: Python<'py>,
         fd: i32,
         head: Option<&[u8]>,
-        offer: (offering::Id, u16, &[u8]),
+        offer: (braid_line::Id, u16, &[u8]),
         proxy: u16,
         edge: Option<(u16, u32)>,
     ) -> PyResult<offering::Offered<'py>> {

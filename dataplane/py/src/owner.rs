@@ -1,8 +1,9 @@
 //! Owners of connections (`Core.set_owner`, `Core.offer`) in Python's words.
 
-use crate::threads::{answers, question, Unheard};
+use crate::threads::{answers, question};
 use crate::Core;
 use braid_core::{Command, Ends, Owner};
+use braid_line::Unheard;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::net::{IpAddr, SocketAddr};

@@ -1,8 +1,8 @@
 //! The relay of proxied connections, which Python's thread drives: `dataplane._native.Relay`.
 
 use crate::events::Events;
-use crate::offering::Id;
 use crate::repair::{record, Plane};
+use braid_line::Id;
 
 use braid_io::repair;
 use braid_proxy::{Departure, Event, Forwarded, Newcomer, RequestHead, Settings, Speech};

@@ -38,13 +38,6 @@ pub(crate) fn answers<T: Send>(py: Python<'_>, asked: Vec<Option<Receiver<T>>>) 
     answers.map_err(|_| silent())
 }
 
-/// For a command whose answer nobody waits for.
-pub(crate) struct Unheard;
-
-impl<T> Reply<T> for Unheard {
-    fn reply(self: Box<Self>, _answer: T) {}
-}
-
 /// Sockets and engines before `start`, the running threads after it; in the order of the shards.
 pub(crate) enum Threads {
     Ready(Vec<(Node<Sender>, ShardConfig)>),

@@ -252,13 +252,10 @@ impl Gateway {
     pub(crate) fn splice(&mut self, connection: u64, splice: &Splice, now: Time) {
         let flow = flow_of(connection);
         let held = self.ends(flow).and_then(|ends| self.fast.splice(flow, splice, &ends, now));
-        let Some(held) = held else {
-            self.tell_end(flow, "gone");
-            return;
-        };
-        self.nat.set_normal(flow, false);
-        self.route(now);
-        self.receive_held(flow, held, now);
+        if held.is_some() {
+            self.nat.set_normal(flow, false);
+        }
+        self.came_back(flow, held, now);
     }
 
     /// The same, and that it has no server.
@@ -275,10 +272,12 @@ impl Gateway {
     pub(crate) fn park(&mut self, connection: u64, park: &Park, now: Time) {
         let flow = flow_of(connection);
         let held = self.ends(flow).and_then(|ends| self.fast.park(flow, park, &ends, now));
-        let Some(held) = held else {
-            self.tell_end(flow, "gone");
-            return;
-        };
+        self.came_back(flow, held, now);
+    }
+
+    /// With what was held of it; None: it was gone by then.
+    fn came_back(&mut self, flow: FlowId, held: Option<Vec<Held>>, now: Time) {
+        let Some(held) = held else { return self.tell_end(flow, "gone") };
         self.route(now);
         self.receive_held(flow, held, now);
     }
