@@ -88,6 +88,8 @@ class Taken:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     """Of its service."""
     found: Found | None = None
+    facts: bytes = b""
+    """What the next worker would need of it, from ACCEPT on."""
     prepared: Prepared | None = None
     """Its first answer, made before its socket may emit."""
     busy: Callable[[], bool] = lambda: True

@@ -219,7 +219,7 @@ class TransferService:
         else:
             self._carry_out(self.agent.accept(request.id, answer, now))
         give_way()
-        self._prepare(request.id)
+        self._prepare(peer, request)
         if judged in _MISSED:
             self._lacking.miss(peer, request)
 
@@ -249,9 +249,14 @@ class TransferService:
             self.agent.count("unstored")
         return numbers_of(record)
 
-    def _prepare(self, id_: bytes) -> None:
-        taken = self.taken.get(id_)
-        if taken is None or taken.found is None or (ready := taken.found.ready) is None:
+    def _prepare(self, peer: int, request: TransferRequest) -> None:
+        """What is needed at COMMIT, while the gateway decides."""
+        taken = self.taken.get(request.id)
+        if taken is None:
+            return
+        names = taken.application, taken.edge, taken.region, taken.gateway
+        taken.facts = encode_facts(Facts(peer, *names, request))
+        if taken.found is None or (ready := taken.found.ready) is None:
             return
         assert self._node is not None
         asked, site, closes, _, length = taken.found
@@ -265,7 +270,7 @@ class TransferService:
 
     def _start(self, taken: Taken) -> None:
         assert self._nursery is not None
-        keeping = self._keep(taken.socket, str(taken.client), str(taken.vip), self._facts(taken))
+        keeping = self._keep(taken.socket, str(taken.client), str(taken.vip), taken.facts)
         taken.keeping = promising = self._promising(taken, keeping)
         prepared, begun, sent = taken.prepared, None, 0
         if prepared is not None:
@@ -304,11 +309,6 @@ class TransferService:
             self.first_bytes.add(taken.active - taken.began)
         taken.bytes_out += count
         self.bytes += count
-
-    def _facts(self, taken: Taken) -> bytes:
-        """What ``adopt`` makes of it."""
-        peer, request = self.agent.asked(taken.id)
-        return encode_facts(Facts(peer, taken.application, taken.edge, taken.region, taken.gateway, request))
 
     def adopt(
         self, opened: socket.socket, data: bytes, keeping: Keeping, begun: Answering | None, descriptor: int
