@@ -39,3 +39,9 @@ def keep_what_is_there() -> None:
     tens of milliseconds, in which nobody's packets are decided about."""
     gc.freeze()
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
+
+
+def give_way() -> None:
+    """What was said just now is for a data thread to send. It has woken us, most likely on its own processor, and would
+    wait until we sleep; what we have yet to do has time."""
+    os.sched_yield()

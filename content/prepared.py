@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from braid.process import give_way
 from content.answer import Stored
 from content.carry import Answering, GoesOn, Source, carry_on
 from content.message import field
@@ -53,12 +54,6 @@ class Prepared:
     def close(self) -> None:
         if self.descriptor >= 0:
             os.close(self.descriptor)
-
-
-def give_way() -> None:
-    """What was said is for the data thread to send. It has woken us, most likely on its own processor, and would wait
-    until we sleep; what we have yet to do has time."""
-    os.sched_yield()
 
 
 def prepare(asked: Request, length: int, answer: Answer, name: str, *, closes: bool) -> Prepared | None:

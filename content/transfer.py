@@ -20,6 +20,7 @@ from braid import log as logs
 from braid.alarm import Alarm
 from braid.errors import BadPacket
 from braid.outdated import Dropped, Outdated
+from braid.process import give_way
 from braid.status.durations import Durations
 from braid.status.transfers import TransferStatus, transfer_status
 from braid.stored import StoredPages, Wanted
@@ -36,7 +37,7 @@ from content.facts import Facts, decode_facts, encode_facts
 from content.judging import Judge
 from content.lacking import Lacking
 from content.outdating import Outdating
-from content.prepared import give_way, prepare
+from content.prepared import prepare
 from content.promising import Promising
 from content.reach import idle_of, may_outdate
 from content.returning import Returning
@@ -254,8 +255,7 @@ class TransferService:
         taken = self.taken.get(request.id)
         if taken is None:
             return
-        names = taken.application, taken.edge, taken.region, taken.gateway
-        taken.facts = encode_facts(Facts(peer, *names, request))
+        taken.facts = encode_facts(Facts(peer, taken.application, taken.edge, taken.region, taken.gateway, request))
         if taken.found is None or (ready := taken.found.ready) is None:
             return
         assert self._node is not None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from braid.process import give_way
 from braid.tcp.offering import Offer, make_offer
 from braid.transfer import Numbers, Steer, TransferRequest
 from gateway.transfer.moving import Moving
@@ -50,6 +51,7 @@ def ask(
     offered = make_offer(
         node.offers, descriptor, Offer(id_, deadline, key, peer, edge, head), v6=data.client.host.version == 6
     )
+    give_way()
     # A refusal may be under way already, and should not have to wait for this.
     now, wall = moment
     holder.wait(id_, now)

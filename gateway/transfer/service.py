@@ -15,6 +15,7 @@ from braid import log as logs
 from braid.alarm import Alarm
 from braid.errors import BadPacket
 from braid.outdated import Dropped, Outdated
+from braid.process import give_way
 from braid.status.durations import Durations
 from braid.stored import StoredPages, Wanted
 from braid.tcp.repair import FreezeError, start
@@ -231,6 +232,8 @@ class TransferService:
             case commands.Confirm(id_):
                 self._carry_out(self.agent.confirmed(id_, self.moving[id_].problem(), now), now)
             case commands.GiveUp(id_):
+                # COMMIT was said just now.
+                give_way()
                 moving = self.moving[id_]
                 self._relay.foreseen.forget(id_)
                 self._own(moving, "away")
