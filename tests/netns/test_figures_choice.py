@@ -95,7 +95,10 @@ def leave(lab: RunningLab, impairment: Impairment, port: int) -> Left:
         return Left(edge, gateway, sent.report["echo"], why[0])
 
     last = again_while_busy(
-        lab, once, lambda left: left.echo["lost"] == 0 and max(left.edge_after, left.gateway_after) < inf
+        lab,
+        once,
+        lambda left: left.echo["lost"] == 0 and max(left.edge_after, left.gateway_after) < inf,
+        lambda left: left.echo["lost"],
     )[-1]
     assert max(last.edge_after, last.gateway_after) < inf, last
     return last
@@ -135,7 +138,7 @@ def test_new_costs_in_the_file_move_paths_without_loss(lab: RunningLab, figure: 
         echo: dict[str, int] = sent.report["echo"]
         return echo
 
-    echoes = again_while_busy(lab, move, lambda echo: echo["lost"] == 0)
+    echoes = again_while_busy(lab, move, lambda echo: echo["lost"] == 0, lambda echo: echo["lost"])
     figure(
         "SIGHUP with other costs, 10,000 packets/s both ways",
         "; then ".join(f"{echo['lost']} of {echo['sent']} lost" for echo in echoes),

@@ -42,7 +42,9 @@ def test_no_packet_is_lost_when_an_intermediate_dies(lab: RunningLab, figure: Ca
         echo: dict[str, Any] = sent.report["echo"]
         return echo
 
-    echoes = again_while_busy(lab, die, lambda echo: echo["lost"] == echo["reordered"] == 0)
+    echoes = again_while_busy(
+        lab, die, lambda echo: echo["lost"] == echo["reordered"] == 0, lambda echo: int(echo["lost"])
+    )
     echo = echoes[-1]
     figure(
         f"UDP 10,000/s both ways for {SECONDS:g} s, {relay} killed at {KILL_AT:g} s, restarted at {RESTART_AT:g} s",
@@ -128,6 +130,7 @@ def test_no_order_is_lost_when_the_short_path_loses(lab: RunningLab, figure: Cal
         lab,
         lambda: one_way(lab, "solo", rate=10_000, seconds=3.0, size=300),
         lambda report: report["lost"] == 0 and report["reorder_ms_max"] <= 25.0,
+        lambda report: int(report["lost"]),
     )
     report = reports[-1]
     told = "; then ".join(map(summary, reports))
