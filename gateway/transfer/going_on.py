@@ -69,12 +69,13 @@ Way = Afresh | Rest | Reset
 def way_on(left: TcpRecord, promised: Promised | None, seen: Seen | None, elapsed: float) -> Way:
     """``left``: the record with which it left; ``promised``: the proxy's last word; ``elapsed``: seconds since."""
     came = left.receive_next
-    if seen is not None and not seen.spoken:
+    if seen is not None and not seen.spoken and seen.client in (None, left.send_next):
         return Afresh(_later(left, elapsed))
     acknowledged = left.send_next if seen is None or seen.client is None else seen.client
     received = came if seen is None or seen.proxy is None else seen.proxy
     record = _at(left, acknowledged, received, elapsed)
-    if promised is None or seen is None:
+    if promised is None or seen is None or not seen.spoken:
+        # An edge that has started again does not know what had passed before.
         return Reset(record, "unknown")
     if received != promised.request_end:
         # Of the next request, which only the proxy had read.

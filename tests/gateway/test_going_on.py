@@ -35,6 +35,16 @@ def test_where_the_client_got_nothing_its_request_is_served() -> None:
     assert way_on(LEFT, PROMISED, Seen(spoken=False), 1.5) == Afresh(replace(LEFT, timestamp=100 + 1500 + MARGIN))
 
 
+@pytest.mark.parametrize("promised", [PROMISED, None])
+def test_what_the_client_has_acknowledged_was_sent_also_where_the_edge_has_forgotten_it(
+    promised: Promised | None,
+) -> None:
+    way = way_on(LEFT, promised, Seen(spoken=False, client=(NEXT + 5) % (1 << 32)), 0.0)
+    assert isinstance(way, Reset)
+    assert way.why == "unknown"
+    assert isinstance(way_on(LEFT, promised, Seen(spoken=False, client=NEXT), 0.0), Afresh)
+
+
 @given(st.integers(0, len(BEGIN) + 599))
 def test_it_goes_on_behind_what_the_client_has(got: int) -> None:
     way = way_on(LEFT, PROMISED, seen(NEXT + got), 0.0)
