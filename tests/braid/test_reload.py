@@ -92,7 +92,7 @@ async def test_a_file_that_contradicts_what_was_ordered_changes_nothing(reloader
         "  gw-sto-2: {region: gw-sto, underlay: [10.90.0.39, fd90::39], snat_pools: [10.93.1.0/30, fd93:5::/126]}\n"
     )
     two = DEMO.replace("  gw-sto-1:\n", f"{sibling}  gw-sto-1:\n", 1)
-    table = f"{two}transfers:\n  - {{gateway: gw-sto-1, to: gw-sto-2}}\n"
+    table = two.replace("transfers:\n", "transfers:\n  - {gateway: gw-sto-1, to: gw-sto-2}\n", 1)
     orders = orders_file(reloader.topology_file)
     write_order(orders, "gw-sto-2", Order("gw-sto-1"))
     reloader.topology_file.write_text(table)
