@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 import zlib
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -40,6 +39,7 @@ from content.origin import CHUNK, OriginError
 from topology.content import OPERATOR_SOCKET
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from starlette.requests import Request as WebRequest
@@ -58,10 +58,12 @@ async def serve_operator(
     directory: Path,
     cache: Cache,
     find: Find,
+    wall: Callable[[], float],
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; started when the socket is there, which goes with it. StartError when it cannot be."""
+    """Serve until cancelled, by a clock of Unix seconds; started when the socket is there, which goes with it.
+    StartError when it cannot be."""
     path = directory / OPERATOR_SOCKET
     try:
         path.unlink(missing_ok=True)
@@ -81,16 +83,17 @@ async def serve_operator(
     config.h11_max_incomplete_size = 8 * MAX_HEAD
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(hypercorn_serve, _Operator(cache, find).app(), config)
+            await nursery.start(hypercorn_serve, _Operator(cache, find, wall).app(), config)
             task_status.started()
     finally:
         path.unlink(missing_ok=True)
 
 
 class _Operator:
-    def __init__(self, cache: Cache, find: Find) -> None:
+    def __init__(self, cache: Cache, find: Find, wall: Callable[[], float]) -> None:
         self._cache = cache
         self._find = find
+        self._wall = wall
 
     def app(self) -> Starlette:
         routes = [
@@ -102,7 +105,7 @@ class _Operator:
         return Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
 
     async def _list(self, asked: WebRequest) -> JSONResponse:
-        now = time.time()
+        now = self._wall()
         found = self._cache.store.index.under(asked.query_params.get("prefix", ""))
         shown = [
             {
@@ -161,7 +164,7 @@ class _Operator:
                         raise HTTPException(413, f"more than largest_mb: {self._cache.largest} bytes")
                     write_at(descriptor, data, length)
                     length, crc = length + len(data), zlib.crc32(data, crc)
-            now = time.time()
+            now = self._wall()
             entry = Entry(id_, request.key, (), Head(200, headers), Times(now, now), length, crc)
             await store.commit(entry, descriptor)
             stored = True

@@ -98,7 +98,7 @@ class ContentService:
                 log.info(
                     "content read", answers=len(store.index), bytes=store.index.bytes, damaged=store.counts["damaged"]
                 )
-                await nursery.start(serve_operator, directory, cache, self.find)
+                await nursery.start(serve_operator, directory, cache, self.find, self._wall)
                 nursery.start_soon(self._follow_keys, node, keys)
                 self._read.set()
                 task_status.started()

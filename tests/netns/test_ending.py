@@ -11,7 +11,7 @@ import pytest
 
 from braid.tun import DEVICE
 from lab.running import REPOSITORY
-from tests.netns.test_transfer import FIN
+from tests.netns.flags import FIN
 
 pytestmark = pytest.mark.netns
 

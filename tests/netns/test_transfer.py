@@ -6,12 +6,9 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
-import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,9 +17,9 @@ import yaml
 from content.advertise import EVERY
 from gateway.transfer.stored import COLD
 from lab.impairment import Impairment
-from lab.netns import socket_in
 from lab.origin import digest, size_of
 from tests.netns import labs
+from tests.netns.flags import FIN, RST, SYN, witness
 from topology.content import OPERATOR_SOCKET
 from topology.vips import vip_for
 
@@ -36,8 +33,6 @@ pytestmark = pytest.mark.netns
 
 GATEWAY, PROXY = "gw-sto-1", "cache-fra-1"
 HOST = "http://shop.apps.example"
-SYN, FIN, RST = 2, 1, 4
-ETH_P_ALL = 3
 
 
 def document(directory: Path) -> dict[str, Any]:
@@ -81,39 +76,6 @@ def until(holds: Callable[[], object], patience: float = 20.0) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-@contextmanager
-def witness(lab: RunningLab, port: int = 80) -> Iterator[list[tuple[bool, int]]]:
-    """What passes the client's interface meanwhile: whether it came in, and TCP's flags."""
-    seen: list[tuple[bool, int]] = []
-    with socket_in(
-        lab.plan.members["client"].namespace, socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)
-    ) as tap:
-        tap.settimeout(0.1)
-        stop = threading.Event()
-
-        def watch() -> None:
-            while not stop.is_set():
-                try:
-                    packet, (_, _, kind, *_) = tap.recvfrom(65_536)
-                except TimeoutError:
-                    continue
-                at = (packet[0] & 15) * 4 if packet[0] >> 4 == 4 else 40
-                protocol = packet[9] if packet[0] >> 4 == 4 else packet[6]
-                if protocol == socket.IPPROTO_TCP and len(packet) >= at + 20:
-                    ports = struct.unpack_from("!HH", packet, at)
-                    if port in ports:
-                        seen.append((kind != socket.PACKET_OUTGOING, packet[at + 13]))
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        try:
-            yield seen
-        finally:
-            time.sleep(0.2)
-            stop.set()
-            thread.join()
 
 
 @pytest.mark.parametrize("version", [4, 6])

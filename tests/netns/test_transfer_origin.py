@@ -16,7 +16,8 @@ from lab.impairment import Impairment
 from lab.netns import socket_in
 from lab.origin import chunks, size_of
 from tests.netns import labs
-from tests.netns.test_transfer import ETH_P_ALL, GATEWAY, HOST, PROXY, RST, document, until, witness
+from tests.netns.flags import ETH_P_ALL, RST, witness
+from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
 from topology.vips import vip_for
 
 if TYPE_CHECKING:

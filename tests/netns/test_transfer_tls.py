@@ -17,7 +17,8 @@ from lab.impairment import Impairment
 from lab.tls_origin import body
 from tests.gateway.certificates import write_certificate
 from tests.netns import labs
-from tests.netns.test_transfer import FIN, GATEWAY, PROXY, RST, SYN, document, until, witness
+from tests.netns.flags import FIN, RST, SYN, witness
+from tests.netns.test_transfer import GATEWAY, PROXY, document, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
