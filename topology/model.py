@@ -24,7 +24,7 @@ IPNetwork = IPv4Network | IPv6Network
 IPInterface = IPv4Interface | IPv6Interface
 
 NodeNumber = NewType("NodeNumber", int)
-"""1..65535; stands for a node in the route field of the hop header. Stable: it depends on the node's name alone."""
+"""1..65534; stands for a node in the route field of the hop header. Stable: it depends on the node's name alone."""
 
 
 class Role(StrEnum):

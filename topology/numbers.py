@@ -14,13 +14,14 @@ from topology.model import NodeNumber
 if TYPE_CHECKING:
     from collections.abc import Container
 
-MAX_NODES = 65535
+MAX_NODES = 65534
+"""The largest number, too: 0 is no node, and 65535 is a word of messages (``braid.transfer.IF_GONE``)."""
 
 
 def node_number(name: str) -> NodeNumber:
-    """1..65535, the same for the same name on every machine and in every version."""
+    """1..65534, the same for the same name on every machine and in every version."""
     digest = blake2b(name.encode(), digest_size=8, person=b"braid-node").digest()
-    return NodeNumber(1 + int.from_bytes(digest) % MAX_NODES)
+    return NodeNumber(min(1 + int.from_bytes(digest) % 65535, MAX_NODES))
 
 
 def free_number(name: str, taken: Container[int]) -> NodeNumber:

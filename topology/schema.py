@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from topology.model import CheckKind, ClientSubnetUse, CookiePlace, Fallback, ServiceMode
+from topology.numbers import MAX_NODES
 from topology.proxy import ServerPolicy
 from topology.tls import TlsVersion
 from topology.transfer import METHODS, HashedBy, ProxyPolicy, TransferMode
@@ -127,7 +128,7 @@ class ContentShape(Shape):
 class NodeShape(Shape):
     region: Name
     underlay: tuple[Address, ...] = Field(min_length=1, max_length=2)
-    number: int | None = Field(default=None, ge=1, le=65535)
+    number: int | None = Field(default=None, ge=1, le=MAX_NODES)
     port: Port = UDP_PORT
     shards: int = Field(default=1, ge=1, le=16)
     status: StatusAddress | None = None

@@ -109,6 +109,7 @@ MEANING = [
     ),
     case("SNAT at an edge", "e-1: {", "e-1: {snat_pools: [10.9.0.0/28], ", "nodes.e-1.snat_pools", "only", "remove it"),
     case("weight of a gateway", "g-1: {", "g-1: {weight: 2, ", "nodes.g-1.weight", "only", "remove it"),
+    case("number 65535", "m-1: {", "m-1: {number: 65535, ", "nodes.m-1.number", "out of range", "up to 65534"),
     case("weight below 1", "e-1: {", "e-1: {weight: 0, ", "nodes.e-1.weight", "out of range", "from 1 on"),
     case("fallback", "    gateways:", "    fallback: some\n    gateways:", "A.fallback", "not accepted", "all or none"),
     case("DNS at an intermediate", "m-1: {", "m-1: {dns_listen: [], ", "nodes.m-1.dns_listen", "only", "remove it"),

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from braid.transfer import IF_GONE
 from tests.topology.base import TEXT, changed
 from topology.check import TopologyError
 from topology.graph import default_links, neighbour_counts, neighbours
 from topology.model import CheckKind, Link, PortRange, Protocol, Role, ServiceMode, SocketAddress, Topology
-from topology.numbers import free_number, node_number
+from topology.numbers import MAX_NODES, free_number, node_number
 from topology.source import load, parse
 from topology.text import read
 from topology.values import socket_address
@@ -162,9 +163,15 @@ def test_numbers_are_the_same_in_every_version() -> None:
     assert free_number("gw-sto-1", {942, 943}) == 944
 
 
+def test_the_number_that_messages_use_as_a_word_is_no_nodes() -> None:
+    last = "mid-417844"
+    assert (node_number(last), free_number(last, {65534})) == (65534, 1)
+    assert IF_GONE > MAX_NODES
+
+
 @given(st.text())
 def test_numbers_fit_the_route_field(name: str) -> None:
-    assert 1 <= node_number(name.encode(errors="replace").decode()) <= 65535
+    assert 1 <= node_number(name.encode(errors="replace").decode()) <= 65534
 
 
 @pytest.mark.parametrize(
