@@ -162,7 +162,8 @@ class ContentService:
             reset_on_close(stream)
             await stream.aclose()
         else:
-            await terminate(stream, context, clear, count, Limits(HEAD_TIMEOUT, idle or IDLE_TIMEOUT), self._finishing)
+            limits = Limits(HEAD_TIMEOUT, idle or IDLE_TIMEOUT, idle or STALL)
+            await terminate(stream, context, clear, count, limits, self._finishing)
 
     async def _answer(
         self,

@@ -9,8 +9,12 @@ import socket
 import struct
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from braid.tcp.repair import unread, unsettled
+
+if TYPE_CHECKING:
+    import trio
 
 _INFO = struct.Struct("=B119xQQ")
 """Of linux/tcp.h ``struct tcp_info``: state, bytes acknowledged to us, bytes received."""
@@ -41,9 +45,9 @@ def progress(opened: socket.socket) -> Progress:
         if again == information:
             break
         information = again
-    state, acknowledged, received = information
+    state, taken, received = information
     return Progress(
-        received - waiting - (state in _AFTER_FIN), acknowledged + unacknowledged, state in (ESTABLISHED, CLOSE_WAIT)
+        received - waiting - (state in _AFTER_FIN), taken + unacknowledged, state in (ESTABLISHED, CLOSE_WAIT)
     )
 
 
@@ -53,18 +57,23 @@ def is_still(opened: socket.socket, received: int) -> bool:
     return state == ESTABLISHED and now % _MODULUS == received
 
 
-def _read(opened: socket.socket) -> tuple[int, int, int]:
-    state, acknowledged, received = _INFO.unpack(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))
-    return state, acknowledged, received
+def acknowledged(opened: socket.socket | trio.socket.SocketType) -> int:
+    """Bytes that the peer has taken."""
+    return _read(opened)[1]
+
+
+def _read(opened: socket.socket | trio.socket.SocketType) -> tuple[int, int, int]:
+    state, taken, received = _INFO.unpack(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))
+    return state, taken, received
 
 
 def counts_of(opened: socket.socket) -> tuple[int, int, int]:
     """Bytes that came since the socket was built, those that the peer acknowledged, and how many more it lets us send;
     0 where the kernel does not tell that."""
     data = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _WINDOW_AT + 4)
-    _, acknowledged, received = _INFO.unpack_from(data)
+    _, taken, received = _INFO.unpack_from(data)
     window = int.from_bytes(data[_WINDOW_AT:], sys.byteorder) if len(data) == _WINDOW_AT + 4 else 0
-    return received, acknowledged, window
+    return received, taken, window
 
 
 def has_ended(opened: socket.socket) -> bool:

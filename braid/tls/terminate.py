@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from braid.streams import CHUNK, pair, reset_on_close
+from braid.tcp.progress import acknowledged
+from braid.tcp.repair import unsettled
 from braid.tls.certificates import asked
 from topology.tls import HTTP_2
 
@@ -40,6 +42,8 @@ class Limits:
     """Seconds."""
     idle: float
     """Seconds that a client of HTTP/2 may be without a request."""
+    stall: float
+    """Seconds after which a client is dropped that takes nothing of what waits for it; twice as many at most."""
 
 
 async def terminate(
@@ -69,14 +73,32 @@ async def terminate(
         return serve(far, agreed)
 
     try:
-        if agreed.alpn == HTTP_2:
-            from braid.tls.http2 import Http2
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_drop_stalled, stream, limits.stall, nursery.cancel_scope)
+            if agreed.alpn == HTTP_2:
+                from braid.tls.http2 import Http2
 
-            await Http2(tls, clear, count, limits.idle, finishing).run()
-        else:
-            await _carry(tls, stream, clear)
+                await Http2(tls, clear, count, limits.idle, finishing).run()
+            else:
+                await _carry(tls, stream, clear)
+            nursery.cancel_scope.cancel()
     finally:
         await trio.aclose_forcefully(stream)
+
+
+async def _drop_stalled(stream: trio.SocketStream, patience: float, scope: trio.CancelScope) -> None:
+    """Whoever serves the client sees only that its own last bytes were taken, and may have ended."""
+    before = -1
+    while True:
+        await trio.sleep(patience)
+        try:
+            waits, taken = unsettled(stream.socket.fileno()), acknowledged(stream.socket)
+        except OSError:
+            return
+        if waits and taken == before:
+            reset_on_close(stream)
+            scope.cancel()
+        before = taken if waits else -1
 
 
 async def _carry(

@@ -316,7 +316,7 @@ class ProxyService:
         async def serve(far: trio.SocketStream, agreed: Agreed) -> bool:
             return await self._carry(proxied, far, replace(data, tls=True, sni=agreed.sni, alpn=agreed.alpn))
 
-        limits = Limits(proxied.settings.select_timeout, proxied.settings.idle_timeout)
+        limits = Limits(proxied.settings.select_timeout, proxied.settings.idle_timeout, proxied.settings.idle_timeout)
         with self.farewell.awaited(proxied) as ends:
             await terminate(stream, context, serve, proxied.count, limits, ends)
 

@@ -204,7 +204,7 @@ async def proxied(
         async def clear(far: trio.SocketStream, agreed: Agreed) -> bool:
             return await carry(far, replace(data, tls=True, sni=agreed.sni, alpn=agreed.alpn))
 
-        limits = Limits(settings.select_timeout, settings.idle_timeout)
+        limits = Limits(settings.select_timeout, settings.idle_timeout, settings.idle_timeout)
         await terminate(stream, context, clear, made.count, limits, finishing)
 
     finishing = trio.Event()
