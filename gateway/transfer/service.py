@@ -240,12 +240,13 @@ class TransferService:
                 if moving.holder is not None:
                     moving.holder.give_up()
                     moving.holder = None
+                # A client that resets at the proxy may begin another connection of the same ends here.
+                moving.dissolve()
             case commands.EndServer(id_):
                 # The relay's connection to the server went back to its pool, or ended, when the client's was given up.
                 moving = self.moving[id_]
                 moving.took = now - moving.began
                 self.took.add(moving.took)
-                moving.dissolve()
             case commands.TakeBack(id_, numbers, record):
                 self._carry_out(self._take_back(self.moving[id_], numbers, record, now), now)
             case commands.Resume(id_):
