@@ -61,6 +61,8 @@ class Intake:
         self._held = held
         self._ended = ended
         self._taken: dict[int, Promoted] = {}
+        self._built: dict[tuple[SocketAddress, SocketAddress], int] = {}
+        """By client and VIP: the connection whose socket was built last."""
 
     def receive(self, event: ConnectionEvent) -> None:
         match event:
@@ -101,6 +103,7 @@ class Intake:
         )  # fmt: skip
         if known is not None:
             promoted.go_on(known.life)
+        self._make_way(number, (ends.remote, ends.local))
         try:
             idle = server is None and not (request.held_at or application.accept == "at-once")
             self._serve(Arrival(application, promoted, ends, request, server, idle))
@@ -114,6 +117,16 @@ class Intake:
             return
         self._remember(promoted)
         application.counters.promoted += 1
+
+    def _make_way(self, number: int, ends: tuple[SocketAddress, SocketAddress]) -> None:
+        """A client has one connection of its ends. That the one before was reset may be told only when the core hears
+        that the stack has it; and the kernel builds no second socket of the same ends."""
+        before = self._taken.get(self._built.pop(ends, number))
+        if before is not None and before.number != number and not before.away:
+            self._ended(before.number)
+        self._built[ends] = number
+        if len(self._built) > REPEATED:
+            del self._built[next(iter(self._built))]
 
     def adopt(self, record: TcpRecord, *, guest: bool) -> tuple[socket.socket, Promoted]:
         """The socket, frozen, of a connection that another node had. OSError if it cannot be."""

@@ -129,6 +129,20 @@ def test_a_hold_is_of_a_connection_that_was_taken_and_has_not_ended() -> None:
     assert len(desk.held) == 1
 
 
+def test_a_connection_of_the_same_ends_makes_way_though_its_end_was_not_told() -> None:
+    desk = Desk()
+    other = encode_record(replace(RECORD, remote=SocketAddress(RECORD.remote.host, RECORD.remote.port + 1)))
+    for number, client in ((7, REQUEST.client), (8, other), (9, REQUEST.client), (9, REQUEST.client)):
+        desk.intake.receive(replace(REQUEST, connection=number, client=client))
+    assert (desk.ended, len(desk.arrived)) == ([7], 3)
+    # What the data plane carries has no socket in the way.
+    desk.arrived[-1].promoted.away = True
+    desk.intake.receive(replace(REQUEST, connection=10))
+    desk.intake.receive(ConnectionEnded(10, "closed", 1, 1))
+    desk.intake.receive(replace(REQUEST, connection=11))
+    assert desk.ended == [7, 10]
+
+
 def test_what_another_node_had_is_known_as_if_it_had_been_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[socket.socket] = []
 
