@@ -29,6 +29,8 @@ class Chooser:
     """By what proxies store, and have of this gateway's connections, as the ``agent`` knows."""
 
     def __init__(self, stored: StoredTable, agent: TransferAgent, rng: Random, wall: Callable[[], float]) -> None:
+        self.leaving: set[int] = set()
+        """Numbers of proxies that drain: they take nothing more, until they are other processes."""
         self._stored = stored
         self._agent = agent
         self._rng = rng
@@ -58,12 +60,16 @@ class Chooser:
         load = lambda name: open_[nodes[name].number]  # noqa: E731
         is_up = situation.links.neighbour_up
 
+        def stays(proxy: str) -> bool:
+            return is_up(proxy) and nodes[proxy].number not in self.leaving
+
         def may(proxy: str) -> bool:
             found = situation.delegations.get(proxy, NOTHING)
-            return is_up(proxy) and found.covers(vip) and found.names_host(candidate.host)
+            return stays(proxy) and found.covers(vip) and found.names_host(candidate.host)
 
         proxy = chosen(row, candidate, may, load, self._rng)
         if proxy is None:
-            self._agent.count("refused/not_delegated" if any(map(is_up, row.proxies)) else "refused/no_proxy")
+            leaving = "draining" if any(map(is_up, row.proxies)) else "no_proxy"
+            self._agent.count("refused/" + ("not_delegated" if any(map(stays, row.proxies)) else leaving))
             return None
         return row, proxy

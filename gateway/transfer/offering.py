@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     Ask = Callable[[Question, bool, float], Moving | None]
 
 _VARIANT = Reason.VARIANT.name.lower()
+_DRAINING = Reason.DRAINING.name.lower()
 _COLD_REASONS = [Reason.CONTENT.name.lower(), Reason.NOT_DELEGATED.name.lower(), _VARIANT]
 _NOT_OFFERED = frozenset((Is.ABSENT, Is.COLD, Is.UNFIT, Is.OUTDATED))
 
@@ -102,12 +103,15 @@ class Offering:
     def forget(self, peer: int) -> None:
         """The session with a proxy is gone."""
         self._stored.forget(peer)
+        self._chooser.leaving.discard(peer)
 
     def released(self, moving: Moving, reason: str, now: float) -> None:
         """The origin serves, for that reason."""
         if reason in _COLD_REASONS:
             fields = moving.fields if reason == _VARIANT else ANY
             self._stored.remember_cold(moving.peer, moving.content, now, fields)
+        elif reason == _DRAINING:
+            self._chooser.leaving.add(moving.peer)
 
     async def offer_hello(self, stream: trio.SocketStream, data: ClientData, promoted: Promoted | None) -> bool:
         """Offer a connection that begins with TLS, of which nothing was read. True: it is elsewhere, and the stream is

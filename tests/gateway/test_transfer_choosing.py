@@ -95,6 +95,23 @@ def test_a_proxy_that_cannot_be_reached_is_counted_and_the_origin_serves(chooser
     assert counts == ["refused/no_proxy"]
 
 
+def test_a_proxy_that_drains_is_asked_nothing_and_others_are(chooser: Chooser, counts: list[str]) -> None:
+    topology = parse(text("{application: shop, proxies: [c-1, c-2]}"), "net.yaml")
+    here = replace(situation(), topology=topology, delegations=delegations(topology))
+
+    def ask() -> str | None:
+        found = chooser.of_request(here, DATA, asked("/video/1"), young)
+        return None if found is None else found[1]
+
+    assert ask() == "c-1"
+    chooser.leaving.add(topology.nodes["c-1"].number)
+    assert ask() == "c-2"
+    assert counts == []
+    chooser.leaving.add(topology.nodes["c-2"].number)
+    assert ask() is None
+    assert counts == ["refused/draining"]
+
+
 def test_only_those_are_asked_whose_certificates_allow_vip_and_name(chooser: Chooser, counts: list[str]) -> None:
     topology = parse(text("{application: shop, proxies: [c-1, c-2]}"), "net.yaml")
     elsewhere = delegation([ip_network("192.0.2.0/24")], ["shop.apps.example"])
