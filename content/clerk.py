@@ -81,6 +81,13 @@ class Clerk:
         for kept in self._keeper.carry_on():
             self.own(Own(kept.client, kept.vip, "away"))
 
+    def close(self) -> None:
+        """This node ends, and so do all connections; packets that come for those that others may go on with get no
+        answer of the kernel's."""
+        for kept in self._keeper.left:
+            self.own(Own(kept.client, kept.vip, "held"))
+        self._keeper.close()
+
     def _shown(self, data: bytes) -> None:
         try:
             shown = json.loads(data)

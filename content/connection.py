@@ -56,6 +56,11 @@ class Counted:
 class Elsewhere(Protocol):
     """Who may have the connection instead of this node. True: it has it now, with the request as it came."""
 
+    @property
+    def stays(self) -> bool:
+        """It was offered when it was last to be had, and nobody has taken it."""
+        ...
+
     async def before(self, asked: Request | None) -> bool:
         """A request is to be answered; None: one that is for another host."""
         ...
@@ -64,11 +69,15 @@ class Elsewhere(Protocol):
         """Its origin is out of reach, which nobody has been told yet."""
         ...
 
+    async def leave(self) -> bool:
+        """This node ends; no request, or a part of one, has come."""
+        ...
+
 
 class ClientConnection:
     """``serve`` returns when the connection has come to its end: whether in order, not cut off. Its opener closes the
     wire. ``find`` gives the site of a host and port (None: not written) that is served. ``elsewhere`` is asked
-    before each request is answered. ``sent`` hears of bytes that were
+    before each request is answered, and between two when this node ends. ``sent`` hears of bytes that were
     sent. ``idle`` and ``stall``: seconds that a client may be without a request, and take nothing of an answer."""
 
     def __init__(
@@ -97,10 +106,29 @@ class ClientConnection:
         self._idle = idle
         self._stall = stall
         self._h11 = _parser()
+        self._waiting: trio.CancelScope | None = None
+        """While nothing comes."""
+        self._leaves = False
+
+    def leave(self) -> None:
+        """This node ends, and ``elsewhere`` may have the connection; else it ends too. To be called again and again:
+        what the client has yet to acknowledge is waited for."""
+        if self._waiting is not None and not self.busy:
+            self._leaves = True
+            self._waiting.cancel()
 
     async def serve(self) -> bool:
         try:
-            while (asked := await self._next_request()) is not None:
+            while True:
+                asked = await self._next_request()
+                if asked is None:
+                    if not self._leaves:
+                        break
+                    if await self._leave():
+                        return True
+                    if self._stays:
+                        break
+                    continue
                 self.busy = True
                 if self._elsewhere is not None and await self._elsewhere.before(self._read(asked)[0]):
                     return True
@@ -108,7 +136,7 @@ class ClientConnection:
                     return True
                 self._wire.settle(self._asked())
                 self.busy = False
-                if not (self._h11.our_state is self._h11.their_state is h11.DONE) or self._draining():
+                if not (self._h11.our_state is self._h11.their_state is h11.DONE) or self._ends_here():
                     break
                 self._h11.start_next_cycle()
         except Gone:
@@ -120,6 +148,23 @@ class ClientConnection:
             await self._refuse(error.error_status_hint)
         await self._end()
         return True
+
+    async def _leave(self) -> bool:
+        """Whether somebody else has the connection now."""
+        self._leaves = False
+        assert self._elsewhere is not None
+        self.busy = True
+        gone = await self._elsewhere.leave()
+        self.busy = False
+        return gone
+
+    @property
+    def _stays(self) -> bool:
+        return self._elsewhere is None or self._elsewhere.stays
+
+    def _ends_here(self) -> bool:
+        """As this node does; one that somebody else may have leaves between two requests."""
+        return self._draining() and self._elsewhere is None
 
     async def _end(self) -> None:
         with suppress(Gone):
@@ -140,7 +185,7 @@ class ClientConnection:
         except (Gone, Broken):
             return False
         self.busy = False
-        if begun.last or self._draining():
+        if begun.last or self._ends_here():
             await self._end()
             return False
         return True
@@ -170,9 +215,11 @@ class ClientConnection:
         until = trio.current_time() + (HEAD_TIMEOUT if begun else self._idle)
         while (event := self._h11.next_event()) is h11.NEED_DATA:
             with trio.move_on_at(until) as waited:
+                self._waiting = waited
                 self._h11.receive_data(await self._wire.receive())
+            self._waiting = None
             if waited.cancelled_caught:
-                if begun:
+                if begun and not self._leaves:
                     await self._refuse(408)
                 return None
             self._skip_blank_lines()
@@ -242,7 +289,7 @@ class ClientConnection:
         if not _has_body(asked):
             # Takes in that the request is at its end.
             self._h11.next_event()
-        if self._draining() or self._h11.their_state is h11.SEND_BODY:
+        if (self._draining() and self._stays) or self._h11.their_state is h11.SEND_BODY:
             headers.append((b"connection", b"close"))
         begin = self._h11.send(h11.Response(status_code=head.status, headers=headers, reason=head.reason)) or b""
         told = asked.method not in SAFE or _has_body(asked)

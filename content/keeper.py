@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from braid.streams import RESETS
 from braid.tcp.progress import Progress, progress
 from braid.tcp.repair import dissolve, unread
-from content.carry import Answering, Dissolve, GoesOn, Reset, carry_on
+from content.carry import Answering, Dissolve, GoesOn, Reset, Source, carry_on
 
 if TYPE_CHECKING:
     from content.words import Keep
@@ -95,7 +95,16 @@ class Keeper:
             del self.kept[id_]
             kept.close()
 
+    @property
+    def left(self) -> list[Kept]:
+        """Those that their gateways may go on with if this node is gone without a word."""
+        return [kept for kept in self.kept.values() if kept.vip and not _only_here(kept)]
+
     def close(self) -> None:
+        """All; of those that are ``left`` nobody hears."""
+        for kept in self.left:
+            with suppress(OSError):
+                dissolve(kept.socket)
         for kept in self.kept.values():
             kept.close()
         self.kept.clear()
@@ -156,6 +165,11 @@ class Keeper:
         if found is None:
             self.counts["stray"] += 1
         return found
+
+
+def _only_here(kept: Kept) -> bool:
+    """Its keys are those of a worker, or its request must not be made twice."""
+    return kept.answering is not None and kept.answering.source is Source.ONCE
 
 
 def _waits(kept: Kept) -> bool:

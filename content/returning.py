@@ -1,5 +1,5 @@
 """The way back of a connection that was transferred here: for a request that is not to be answered here, or whose
-origin is out of reach from here, and may not be from its gateway.
+origin is out of reach from here, and may not be from its gateway; and for whatever comes when this node ends.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from braid.tcp.repair import unsettled
 from content.carry import Answering, Source
 from content.taken import frozen_of
 
@@ -37,20 +38,29 @@ class Returning:
     """Of one connection; its server asks before each answer (``content.connection.Elsewhere``)."""
 
     def __init__(
-        self, taken: Taken, judge: Judge, situation: Callable[[], Situation], own: Own, give_back: GiveBack
+        self,
+        taken: Taken,
+        judge: Judge,
+        situation: Callable[[], Situation],
+        own: Own,
+        give_back: GiveBack,
+        draining: Callable[[], bool],
     ) -> None:
+        self.stays = False
+        """The gateway was not there to take it back, or has not."""
         self._taken = taken
         self._judge = judge
         self._situation = situation
         self._own = own
         self._give_back = give_back
+        self._draining = draining
 
     async def before(self, asked: Request | None) -> bool:
         taken, situation = self._taken, self._situation()
         taken.served += 1
         if taken.served == 1:
             return False
-        if asked is not None and self._judge.keeps(situation, asked, taken.application, taken.client, taken.region):
+        if asked is not None and not self._draining() and self._keeps(situation, asked):
             return False
         if await self._return():
             return True
@@ -62,10 +72,19 @@ class Returning:
         self._judge.out_of_reach(asked)
         return await self._return()
 
+    async def leave(self) -> bool:
+        self.stays = False
+        return not unsettled(self._taken.socket.fileno()) and await self._return()
+
+    def _keeps(self, situation: Situation, asked: Request) -> bool:
+        taken = self._taken
+        return self._judge.keeps(situation, asked, taken.application, taken.client, taken.region)
+
     async def _return(self) -> bool:
         taken = self._taken
         taken.heard = True
-        if not self._situation().links.neighbour_up(taken.gateway) or not self._own(taken, "held", wait=True):
+        self.stays = not self._situation().links.neighbour_up(taken.gateway)
+        if self.stays or not self._own(taken, "held", wait=True):
             return False
         taken.keeping.told(BACK)
         data = frozen_of(taken)
@@ -75,6 +94,7 @@ class Returning:
             taken.decided = trio.Event()
             self._give_back(taken, *data)
             await taken.decided.wait()
+            self.stays = not taken.gone
         if not taken.gone:
             taken.keeping.settled()
         return taken.gone

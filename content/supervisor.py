@@ -123,7 +123,7 @@ class Supervisor:
         finally:
             self._worker = None
             crew.close()
-            self._keeper.close()
+            self.clerk.close()
             if has_tun:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
                     await clear()
@@ -140,7 +140,7 @@ class Supervisor:
         self._post(Neighbour(number, up))
 
     def finish(self) -> bool:
-        """Take no more connections, and end those between two requests. True while others are under way."""
+        """Take no more connections; those between two requests end, or go back. True while there are any."""
         self._draining = True
         for accepting in self._accepting:
             accepting.cancel()

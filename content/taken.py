@@ -92,7 +92,8 @@ class Taken:
     """What the next worker would need of it, from ACCEPT on."""
     prepared: Prepared | None = None
     """Its first answer, made before its socket may emit."""
-    busy: Callable[[], bool] = lambda: True
+    leave: Callable[[], None] = lambda: None
+    """As of ``ClientConnection``."""
     keeping: Keeping = field(default_factory=Unkept)
 
     def may_answer(self, asked: Request | None) -> None:

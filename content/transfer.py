@@ -127,10 +127,9 @@ class TransferService:
                     taken.drop()
 
     def finish(self) -> bool:
-        """End connections between two requests. True while others are under way."""
+        """Connections between two requests go back to their gateways. True while there are any."""
         for taken in self.taken.values():
-            if not taken.busy():
-                taken.scope.cancel()
+            taken.leave()
         return bool(self.taken)
 
     def status(self) -> TransferStatus:
@@ -340,14 +339,14 @@ class TransferService:
         name = self._node.situation().node
         wire = Wire(taken.socket.dup(), taken.keeping)
         wire.written = written
-        elsewhere = Returning(taken, self._judge, self._situation, self._own, self._give_back)
+        elsewhere = Returning(taken, self._judge, self._situation, self._own, self._give_back, self._draining)
         sent = partial(self._note_sent, taken)
         # As long as at its gateway, also in mid-answer: who pauses a film takes nothing.
         idle = idle_of(self._node.situation().topology, taken.application)
         connection = ClientConnection(
             wire, taken.client.host, self._cache, self._find, name, self._draining, elsewhere, sent, idle, idle
         )  # fmt: skip
-        taken.busy = lambda: taken.tls or connection.busy
+        taken.leave = connection.leave
         try:
             with taken.scope:
                 if taken.tls:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from braid.tcp import repair
 from content.carry import Answering, Source
 from content.clerk import Clerk
 from content.keeper import STUCK, Keeper, Kept
 from content.remote import Remote
 from content.words import Keep, Word, decode, encode
+from tests.content.web import handle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,6 +141,33 @@ def test_transferred_connections_that_are_over_are_told(ends: Ends) -> None:
     ends.keeper.told(1 << 62, Answering(source=Source.ONCE), -1)
     (over,) = ends.keeper.carry_on()
     assert (over.client, over.vip) == ("192.0.2.1:1000", "192.0.2.2:80")
+
+
+@pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")
+@pytest.mark.parametrize("source", [None, Source.FILE, Source.UNKNOWN, Source.ONCE])
+def test_at_the_end_nobody_hears_of_those_that_their_gateways_may_go_on_with(ends: Ends, source: Source | None) -> None:
+    owners: list[str] = []
+    never: Any = None
+    node = replace(
+        handle(lambda: never), set_owner=lambda _client, _vip, owner, wait=True: bool(owners.append(owner) or wait)
+    )
+    opened = ends.kept.socket.dup()
+    ends.keeper.ended(ends.kept.id)
+    ends.worker.close()
+    ends.keeper.transferred(Keep(1 << 62, "192.0.2.1:1000", "192.0.2.2:80", 0, 0, b"facts"), opened)
+    if source is not None:
+        descriptor = os.open("/dev/null", os.O_RDONLY) if source is Source.FILE else -1
+        ends.keeper.told(1 << 62, Answering(source=source), descriptor)
+    Clerk(node, ends.keeper).close()
+    assert not ends.keeper.kept
+    ends.client.settimeout(0.2)
+    if source is Source.ONCE:
+        assert ends.client.recv(1) == b""
+        assert owners == []
+    else:
+        with pytest.raises(TimeoutError):
+            ends.client.recv(1)
+        assert owners == ["held"], "nor does the kernel answer what still comes"
 
 
 def test_what_a_transferred_connection_sent_before_its_keeper_heard_of_it_counts(ends: Ends) -> None:
