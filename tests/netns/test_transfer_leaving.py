@@ -16,7 +16,8 @@ import pytest
 from content.advertise import EVERY
 from lab.origin import digest, size_of
 from tests.netns import labs
-from tests.netns.test_transfer import FIN, GATEWAY, HOST, PROXY, RST, SYN, document, until, witness
+from tests.netns.flags import FIN, RST, SYN, witness
+from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
