@@ -49,7 +49,7 @@ impl Nat {
         let known = self.forward_fragments.find(&datagram, now);
         let id = match known {
             Some(known) if (known.index, known.serial) == (index, serial) => known.id,
-            _ => self.random.next() as u32,
+            _ => self.forward_ids.next(ip.v6),
         };
         rewrite(packet, &ip, partial, &ends, Some(id));
         let held = self.forward_fragments.learn(datagram, Known { index, serial, id }, now);

@@ -63,7 +63,7 @@ impl Keyed {
     }
 }
 
-/// SplitMix64: spreads source ports and fragment identifications; protects no secret.
+/// SplitMix64: spreads source ports; protects no secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 

@@ -10,6 +10,7 @@ mod flows;
 mod forward;
 mod fragments;
 mod icmp_error;
+mod identification;
 mod index;
 mod key;
 mod look_ahead;

@@ -1,5 +1,6 @@
 use crate::flows::FlowInfo;
 use crate::fragments::Fragments;
+use crate::identification::Identifications;
 use crate::key::Random;
 use crate::look_ahead::Ahead;
 use crate::rules::Rules;
@@ -19,6 +20,8 @@ pub struct Nat {
     pub(crate) seed: u64,
     pub(crate) forward_fragments: Fragments,
     pub(crate) reverse_fragments: Fragments,
+    pub(crate) forward_ids: Identifications,
+    pub(crate) reverse_ids: Identifications,
     pub(crate) released: Vec<Released>,
     pub(crate) counters: Counters,
     /// Where the search for idle flows goes on, and when.
@@ -34,6 +37,12 @@ impl Nat {
     /// An empty table for `max_flows` that refuses everything until `set_policy`. `seed` must be hard to guess;
     /// with an equal one clients keep their SNAT addresses over a restart.
     pub fn new(seed: u64, max_flows: usize) -> Nat {
+        Nat::of_shard(seed, max_flows, (0, 1))
+    }
+
+    /// The same in shard `index` of `shards`, a power of two. All need the same seed: a client keeps its SNAT address whichever
+    /// shard its flows fall to.
+    pub fn of_shard(seed: u64, max_flows: usize, (index, shards): (u8, u8)) -> Nat {
         Nat {
             rules: Rules::new(Policy::default()),
             generation: 0,
@@ -43,6 +52,8 @@ impl Nat {
             seed,
             forward_fragments: Fragments::new(seed),
             reverse_fragments: Fragments::new(seed),
+            forward_ids: Identifications::new(seed, (index, shards)),
+            reverse_ids: Identifications::new(!seed, (index, shards)),
             released: Vec::new(),
             counters: Counters::default(),
             hand: 0,

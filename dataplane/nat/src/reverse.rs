@@ -46,7 +46,7 @@ impl Nat {
         let known = self.reverse_fragments.find(&datagram, now);
         let id = match known {
             Some(known) if (known.index, known.serial) == (index, serial) => known.id,
-            _ => self.random.next() as u32,
+            _ => self.reverse_ids.next(ip.v6),
         };
         rewrite(packet, &ip, partial, &ends, Some(id));
         let held = self.reverse_fragments.learn(datagram, Known { index, serial, id }, now);

@@ -39,10 +39,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// `max_flows` of the whole node, of which each shard has an equal part. All shards need the same seed: a client keeps its
-    /// SNAT address whichever shard its flows fall to.
+    /// `max_flows` of the whole node, of which each shard has an equal part. All shards need the same seed.
     pub fn new(seed: u64, max_flows: usize, mtu: usize, place: Place) -> Gateway {
-        let nat = Nat::new(seed, max_flows / usize::from(place.count()));
+        let nat = Nat::of_shard(seed, max_flows / usize::from(place.count()), (place.index() as u8, place.count()));
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
         Gateway {
             nat,

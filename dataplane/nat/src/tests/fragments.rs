@@ -85,6 +85,23 @@ fn two_clients_with_one_identification_stay_apart() {
 }
 
 #[test]
+fn shards_with_one_address_give_no_identification_twice() {
+    let mut ids = Vec::new();
+    for shard in 0..2 {
+        let mut nat = Nat::of_shard(7, 1000, (shard, 2));
+        nat.set_policy(super::world::policy());
+        for n in 0..100 {
+            let pieces = fragment(&udp(client(false, 4000 + u16::from(shard)), vip(false, 9), &[1; 2000]), 1200, n);
+            let out = send(&mut nat, &pieces, &[0, 1], true);
+            ids.push(Ip::parse(&out[1]).unwrap().fragment.id);
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 200);
+}
+
+#[test]
 fn a_repeated_first_fragment_keeps_its_identification() {
     let mut nat = nat();
     let pieces = fragment(&udp(client(false, 4000), vip(false, 9), &[1; 2000]), 1200, 77);
