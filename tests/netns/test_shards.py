@@ -106,8 +106,8 @@ def test_fragments_of_many_flows(sharded: RunningLab, inner: int) -> None:
     with traffic.serving(sharded, "origin-2", "udp-echo", 6011), ExitStack() as flows:
         # IPv6 hosts cut datagrams to the overlay's MTU only after they were told of it.
         traffic.run_generator(sharded, "client", "udp-send", to, rate=20, seconds=0.2, size=4000, idle=0.5, echo=True)
-        # A receiver gives a datagram up when 64 fragments of others from the same address came between two of its own
-        # (ip-sysctl, ipfrag_max_dist), and all flows have one address there: so few are under way, of up to five fragments.
+        # A receiver gives a datagram up when 64 fragments of others came between two of its own from one address
+        # (ip-sysctl, ipfrag_max_dist), and all flows have one there: so few are under way, of five fragments each.
         options: dict[str, float | bool] = {"rate": 100, "seconds": 0.5, "size": 4000, **PACED, "window": 2}
         futures = [flows.enter_context(traffic.sending(sharded, "client", to, **options)) for _ in range(6)]
     for future in futures:
