@@ -8,6 +8,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from content.entry import Entry
 from content.freshness import Times
@@ -19,8 +20,6 @@ from tests.content.web import proxied
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import trio
 
 
 async def opened(directory: Path, limit: int = 1 << 20) -> Store:
@@ -153,3 +152,28 @@ async def test_a_body_for_which_the_disk_has_no_room_comes_whole(
     await until(lambda: not list((tmp_path / "store" / "objects").rglob("*.body")))
     assert proxy.events["disk_errors"] == 1
     assert "stored" not in proxy.events
+
+
+async def test_many_answers_are_read_and_purged_while_others_have_their_turn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("content.store.AT_ONCE", 4)
+    first = await opened(tmp_path, 1 << 30)
+    for number in range(12):
+        await put(first, str(number), b"x")
+    store, seen = Store(tmp_path, 1 << 30), set[int]()
+
+    async def look() -> None:
+        while True:
+            seen.add(len(store.index))
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        await store.load()
+        assert {4, 8} <= seen
+        seen.clear()
+        await store.purge(list(store.index))
+        assert {8, 4, 0} <= seen
+        nursery.cancel_scope.cancel()
+    assert files(tmp_path) == []
