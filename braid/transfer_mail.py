@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from braid import outdated, stored, transfer
+from braid import entrusted, outdated, stored, transfer
+from braid.entrusted import is_entrusting
 from braid.outdated import is_outdated
 from braid.stored import is_stored
 from braid.transfer import is_transfer
@@ -12,13 +13,14 @@ from braid.transfer_parts import Assembler, is_part, split
 from braid.transfer_progress import decode_heard, decode_promised, is_heard, is_promised
 
 if TYPE_CHECKING:
+    from braid.entrusted import Entrusting
     from braid.outdated import Dropped, Outdated
     from braid.role import NodeHandle
     from braid.stored import StoredPages, Wanted
     from braid.transfer import TransferMessage
     from braid.transfer_progress import Heard, Promised
 
-    Message = TransferMessage | Promised | Heard | StoredPages | Wanted | Outdated | Dropped
+    Message = TransferMessage | Promised | Heard | StoredPages | Wanted | Outdated | Dropped | Entrusting
 
 _READERS = (
     (is_transfer, transfer.decode),
@@ -26,6 +28,7 @@ _READERS = (
     (is_heard, decode_heard),
     (is_stored, stored.decode),
     (is_outdated, outdated.decode),
+    (is_entrusting, entrusted.decode),
 )
 
 

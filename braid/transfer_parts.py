@@ -17,6 +17,7 @@ import struct
 from dataclasses import dataclass, field
 from zlib import crc32
 
+from braid.entrusted import ENTRUST
 from braid.errors import BadPacket
 from braid.messages import BAD_FIELD, BAD_LENGTH, BAD_VERSION, MAX_MESSAGE, SHORT
 from braid.outdated import OUTDATED
@@ -31,7 +32,7 @@ MOST_GATHERED = 64
 _HEAD = struct.Struct("!BBH16s3BI")
 _ROOM = MAX_MESSAGE - _HEAD.size
 _MOST_PARTS = -(-MOST_WHOLE // _ROOM)
-_DIVISIBLE = (REQUEST, RETURN, PROMISED, OUTDATED)
+_DIVISIBLE = (REQUEST, RETURN, PROMISED, OUTDATED, ENTRUST)
 
 Key = tuple[bytes, int, int, int]
 """Id, kind of the whole, parts, CRC: of two wholes about one transfer no parts are mixed."""

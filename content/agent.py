@@ -40,6 +40,8 @@ from braid.transfer import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from braid.transfer import Numbers
 
 LEASE = 1.0
@@ -90,7 +92,15 @@ class KeepOn:
     """It says so. Otherwise it is silent, and may have taken it: what must not be done twice is not done here."""
 
 
-Command = Send | Consider | Start | Discard | KeepOn
+@dataclass(frozen=True, slots=True)
+class Follows:
+    """Another gateway decides about the connection now."""
+
+    id: bytes
+    peer: int
+
+
+Command = Send | Consider | Start | Discard | KeepOn | Follows
 
 
 @dataclass(slots=True)
@@ -198,6 +208,21 @@ class ProxyAgent:
         self._transfers[request.id] = transfer
         self._note(request.id)
         return [Send(peer, transfer.terminate)]
+
+    def follow(self, peer: int, id_: bytes, may: Callable[[int, int], bool], now: float) -> list[Command]:
+        """A gateway says that it decides about a connection now. ``may``: whether that one may, by the one that did."""
+        transfer = self._transfers.get(id_)
+        if transfer is not None and transfer.peer != peer and not may(transfer.peer, peer):
+            self.count("stray")
+            return []
+        if transfer is None or transfer.state not in (State.SERVING, State.RETURNING):
+            return [Send(peer, TransferAbort(id_, Reason.ENDED))]
+        commands: list[Command] = [] if transfer.peer == peer else [Follows(id_, peer)]
+        transfer.peer, transfer.pause, transfer.due = peer, RESEND, now + RESEND
+        transfer.terminate = Terminate(id_, How.FIN, transfer.request.numbers.receive_next)
+        self._note(id_)
+        said = (transfer.terminate, transfer.returning)
+        return [*commands, *(Send(peer, message) for message in said if message is not None)]
 
     def give_back(self, id_: bytes, numbers: Numbers, record: bytes, now: float) -> list[Command]:
         """The socket is frozen, and its next request is for the origin."""

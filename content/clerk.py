@@ -15,7 +15,7 @@ from braid.status.transfers import TransferStatus
 from content.carry import Source
 from content.line import OWNERS
 from content.totals import content_total, read_status, transfers_total
-from content.words import Ended, Keep, Own, Settled, Shown, Told
+from content.words import Ended, Keep, Know, Own, Settled, Shown, Told
 from topology.values import socket_address
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Clerk:
         match word:
             case Keep():
                 self._keeper.transferred(word, socket.socket(fileno=descriptors[0]))
+            case Know(id_, data):
+                self._keeper.know(id_, data)
             case Told(id_, answering):
                 self._keeper.told(id_, answering, descriptors[0] if descriptors else -1)
             case Settled(id_):

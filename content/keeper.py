@@ -74,6 +74,11 @@ class Keeper:
         base = Progress(keep.read, keep.written, True)
         self._add(Kept(keep.id, opened, keep.client, -1, keep.vip, keep.data, base))
 
+    def know(self, id_: int, facts: bytes) -> None:
+        kept = self._find(id_)
+        if kept is not None:
+            kept.facts = facts
+
     def told(self, id_: int, answering: Answering, descriptor: int) -> None:
         """The descriptor is the keeper's from now on."""
         kept = self._find(id_)

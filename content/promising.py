@@ -37,6 +37,9 @@ class Promising:
         self._socket = opened
         self._tell = tell
 
+    def know(self, data: bytes) -> None:
+        self._keeping.know(data)
+
     def told(self, answering: Answering, descriptor: int | None = None) -> None:
         self._keeping.told(answering, descriptor)
         if answering.source is Source.BACK:

@@ -15,6 +15,7 @@ from braid.desired import GatewayPolicy, GatewayVip, ProxiedApplication
 from braid.plan import port_matches
 from braid.transfer_table import host_of, pairs
 from braid.tun import DEVICE
+from topology.model import Role
 from topology.proxy import ProxySettings
 
 if TYPE_CHECKING:
@@ -52,6 +53,14 @@ def may_outdate(topology: Topology, gateway: int, key: str) -> bool:
     host = host_of(key)
     named = (each.name for each in topology.applications.values() if host in each.hostnames)
     return any(may_ask(topology, gateway, name) for name in named)
+
+
+def may_follow(topology: Topology, before: int, now: int) -> bool:
+    """Whether a gateway may decide about connections that another one has given away: those of a region may, as clients
+    of one that is drained go to another. Nodes by their numbers."""
+    nodes = topology.by_number(before), topology.by_number(now)
+    one, other = ((node.role is Role.GATEWAY and node.region) if node else False for node in nodes)
+    return one is not False and one == other
 
 
 def askers_of(topology: Topology, application: str) -> tuple[int, ...]:

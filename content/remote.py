@@ -12,7 +12,7 @@ import trio
 
 from braid.role import NodeHandle, Situation
 from braid.tcp.progress import progress
-from content.words import Done, Ended, Keep, Own, Settled, Told, decode, encode
+from content.words import Done, Ended, Keep, Know, Own, Settled, Told, decode, encode
 
 if TYPE_CHECKING:
     import socket
@@ -53,6 +53,9 @@ class RemoteKeeping:
     def __init__(self, records: Channel, id_: int) -> None:
         self._records = records
         self._id = id_
+
+    def know(self, data: bytes) -> None:
+        self._records.send(Know(self._id, data))
 
     def told(self, answering: Answering, descriptor: int | None = None) -> None:
         self._records.send(Told(self._id, answering), *([] if descriptor is None else [descriptor]))

@@ -18,6 +18,7 @@ import trio
 
 from braid import log as logs
 from braid.alarm import Alarm
+from braid.entrusted import Entrust, Entrusted, Follow
 from braid.errors import BadPacket
 from braid.outdated import Dropped, Outdated
 from braid.process import give_way
@@ -29,7 +30,7 @@ from braid.tcp.repair import dissolve, start
 from braid.transfer import Reason, Send, TransferRequest, decode, encode, numbers_of
 from braid.transfer_mail import Inbox, send
 from braid.transfer_progress import Heard, Promised
-from content.agent import Command, Consider, Discard, KeepOn, ProxyAgent, Start, State
+from content.agent import Command, Consider, Discard, Follows, KeepOn, ProxyAgent, Start, State
 from content.carry import Answering, Source
 from content.connection import ONCE, ClientConnection
 from content.delegated import begins_with_tls
@@ -39,7 +40,7 @@ from content.lacking import Lacking
 from content.outdating import Outdating
 from content.prepared import prepare
 from content.promising import Promising
-from content.reach import idle_of, may_outdate
+from content.reach import idle_of, may_follow, may_outdate
 from content.returning import Returning
 from content.taken import Keep, ServeTls, Taken, build_for, flow_of
 from content.telling import Teller
@@ -164,7 +165,10 @@ class TransferService:
             case Outdated() if may_outdate(self._situation().topology, peer, message.key):
                 if self._outdating.add(peer, message):
                     self.agent.count("outdated")
-            case Outdated() | StoredPages() | Promised() | Dropped():
+            case Follow(id_):
+                self._carry_out(self.agent.follow(peer, id_, partial(may_follow, self._situation().topology), now))
+                self._alarm.set(self.agent.next_timeout())
+            case Outdated() | StoredPages() | Promised() | Dropped() | Entrust() | Entrusted():
                 self.agent.count("stray")
             case _:
                 self._carry_out(self.agent.receive(peer, message, now))
@@ -209,6 +213,16 @@ class TransferService:
                 start(taken.socket)
                 self._own(taken, "here")
                 taken.decided.set()
+            case Follows(id_, peer):
+                self._follow(self.taken[id_], peer)
+
+    def _follow(self, taken: Taken, peer: int) -> None:
+        gateway = self._situation().topology.by_number(peer)
+        taken.gateway = gateway.name if gateway else ""
+        _, request = self.agent.asked(taken.id)
+        taken.facts = encode_facts(Facts(peer, taken.application, taken.edge, taken.region, taken.gateway, request))
+        taken.keeping.know(taken.facts)
+        self._unheard.follow(taken.id, peer)
 
     def _consider(self, peer: int, request: TransferRequest) -> None:
         situation, now = self._situation(), trio.current_time()
@@ -285,9 +299,10 @@ class TransferService:
         self._nursery.start_soon(self._serve, taken, begun, -1 if prepared is None else prepared.descriptor, sent)
 
     def _promising(self, taken: Taken, keeping: Keeping) -> Promising:
-        peer, request = self.agent.asked(taken.id)
+        _, request = self.agent.asked(taken.id)
 
         def tell(promised: Promised) -> None:
+            peer, _ = self.agent.asked(taken.id)
             self._say(self._unheard.promise(peer, promised, trio.current_time()))
             self._alarm.set(self._unheard.next_timeout())
 

@@ -56,6 +56,12 @@ class Unheard:
         if waiting is not None and waiting.say.peer == peer and waiting.heard == heard:
             self.forget(heard.id)
 
+    def follow(self, id_: bytes, peer: int) -> None:
+        """Another gateway is to hear of that connection now."""
+        waiting = self._promises.get(id_)
+        if waiting is not None:
+            waiting.say = Say(peer, waiting.say.message)
+
     def forget(self, id_: bytes) -> None:
         """Its connection is over."""
         self._promises.pop(id_, None)

@@ -32,8 +32,10 @@ class Gone(Exception):
 
 
 class Keeping(Protocol):
-    """Who hears what is being sent. A descriptor stays the caller's."""
+    """Who hears what is being sent. A descriptor stays the caller's. ``know``: of a transferred connection, what the
+    next worker needs."""
 
+    def know(self, data: bytes) -> None: ...
     def told(self, answering: Answering, descriptor: int | None = None) -> None: ...
     def settled(self) -> None: ...
     def ended(self) -> None: ...
@@ -41,6 +43,9 @@ class Keeping(Protocol):
 
 class Unkept:
     """Nobody does."""
+
+    def know(self, data: bytes) -> None:
+        pass
 
     def told(self, answering: Answering, descriptor: int | None = None) -> None:
         pass

@@ -121,6 +121,14 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
+class Know:
+    """To the keeper: what comes back with ``Take`` from now on, of a connection that it keeps."""
+
+    id: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What is being sent; with a descriptor where its source is a file. To the keeper before the first byte; to the
     worker, for a connection that goes on. One for each answer, so its picture is its own::
@@ -156,7 +164,7 @@ class Shown:
 
 Word = (
     Configure | Take | Mail | Neighbour | Drain | Done
-    | Ready | Failed | Own | Keep | Told | Settled | Ended | Shown
+    | Ready | Failed | Own | Keep | Told | Settled | Ended | Shown | Know
 )  # fmt: skip
 _KINDS: tuple[Any, ...] = Word.__args__
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}

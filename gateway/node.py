@@ -48,6 +48,7 @@ class Gateway:
             partial(stack_alone, promotes=self._promotes),
             self._proxies.ground.lodge,
             self._proxies.let_go,
+            self._proxies.transfers,
             self._staying,
         )
         self._proxies.transfers.leaves = self._drain.leaves

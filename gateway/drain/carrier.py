@@ -29,6 +29,22 @@ class LetGo(Protocol):
     def __call__(self, pools: tuple[IPNetwork, ...], *, guests: bool) -> None: ...
 
 
+class Entrusts(Protocol):
+    """Connections that content proxies have: another gateway decides about them when this one leaves."""
+
+    def entrust(self, to: str) -> int:
+        """Tell that one of what it has not heard of; to be called again and again. How many it has yet to answer."""
+        ...
+
+    def reclaim(self) -> None:
+        """It is gone, or has forgotten all: what it was told is decided here."""
+        ...
+
+    def let_be(self) -> None:
+        """This gateway does not leave any more, and what the other one has stays there."""
+        ...
+
+
 class MoveFailed(Exception):
     """A drain cannot go on; the message names the remedy."""
 

@@ -15,7 +15,7 @@ import trio
 
 from braid import log as logs
 from braid.moves import ID, Divert, Lease, Verdict, encode
-from gateway.drain.carrier import Carrier, LetGo, Look, MoveFailed
+from gateway.drain.carrier import Carrier, Entrusts, LetGo, Look, MoveFailed
 from gateway.drain.state import GIVES, PHASES, State, of_lender
 from gateway.drain.window import Receiving
 from gateway.nat import peers_of
@@ -62,7 +62,8 @@ WHY = {
 
 class Lender:
     """``settle`` makes data plane and addresses follow ``standing``. ``stays`` names the applications whose connections
-    the data plane does not know; ``let_go`` has the proxies give to it what can go on there."""
+    the data plane does not know; ``let_go`` has the proxies give to it what can go on there; ``moved``: what content
+    proxies have."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Lender:
         settle: Callable[[], Awaitable[None]],
         stays: Callable[[], tuple[str, ...]],
         let_go: LetGo,
+        moved: Entrusts,
         first: int,
     ) -> None:
         self.state = State.AWAY
@@ -83,6 +85,7 @@ class Lender:
         self._settle = settle
         self._stays = stays
         self._let_go = let_go
+        self._moved = moved
         self._restarted = False
         """The sibling is another process since this one last began to tell it."""
         self._name_drain()
@@ -189,6 +192,7 @@ class Lender:
         with suppress(MoveFailed):
             # A sibling that is silent has lost them, or will get them when it is there again.
             await self._copy()
+        self._moved.entrust(self.order.to)
         self._node.tell(self.order.to, encode(self._lease()))
         self._say_divert(self._number)
 
@@ -198,6 +202,7 @@ class Lender:
         self.began = trio.current_time()
         self._carrier.close()
         self._carrier.forget(everything=False)
+        self._moved.reclaim()
         self._name_drain()
         self._restarted = False
         await self.leave()
@@ -223,6 +228,7 @@ class Lender:
         """From a sibling that does not answer any more. What it has gone on with is beyond the windows known here, so
         these are not judged until what is in use has shown where it is."""
         self._carrier.forget(everything=False)
+        self._moved.reclaim()
         self.state = State.RETURNED
         await self._settle()
         with suppress(MoveFailed):
@@ -266,6 +272,7 @@ class Lender:
     async def _end(self) -> None:
         """Nobody answers that; what is lost, the sibling's own patience makes good."""
         self.state = State.HOME
+        self._moved.let_be()
         await self._settle()
         for _ in range(3):
             self._node.tell(self.order.to, encode(self._lease()))
@@ -314,7 +321,8 @@ class Lender:
         while quiet < QUIET and trio.current_time() < deadline:
             await trio.sleep(ROUND)
             await self._copy()
-            quiet = 0 if self.look.flows else quiet + 1
+            left = self._moved.entrust(self.order.to)
+            quiet = 0 if self.look.flows or left else quiet + 1
         if quiet < QUIET:
             log.warning("servers still answer by this gateway", remedy=f"route the SNAT pools to {self.order.to}")
 

@@ -16,7 +16,7 @@ from braid.drained import Order, order_of, orders_file, read_orders, write_order
 from braid.errors import BadPacket
 from braid.moves import Diverted, Flows, Have, Lease, Leased, decode, is_move
 from braid.status.drain import DrainStatus
-from gateway.drain.carrier import LetGo, MoveFailed
+from gateway.drain.carrier import Entrusts, LetGo, MoveFailed
 from gateway.drain.host import Host
 from gateway.drain.lender import Lender
 from gateway.drain.state import AT_HOME, GIVES, LEAVES, Standing, State, of_lender
@@ -46,13 +46,15 @@ REMEMBER = 7500.0
 class DrainService:
     """``stays`` names the applications whose connections the data plane does not know; ``lodge`` has the host's stack
     serve connections from pools of another gateway; ``let_go`` has the proxies give to the data plane what can go on
-    there, of those from some pools; ``staying`` counts what a stack has, by the reason."""
+    there, of those from some pools; ``moved`` is what content proxies have; ``staying`` counts what a stack has, by the
+    reason."""
 
     def __init__(
         self,
         stays: Callable[[Topology, str], tuple[str, ...]],
         lodge: Callable[[tuple[IPNetwork, ...]], Awaitable[None]],
         let_go: LetGo,
+        moved: Entrusts,
         staying: Callable[[], dict[str, int]],
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -61,6 +63,7 @@ class DrainService:
         self._wall = wall
         self._lodge = lodge
         self._let_go = let_go
+        self._moved = moved
         self._file: Path | None = None
         self._name = ""
         self._node: NodeHandle | None = None
@@ -286,7 +289,7 @@ class DrainService:
             return self._stays(situation.topology, situation.node)
 
         first = int(time.time() * 10) & 0x7FFF_FFFF
-        return Lender(node, node.flows, order, self._settle, stays, self._let_go, first)
+        return Lender(node, node.flows, order, self._settle, stays, self._let_go, self._moved, first)
 
     def _forget(self) -> None:
         """The order is done."""

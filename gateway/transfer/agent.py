@@ -1,15 +1,5 @@
-"""The device's side of the transfer protocol (``braid.transfer``). Pure: messages and times in, commands out.
-
-::
-
-    (nothing) --begin--> ASKING --accept--> STEERING --steered--> COMMITTED --terminate--> MOVED
-                           |                   |                      |                      |
-                           | refuse, mismatch, | the same,            | abort, silent        | return
-                           v silent            v edge silent          v                      v
-                         ENDED               ENDED                  ENDED <--edge silent-- RETAKING --steered--> BACK
-
-    COMMITTED, MOVED --proxy gone--> RESCUING --steered--> ENDED, and the connection goes on here
-    RESCUING --edge reaches a proxy that may never have begun--> RECLAIMING --steered, it has not spoken--> the same
+"""The device's side of the transfer protocol (``braid.transfer``). Pure: messages and times in, commands out. The
+picture of its states is in ``gateway.transfer.state``.
 
 While it asks, and until the edge has said that it sends the client's packets to the proxy, they are held and the
 origin's connection is untouched: ``Release`` gives them to it, and nobody has noticed. Only then the proxy is told to
@@ -23,13 +13,10 @@ it built in silence. What the edge was told last is repeated until it says that 
 
 from __future__ import annotations
 
-from collections import Counter
+from typing import TYPE_CHECKING
 
-from braid.deadlines import Deadlines
 from braid.transfer import (
     IF_GONE,
-    MODULUS,
-    MOST,
     REMEMBER,
     RESEND,
     SLOWEST_RESEND,
@@ -50,61 +37,25 @@ from braid.transfer import (
 )
 from gateway.transfer.commands import (
     AskEdge,
+    Claim,
     Command,
     Confirm,
     EndServer,
     GiveUp,
     GoOn,
-    Hold,
-    Lost,
     Release,
     Resume,
     TakeBack,
     heard,
 )
-from gateway.transfer.state import FOREVER, OVER, State, Transfer
+from gateway.transfer.state import ASK_FOR, COMMIT_FOR, FOREVER, LONGEST, STEER_FOR, State, Transfer
+from gateway.transfer.table import Table
 
-ASK_FOR = 0.1
-"""Seconds that a proxy is asked for. The client waits meanwhile."""
-STEER_FOR = 0.12
-"""Seconds from the first question on in which proxy and edge have to agree."""
-COMMIT_FOR = 2.0
-"""Seconds in which a proxy that accepted has to take over, and an edge to say that it heard of the way back."""
-LONGEST = 7500.0
-"""Seconds after which a connection that was moved is forgotten, should nobody say that it is over."""
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 
-class TransferAgent:
-    """``order`` is the last one that edges were told: later than those that an earlier process used."""
-
-    def __init__(self, order: int = 0) -> None:
-        self.counts: dict[str, int] = {}
-        """``requested``, ``accepted``, ``moved``, ``returned``, ``lost``, ``late``, ``stray``, and refused ones by
-        ``refused/reason``."""
-        self.open: Counter[int] = Counter()
-        """By proxy, the connections that it has, or may get."""
-        self._transfers: dict[bytes, Transfer] = {}
-        self._order = order
-        self._deadlines = Deadlines()
-
-    def __len__(self) -> int:
-        return len(self._transfers)
-
-    def state(self, id_: bytes) -> State | None:
-        found = self._transfers.get(id_)
-        return found.state if found else None
-
-    def request(self, id_: bytes) -> TransferRequest:
-        return self._transfers[id_].request
-
-    def is_full(self) -> bool:
-        return len(self._transfers) >= MOST
-
-    def next_order(self) -> int:
-        """For the edge, where it is asked together with the proxy."""
-        self._order = (self._order + 1) % MODULUS
-        return self._order
-
+class TransferAgent(Table):
     def begin(
         self, peer: int, request: TransferRequest, now: float, order: int | None = None, *, asked: bool = True
     ) -> list[Command]:
@@ -225,12 +176,51 @@ class TransferAgent:
         self._note(id_)
         return [asked]
 
-    def receive_down(self, peer: int, now: float) -> list[Command]:
+    def adopt(self, peer: int, request: TransferRequest, reached: bool, now: float) -> list[Command]:
+        """The sibling leaves, and entrusts this gateway with what a proxy has. ``reached``: whether that one is."""
+        self.open[peer] += 1
+        self._transfers[request.id] = Transfer(peer, request, State.MOVED, now, now, now + LONGEST)
+        return self._decide(request.id, reached, now)
+
+    def entrusted(self, id_: bytes, now: float) -> bool:
+        """The sibling decides about a connection now. False: there is nothing to decide any more, or it began to come
+        back."""
+        transfer = self._transfers.get(id_)
+        if transfer is None or transfer.state is not State.MOVED:
+            return False
+        self.count("entrusted")
+        transfer.steer, transfer.steer_due = None, FOREVER
+        self._enter(transfer, State.ENTRUSTED, now, now + LONGEST)
+        self._note(id_)
+        return True
+
+    def reclaim(self, id_: bytes, reached: bool, now: float) -> list[Command]:
+        """The sibling that was entrusted with it is gone."""
+        self._enter(self._transfers[id_], State.MOVED, now, now + LONGEST)
+        return self._decide(id_, reached, now)
+
+    def let_be(self, id_: bytes, now: float) -> None:
+        """It stays the sibling's."""
+        self._end(self._transfers[id_], now)
+        self._note(id_)
+
+    def _decide(self, id_: bytes, reached: bool, now: float) -> list[Command]:
+        transfer = self._transfers[id_]
+        transfer.terminated = Terminated(id_, True)
+        if reached:
+            transfer.claimed, transfer.pause, transfer.due = False, RESEND, now + RESEND
+            commands: list[Command] = [self._ask_edge(transfer, transfer.peer, now), Claim(id_, transfer.peer)]
+        else:
+            commands = self._rescue(transfer, IF_GONE, now)
+        self._note(id_)
+        return commands
+
+    def receive_down(self, peer: int, now: float, spared: Container[bytes] = ()) -> list[Command]:
         """The session with a proxy is gone. Requests that it was asked about go to the origin at once. Connections that
-        it has go on here if the edge does not reach it either."""
+        it has go on here if the edge does not reach it either, but for those that are ``spared``."""
         commands: list[Command] = []
         for id_, transfer in list(self._transfers.items()):
-            if transfer.peer != peer:
+            if transfer.peer != peer or id_ in spared:
                 continue
             match transfer.state:
                 case State.ASKING | State.STEERING:
@@ -278,19 +268,15 @@ class TransferAgent:
                 commands.append(Send(transfer.peer, TransferCommit(id_)))
             case State.RETAKING | State.RESCUING | State.RECLAIMING:
                 commands += self._lose(transfer, "edge_silent", now)
+            case State.MOVED if not transfer.claimed and now - transfer.began < LONGEST:
+                transfer.pause = min(transfer.pause * 1.5, COMMIT_FOR)
+                transfer.due = now + transfer.pause
+                commands.append(Claim(id_, transfer.peer))
             case State.MOVED:
                 self._end(transfer, now)
-            case State.BACK | State.ENDED:
+            case State.BACK | State.ENTRUSTED | State.ENDED:
                 del self._transfers[id_]
         return commands
-
-    def next_timeout(self) -> float:
-        return self._deadlines.next()
-
-    def _note(self, id_: bytes) -> None:
-        """Its deadline may be another one now."""
-        transfer = self._transfers.get(id_)
-        self._deadlines.set(id_, None if transfer is None else min(transfer.due, transfer.steer_due))
 
     def _accepted(self, transfer: Transfer, message: TransferAccept, now: float) -> list[Command]:
         id_ = message.id
@@ -329,6 +315,8 @@ class TransferAgent:
         if transfer.state is State.COMMITTED:
             self._enter(transfer, State.MOVED, now, now + LONGEST)
             commands.append(self._moved(transfer, message.how, message.sequence))
+        elif transfer.state is State.MOVED and not transfer.claimed:
+            transfer.claimed, transfer.due = True, transfer.began + LONGEST
         if transfer.terminated is not None:
             return [*commands, Send(transfer.peer, transfer.terminated)]
         return [Send(transfer.peer, TransferAbort(message.id, Reason.STALE))]
@@ -344,8 +332,9 @@ class TransferAgent:
         match transfer.state:
             case State.MOVED:
                 return [TakeBack(message.id, message.numbers, message.record)]
-            case State.COMMITTED | State.RETAKING:
-                # A TERMINATE that was overtaken, or an edge that has yet to answer: it comes again.
+            case State.COMMITTED | State.RETAKING | State.ENTRUSTED:
+                # A TERMINATE that was overtaken, or an edge that has yet to answer; or who is to be asked now has yet
+                # to say so to the proxy: it comes again.
                 return []
             case _:
                 return [Send(transfer.peer, Returned(message.id, False))]
@@ -363,38 +352,3 @@ class TransferAgent:
         """The origin serves."""
         self._end(transfer, now)
         return [Release(transfer.request.id, why)]
-
-    def _rescue(self, transfer: Transfer, node: int | None, now: float) -> list[Command]:
-        self._enter(transfer, State.RESCUING, now, now + COMMIT_FOR + ASK_FOR)
-        return [Hold(transfer.request.id, held=True), self._ask_edge(transfer, node, now)]
-
-    def _leave(self, transfer: Transfer, now: float) -> list[Command]:
-        """To the proxy, which serves it as long as it lives, and asks the origin for what it would give back."""
-        self._end(transfer, now)
-        return [Hold(transfer.request.id, held=False)]
-
-    def _lose(self, transfer: Transfer, reason: str, now: float) -> list[Command]:
-        self._end(transfer, now)
-        self.count("lost")
-        return [self._ask_edge(transfer, None, now), Lost(transfer.request.id, reason)]
-
-    def _ask_edge(self, transfer: Transfer, node: int | None, now: float) -> AskEdge:
-        return self._expect(transfer, AskEdge(transfer.request.id, self.next_order(), node), now)
-
-    def _expect(self, transfer: Transfer, steer: AskEdge, now: float) -> AskEdge:
-        transfer.steer, transfer.steer_due, transfer.steer_until = steer, now + RESEND, now + COMMIT_FOR
-        return steer
-
-    def _enter(self, transfer: Transfer, state: State, now: float, due: float) -> None:
-        self.open[transfer.peer] += (state not in OVER) - (transfer.state not in OVER)
-        transfer.state, transfer.began, transfer.due = state, now, due
-
-    def _end(self, transfer: Transfer, now: float) -> None:
-        self._enter(transfer, State.ENDED, now, now + REMEMBER)
-
-    def _stray(self) -> list[Command]:
-        self.count("stray")
-        return []
-
-    def count(self, what: str) -> None:
-        self.counts[what] = self.counts.get(what, 0) + 1

@@ -94,7 +94,15 @@ class GoOn:
     seen: Seen | None
 
 
-Command = Send | Release | AskEdge | Confirm | GiveUp | EndServer | TakeBack | Resume | Lost | Hold | GoOn
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Tell the proxy that this gateway decides about the connection; it answers as one that has just taken over."""
+
+    id: bytes
+    peer: int
+
+
+Command = Claim | Send | Release | AskEdge | Confirm | GiveUp | EndServer | TakeBack | Resume | Lost | Hold | GoOn
 
 
 def heard(peer: int, message: TransferMessage) -> list[Command]:

@@ -99,6 +99,8 @@ class Moving:
     bytes_in: int = 0
     bytes_out: int = 0
     """Since it left, as far as that."""
+    entrusted: bool = False
+    """By another gateway, which offered it."""
     was: Promoted | None = None
     """To the data plane, when it was offered."""
     promoted: Promoted | None = None
@@ -115,7 +117,7 @@ class Moving:
     @property
     def guest(self) -> bool:
         """Whether another gateway has had it."""
-        return self.was is not None and self.was.guest
+        return self.entrusted or (self.was is not None and self.was.guest)
 
     def back(self, built: Opened, promoted: Promoted | None) -> None:
         """It is here again, frozen."""

@@ -13,6 +13,7 @@ import trio
 
 from braid import log as logs
 from braid.alarm import Alarm
+from braid.entrusted import Entrust, Entrusted, Follow
 from braid.errors import BadPacket
 from braid.outdated import Dropped, Outdated
 from braid.process import give_way
@@ -32,11 +33,13 @@ from braid.transfer import (
 from braid.transfer_mail import Inbox, send
 from braid.transfer_progress import Heard, Promised, encode_heard, heard_of
 from gateway.transfer import commands
-from gateway.transfer.agent import ASK_FOR, COMMIT_FOR, TransferAgent
+from gateway.transfer.agent import TransferAgent
 from gateway.transfer.asking import US, ask
 from gateway.transfer.moving import WRONG
 from gateway.transfer.offering import Offering
 from gateway.transfer.owners import Owners
+from gateway.transfer.sibling import Clocks, Sibling
+from gateway.transfer.state import ASK_FOR, COMMIT_FOR
 from gateway.transfer.successor import Successor, reset
 
 if TYPE_CHECKING:
@@ -81,6 +84,7 @@ class TransferService:
         self._node: NodeHandle | None = None
         self._alarm, self._owners = Alarm(), Owners()
         self._successor = Successor(serve, adopt, inside, self.agent.count)
+        self._sibling = Sibling(self.agent, self.moving, self._carry_out, self._own)
         self._offering = Offering(
             relay, self._ask, self._successor.clients.__contains__, self.agent, rng, wall
         )  # fmt: skip
@@ -101,8 +105,9 @@ class TransferService:
                 while True:
                     now = trio.current_time()
                     self._carry_out(self.agent.handle_timeout(now), now)
+                    self._sibling.handle_timeout(node, now)
                     self._forget(node)
-                    await self._alarm.wait(self.agent.next_timeout())
+                    await self._alarm.wait(min(self.agent.next_timeout(), self._sibling.next_timeout()))
         finally:
             self._node = self._nursery = None
             for moving in self.moving.values():
@@ -125,7 +130,11 @@ class TransferService:
                 self._receive_promised(control, message)
             case StoredPages() | Dropped() if control.adjacent:
                 self._offering.receive(control.peer, message, now)
-            case StoredPages() | Dropped() | Wanted() | Outdated() | Heard():
+            case Entrust() | Entrusted() if control.adjacent:
+                clocks = Clocks(now, self._wall())
+                self._sibling.receive(self._node, control.peer, message, clocks, self.leaves())
+                self._alarm.set(min(self.agent.next_timeout(), self._sibling.next_timeout()))
+            case StoredPages() | Dropped() | Wanted() | Outdated() | Heard() | Entrust() | Entrusted() | Follow():
                 self.agent.count("stray")
             case _:
                 self._receive_transfer(control, message, now)
@@ -146,8 +155,24 @@ class TransferService:
         """The session with a neighbour is gone."""
         self._offering.forget(peer)
         if self._node is not None:
-            self._carry_out(self.agent.receive_down(peer, now), now)
+            self._carry_out(self.agent.receive_down(peer, now, self._sibling), now)
             self._alarm.set(self.agent.next_timeout())
+
+    def entrust(self, to: str) -> int:
+        """As ``gateway.drain.carrier.Entrusts``, and ``reclaim`` and ``let_be`` too."""
+        if self._node is None:
+            return 0
+        left = self._sibling.entrust(self._node, to, trio.current_time())
+        self._alarm.set(self._sibling.next_timeout())
+        return left
+
+    def reclaim(self) -> None:
+        if self._node is not None:
+            self._sibling.reclaim(self._node, trio.current_time())
+            self._alarm.set(self.agent.next_timeout())
+
+    def let_be(self) -> None:
+        self._sibling.let_be(trio.current_time())
 
     def receive_restart(self, peer: int, now: float) -> None:
         """An edge has started again: it is told which of its clients' connections proxies have."""
@@ -163,6 +188,7 @@ class TransferService:
         sender = self._node.situation().topology.by_number(control.peer)
         if moving is not None and control.adjacent and control.peer == moving.peer:
             moving.promise(promised)
+            self._sibling.promised(self._node, promised.id, trio.current_time())
         else:
             self.agent.count("stray")
         if sender is not None and control.adjacent:
@@ -225,6 +251,8 @@ class TransferService:
                 steer = Steer(id_, order, node, moving.client, moving.vip)
                 self._node.send_to_peer(moving.edge, encode(steer))
                 self._note(US, moving.edge, steer)
+            case commands.Claim(id_, peer):
+                self._sibling.claim(self._node, peer, id_)
             case commands.Release(id_, reason):
                 moving = self.moving[id_]
                 self._release(moving, now)
@@ -296,6 +324,9 @@ class TransferService:
         except BadPacket as error:
             self.agent.count("returned_wrong" if error.reason == WRONG else "bad")
             return self.agent.taken_back(moving.id, False, now)
+        if moving.id in self._sibling:
+            # The proxy says it again, to whom it is to follow by then.
+            return []
         if self.leaves():
             self.agent.count("returned_leaving")
             return self.agent.taken_back(moving.id, False, now)
@@ -326,4 +357,5 @@ class TransferService:
         if len(self.moving) <= len(self.agent):
             return
         for id_ in [id_ for id_ in self.moving if self.agent.state(id_) is None]:
+            self._sibling.forget(id_)
             self._owners.forget(node, self.moving.pop(id_))

@@ -1,4 +1,17 @@
-"""A transfer as the device's agent (``gateway.transfer.agent``) knows it."""
+"""A transfer as the device's agent (``gateway.transfer.agent``) knows it.
+
+::
+
+    (nothing) --begin--> ASKING --accept--> STEERING --steered--> COMMITTED --terminate--> MOVED
+                           |                   |                      |                      |
+                           | refuse, mismatch, | the same,            | abort, silent        | return
+                           v silent            v edge silent          v                      v
+                         ENDED               ENDED                  ENDED <--edge silent-- RETAKING --steered--> BACK
+
+    COMMITTED, MOVED --proxy gone--> RESCUING --steered--> ENDED, and the connection goes on here
+    MOVED --the sibling has it--> ENTRUSTED; the sibling begins with MOVED, and claims it from the proxy
+    RESCUING --edge reaches a proxy that may never have begun--> RECLAIMING --steered, it has not spoken--> the same
+"""
 
 from __future__ import annotations
 
@@ -13,6 +26,14 @@ if TYPE_CHECKING:
     from gateway.transfer.commands import AskEdge
 
 FOREVER = float("inf")
+ASK_FOR = 0.1
+"""Seconds that a proxy is asked for. The client waits meanwhile."""
+STEER_FOR = 0.12
+"""Seconds from the first question on in which proxy and edge have to agree."""
+COMMIT_FOR = 2.0
+"""Seconds in which a proxy that accepted has to take over, and an edge to say that it heard of the way back."""
+LONGEST = 7500.0
+"""Seconds after which a connection that was moved is forgotten, should nobody say that it is over."""
 
 
 class State(Enum):
@@ -24,10 +45,11 @@ class State(Enum):
     BACK = "back"
     RESCUING = "rescuing"
     RECLAIMING = "reclaiming"
+    ENTRUSTED = "entrusted"
     ENDED = "ended"
 
 
-OVER = (State.ENDED, State.BACK)
+OVER = (State.ENDED, State.BACK, State.ENTRUSTED)
 
 
 @dataclass(slots=True)
@@ -47,6 +69,8 @@ class Transfer:
     steer_due: float = FOREVER
     steer_until: float = 0.0
     """It is asked no longer."""
+    claimed: bool = True
+    """The proxy knows that this gateway decides."""
     terminated: Terminated | None = None
     returned: Returned | None = None
 

@@ -14,7 +14,7 @@ from content.carry import Answering, Source
 from content.clerk import Clerk
 from content.keeper import STUCK, Keeper, Kept
 from content.remote import Remote
-from content.words import Keep, Word, decode, encode
+from content.words import Keep, Know, Word, decode, encode
 from tests.content.web import handle
 
 if TYPE_CHECKING:
@@ -141,6 +141,15 @@ def test_transferred_connections_that_are_over_are_told(ends: Ends) -> None:
     ends.keeper.told(1 << 62, Answering(source=Source.ONCE), -1)
     (over,) = ends.keeper.carry_on()
     assert (over.client, over.vip) == ("192.0.2.1:1000", "192.0.2.2:80")
+
+
+def test_what_a_worker_learns_of_a_transferred_connection_the_next_one_knows(ends: Ends) -> None:
+    never: Any = None
+    clerk, accepted = Clerk(never, ends.keeper), ends.kept.socket.dup()
+    ends.keeper.transferred(Keep(1 << 62, "192.0.2.1:1000", "192.0.2.2:80", 0, 0, b"facts"), accepted)
+    clerk.do(Know(1 << 62, b"others"), [])
+    clerk.do(Know(1, b"of none"), [])
+    assert [kept.facts for kept in ends.keeper.given() if kept.vip] == [b"others"]
 
 
 @pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from random import Random
 
 from braid.app_numbers import AppNumbers
@@ -11,12 +12,13 @@ from braid.delegation import delegation
 from braid.desired import Desired, PathChoice, PathSet, ProxiedApplication
 from braid.plan import PathPlanner
 from content.node import Content
-from content.reach import Local, changes, content_policy, idle_of, peers_of, vips_of
+from content.reach import Local, changes, content_policy, idle_of, may_follow, peers_of, vips_of
 from edge.node import Edge
 from tests.delegations import situation
 from tests.topology.test_transfers import ROW, text
 from topology.graph import neighbours
-from topology.source import parse
+from topology.model import Role
+from topology.source import load, parse
 from topology.transfer import takes_transfers
 
 TOPOLOGY = parse(text(ROW.replace("c-1, c-2", "c-1")), "net.yaml")
@@ -36,6 +38,18 @@ class Alone:
 
     def round_trips(self) -> dict[int, float]:
         return {}
+
+
+def test_a_gateway_of_the_region_may_be_followed_and_no_other_node() -> None:
+    found = load(Path("topology/examples/two-gateways.yaml"))
+    number = {name: node.number for name, node in found.nodes.items()}
+    assert may_follow(found, number["gw-1-1"], number["gw-1-2"])
+    for name, node in found.nodes.items():
+        allowed = node.region == found.nodes["gw-1-1"].region
+        assert may_follow(found, number["gw-1-1"], number[name]) is allowed, name
+        assert not may_follow(found, max(number.values()) + 1, number[name])
+        if node.role is not Role.GATEWAY:
+            assert not may_follow(found, number[name], number[name])
 
 
 def test_a_proxy_that_a_row_names_is_an_end_of_paths() -> None:

@@ -46,3 +46,15 @@ def test_the_last_one_counts_and_only_for_a_while() -> None:
     unheard.promise(GATEWAY, FIRST, 20.0)
     unheard.forget(FIRST.id)
     assert (len(unheard), said_again(unheard, 30.0)) == (0, [])
+
+
+def test_another_gateway_hears_what_the_one_before_may_not_have_heard() -> None:
+    unheard = Unheard()
+    unheard.follow(FIRST.id, ANOTHER)
+    (first,) = unheard.promise(GATEWAY, FIRST, 0.0)
+    unheard.follow(FIRST.id, ANOTHER)
+    assert unheard.handle_timeout(AGAIN) == [Say(ANOTHER, first.message)]
+    unheard.receive(GATEWAY, heard_of(FIRST))
+    assert len(unheard) == 1
+    unheard.receive(ANOTHER, heard_of(FIRST))
+    assert len(unheard) == 0

@@ -15,6 +15,7 @@ from content.words import (
     Ended,
     Failed,
     Keep,
+    Know,
     Mail,
     Neighbour,
     Own,
@@ -33,7 +34,7 @@ WORDS: list[Word] = [
     Configure("c-1", "/net.yaml"), Take(1, "192.0.2.1", 0), Take(1 << 62, "[2001:db8::1]:80", -1, b"\0facts"),
     Mail(3, True, b"message"), Neighbour(4, False), Drain(), Done(True), Ready(), Failed(b"no directory"),
     Own("192.0.2.1:1", "192.0.2.2:80", "held"), Keep(5, "a", "b", 6, 7, b"facts"),
-    Told(6, ANSWERING), Settled(7), Ended(8), Shown(b"{}"),
+    Told(6, ANSWERING), Settled(7), Ended(8), Shown(b"{}"), Know(9, b"facts"),
 ]  # fmt: skip
 
 

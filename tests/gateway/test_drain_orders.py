@@ -13,6 +13,7 @@ from braid.drained import Order, orders_file, read_orders, write_order
 from gateway.drain import service as module
 from gateway.drain.service import DrainService
 from gateway.drain.state import AT_HOME, State
+from tests.gateway.moved import Moved
 from tests.topology.test_drains import text
 from topology.source import parse
 
@@ -80,7 +81,7 @@ class World:
         self.topology = topology
         self.wall = 0.0
         self.counts: Counter[str] = Counter()
-        self.service = DrainService(lambda *_: (), self._lodge, lambda *_, **__: None, dict, lambda: self.wall)
+        self.service = DrainService(lambda *_: (), self._lodge, lambda *_, **__: None, Moved(), dict, lambda: self.wall)
         self.service.remember(file, topology, A)
 
     async def _lodge(self, _pools: object) -> None:

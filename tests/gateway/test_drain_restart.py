@@ -16,6 +16,7 @@ from gateway.drain.carrier import MoveFailed
 from gateway.drain.host import Host
 from gateway.drain.lender import Lender
 from gateway.drain.state import State
+from tests.gateway.moved import Moved
 from topology.source import load
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ class Pair:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        self.core = Core(set(FLOWS))
+        self.core, self.moved = Core(set(FLOWS)), Moved(left=20)
         self.there = Core()
         self.leases: list[Lease] = []
         self.announced = trio.Event()
         self.begin_host()
         node = self._node(A, self._tell_b)
         order = Order(B, routed=True)
-        self.lender = Lender(node, cast("Any", self.core), order, self._settle, tuple, _let_go, 1)
+        self.lender = Lender(node, cast("Any", self.core), order, self._settle, tuple, _let_go, self.moved, 1)
 
     def begin_host(self) -> None:
         """A new process of the second one."""
@@ -105,6 +106,8 @@ async def test_a_sibling_that_has_started_again_is_told_all_flows_once_more(auto
         pair = Pair(nursery)
         await pair.lender.leave()
         assert pair.there.flows == FLOWS
+        assert pair.moved.left == 0, "the sibling has answered all"
+        told = len(pair.moved.done)
         await pair.lender.be_away()
         pair.begin_host()
         pair.lender.receive_restart()
@@ -112,6 +115,7 @@ async def test_a_sibling_that_has_started_again_is_told_all_flows_once_more(auto
         before = len(pair.leases)
         await pair.lender.be_away()
         assert (pair.lender.state, pair.there.flows) == (State.AWAY, FLOWS)
+        assert pair.moved.done[told : told + 3] == [f"entrust {B}", "reclaim", f"entrust {B}"]
         assert pair.core.forgot == 1, "what the sibling may have made of what it alone was asked about"
         again = pair.leases[before:]
         assert len({lease.id for lease in pair.leases[:before]}) == len({lease.id for lease in again}) == 1
@@ -135,4 +139,5 @@ async def test_a_drain_in_whose_middle_the_sibling_starts_again_fails_and_the_po
         with pytest.raises(MoveFailed, match=f"{B} has started again"):
             await pair.lender.leave()
         assert pair.lender.state is State.HOME
+        assert pair.moved.done[-2:] == ["reclaim", "let_be"]
         nursery.cancel_scope.cancel()

@@ -16,6 +16,7 @@ from braid.moves import Phase
 from gateway.drain.service import DrainService
 from gateway.drain.state import AT_HOME, LEAVES, PHASES, State, of_host, of_lender
 from gateway.nat import captured, gateway_policy, with_siblings
+from tests.gateway.moved import Moved
 from topology.graph import neighbours, siblings
 from topology.source import load
 
@@ -74,7 +75,7 @@ def test_a_gateway_that_was_drained_does_not_answer_for_its_pools_when_it_starts
     own = captured(TOPOLOGY, A)
     for order, answers in ((None, own), (Order(B), ()), (Order(B, back=True), ()), (Order("nobody"), own)):
         write_order(orders_file(file), A, order)
-        drain = DrainService(lambda _topology, _node: (), lodge, lambda _pools, *, guests: None, dict)
+        drain = DrainService(lambda _topology, _node: (), lodge, lambda _pools, *, guests: None, Moved(), dict)
         drain.remember(file, TOPOLOGY, A)
         assert drain.captured(TOPOLOGY, own) == answers
         standing = drain.standing(TOPOLOGY)
@@ -87,7 +88,7 @@ def test_what_a_gateway_that_has_just_started_does_not_know_its_only_sibling_may
     tmp_path: Path, name: str, sibling: str | None
 ) -> None:
     """It may have been told all of that one's flows a moment ago, and its clients go on talking to it."""
-    drain = DrainService(lambda _topology, _node: (), lodge, lambda _pools, *, guests: None, dict)
+    drain = DrainService(lambda _topology, _node: (), lodge, lambda _pools, *, guests: None, Moved(), dict)
     drain.remember(tmp_path / "topology.yaml", TOPOLOGY, name)
     choice = SiblingChoice(TOPOLOGY.nodes[sibling].number, leaving=False) if sibling else None
     assert drain.standing(TOPOLOGY) == replace(AT_HOME, sibling=choice)

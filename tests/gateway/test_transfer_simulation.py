@@ -241,7 +241,7 @@ def test_an_unknown_commit_is_answered_by_an_abort() -> None:
 
 
 def test_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.transfer.agent.MOST", 1)
+    monkeypatch.setattr("gateway.transfer.table.MOST", 1)
     monkeypatch.setattr("content.agent.MOST", 1)
     world = World("nothing")
     world.begin(1)

@@ -152,8 +152,12 @@ impl Owners {
         let holder = Holder { boot, since: now, spoken: false, by };
         let fresh = Entry { owner, kept, bytes: 0, ended: [false; 2], seen, holder, until };
         let entry = self.by_ends.entry(ends).or_insert(fresh);
-        if matches!(owner, Owner::Node(_)) && entry.owner != owner {
-            (entry.seen, entry.holder) = (seen, holder);
+        if matches!(owner, Owner::Node(_)) {
+            if entry.owner != owner {
+                (entry.seen, entry.holder) = (seen, holder);
+            }
+            // Another gateway may decide about it from now on.
+            entry.holder.by = by;
         }
         (entry.owner, entry.until) = (owner, until);
         if owner == Owner::Held {
@@ -421,6 +425,18 @@ mod tests {
         assert_eq!(owners.seen(&ends()), seen, "of the node that had it");
         owners.set(ends(), Some(Owner::Node(52)), None, None, Time(0)).unwrap();
         assert_eq!(owners.seen(&ends()), Some(Seen::default()));
+    }
+
+    #[test]
+    fn another_gateway_that_gives_a_connection_to_the_same_node_decides_about_it_from_then_on() {
+        let mut owners = Owners::default();
+        owners.set(ends(), Some(Owner::Node(51)), Some(7), Some((31, Some(1))), Time(0)).unwrap();
+        let reply = packet(VIP, CLIENT, Tcp::ACK);
+        owners.reply_from(&Ip::parse(&reply).unwrap(), 51, || Some(7), Time(0));
+        let seen = owners.seen(&ends());
+        owners.set(ends(), Some(Owner::Node(51)), Some(8), Some((32, Some(2))), seconds(5)).unwrap();
+        let holder = Holder { boot: Some(7), since: Time(0), spoken: true, by: Some((32, Some(2))) };
+        assert_eq!((owners.holder(&ends()), owners.seen(&ends())), (Some(holder), seen), "all else is as it was");
     }
 
     #[test]

@@ -1,0 +1,89 @@
+"""The transfers of a gateway, by id, and what each step of their agent (``gateway.transfer.agent``) may do. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from braid.deadlines import Deadlines
+from braid.transfer import MODULUS, MOST, REMEMBER, RESEND
+from gateway.transfer.commands import AskEdge, Command, Hold, Lost
+from gateway.transfer.state import ASK_FOR, COMMIT_FOR, OVER, State, Transfer
+
+if TYPE_CHECKING:
+    from braid.transfer import TransferRequest
+
+
+class Table:
+    """``order`` is the last one that edges were told: later than those that an earlier process used."""
+
+    def __init__(self, order: int = 0) -> None:
+        self.counts: dict[str, int] = {}
+        """``requested``, ``accepted``, ``moved``, ``returned``, ``entrusted``, ``lost``, ``late``, ``stray``, and
+        refused ones by ``refused/reason``."""
+        self.open: Counter[int] = Counter()
+        """By proxy, the connections that it has, or may get."""
+        self._transfers: dict[bytes, Transfer] = {}
+        self._order = order
+        self._deadlines = Deadlines()
+
+    def __len__(self) -> int:
+        return len(self._transfers)
+
+    def state(self, id_: bytes) -> State | None:
+        found = self._transfers.get(id_)
+        return found.state if found else None
+
+    def request(self, id_: bytes) -> TransferRequest:
+        return self._transfers[id_].request
+
+    def is_full(self) -> bool:
+        return len(self._transfers) >= MOST
+
+    def next_order(self) -> int:
+        """For the edge, where it is asked together with the proxy."""
+        self._order = (self._order + 1) % MODULUS
+        return self._order
+
+    def next_timeout(self) -> float:
+        return self._deadlines.next()
+
+    def _note(self, id_: bytes) -> None:
+        """Its deadline may be another one now."""
+        transfer = self._transfers.get(id_)
+        self._deadlines.set(id_, None if transfer is None else min(transfer.due, transfer.steer_due))
+
+    def _rescue(self, transfer: Transfer, node: int | None, now: float) -> list[Command]:
+        self._enter(transfer, State.RESCUING, now, now + COMMIT_FOR + ASK_FOR)
+        return [Hold(transfer.request.id, held=True), self._ask_edge(transfer, node, now)]
+
+    def _leave(self, transfer: Transfer, now: float) -> list[Command]:
+        """To the proxy, which serves it as long as it lives, and asks the origin for what it would give back."""
+        self._end(transfer, now)
+        return [Hold(transfer.request.id, held=False)]
+
+    def _lose(self, transfer: Transfer, reason: str, now: float) -> list[Command]:
+        self._end(transfer, now)
+        self.count("lost")
+        return [self._ask_edge(transfer, None, now), Lost(transfer.request.id, reason)]
+
+    def _ask_edge(self, transfer: Transfer, node: int | None, now: float) -> AskEdge:
+        return self._expect(transfer, AskEdge(transfer.request.id, self.next_order(), node), now)
+
+    def _expect(self, transfer: Transfer, steer: AskEdge, now: float) -> AskEdge:
+        transfer.steer, transfer.steer_due, transfer.steer_until = steer, now + RESEND, now + COMMIT_FOR
+        return steer
+
+    def _enter(self, transfer: Transfer, state: State, now: float, due: float) -> None:
+        self.open[transfer.peer] += (state not in OVER) - (transfer.state not in OVER)
+        transfer.state, transfer.began, transfer.due = state, now, due
+
+    def _end(self, transfer: Transfer, now: float) -> None:
+        self._enter(transfer, State.ENDED, now, now + REMEMBER)
+
+    def _stray(self) -> list[Command]:
+        self.count("stray")
+        return []
+
+    def count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
