@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from braid.core import take_events
 from braid.role import NodeHandle
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def node_handle(control: ControlPlane, ready: Callable[[], bool]) -> NodeHandle:
         reloaded=lambda: control.reloaded,
         set_syn_keys=control.core.set_syn_keys,
         set_owner=_Owners(control),
+        hear=lambda: take_events(control.core, control.receive, control.settle),
         held=lambda hold: control.ask(hold.wait, False),
         draining=lambda: control.draining,
         ready=ready,

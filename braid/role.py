@@ -107,6 +107,8 @@ class NodeHandle:
     """As the core's."""
     set_owner: SetOwner
     """As the core's, of client and VIP."""
+    hear: Callable[[], None]
+    """Receive what has come and woken nobody, before something is done because it has not come."""
     held: Callable[[Hold], bool]
     """Waits for what the data threads say to an offer."""
     draining: Callable[[], bool]

@@ -118,6 +118,7 @@ class Remote:
             reloaded=lambda: self._reloaded,
             set_syn_keys=_not_here,
             set_owner=self._set_owner,
+            hear=_not_here,
             held=_not_here,
             draining=lambda: self.draining,
             ready=_not_here,

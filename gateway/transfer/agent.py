@@ -34,6 +34,7 @@ from braid.transfer import (
     TransferMessage,
     TransferRefuse,
     TransferRequest,
+    is_later,
 )
 from gateway.transfer.commands import (
     AskEdge,
@@ -97,9 +98,11 @@ class TransferAgent(Table):
     def receive_steered(self, message: Steered, now: float) -> list[Command]:
         """The caller has seen to it that it comes from the edge that was asked."""
         transfer = self._transfers.get(message.id)
-        if transfer is None or transfer.steer is None or transfer.steer.order != message.order:
-            # The edge may say that it did what it was told before the transfer ended.
-            return [] if transfer is not None and transfer.state is State.ENDED else self._stray()
+        if transfer is None or is_later(message.order, self._order):
+            return self._stray()
+        if transfer.steer is None or transfer.steer.order != message.order:
+            # Said twice, as it was asked twice; or of what it was told before.
+            return []
         transfer.steer, transfer.steer_due = None, FOREVER
         commands = self._steered(transfer, message, now)
         self._note(message.id)

@@ -103,6 +103,8 @@ class TransferService:
                 await self._nursery.start(self._offering.run, node)
                 task_status.started()
                 while True:
+                    # An edge's word waits for the proxy's, and need not be asked for again.
+                    node.hear()
                     now = trio.current_time()
                     self._carry_out(self.agent.handle_timeout(now), now)
                     self._sibling.handle_timeout(node, now)

@@ -227,6 +227,7 @@ def handle(topology: Callable[[], Topology], reloaded: Callable[[], trio.Event] 
         tell=unused,
         send_to_peer=unused,
         set_owner=unused,
+        hear=unused,
         held=unused,
         draining=lambda: False,
         ready=lambda: True,

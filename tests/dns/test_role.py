@@ -63,6 +63,7 @@ class Node:
             tell=lambda _name, _message: None,
             send_to_peer=lambda _name, _message: False,
             set_owner=lambda *_words, **_named: False,
+            hear=lambda: None,
             held=lambda _hold: False,
             draining=lambda: False,
             ready=lambda: True,
