@@ -96,7 +96,6 @@ class OfferApi(Protocol):
         head: bytes | None,
         offer: tuple[bytes, int, bytes],
         proxy: int,
-        edge: tuple[int, int] | None,
     ) -> tuple[int, bytes, tuple[int, int], tuple[int, int], int, Hold, bool]: ...
     def refusals_to(self, relay: _native.Relay) -> None: ...
 

@@ -65,14 +65,14 @@ RelayEvent = (
     | tuple[Literal["turned_down"], bytes, int, bool]
 )
 """Each with its client, but the last. request: method, target, authority, path with query, headers with lower-case
-names; to be
-served or refused. first_bytes: all that a client of ``tls-sni`` has sent; to be served or refused, or it comes again
-with more. changed: its unsafe request succeeded, as the client is about to hear; values of Location and
+names; to be served or refused. first_bytes: all that a client of ``tls-sni`` has sent; to be served or refused, or it
+comes again with more. changed: its unsafe request succeeded, as the client is about to hear; values of Location and
 Content-Location. answered: seconds from the last bytes for the server to its first. failed: reason, whether to serve
 or refuse it again. served: status, bytes of the body, seconds to the first byte. connected: seconds it took. again: a
 kept connection of its own to the server was found closed, ``reconnect``. opaque: what is left may go on elsewhere,
 ``depart`` or ``go_on``. refused: reason. ended: whether in order, not cut off. turned_down: which transfer,
-the reason, and whether its request is served now, as ``expect`` has it."""
+the reason, and whether its request is served now, as ``expect`` has it: that is told 5 ms later, or with the next event
+but connected and answered."""
 
 class Core:
     """One node's data plane: its sockets, its data threads, one for each shard, its Noise state.
@@ -182,13 +182,11 @@ class Core:
         head: bytes | None,
         offer: tuple[bytes, int, bytes],
         proxy: int,
-        edge: tuple[int, int] | None,
     ) -> tuple[int, bytes, tuple[int, int], tuple[int, int], int, Hold, bool]:
         """Offer a client's connection, of which nothing is under way, to a content proxy; the descriptor stays the
         caller's. ``head``: what was read of it already. ``offer``: the transfer's id, milliseconds in which an answer
-        is
-        of use, the key of what is asked for. ``edge``: it is asked as well, by this order. Its socket is frozen, then
-        its client's packets are held and the messages leave, in one turn of the data thread.
+        is of use, the key of what is asked for. Its socket is frozen, then its client's packets are held and the
+        proxy is asked, in one turn of the data thread.
 
         The frozen socket and its record; what it sends and receives next; the initial numbers of the client and of
         our side; what had come of the client; its hold; whether the proxy is asked (else the request is too long for
@@ -381,10 +379,14 @@ class Relay:
         """End between two requests: now, or after the one that is under way."""
     def reset(self, client: int) -> None: ...
     def expect(self, client: int, transfer: bytes, server: int, cookie: str, now: float) -> None:
-        """The client is offered by that transfer: if it is refused, its socket goes on and its request is served, as by
-        ``serve``, before anybody is told. That may be now: ``said`` tells."""
+        """The client is offered by that transfer: if it is refused, its socket goes on, its request is served, as by
+        ``serve``, and what the core holds of the client is let go, before anybody is told. That may be now."""
     def unexpect(self, transfer: bytes) -> None:
         """Not any more; what is refused later is an event of the core."""
+    def is_turned_down(self, transfer: bytes) -> bool:
+        """Whether it was refused, which has yet to be told."""
+    def all_turned_down(self) -> list[tuple[bytes, int, bool]]:
+        """What has yet to be told, as ``turned_down``, in this way."""
     def turn(self, now: float) -> tuple[list[RelayEvent], bool]:
         """What happened, oldest first; true if there is more to do at once."""
     def said(self, now: float) -> list[RelayEvent]:

@@ -1,5 +1,5 @@
-"""A client's connection is offered to a content proxy: its socket is frozen, its packets are held, proxy and edge are
-asked. The client waits, so that is one call of the core (``dataplane/py/src/offering.rs``).
+"""A client's connection is offered to a content proxy: its socket is frozen, its packets are held, and the proxy
+is asked. The client waits, so that is one call of the core (``dataplane/py/src/offering.rs``).
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ class Offer(NamedTuple):
     """Milliseconds."""
     content: bytes
     proxy: int
-    edge: tuple[int, int] | None
-    """The edge that is asked together with the proxy, and the order of what it is told. None: it is not."""
     head: bytes | None
     """What was read of the connection already, and goes along as unread; None: nothing was, and what came goes
     along."""
@@ -50,7 +48,7 @@ def make_offer(core: OfferApi, descriptor: int, offer: Offer, *, v6: bool) -> Of
     connection, either side has ended, it is too large, or the socket is broken."""
     what = offer.id, offer.deadline, offer.content
     try:
-        made = core.offer(descriptor, offer.head, what, offer.proxy, offer.edge)
+        made = core.offer(descriptor, offer.head, what, offer.proxy)
     except ValueError as error:
         raise FreezeError(str(error)) from error
     except OSError as error:

@@ -31,6 +31,15 @@ class Foreseen:
         if found is not None:
             self._native.expect(connection.number, transfer, *found, now)
 
+    def hear(self, now: float) -> None:
+        """Tell now what else would be told in some milliseconds: before anything is decided about what is offered."""
+        for told in self._native.all_turned_down():
+            self.turned_down(*told, now)
+
+    def is_turned_down(self, transfer: bytes) -> bool:
+        """Whether it was refused, which ``turned_down`` has yet to hear."""
+        return self._native.is_turned_down(transfer)
+
     def forget(self, transfer: bytes) -> None:
         """Its refusal is of no use any more."""
         self._native.unexpect(transfer)

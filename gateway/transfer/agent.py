@@ -3,8 +3,8 @@ picture of its states is in ``gateway.transfer.state``.
 
 While it asks, and until the edge has said that it sends the client's packets to the proxy, they are held and the
 origin's connection is untouched: ``Release`` gives them to it, and nobody has noticed. Only then the proxy is told to
-begin. The edge may be asked together with the proxy, where the proxy most likely accepts: STEERING is over at once
-then. Where the origin is to serve after all, nobody waits for the edge to have heard that: until the proxy has
+begin. The edge may be asked before the proxy has answered, where the proxy most likely accepts: STEERING is over at
+once then. Where the origin is to serve after all, nobody waits for the edge to have heard that: until the proxy has
 spoken, which it does not before it is told to, the edge lets our answers pass whatever it was asked.
 
 An ended transfer is remembered for a while, so that what comes late is answered by an ABORT and the proxy closes what
@@ -37,7 +37,6 @@ from braid.transfer import (
     is_later,
 )
 from gateway.transfer.commands import (
-    AskEdge,
     Claim,
     Command,
     Confirm,
@@ -57,18 +56,21 @@ if TYPE_CHECKING:
 
 
 class TransferAgent(Table):
-    def begin(
-        self, peer: int, request: TransferRequest, now: float, order: int | None = None, *, asked: bool = True
-    ) -> list[Command]:
+    def begin(self, peer: int, request: TransferRequest, now: float, *, asked: bool = True) -> list[Command]:
         """The client's packets are held, and the proxy is ``asked``, or is to be. An id is used once, and not when this
-        ``is_full``. ``order``: the edge is asked too, by that."""
+        ``is_full``."""
         self.count("requested")
         self.open[peer] += 1
-        transfer = self._transfers[request.id] = Transfer(peer, request, State.ASKING, now, now, now + RESEND)
-        if order is not None:
-            self._expect(transfer, AskEdge(request.id, order, peer), now)
+        self._transfers[request.id] = Transfer(peer, request, State.ASKING, now, now, now + RESEND)
         self._note(request.id)
         return [] if asked else [Send(peer, request)]
+
+    def steer_early(self, id_: bytes, now: float) -> list[Command]:
+        """The proxy that was just asked is expected to accept: the edge is asked meanwhile."""
+        transfer = self._transfers[id_]
+        asked = self._ask_edge(transfer, transfer.peer, now)
+        self._note(id_)
+        return [asked]
 
     def receive(self, peer: int, message: TransferMessage, now: float) -> list[Command]:
         """A message that only the asked proxy could send is nothing from another one."""

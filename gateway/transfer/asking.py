@@ -8,7 +8,7 @@ import trio
 
 from braid.process import give_way
 from braid.tcp.offering import Offer, make_offer
-from braid.transfer import Numbers, Steer, TransferRequest
+from braid.transfer import Numbers, TransferRequest
 from gateway.transfer.moving import Moving
 from gateway.transfer.stored import ANY
 
@@ -39,17 +39,15 @@ class Question(NamedTuple):
 
 
 def ask(
-    node: NodeHandle, asked: Question, id_: bytes, order: int | None, deadline: int, moment: tuple[float, float]
+    node: NodeHandle, asked: Question, id_: bytes, deadline: int, moment: tuple[float, float]
 ) -> tuple[Moving, TransferRequest, bool]:
-    """``order``: the edge is asked, too, by it. ``deadline`` in milliseconds. ``moment``: now, by both clocks. Whether
-    the proxy has been asked: else the request is too long for one message, and is to be sent. FreezeError, and nothing
-    has happened."""
+    """``deadline`` in milliseconds. ``moment``: now, by both clocks. Whether the proxy has been asked: else the request
+    is too long for one message, and is to be sent. FreezeError, and nothing has happened."""
     assert node.offers is not None
     data, proxy, peer, content, holder, descriptor, head, was, fields, may_return = asked
     key = content.encode("latin-1", "replace")
-    edge = None if order is None else (node.situation().topology.nodes[data.edge].number, order)
     offered = make_offer(
-        node.offers, descriptor, Offer(id_, deadline, key, peer, edge, head), v6=data.client.host.version == 6
+        node.offers, descriptor, Offer(id_, deadline, key, peer, head), v6=data.client.host.version == 6
     )
     give_way()
     # A refusal may be under way already, and should not have to wait for this.
@@ -61,10 +59,7 @@ def ask(
         offered.socket, lambda: node.held(offered.held), offered.received, fields,
         told=Numbers(*offered.next), was=was,
     )  # fmt: skip
-    sent = trio.current_time()
     if offered.asked:
-        moving.note(sent, US, proxy, TransferRequest)
-    if edge is not None:
-        moving.note(sent, US, data.edge, Steer)
+        moving.note(trio.current_time(), US, proxy, TransferRequest)
     request = TransferRequest(id_, deadline, Numbers(*offered.next), offered.initial, key, offered.record)
     return moving, request, offered.asked

@@ -106,11 +106,13 @@ class TransferService:
                     # An edge's word waits for the proxy's, and need not be asked for again.
                     node.hear()
                     now = trio.current_time()
+                    self._relay.foreseen.hear(now)
                     self._carry_out(self.agent.handle_timeout(now), now)
                     self._sibling.handle_timeout(node, now)
                     self._forget(node)
                     await self._alarm.wait(min(self.agent.next_timeout(), self._sibling.next_timeout()))
         finally:
+            self._relay.foreseen.hear(trio.current_time())
             self._node = self._nursery = None
             for moving in self.moving.values():
                 if moving.socket is not None:
@@ -143,6 +145,7 @@ class TransferService:
 
     def _receive_transfer(self, control: Control, message: TransferMessage, now: float) -> None:
         assert self._node is not None
+        self._relay.foreseen.hear(now)
         sender = self._node.situation().topology.by_number(control.peer)
         self._note(sender.name if sender else "", US, message)
         if control.adjacent:
@@ -157,6 +160,7 @@ class TransferService:
         """The session with a neighbour is gone."""
         self._offering.forget(peer)
         if self._node is not None:
+            self._relay.foreseen.hear(now)
             self._carry_out(self.agent.receive_down(peer, now, self._sibling), now)
             self._alarm.set(self.agent.next_timeout())
 
@@ -209,20 +213,24 @@ class TransferService:
         return moving is not None and sender is not None and sender.name == moving.edge
 
     def _ask(self, question: Question, early: bool, now: float) -> Moving | None:
-        """Freeze a connection and ask the proxy, and the edge where it is ``early``; None, and all is as before."""
+        """Freeze a connection and ask the proxy, and where it is ``early`` the edge before the proxy has answered.
+        None: all is as before."""
         node, wall = self._node, self._wall()
         if node is None or node.offers is None or self.agent.is_full():
             self.agent.count("refused/table_full")
             return None
-        id_, order = self._rng.getrandbits(128).to_bytes(16), self.agent.next_order() if early else None
+        id_ = self._rng.getrandbits(128).to_bytes(16)
         try:
-            moving, request, whole = ask(node, question, id_, order, DEADLINE, (now, wall))
+            moving, request, whole = ask(node, question, id_, DEADLINE, (now, wall))
         except FreezeError as error:
             self.agent.count(f"refused/{error}")
             return None
         self.moving[id_] = moving
         self._owners.held(moving)
-        self._carry_out(self.agent.begin(question.peer, request, now, order, asked=whole), now)
+        self._carry_out(self.agent.begin(question.peer, request, now, asked=whole), now)
+        # A proxy nearby has refused by now, if it does: then the edge has nothing to do with it.
+        if early and not self._relay.foreseen.is_turned_down(id_):
+            self._carry_out(self.agent.steer_early(id_, now), now)
         self._alarm.set(self.agent.next_timeout())
         return moving
 
@@ -313,8 +321,8 @@ class TransferService:
         if not goes_on:
             start(frozen)
             goes_on = holder is not None and holder.go_on(now)
-        # What was held may come now; that the request goes to its server did not have to wait for it.
-        self._own(moving, "")
+            # What was held may come now; that the request goes to its server did not have to wait for it.
+            self._own(moving, "")
         if goes_on:
             frozen.close()
         else:

@@ -40,11 +40,6 @@ class Table:
     def is_full(self) -> bool:
         return len(self._transfers) >= MOST
 
-    def next_order(self) -> int:
-        """For the edge, where it is asked together with the proxy."""
-        self._order = (self._order + 1) % MODULUS
-        return self._order
-
     def next_timeout(self) -> float:
         return self._deadlines.next()
 
@@ -68,10 +63,9 @@ class Table:
         return [self._ask_edge(transfer, None, now), Lost(transfer.request.id, reason)]
 
     def _ask_edge(self, transfer: Transfer, node: int | None, now: float) -> AskEdge:
-        return self._expect(transfer, AskEdge(transfer.request.id, self.next_order(), node), now)
-
-    def _expect(self, transfer: Transfer, steer: AskEdge, now: float) -> AskEdge:
-        transfer.steer, transfer.steer_due, transfer.steer_until = steer, now + RESEND, now + COMMIT_FOR
+        self._order = (self._order + 1) % MODULUS
+        transfer.steer = steer = AskEdge(transfer.request.id, self._order, node)
+        transfer.steer_due, transfer.steer_until = now + RESEND, now + COMMIT_FOR
         return steer
 
     def _enter(self, transfer: Transfer, state: State, now: float, due: float) -> None:

@@ -85,7 +85,6 @@ class FakeCore:
         head: bytes | None,
         offer: tuple[bytes, int, bytes],
         proxy: int,
-        edge: tuple[int, int] | None,
     ) -> tuple[int, bytes, tuple[int, int], tuple[int, int], int, Hold, bool]:
         raise NotImplementedError
 

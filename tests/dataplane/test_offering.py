@@ -53,7 +53,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket
 
 
 def offered(gateway: Host, opened: socket.socket, head: bytes | None) -> Offered:
-    offer = Offer(ID, 100, KEY, PROXY, None, head)
+    offer = Offer(ID, 100, KEY, PROXY, head)
     return make_offer(gateway.core, opened.fileno(), offer, v6=opened.family == socket.AF_INET6)
 
 
@@ -175,23 +175,40 @@ class Relayed:
             self.number = self.relay.adopt(near.fileno(), 0.0, (0, "http", b"", None), False)
         self.server = self.relay.server(*self.origin.getsockname())
         self.client.sendall(HEAD)
+        self.told: list[str] = []
         self.until("request")
 
     def until(self, kind: str) -> RelayEvent:
         """Nothing but what makes its descriptor readable leads to a turn."""
         while True:
             assert select.select([self.relay.fd()], [], [], PATIENCE)[0], f"no {kind}"
-            events, _ = self.relay.turn(0.0)
-            for event in events:
+            for event in self.turn():
                 if event[0] == kind:
                     return event
+
+    def turn(self, now: float = 0.0) -> list[RelayEvent]:
+        events, _ = self.relay.turn(now)
+        self.told += [event[0] for event in events]
+        return events
+
+    def serve(self) -> None:
+        """As its server, which has the request already, or gets it in one of the next turns."""
+        server, _ = self.origin.accept()
+        with server:
+            ends = self.relay.fd(), server.fileno()
+            while select.select(ends, [], [], PATIENCE)[0] == [ends[0]]:
+                self.turn()
+            assert server.recv(100).startswith(b"GET /a HTTP/1.1\r\n")
+            server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+            self.until("served")
+        assert self.client.recv(100).endswith(b"hi")
 
     def offer(self, gateway: Host) -> Offered:
         found = self.relay.movable(self.number)
         assert found is not None
         descriptor, head = found
         assert head == HEAD
-        return make_offer(gateway.core, descriptor, Offer(ID, 100, KEY, PROXY, None, head), v6=False)
+        return make_offer(gateway.core, descriptor, Offer(ID, 100, KEY, PROXY, head), v6=False)
 
     def close(self) -> None:
         self.client.close()
@@ -209,18 +226,37 @@ def test_a_refused_request_goes_to_its_server_before_anybody_is_told(hosts: tupl
     with closing(Relayed(gateway)) as relayed:
         made = relayed.offer(gateway)
         relayed.relay.expect(relayed.number, ID, relayed.server, "", 0.0)
+        assert gateway.snapshot()["owners"]["held"] == 1
+        assert not relayed.relay.is_turned_down(ID)
         refuse(hosts)
-        assert relayed.until("turned_down") == ("turned_down", ID, Reason.CONTENT, True)
+        assert select.select([relayed.relay.fd()], [], [], PATIENCE)[0], "it came"
+        assert relayed.relay.is_turned_down(ID)
+        relayed.turn()
+        assert relayed.relay.is_turned_down(ID)
+        assert "owners" not in gateway.snapshot(), "what the client sends meanwhile is let through"
+        relayed.serve()
+        assert relayed.told == ["request", "connected", "turned_down", "served"]
+        assert not relayed.relay.is_turned_down(ID)
         made.socket.close()
-        server, _ = relayed.origin.accept()
-        with server:
-            ends = relayed.relay.fd(), server.fileno()
-            while select.select(ends, [], [], PATIENCE)[0] == [ends[0]]:
-                relayed.relay.turn(0.0)
-            assert server.recv(100).startswith(b"GET /a HTTP/1.1\r\n")
-            server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-            relayed.until("served")
-            assert relayed.client.recv(100).endswith(b"hi")
+
+
+def test_that_it_was_refused_is_told_while_its_server_takes_its_time(hosts: tuple[Host, Host]) -> None:
+    gateway, _ = hosts
+    with closing(Relayed(gateway)) as relayed:
+        made = relayed.offer(gateway)
+        relayed.relay.expect(relayed.number, ID, relayed.server, "", 1.0)
+        refuse(hosts)
+        assert select.select([relayed.relay.fd()], [], [], PATIENCE)[0], "it came"
+        assert relayed.relay.said(1.0) == []
+        due = relayed.relay.next_timeout()
+        assert 1.001 < due < 1.01
+        relayed.turn(due - 0.001)
+        assert "turned_down" not in relayed.told
+        assert ("turned_down", ID, Reason.CONTENT, True) in relayed.turn(due)
+        assert relayed.relay.next_timeout() > due
+        relayed.serve()
+        assert relayed.told.count("turned_down") == 1
+        made.socket.close()
 
 
 def test_a_refusal_that_nobody_waits_for_in_the_relay_is_told_and_one_of_no_use_is_an_event(
@@ -251,8 +287,9 @@ def test_a_proxy_may_refuse_before_it_is_said_what_then(hosts: tuple[Host, Host]
         relayed.relay.expect(relayed.number, ID, relayed.server, "", 0.0)
         server, _ = relayed.origin.accept()
         server.close()
-        assert relayed.relay.said(0.0) == [("turned_down", ID, Reason.CONTENT, True)]
         assert relayed.relay.said(0.0) == []
+        assert relayed.relay.all_turned_down() == [(ID, Reason.CONTENT, True)]
+        assert relayed.relay.all_turned_down() == []
         made.socket.close()
 
 
@@ -263,9 +300,10 @@ def test_what_is_refused_meanwhile_is_served_without_another_turn(hosts: tuple[H
         relayed.relay.expect(relayed.number, ID, relayed.server, "", 0.0)
         refuse(hosts)
         assert select.select([relayed.relay.fd()], [], [], PATIENCE)[0], "it came"
-        assert relayed.relay.said(0.0) == [("turned_down", ID, Reason.CONTENT, True)]
-        made.socket.close()
+        assert relayed.relay.said(0.0) == []
         relayed.origin.accept()[0].close()
+        assert relayed.relay.all_turned_down() == [(ID, Reason.CONTENT, True)]
+        made.socket.close()
 
 
 def test_a_client_that_has_gone_is_not_served(hosts: tuple[Host, Host]) -> None:

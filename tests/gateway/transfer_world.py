@@ -60,7 +60,7 @@ class Connection:
 @dataclass
 class World:
     """``plan`` says what the proxy answers to a request: "accept", "refuse", "mismatch" or "nothing". ``edge_plan``
-    what the edge says: "obey", "refuse" or "nothing". ``early``: it is asked together with the proxy. ``missed``: the
+    what the edge says: "obey", "refuse" or "nothing". ``early``: it is asked before the proxy answers. ``missed``: the
     edge does not reach the proxy. ``changed``: something came of the client before its packets were held. ``mute``:
     what the proxy serves has yet to begin."""
 
@@ -88,10 +88,9 @@ class World:
         if self.gateway.is_full():
             self.connections[asked.id].owner = "origin"
             return asked.id
-        order = self.gateway.next_order() if self.early else None
-        self.at_gateway(self.gateway.begin(PROXY, asked, self.now, order, asked=False))
-        if order is not None:
-            self.at_gateway([gateway_side.AskEdge(asked.id, order, PROXY)])
+        self.at_gateway(self.gateway.begin(PROXY, asked, self.now, asked=False))
+        if self.early:
+            self.at_gateway(self.gateway.steer_early(asked.id, self.now))
         return asked.id
 
     def deliver(self, index: int) -> None:

@@ -74,5 +74,4 @@ pub use role::pins::SharedPins;
 pub use role::sibling::{Copied, Took, Which};
 pub use shard::Place;
 pub use snapshot::flow as flow_as_json;
-pub use steering::Steer;
 pub use transmit::rewrite;

@@ -26,32 +26,16 @@ const REMEMBER: u64 = 10 * Time::SECOND;
 const MOST: usize = 10_000;
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Steer {
-    pub id: [u8; 16],
-    pub order: u32,
+struct Steer {
+    id: [u8; 16],
+    order: u32,
     /// None: the gateway itself again.
-    pub node: Option<u16>,
+    node: Option<u16>,
     /// Both of one family.
-    pub ends: Ends,
+    ends: Ends,
 }
 
 impl Steer {
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION, STEER, 0, 0];
-        out.extend(self.id);
-        out.extend(self.order.to_be_bytes());
-        let Ends { client, client_port, vip, port } = self.ends;
-        [self.node.unwrap_or(0), client_port, port].iter().for_each(|number| out.extend(number.to_be_bytes()));
-        for host in [client, vip] {
-            match host {
-                IpAddr::V4(host) => out.extend(host.octets()),
-                IpAddr::V6(host) => out.extend(host.octets()),
-            }
-        }
-        out[3] = out.len() as u8;
-        out
-    }
-
     fn parse(message: &[u8]) -> Option<Steer> {
         let (head, hosts) = message.split_first_chunk::<30>()?;
         let number = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
@@ -194,13 +178,11 @@ mod tests {
         let found = Steer::parse(&bytes("steer")).unwrap();
         let ends = Ends::new("10.91.1.10:4000".parse().unwrap(), "10.91.1.130:80".parse().unwrap());
         assert_eq!((found.order, found.node, found.ends), (1, Some(51), ends));
-        assert_eq!(found.encode(), bytes("steer"));
         assert_eq!(found.answer(true, None), bytes("steered"));
         let seen = Seen { spoken: true, client: Some(0x0102_0304), owner: None };
         assert_eq!(found.answer(true, Some(seen)), bytes("steered_seen"));
         let six = Steer::parse(&bytes("steer_v6")).unwrap();
         assert_eq!((six.order, six.node), (2, None));
-        assert_eq!(six.encode(), bytes("steer_v6"));
         assert_eq!(six.ends.client, "fd91::a".parse::<IpAddr>().unwrap());
         for length in 0..bytes("steer").len() {
             assert_eq!(Steer::parse(&bytes("steer")[..length]), None);

@@ -59,6 +59,11 @@ impl Refusals {
         self.lock().refused.pop_front()
     }
 
+    /// Whether it was refused and nobody has looked at it.
+    pub fn has(&self, id: &Id) -> bool {
+        self.lock().refused.iter().any(|(each, _)| each == id)
+    }
+
     /// Whether an event is a refusal that is waited for: it is nobody else's then.
     pub fn takes(&self, event: &Event) -> bool {
         let Event::Control { peer, adjacent: true, message } = event else { return false };
@@ -116,7 +121,8 @@ mod tests {
         assert_eq!(refusals.take(), None);
         assert!(refusals.takes(&control(51, true, &message)));
         assert!(!refusals.takes(&control(51, true, &message)), "a repetition");
-        assert_eq!((refusals.take(), refusals.take()), (Some(([7; 16], 3)), None));
+        assert_eq!((refusals.has(&[7; 16]), refusals.has(&[8; 16])), (true, false));
+        assert_eq!((refusals.take(), refusals.take(), refusals.has(&[7; 16])), (Some(([7; 16], 3)), None, false));
         assert!(!refusals.awaits_more(&control(11, false, &steered(7, 1))));
         refusals.expect([7; 16], 51);
         let accepted = [&[1, 17, 0, 20][..], &[7; 16]].concat();

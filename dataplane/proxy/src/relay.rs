@@ -273,15 +273,15 @@ impl Relay {
         Some((client.socket.stream.as_raw_fd(), head))
     }
 
-    /// Go on with a connection of `movable` whose socket was frozen since, and serve its request as `serve` does. False: it is
-    /// not as it was, or the kernel does not let it go on; nothing was asked then.
-    pub fn take_up(&mut self, client: u64, server: u32, cookie: &str, now: f64) -> bool {
-        let Some(slot) = self.slot(client).filter(|_| self.movable(client).is_some()) else { return false };
-        let started = braid_io::repair::start(self.clients[slot].socket.stream.as_fd(), &[]).is_ok();
-        if started {
-            self.serve(client, server, cookie, None, now);
-        }
-        started
+    /// Go on with a connection of `movable` whose socket was frozen since, and serve its request as `serve` does. The client's
+    /// address and ours. None: it is not as it was, or the kernel does not let it go on; nothing was asked then.
+    pub fn take_up(&mut self, client: u64, server: u32, cookie: &str, now: f64) -> Option<(SocketAddr, SocketAddr)> {
+        let slot = self.slot(client).filter(|_| self.movable(client).is_some())?;
+        let stream = &self.clients[slot].socket.stream;
+        let ends = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
+        braid_io::repair::start(stream.as_fd(), &[]).ok()?;
+        self.serve(client, server, cookie, None, now);
+        Some(ends)
     }
 
     /// Close a client's socket as it is: in repair mode nobody hears of it. Counts as ended in order.

@@ -269,7 +269,6 @@ impl Core {
         self.say_owner(py, owner::ends(&client, &vip)?, owner::owner(owner)?, wait)
     }
 
-    #[pyo3(signature = (fd, head, offer, proxy, edge))]
     fn offer<'py>(
         &self,
         py: Python<'py>,
@@ -277,13 +276,12 @@ impl Core {
         head: Option<&[u8]>,
         offer: (braid_line::Id, u16, &[u8]),
         proxy: u16,
-        edge: Option<(u16, u32)>,
     ) -> PyResult<offering::Offered<'py>> {
-        self.make_offer(py, fd, head, offer, proxy, edge)
+        self.make_offer(py, fd, head, offer, proxy)
     }
 
     fn refusals_to(&self, mut relay: PyRefMut<'_, relay::Relay>) -> PyResult<()> {
-        relay.listen(&self.events)
+        relay.listen(&self.events, self.threads.commanders()?)
     }
 
     fn open_line(&self, py: Python<'_>, hears: i32, says: i32, kinds: &[u8]) -> PyResult<()> {

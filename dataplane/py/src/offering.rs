@@ -1,10 +1,10 @@
-//! A client's connection is offered to a content proxy: its socket is frozen, its packets are held, the proxy and the edge are
-//! asked, all in one go, since the client waits. A proxy that refuses is heard by the relay, without Python's other work between.
+//! A client's connection is offered to a content proxy: its socket is frozen, its packets are held, the proxy is asked, all in one
+//! go, since the client waits. A proxy that refuses is heard by the relay, without Python's other work between.
 
 use crate::Core;
-use braid_core::{Command, Ends, Offer, Steer};
+use braid_core::{Command, Ends, Offer};
 use braid_io::repair::{self, FreezeError};
-use braid_line::{Id, Unheard};
+use braid_line::Id;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -16,7 +16,6 @@ const MOST_CONTROL: usize = 1100;
 pub(crate) type Offered<'py> = (i32, Bound<'py, PyBytes>, (u32, u32), (u32, u32), u32, crate::owner::Hold, bool);
 
 impl Core {
-    #[allow(clippy::too_many_arguments)]
     pub(crate) fn make_offer<'py>(
         &self,
         py: Python<'py>,
@@ -24,7 +23,6 @@ impl Core {
         head: Option<&[u8]>,
         (id, deadline, content): (Id, u16, &[u8]),
         proxy: u16,
-        edge: Option<(u16, u32)>,
     ) -> PyResult<Offered<'py>> {
         self.check_process()?;
         let opened = braid_io::duplicate(fd)?;
@@ -43,10 +41,6 @@ impl Core {
         if fits {
             self.events.refusals.expect(id, proxy);
             messages.push(Command::Tell(vec![(proxy, request)]));
-        }
-        if let Some((edge, order)) = edge {
-            let message = Steer { id, order, node: Some(proxy), ends }.encode();
-            messages.push(Command::Control { peer: edge, adjacent: false, message, sent: Box::new(Unheard) });
         }
         let held = self.hold_and_say(py, ends, messages)?;
         Ok((opened.into_raw_fd(), PyBytes::new(py, &encoded), next, initial, received, held, fits))

@@ -2,9 +2,9 @@
 
 use crate::events::Events;
 use crate::repair::{record, Plane};
-use braid_line::Id;
-
-use braid_io::repair;
+use braid_core::{Command, Ends};
+use braid_io::{repair, Commander};
+use braid_line::{Id, Unheard};
 use braid_proxy::{Departure, Event, Forwarded, Newcomer, RequestHead, Settings, Speech};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
@@ -23,6 +23,10 @@ type Source<'a> = (&'a str, u16, u16);
 /// State, seconds idle, bytes in and out, our address towards the server.
 type Shown = (&'static str, f64, u64, u64, Option<(String, u16)>);
 
+/// Seconds after which Python hears that a request was turned down which its server has by then: the server answers in the
+/// meantime, and the processor is to be free for that.
+const TOLD_AFTER: f64 = 0.005;
+
 #[pyclass(unsendable)]
 pub(crate) struct Relay {
     device: String,
@@ -30,10 +34,26 @@ pub(crate) struct Relay {
     settings: HashMap<u32, Rc<Settings>>,
     /// Of the core whose offers are turned down here.
     events: Option<Arc<Events>>,
+    /// Of the same core.
+    shards: Vec<Commander<Command>>,
     /// Clients that are offered, and how they are served if they are turned down: server and cookie.
     expected: HashMap<Id, (u64, u32, String)>,
-    /// Were turned down, why, and whether they are served; Python has yet to hear of it.
-    turned_down: Vec<(Id, u8, bool)>,
+    /// Python has yet to hear of them.
+    turned_down: Vec<TurnedDown>,
+}
+
+struct TurnedDown {
+    transfer: Id,
+    reason: u8,
+    served: bool,
+    /// It is told then, or with the first event that says that a request is through, or that another one waits.
+    due: f64,
+}
+
+impl TurnedDown {
+    fn in_words(self, py: Python<'_>) -> (Bound<'_, PyBytes>, u8, bool) {
+        (PyBytes::new(py, &self.transfer), self.reason, self.served)
+    }
 }
 
 pub(crate) fn address(text: &str) -> PyResult<IpAddr> {
@@ -79,6 +99,7 @@ impl Relay {
             relay: braid_proxy::Relay::new()?,
             settings: HashMap::new(),
             events: None,
+            shards: Vec::new(),
             expected: HashMap::new(),
             turned_down: Vec::new(),
         })
@@ -89,7 +110,7 @@ impl Relay {
     }
 
     fn next_timeout(&self) -> f64 {
-        self.relay.next_timeout()
+        self.turned_down.iter().fold(self.relay.next_timeout(), |earliest, each| earliest.min(each.due))
     }
 
     #[pyo3(signature = (application, *, select_timeout, connect_timeout, answer_timeout, idle_timeout, buffer, pool, pool_timeout, splice_above=None))]
@@ -247,16 +268,25 @@ impl Relay {
         }
     }
 
+    fn is_turned_down(&self, transfer: Id) -> bool {
+        let waits = self.events.as_ref().is_some_and(|events| events.refusals.has(&transfer));
+        waits || self.turned_down.iter().any(|each| each.transfer == transfer)
+    }
+
+    fn all_turned_down<'py>(&mut self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, u8, bool)> {
+        self.turned_down.drain(..).map(|each| each.in_words(py)).collect()
+    }
+
     fn turn<'py>(&mut self, py: Python<'py>, now: f64) -> PyResult<(Bound<'py, PyList>, bool)> {
         self.take_up(now);
         let (events, more) = self.relay.turn(now)?;
-        Ok((self.in_words(py, events)?, more))
+        Ok((self.in_words(py, events, now)?, more))
     }
 
     fn said<'py>(&mut self, py: Python<'py>, now: f64) -> PyResult<Bound<'py, PyList>> {
         self.take_up(now);
         let events = self.relay.said();
-        self.in_words(py, events)
+        self.in_words(py, events, now)
     }
 
     fn flow(&self, client: u64, now: f64) -> Option<Shown> {
@@ -267,20 +297,41 @@ impl Relay {
 }
 
 impl Relay {
-    pub(crate) fn listen(&mut self, events: &Arc<Events>) -> PyResult<()> {
+    pub(crate) fn listen(&mut self, events: &Arc<Events>, shards: Vec<Commander<Command>>) -> PyResult<()> {
         events.refusals.listen(self.relay.waker()?);
         self.events = Some(Arc::clone(events));
+        self.shards = shards;
         Ok(())
     }
 
-    /// Serves those that were turned down, first of all: their clients have waited.
+    /// Serves those that were turned down, first of all: their clients have waited. What was held of them may come then.
     fn take_up(&mut self, now: f64) {
         while let Some((transfer, reason)) = self.events.as_ref().and_then(|events| events.refusals.take()) {
             let expected = self.expected.remove(&transfer);
-            let served =
-                expected.is_some_and(|(client, server, cookie)| self.relay.take_up(client, server, &cookie, now));
-            self.turned_down.push((transfer, reason, served));
+            let ends = expected.and_then(|(client, server, cookie)| self.relay.take_up(client, server, &cookie, now));
+            if let Some((client, vip)) = ends {
+                let ends = Ends::new(client, vip);
+                for shard in &self.shards {
+                    // One that takes nothing has ended, and with it what it held.
+                    let _ = shard.command(Command::Own { ends, owner: None, by: None, done: Box::new(Unheard) });
+                }
+            }
+            let served = ends.is_some();
+            let due = if served { now + TOLD_AFTER } else { now };
+            self.turned_down.push(TurnedDown { transfer, reason, served, due });
         }
+    }
+
+    /// Tells of those that are due, or of all that are served.
+    fn tell(&mut self, out: &Bound<'_, PyList>, now: f64, served: bool) -> PyResult<()> {
+        let due = |each: &TurnedDown| if served { each.served } else { each.due <= now };
+        let (told, rest) = std::mem::take(&mut self.turned_down).into_iter().partition(due);
+        self.turned_down = rest;
+        for each in Vec::into_iter(told) {
+            let (transfer, reason, served) = each.in_words(out.py());
+            out.append(("turned_down", transfer, reason, served))?;
+        }
+        Ok(())
     }
 
     fn newcomer(&self, told: Told<'_>, promoted: bool) -> PyResult<(Newcomer, Rc<Settings>)> {
@@ -306,9 +357,12 @@ impl Relay {
         Ok(Some(TcpStream::from(opened)))
     }
 
-    fn in_words<'py>(&mut self, py: Python<'py>, events: Vec<Event>) -> PyResult<Bound<'py, PyList>> {
+    fn in_words<'py>(&mut self, py: Python<'py>, events: Vec<Event>, now: f64) -> PyResult<Bound<'py, PyList>> {
         let out = PyList::empty(py);
         for event in events {
+            if !matches!(event, Event::Connected { .. } | Event::Answered { .. }) {
+                self.tell(&out, now, true)?;
+            }
             match event {
                 Event::Request { client } => {
                     if let Some(bytes) = self.relay.first_bytes(client) {
@@ -336,9 +390,7 @@ impl Relay {
                 Event::Ended { client, whole } => out.append(("ended", client, whole))?,
             }
         }
-        for (transfer, reason, served) in self.turned_down.drain(..) {
-            out.append(("turned_down", PyBytes::new(py, &transfer), reason, served))?;
-        }
+        self.tell(&out, now, false)?;
         Ok(out)
     }
 }
