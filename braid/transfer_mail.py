@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from braid import entrusted, outdated, stored, transfer
+from braid import entrusted, missed, outdated, stored, transfer
 from braid.entrusted import is_entrusting
+from braid.missed import is_missed
 from braid.outdated import is_outdated
 from braid.stored import is_stored
 from braid.transfer import is_transfer
@@ -14,13 +15,14 @@ from braid.transfer_progress import decode_heard, decode_promised, is_heard, is_
 
 if TYPE_CHECKING:
     from braid.entrusted import Entrusting
+    from braid.missed import Missed
     from braid.outdated import Dropped, Outdated
     from braid.role import NodeHandle
     from braid.stored import StoredPages, Wanted
     from braid.transfer import TransferMessage
     from braid.transfer_progress import Heard, Promised
 
-    Message = TransferMessage | Promised | Heard | StoredPages | Wanted | Outdated | Dropped | Entrusting
+    Message = TransferMessage | Promised | Heard | StoredPages | Wanted | Outdated | Dropped | Entrusting | Missed
 
 _READERS = (
     (is_transfer, transfer.decode),
@@ -29,6 +31,7 @@ _READERS = (
     (is_stored, stored.decode),
     (is_outdated, outdated.decode),
     (is_entrusting, entrusted.decode),
+    (is_missed, missed.decode),
 )
 
 

@@ -153,7 +153,7 @@ class ProxyAgent:
             case TransferCommit():
                 return self._commit(peer, message, transfer, now)
             case TransferAbort() if transfer is not None:
-                return self._abort(transfer, now)
+                return self._abort(transfer, message.reason, now)
             case Terminated() if transfer is not None:
                 return self._terminated(transfer, now)
             case Returned() if transfer is not None:
@@ -217,7 +217,7 @@ class ProxyAgent:
             return []
         if transfer is None or transfer.state not in (State.SERVING, State.RETURNING):
             return [Send(peer, TransferAbort(id_, Reason.ENDED))]
-        commands: list[Command] = [] if transfer.peer == peer else [Follows(id_, peer)]
+        commands: list[Command] = [Follows(id_, peer)]
         transfer.peer, transfer.pause, transfer.due = peer, RESEND, now + RESEND
         transfer.terminate = Terminate(id_, How.FIN, transfer.request.numbers.receive_next)
         self._note(id_)
@@ -318,7 +318,7 @@ class ProxyAgent:
         transfer.terminate = Terminate(commit.id, How.FIN, transfer.request.numbers.receive_next)
         return [Start(commit.id), Send(peer, transfer.terminate)]
 
-    def _abort(self, transfer: _Transfer, now: float) -> list[Command]:
+    def _abort(self, transfer: _Transfer, reason: Reason, now: float) -> list[Command]:
         match transfer.state:
             case State.CONSIDERED | State.ACCEPTED:
                 self.count("aborted")
@@ -326,6 +326,11 @@ class ProxyAgent:
                 self._end(transfer, now)
                 transfer.answer = TransferRefuse(transfer.request.id, Reason.STALE)
                 return [Discard(transfer.request.id)] if built else []
+            case State.SERVING | State.RETURNING if reason is Reason.ENDED:
+                # The edge does not reach us, and the gateway has gone on with it.
+                self.count("followed")
+                self._end(transfer, now)
+                return [Discard(transfer.request.id)]
             case State.SERVING | State.RETURNING:
                 # The gateway has forgotten it. The client's packets come here as long as they are steered here.
                 transfer.terminate = None

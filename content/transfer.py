@@ -20,6 +20,7 @@ from braid import log as logs
 from braid.alarm import Alarm
 from braid.entrusted import Entrust, Entrusted, Follow
 from braid.errors import BadPacket
+from braid.missed import Missed
 from braid.outdated import Dropped, Outdated
 from braid.process import give_way
 from braid.status.durations import Durations
@@ -167,8 +168,8 @@ class TransferService:
                     self.agent.count("outdated")
             case Follow(id_):
                 self._carry_out(self.agent.follow(peer, id_, partial(may_follow, self._situation().topology), now))
-                self._alarm.set(self.agent.next_timeout())
-            case Outdated() | StoredPages() | Promised() | Dropped() | Entrust() | Entrusted():
+                self._alarm.set(min(self.agent.next_timeout(), self._unheard.next_timeout()))
+            case Outdated() | StoredPages() | Promised() | Dropped() | Entrust() | Entrusted() | Missed():
                 self.agent.count("stray")
             case _:
                 self._carry_out(self.agent.receive(peer, message, now))
@@ -222,7 +223,7 @@ class TransferService:
         _, request = self.agent.asked(taken.id)
         taken.facts = encode_facts(Facts(peer, taken.application, taken.edge, taken.region, taken.gateway, request))
         taken.keeping.know(taken.facts)
-        self._unheard.follow(taken.id, peer)
+        self._unheard.follow(taken.id, peer, trio.current_time())
 
     def _consider(self, peer: int, request: TransferRequest) -> None:
         situation, now = self._situation(), trio.current_time()

@@ -2,7 +2,7 @@
 messages out.
 
 Of each connection the last promise alone counts, so it is the only one that is said again. What a gateway has not
-heard after ``FOR`` seconds it is not told any more: it is gone, or will be told of the next answer.
+heard after ``FOR`` seconds waits until it, or another one, says that it decides about the connection.
 """
 
 from __future__ import annotations
@@ -56,11 +56,12 @@ class Unheard:
         if waiting is not None and waiting.say.peer == peer and waiting.heard == heard:
             self.forget(heard.id)
 
-    def follow(self, id_: bytes, peer: int) -> None:
-        """Another gateway is to hear of that connection now."""
+    def follow(self, id_: bytes, peer: int, now: float) -> None:
+        """Another gateway is to hear of that connection now; or the same one, which may not have heard before."""
         waiting = self._promises.get(id_)
         if waiting is not None:
-            waiting.say = Say(peer, waiting.say.message)
+            waiting.say, waiting.until, waiting.pause = Say(peer, waiting.say.message), now + FOR, AGAIN
+            self._deadlines.set(id_, now)
 
     def forget(self, id_: bytes) -> None:
         """Its connection is over."""
@@ -72,7 +73,7 @@ class Unheard:
         for id_ in self._deadlines.passed(now):
             promise = self._promises[id_]
             if now >= promise.until:
-                self.forget(id_)
+                self._deadlines.set(id_, None)
                 continue
             again.append(promise.say)
             promise.pause = min(promise.pause * 1.5, SLOWEST_RESEND)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from braid import cookie_service, moves
+from braid import cookie_service, missed, moves
 from braid import log as logs
+from braid.alarm import Alarm
 from braid.errors import BadPacket
 from braid.moves import is_move
 from braid.readiness import neighbour_check, peer_check
 from edge.applications import edge_policy, peers_of, proxies_of, targets_of
 from edge.diverts import Diverts
+from edge.missing import Missing
 from edge.report import Meters, send_reports
 from edge.vip import captured
 
@@ -37,6 +39,7 @@ class Edge:
         self._rng = rng
         self._meters = Meters()
         self._diverts = Diverts()
+        self._missing, self._alarm = Missing(), Alarm()
         self._node: NodeHandle | None = None
         self._counts: Counter[str] = Counter()
 
@@ -85,7 +88,17 @@ class Edge:
         node.send_to_peer(sender.name, moves.encode(moves.Diverted(message.id, message.order)))
 
     def receive_neighbour(self, number: int, up: bool, now: float) -> None:
-        """Readiness is computed when it is asked for."""
+        """A content proxy that this edge misses may live: gateways that gave it connections hear so."""
+        node = self._node
+        if node is None:
+            return
+        situation = node.situation()
+        found = situation.topology.by_number(number)
+        if up:
+            self._missing.up(number)
+        elif found is not None and found.name in proxies_of(situation.topology, situation.node):
+            self._missing.down(number, now)
+            self._alarm.set(now)
 
     def receive_restart(self, number: int, adjacent: bool, now: float) -> None:
         """Nothing is remembered of what a peer was told."""
@@ -96,8 +109,19 @@ class Edge:
         self._node = node
         async with trio.open_nursery() as nursery:
             await nursery.start(cookie_service.run, node)
+            nursery.start_soon(self.say_missed, node)
             task_status.started()
             await send_reports(node, self._meters, self._rng.getrandbits(32))
+
+    async def say_missed(self, node: NodeHandle) -> NoReturn:
+        """Tell gateways of content proxies that this edge misses. Never returns."""
+        self._node = node
+        while True:
+            for number in self._missing.due(trio.current_time()):
+                situation = node.situation()
+                for gateway in peers_of(situation.topology, situation.node):
+                    node.send_to_peer(gateway, missed.encode(missed.Missed(number)))
+            await self._alarm.wait(self._missing.next_timeout())
 
     def targets(self, topology: Topology, node: str) -> tuple[TargetStatus, ...]:
         return ()

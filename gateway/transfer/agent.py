@@ -43,12 +43,13 @@ from gateway.transfer.commands import (
     EndServer,
     GiveUp,
     GoOn,
+    Hold,
     Release,
     Resume,
     TakeBack,
     heard,
 )
-from gateway.transfer.state import ASK_FOR, COMMIT_FOR, FOREVER, LONGEST, STEER_FOR, State, Transfer
+from gateway.transfer.state import ASK_FOR, COMMIT_FOR, FOREVER, LONGEST, SLOWEST_CLAIM, STEER_FOR, State, Transfer
 from gateway.transfer.table import Table
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ class TransferAgent(Table):
             case State.RESCUING | State.RECLAIMING:
                 self.count("proxy_gone")
                 self._end(transfer, now)
-                return [GoOn(id_, message.seen)]
+                # It may live, and be missed by the edge alone.
+                return [GoOn(id_, message.seen), transfer.abort(Reason.ENDED)]
             case State.RETAKING:
                 transfer.returned = Returned(id_, True)
                 self._enter(transfer, State.BACK, now, now + REMEMBER)
@@ -220,6 +222,15 @@ class TransferAgent(Table):
         self._note(id_)
         return commands
 
+    def miss(self, id_: bytes, now: float) -> list[Command]:
+        """The edge does not reach the proxy that has a connection, whoever else may."""
+        transfer = self._transfers[id_]
+        if transfer.state not in (State.COMMITTED, State.MOVED):
+            return []
+        commands = self._rescue(transfer, IF_GONE, now)
+        self._note(id_)
+        return commands
+
     def receive_down(self, peer: int, now: float, spared: Container[bytes] = ()) -> list[Command]:
         """The session with a proxy is gone. Requests that it was asked about go to the origin at once. Connections that
         it has go on here if the edge does not reach it either, but for those that are ``spared``."""
@@ -274,7 +285,7 @@ class TransferAgent(Table):
             case State.RETAKING | State.RESCUING | State.RECLAIMING:
                 commands += self._lose(transfer, "edge_silent", now)
             case State.MOVED if not transfer.claimed and now - transfer.began < LONGEST:
-                transfer.pause = min(transfer.pause * 1.5, COMMIT_FOR)
+                transfer.pause = min(transfer.pause * 1.5, SLOWEST_CLAIM)
                 transfer.due = now + transfer.pause
                 commands.append(Claim(id_, transfer.peer))
             case State.MOVED:
@@ -313,6 +324,9 @@ class TransferAgent(Table):
                 return self._rescue(transfer, None, now)
             case State.MOVED:
                 self._end(transfer, now)
+            case State.RESCUING | State.RECLAIMING if reason is Reason.ENDED:
+                self._end(transfer, now)
+                return [Hold(transfer.request.id, held=False)]
         return []
 
     def _terminate(self, transfer: Transfer, message: Terminate, now: float) -> list[Command]:

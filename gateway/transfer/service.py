@@ -15,6 +15,7 @@ from braid import log as logs
 from braid.alarm import Alarm
 from braid.entrusted import Entrust, Entrusted, Follow
 from braid.errors import BadPacket
+from braid.missed import Missed
 from braid.outdated import Dropped, Outdated
 from braid.process import give_way
 from braid.status.durations import Durations
@@ -138,7 +139,19 @@ class TransferService:
                 clocks = Clocks(now, self._wall())
                 self._sibling.receive(self._node, control.peer, message, clocks, self.leaves())
                 self._alarm.set(min(self.agent.next_timeout(), self._sibling.next_timeout()))
-            case StoredPages() | Dropped() | Wanted() | Outdated() | Heard() | Entrust() | Entrusted() | Follow():
+            case Missed(number) if not control.adjacent:
+                self._receive_missed(control.peer, number, now)
+            case (
+                StoredPages()
+                | Dropped()
+                | Wanted()
+                | Outdated()
+                | Heard()
+                | Entrust()
+                | Entrusted()
+                | Follow()
+                | Missed()
+            ):
                 self.agent.count("stray")
             case _:
                 self._receive_transfer(control, message, now)
@@ -186,6 +199,13 @@ class TransferService:
             return
         for id_ in [id_ for id_ in self.moving if self._is_of_edge(id_, peer)]:
             self._carry_out(self.agent.steer_anew(id_, now), now)
+        self._alarm.set(self.agent.next_timeout())
+
+    def _receive_missed(self, edge: int, proxy: int, now: float) -> None:
+        """An edge does not reach a proxy; what that has of its clients goes on here."""
+        for id_ in [id_ for id_, moving in self.moving.items() if moving.peer == proxy and id_ not in self._sibling]:
+            if self._is_of_edge(id_, edge):
+                self._carry_out(self.agent.miss(id_, now), now)
         self._alarm.set(self.agent.next_timeout())
 
     def _receive_promised(self, control: Control, promised: Promised) -> None:

@@ -8,7 +8,8 @@
                            v silent            v edge silent          v                      v
                          ENDED               ENDED                  ENDED <--edge silent-- RETAKING --steered--> BACK
 
-    COMMITTED, MOVED --proxy gone--> RESCUING --steered--> ENDED, and the connection goes on here
+    COMMITTED, MOVED --proxy gone, or missed by the edge--> RESCUING --steered--> ENDED, and it goes on here
+    RESCUING, RECLAIMING --edge reaches a proxy that has begun--> MOVED
     MOVED --the sibling has it--> ENTRUSTED; the sibling begins with MOVED, and claims it from the proxy
     RESCUING --edge reaches a proxy that may never have begun--> RECLAIMING --steered, it has not spoken--> the same
 """
@@ -32,6 +33,8 @@ STEER_FOR = 0.12
 """Seconds from the first question on in which proxy and edge have to agree."""
 COMMIT_FOR = 2.0
 """Seconds in which a proxy that accepted has to take over, and an edge to say that it heard of the way back."""
+SLOWEST_CLAIM = 15.0
+"""Seconds between two times that a proxy is told who decides about its connections. Nobody waits."""
 LONGEST = 7500.0
 """Seconds after which a connection that was moved is forgotten, should nobody say that it is over."""
 

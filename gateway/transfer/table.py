@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from braid.deadlines import Deadlines
-from braid.transfer import MODULUS, MOST, REMEMBER, RESEND
+from braid.transfer import MODULUS, MOST, REMEMBER, RESEND, Terminated
 from gateway.transfer.commands import AskEdge, Command, Hold, Lost
 from gateway.transfer.state import ASK_FOR, COMMIT_FOR, OVER, State, Transfer
 
@@ -53,9 +53,12 @@ class Table:
         return [Hold(transfer.request.id, held=True), self._ask_edge(transfer, node, now)]
 
     def _leave(self, transfer: Transfer, now: float) -> list[Command]:
-        """To the proxy, which serves it as long as it lives, and asks the origin for what it would give back."""
-        self._end(transfer, now)
-        return [Hold(transfer.request.id, held=False)]
+        """To the proxy, which serves it as long as it lives, and asks the origin for what it would give back. Now and
+        then it is asked whether it does: it may be reached again. The edge says when it misses it, too."""
+        id_ = transfer.request.id
+        self._enter(transfer, State.MOVED, now, now + COMMIT_FOR)
+        transfer.claimed, transfer.pause, transfer.terminated = False, COMMIT_FOR, Terminated(id_, True)
+        return [Hold(id_, held=False)]
 
     def _lose(self, transfer: Transfer, reason: str, now: float) -> list[Command]:
         self._end(transfer, now)

@@ -42,6 +42,11 @@ def test_the_last_one_counts_and_only_for_a_while() -> None:
     assert {say for _, say in said} == {second}
     assert FOR - 0.2 < said[-1][0] < FOR
     assert len(said) < 20
+    unheard.follow(SECOND.id, ANOTHER, 20.0)
+    said = said_again(unheard, 30.0)
+    assert {say for _, say in said} == {Say(ANOTHER, second.message)}, "whoever asks hears it"
+    assert said[0][0] == 20.0
+    unheard.receive(ANOTHER, heard_of(SECOND))
     assert len(unheard) == 0
     unheard.promise(GATEWAY, FIRST, 20.0)
     unheard.forget(FIRST.id)
@@ -50,10 +55,10 @@ def test_the_last_one_counts_and_only_for_a_while() -> None:
 
 def test_another_gateway_hears_what_the_one_before_may_not_have_heard() -> None:
     unheard = Unheard()
-    unheard.follow(FIRST.id, ANOTHER)
+    unheard.follow(FIRST.id, ANOTHER, 0.0)
     (first,) = unheard.promise(GATEWAY, FIRST, 0.0)
-    unheard.follow(FIRST.id, ANOTHER)
-    assert unheard.handle_timeout(AGAIN) == [Say(ANOTHER, first.message)]
+    unheard.follow(FIRST.id, ANOTHER, 0.0)
+    assert unheard.handle_timeout(0.0) == [Say(ANOTHER, first.message)]
     unheard.receive(GATEWAY, heard_of(FIRST))
     assert len(unheard) == 1
     unheard.receive(ANOTHER, heard_of(FIRST))

@@ -8,6 +8,7 @@ import pytest
 
 from braid.transfer import Steered
 from content.agent import ProxyAgent
+from gateway.transfer.state import SLOWEST_CLAIM, State
 from tests.gateway.test_transfer_simulation import TICK, run
 from tests.gateway.transfer_world import PROXY, World
 
@@ -38,7 +39,49 @@ def test_a_connection_goes_on_without_its_proxy_if_the_edge_misses_it_too(missed
     assert (connection.owner, connection.steered) == (("successor", "gateway") if missed else ("proxy", "proxy"))
     assert world.gateway.counts.get("proxy_gone", 0) == int(missed)
     run(world, 12.0, 0.0, Random(1))
-    assert len(world.gateway) == 0
+    assert world.gateway.state(id_) is (None if missed else State.MOVED)
+
+
+def test_a_connection_that_only_the_edge_misses_goes_on_and_the_proxy_drops_it() -> None:
+    world = World()
+    id_ = world.begin(1)
+    run(world, 0.1, 0.0, Random(1))
+    world.missed = True
+    world.at_gateway(world.gateway.miss(id_, world.now))
+    run(world, 0.01, 0.0, Random(1))
+    connection = world.connections[id_]
+    assert (connection.owner, connection.steered, connection.socket) == ("successor", "gateway", "none")
+    assert world.gateway.miss(id_, world.now) == []
+    assert (world.gateway.counts["proxy_gone"], world.proxy.counts["followed"]) == (1, 1)
+    run(world, 12.0, 0.0, Random(1))
+    assert len(world.gateway) == len(world.proxy) == 0
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_a_proxy_kept_that_its_gateway_missed_goes_on_if_it_dies_later(ends: bool) -> None:
+    world = World()
+    id_ = world.begin(1)
+    run(world, 0.1, 0.0, Random(1))
+    world.at_gateway(world.gateway.receive_down(PROXY, world.now))
+
+    def cut_off(seconds: float) -> None:
+        for _ in range(round(seconds / TICK)):
+            world.flying = [each for each in world.flying if each[0] == "edge" or isinstance(each[1], Steered)]
+            run(world, TICK, 0.0, Random(1))
+
+    cut_off(3.0)
+    assert (world.connections[id_].owner, world.gateway.state(id_)) == ("proxy", State.MOVED)
+    if ends:
+        world.proxy.end(id_, world.now)
+        # Longer than the proxy says so.
+        cut_off(12.0)
+        run(world, SLOWEST_CLAIM, 0.0, Random(1))
+        assert world.gateway.state(id_) in (State.ENDED, None)
+        return
+    world.missed = True
+    world.at_gateway(world.gateway.miss(id_, world.now))
+    cut_off(0.01)
+    assert (world.connections[id_].owner, world.connections[id_].steered) == ("successor", "gateway")
 
 
 @pytest.mark.parametrize("began", [False, True])

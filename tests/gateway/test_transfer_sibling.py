@@ -211,7 +211,7 @@ def test_the_sibling_decides_about_all_that_moved_and_the_proxy_speaks_to_it(los
     assert world.a.owners == [""] * 3, "what still comes of the clients is the sibling's"
     assert world.b.owners == ["away"] * 3
     assert (world.decides, world.peers()) == (B, {B})
-    assert sorted(each.id for each in world.at_proxy if isinstance(each, Follows)) == world.ids
+    assert sorted({each.id for each in world.at_proxy if isinstance(each, Follows)}) == world.ids
     assert all(each.guest for each in world.b.moving.values())
     moving = world.b.moving[world.ids[0]]
     assert moving.began == pytest.approx(0.0, abs=0.25), "since it left the first one"

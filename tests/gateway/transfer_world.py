@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from braid import entrusted
+from braid.entrusted import Follow, is_entrusting
 from braid.transfer import (
     IF_GONE,
     Numbers,
@@ -76,7 +78,7 @@ class World:
     edge: dict[bytes, int] = field(default_factory=dict)
     """The latest order that the edge has heard, by connection."""
     connections: dict[bytes, Connection] = field(default_factory=dict)
-    flying: list[tuple[str, TransferMessage, bytes]] = field(default_factory=list)
+    flying: list[tuple[str, TransferMessage | Follow, bytes]] = field(default_factory=list)
     """To whom, what, and which part of it."""
     at_proxy_parts: Assembler = field(default_factory=Assembler)
     at_gateway_parts: Assembler = field(default_factory=Assembler)
@@ -99,6 +101,10 @@ class World:
         whole = parts.receive(GATEWAY if where == "proxy" else PROXY, part, self.now)
         if whole is None:
             return
+        if is_entrusting(whole):
+            follow = entrusted.decode(whole)
+            self.at_proxy(self.proxy.follow(GATEWAY, follow.id, lambda *_: False, self.now))
+            return
         message = decode(whole)
         if where == "proxy":
             self.at_proxy(self.proxy.receive(GATEWAY, message, self.now))
@@ -110,8 +116,9 @@ class World:
         else:
             self.at_gateway(self.gateway.receive(PROXY, message, self.now))
 
-    def send(self, where: str, message: TransferMessage) -> None:
-        self.flying += ((where, message, part) for part in split(encode(message)))
+    def send(self, where: str, message: TransferMessage | Follow) -> None:
+        data = entrusted.encode(message) if isinstance(message, Follow) else encode(message)
+        self.flying += ((where, message, part) for part in split(data))
 
     def at_edge(self, message: Steer) -> None:
         if self.edge_plan == "nothing" or is_later(self.edge.get(message.id, message.order), message.order):
@@ -154,6 +161,8 @@ class World:
                     self.send("proxy", message)
                 case gateway_side.AskEdge(id_, order, node):
                     self.send("edge", Steer(id_, order, node, CLIENT, VIP))
+                case gateway_side.Claim(id_):
+                    self.send("proxy", Follow(id_))
                 case gateway_side.Release(id_):
                     connection = self.connections[id_]
                     assert connection.owner == "held", "the origin gets only what nobody else got"
@@ -209,7 +218,8 @@ class World:
                     assert connection.socket == "frozen"
                     connection.socket, connection.done = "live", self.now
                 case proxy_side.Discard(id_):
-                    assert self.connections[id_].socket in ("frozen", "returning")
+                    connection = self.connections[id_]
+                    assert connection.socket in ("frozen", "returning") or connection.owner == "successor"
                     self.connections[id_].socket = "none"
                 case proxy_side.KeepOn(id_):
                     assert self.connections[id_].socket == "returning"
