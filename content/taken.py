@@ -13,6 +13,7 @@ from braid.streams import RESETS
 from braid.tcp.record import encode_record
 from braid.tcp.repair import FreezeError, build_encoded, dissolve, freeze, start
 from braid.transfer import fits, numbers_of
+from braid.tun import DEVICE
 from content.policy import SAFE
 from content.wire import Gone, Keeping, Unkept
 
@@ -110,12 +111,18 @@ class Taken:
             self.prepared.close()
 
 
-def build_for(request: TransferRequest, record: TcpRecord, gateway: str, served: Iterable[Taken]) -> socket.socket:
+def build_for(
+    request: TransferRequest, record: TcpRecord, gateway: str, served: Iterable[Taken], device: str = DEVICE
+) -> socket.socket:
     """A frozen socket, as a gateway asks. OSError. One of the same connection that is ``served`` ends in silence if the
-    gateway is the same: it would have nothing to offer otherwise."""
+    gateway is the same: it would have nothing to offer otherwise.
+
+    It is bound to the TUN, with which it falls silent: the next process of this node begins by removing what keeps the
+    host from sending the FIN of a killed one by another way.
+    """
     # The gateway's frozen socket may have acknowledged since, by a clock that went on: ours must be ahead.
     try:
-        return build_encoded(request.record, record, later=request.deadline)
+        return build_encoded(request.record, record, device, request.deadline)
     except OSError:
         ends = record.remote, record.local, gateway
         over = next((each for each in served if (each.client, each.vip, each.gateway) == ends), None)
@@ -123,7 +130,7 @@ def build_for(request: TransferRequest, record: TcpRecord, gateway: str, served:
             raise
         # Whoever serves it hears of it, and closes what is left.
         dissolve(over.socket.dup())
-    return build_encoded(request.record, record, later=request.deadline)
+    return build_encoded(request.record, record, device, request.deadline)
 
 
 def frozen_of(taken: Taken) -> tuple[Numbers, bytes] | None:

@@ -37,12 +37,12 @@ def test_a_socket_of_a_connection_that_its_gateway_offers_again_makes_way() -> N
     record = repair.freeze(server)
     repair.dissolve(server)
     request = TransferRequest(bytes(16), 100, numbers_of(record), (1, 2), b"http://a/", encode_record(record))
-    with closing(client), closing(build_for(request, record, "g-1", [])) as old:
+    with closing(client), closing(build_for(request, record, "g-1", [], "lo")) as old:
         repair.start(old)
         served = taken(old, request)
         with pytest.raises(OSError, match="assign"):
-            build_for(replace(request, id=b"2" * 16), record, "g-2", [served])
-        with closing(build_for(replace(request, id=b"2" * 16), record, "g-1", [served])) as new:
+            build_for(replace(request, id=b"2" * 16), record, "g-2", [served], "lo")
+        with closing(build_for(replace(request, id=b"2" * 16), record, "g-1", [served], "lo")) as new:
             repair.start(new)
             with pytest.raises(OSError, match=r".") as heard:
                 old.send(b"old")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from content.reach import PRIORITY
 from lab.origin import digest, size_of
 from lab.running import REPOSITORY
+from tests.netns.flags import FIN, RST, witness
 from tests.netns.test_proxy_gone import AT_ONCE, SIZE, downloads, lab, store
 from tests.netns.test_transfer import GATEWAY, HOST, PROXY
 from tests.netns.test_transfer_origin import EDGE, NGINX
@@ -104,6 +107,25 @@ def test_downloads_and_idle_connections_go_on_when_their_proxy_starts_again(
     assert "peer has started again" in said
     assert "peer down" not in said, "it was missed: that is what test_proxy_gone is for"
     figure("A proxy starts again in mid-download, not missed: downloads that went on", f"{len(done)} of {AT_ONCE}")
+
+
+def test_the_kernel_says_nothing_for_a_proxy_that_was_killed(lab: RunningLab) -> None:
+    """Not either when the next process removes the rules that it finds, before it makes its own."""
+    idle = kept(lab, f"/cached/{SIZE}")
+    assert idle.stdout is not None
+    assert idle.stdout.readline() == "idle\n"
+    with witness(lab) as seen:
+        lab.kill(PROXY)
+        for version in ("-4", "-6"):
+            while lab.exec(PROXY, ["ip", version, "rule", "delete", "priority", PRIORITY], check=False).returncode == 0:
+                pass
+        time.sleep(1)
+    lab.start(PROXY)
+    served = asked(idle)
+    idle.kill()
+    store(lab)
+    assert [flags for inward, flags in seen if inward and flags & (FIN | RST)] == []
+    assert served == f"{size_of(SIZE)} True"
 
 
 def test_downloads_go_on_when_their_edge_starts_again(
