@@ -222,6 +222,15 @@ class TransferAgent(Table):
         self._note(id_)
         return commands
 
+    def make_way(self, id_: bytes, now: float) -> list[Command]:
+        """The client has begun another connection of the same ends: that of this transfer is over."""
+        transfer = self._transfers.get(id_)
+        if transfer is None or transfer.state not in (State.ASKING, State.STEERING):
+            return []
+        commands = self._refuse(transfer, "client_reset", Reason.STALE, now)
+        self._note(id_)
+        return commands
+
     def miss(self, id_: bytes, now: float) -> list[Command]:
         """The edge does not reach the proxy that has a connection, whoever else may."""
         transfer = self._transfers[id_]

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from gateway.transfer.asking import Question
     from gateway.transfer.moving import Moving
     from gateway.transfer.successor import Adopt, Inside, Serve
+    from topology.model import SocketAddress
 
 log = logs.get(__name__)
 
@@ -76,6 +77,8 @@ class TransferService:
         """From offer to service, of all that were moved."""
         self.leaves: Callable[[], bool] = lambda: False
         """Whether this gateway is drained: what would come back stays where it is, which this gateway is to leave."""
+        self._asked: dict[tuple[SocketAddress, SocketAddress], bytes] = {}
+        """By client and VIP: the transfer of which a proxy was asked last."""
         self._inbox = Inbox()
         self._relay = relay
         self._serve = serve
@@ -239,13 +242,16 @@ class TransferService:
         if node is None or node.offers is None or self.agent.is_full():
             self.agent.count("refused/table_full")
             return None
+        ends = question.data.client, question.data.vip
+        # What is said of the one before from now on would be taken for this one's.
+        self._carry_out(self.agent.make_way(self._asked.get(ends, b""), now), now)
         id_ = self._rng.getrandbits(128).to_bytes(16)
         try:
             moving, request, whole = ask(node, question, id_, DEADLINE, (now, wall))
         except FreezeError as error:
             self.agent.count(f"refused/{error}")
             return None
-        self.moving[id_] = moving
+        self.moving[id_], self._asked[ends] = moving, id_
         self._owners.held(moving)
         self._carry_out(self.agent.begin(question.peer, request, now, asked=whole), now)
         # A proxy nearby has refused by now, if it does: then the edge has nothing to do with it.
@@ -388,4 +394,7 @@ class TransferService:
             return
         for id_ in [id_ for id_ in self.moving if self.agent.state(id_) is None]:
             self._sibling.forget(id_)
-            self._owners.forget(node, self.moving.pop(id_))
+            moving = self.moving.pop(id_)
+            if self._asked.get((moving.client, moving.vip)) == id_:
+                del self._asked[moving.client, moving.vip]
+            self._owners.forget(node, moving)

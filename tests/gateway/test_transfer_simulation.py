@@ -219,6 +219,31 @@ def test_a_proxy_whose_session_is_gone_is_waited_for_no_longer() -> None:
     assert moved.gateway.state(id_) is State.MOVED
 
 
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("after", [0.0, 0.001, 0.003])
+def test_a_client_that_has_begun_another_connection_gives_the_one_before_up(after: float, early: bool) -> None:
+    world = World(early=early, edge_plan="obey" if after < 0.002 else "nothing")
+    id_ = world.begin(1)
+    run(world, after, 0.0, Random(1))
+    assert world.gateway.state(id_) in (State.ASKING, State.STEERING)
+    world.at_gateway(world.gateway.make_way(id_, world.now))
+    assert world.connections[id_].owner == "origin"
+    assert world.gateway.make_way(id_, world.now) == []
+    run(world, 12.0, 0.0, Random(1))
+    assert (world.connections[id_].steered, world.connections[id_].socket) == ("gateway", "none")
+    assert world.gateway.counts["refused/client_reset"] == 1
+    assert len(world.gateway) == len(world.proxy) == 0
+
+
+def test_one_that_the_proxy_has_makes_no_way() -> None:
+    world = World()
+    id_ = world.begin(1)
+    run(world, 0.1, 0.0, Random(1))
+    assert world.gateway.make_way(id_, world.now) == []
+    assert world.gateway.make_way(b"none", world.now) == []
+    assert world.connections[id_].owner == "proxy"
+
+
 def test_only_the_peer_that_was_asked_counts() -> None:
     agent = TransferAgent()
     agent.begin(PROXY, request(1), 0.0)

@@ -15,7 +15,7 @@ from tests.netns.connections import reset
 from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lab.running import RunningLab
 
@@ -63,7 +63,30 @@ def test_the_next_connection_of_the_same_port_is_served(lab: RunningLab, share: 
             time.sleep(0.3)
     finally:
         lab.impair(GATEWAY, PROXY, None)
+    until(lambda: lab.status(GATEWAY)["transfers"]["requests"] == before["transfers"]["requests"] + 5)
     after = lab.status(GATEWAY)
-    assert after["transfers"]["requests"] == before["transfers"]["requests"] + 5
     assert after["drops"].get("normal_refused", 0) == before["drops"].get("normal_refused", 0)
+    until(lambda: lab.status(PROXY)["transfers"]["open"] == 0)
+
+
+def test_the_next_connection_of_the_same_port_does_not_wait_for_the_move(
+    lab: RunningLab, figure: Callable[[str, object], None]
+) -> None:
+    """Who meets a socket of the one before has its SYN answered for that one, and says it again a second later."""
+    lab.impair(GATEWAY, PROXY, Impairment(delay_ms=1.5 * ONE_WAY))
+    took = []
+    try:
+        for turn in range(24):
+            opened = ask(lab, "/cached/3MB")
+            time.sleep((0.3, 1.0, 1.8)[turn % 3] * 1.5 * ONE_WAY / 1000)
+            reset(opened)
+            began = time.monotonic()
+            with ask(lab, "/object/1000") as again:
+                took.append(time.monotonic() - began)
+                assert again.recv(12) == b"HTTP/1.1 200"
+            time.sleep(0.3)
+    finally:
+        lab.impair(GATEWAY, PROXY, None)
+    figure("A client resets while it moves, and connects from the same port: longest connect", f"{max(took):.3f} s")
+    assert max(took) < 1.0
     until(lambda: lab.status(PROXY)["transfers"]["open"] == 0)

@@ -208,8 +208,8 @@ impl<O: Outbox> Node<O> {
                 (Owner::Node(_), Voice::Silent) if self.decides(&ip, peer) => return None,
                 _ => Err("not_the_owner"),
             },
-            Role::Gateway => match self.owners.receive(&ip, packet, partial, now) {
-                Inbound::Free | Inbound::Here | Inbound::Node(..) => return None,
+            Role::Gateway => match self.owners.receive(&ip, packet, partial, true, now) {
+                Inbound::Free | Inbound::Here | Inbound::Node(..) | Inbound::Reset(..) => return None,
                 Inbound::Away => {
                     self.pass_on_late(packet, partial, now, sink);
                     return Some(false);
@@ -219,7 +219,7 @@ impl<O: Outbox> Node<O> {
             Role::Content => match self.gateway.as_ref()?.proxied.admit(&ip, peer) {
                 None => Err("no_flow"),
                 Some(Err(reason)) => Err(reason),
-                Some(Ok(())) => match self.owners.receive(&ip, packet, partial, now) {
+                Some(Ok(())) => match self.owners.receive(&ip, packet, partial, false, now) {
                     Inbound::Here => Ok(()),
                     Inbound::Away => {
                         self.pass_on_late(packet, partial, now, sink);
@@ -256,7 +256,7 @@ impl<O: Outbox> Node<O> {
         guarded
     }
 
-    /// At an edge: sends a client's packet to the node that has its connection. False: nobody in particular has.
+    /// At an edge: sends a client's packet to the node that has its connection. False: the client's gateway is to get it.
     pub(crate) fn send_to_owner(
         &mut self,
         ip: &Ip,
@@ -269,7 +269,16 @@ impl<O: Outbox> Node<O> {
         if self.owners.is_empty() {
             return false;
         }
-        let Inbound::Node(peer, holder) = self.owners.receive(ip, packet, vnet.needs_csum, now) else { return false };
+        let (peer, holder) = match self.owners.receive(ip, packet, vnet.needs_csum, false, now) {
+            Inbound::Node(peer, holder) => (peer, holder),
+            Inbound::Reset(peer, holder) => {
+                if self.is_there(peer, holder) {
+                    let _ = self.net.send_packet(peer, DIRECT, flow, vnet, packet, sink);
+                }
+                return false;
+            }
+            _ => return false,
+        };
         if self.never_begins(holder) {
             // The next gateway, or the next process of that one, tells the client that its connection is lost.
             return false;
@@ -303,6 +312,6 @@ fn refusal(inbound: Inbound) -> Result<(), &'static str> {
     Err(match inbound {
         Inbound::Kept => "",
         Inbound::Full => "hold_full",
-        Inbound::Free | Inbound::Here | Inbound::Node(..) | Inbound::Away => "not_transferred",
+        Inbound::Free | Inbound::Here | Inbound::Node(..) | Inbound::Reset(..) | Inbound::Away => "not_transferred",
     })
 }

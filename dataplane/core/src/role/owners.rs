@@ -96,6 +96,8 @@ pub enum Inbound {
     Free,
     Here,
     Node(u16, Holder),
+    /// The same, and the client has just reset it, before the node has spoken: whoever gave it away may still have it, too.
+    Reset(u16, Holder),
     Away,
     /// It waits now.
     Kept,
@@ -167,9 +169,10 @@ impl Owners {
         Ok(std::mem::take(&mut entry.kept))
     }
 
-    /// A packet from a client, which is kept if its connection is held.
+    /// A packet from a client, which is kept if its connection is held. `resets`: those do not wait, where a frozen socket is to
+    /// hear them at once, so that the client's next connection need not wait for it.
     #[inline]
-    pub fn receive(&mut self, ip: &Ip, packet: &[u8], partial: bool, now: Time) -> Inbound {
+    pub fn receive(&mut self, ip: &Ip, packet: &[u8], partial: bool, resets: bool, now: Time) -> Inbound {
         let Some((ends, tcp)) = Ends::inward(ip) else { return Inbound::Free };
         let Some(entry) = self.by_ends.get_mut(&ends) else { return Inbound::Free };
         if tcp.has(Tcp::SYN) && !tcp.has(Tcp::ACK) {
@@ -177,13 +180,16 @@ impl Owners {
             self.by_ends.remove(&ends);
             return Inbound::Free;
         }
+        let over = entry.ended == [true; 2];
         entry.follow(0, &tcp, now);
         match entry.owner {
             Owner::Here => Inbound::Here,
+            Owner::Node(node) if tcp.has(Tcp::RST) && !over && !entry.seen.spoken => Inbound::Reset(node, entry.holder),
             Owner::Node(node) => {
                 advance(&mut entry.seen.client, &tcp);
                 Inbound::Node(node, entry.holder)
             }
+            Owner::Held if resets && tcp.has(Tcp::RST) => Inbound::Free,
             Owner::Away => Inbound::Away,
             Owner::Left(_) => Inbound::Free,
             Owner::Held if entry.kept.len() < MOST_HELD && entry.bytes + packet.len() <= MOST_HELD_BYTES => {
@@ -318,7 +324,7 @@ mod tests {
 
     fn inward(owners: &mut Owners, flags: u8, now: Time) -> Inbound {
         let packet = packet(CLIENT, VIP, flags);
-        owners.receive(&Ip::parse(&packet).unwrap(), &packet, false, now)
+        owners.receive(&Ip::parse(&packet).unwrap(), &packet, false, true, now)
     }
 
     fn outward(owners: &mut Owners, flags: u8, now: Time) -> Option<Owner> {
@@ -361,7 +367,8 @@ mod tests {
         for flags in [Tcp::FIN | Tcp::ACK, Tcp::RST] {
             let mut owners = Owners::default();
             owners.set(ends(), Some(Owner::Node(51)), None, None, Time(0)).unwrap();
-            assert_eq!(inward(&mut owners, flags, seconds(100)), Inbound::Node(51, THEIRS));
+            let first = if flags == Tcp::RST { Inbound::Reset(51, THEIRS) } else { Inbound::Node(51, THEIRS) };
+            assert_eq!(inward(&mut owners, flags, seconds(100)), first);
             if flags != Tcp::RST {
                 owners.expire(seconds(1000));
                 assert_eq!(outward(&mut owners, Tcp::FIN | Tcp::ACK, seconds(100)), Some(Owner::Node(51)));
@@ -405,7 +412,7 @@ mod tests {
         assert_eq!(owners.seen(&ends()), Some(Seen::default()));
         let client = |owners: &mut Owners, number| {
             let packet = segment(CLIENT, VIP, number);
-            owners.receive(&Ip::parse(&packet).unwrap(), &packet, false, Time(0))
+            owners.receive(&Ip::parse(&packet).unwrap(), &packet, false, true, Time(0))
         };
         let reply = |owners: &mut Owners, node, number| {
             owners.reply_from(&Ip::parse(&segment(VIP, CLIENT, number)).unwrap(), node, || Some(3), Time(0))
@@ -437,6 +444,29 @@ mod tests {
         owners.set(ends(), Some(Owner::Node(51)), Some(8), Some((32, Some(2))), seconds(5)).unwrap();
         let holder = Holder { boot: Some(7), since: Time(0), spoken: true, by: Some((32, Some(2))) };
         assert_eq!((owners.holder(&ends()), owners.seen(&ends())), (Some(holder), seen), "all else is as it was");
+    }
+
+    #[test]
+    fn who_gave_a_connection_away_hears_once_that_its_client_has_reset_it_before_the_node_spoke() {
+        let mut owners = Owners::default();
+        owners.set(ends(), Some(Owner::Node(51)), None, None, Time(0)).unwrap();
+        assert_eq!(inward(&mut owners, Tcp::RST, Time(0)), Inbound::Reset(51, THEIRS));
+        assert_eq!(inward(&mut owners, Tcp::RST, Time(0)), Inbound::Node(51, THEIRS), "it may come back");
+        let mut owners = Owners::default();
+        owners.set(ends(), Some(Owner::Node(51)), None, None, Time(0)).unwrap();
+        let reply = packet(VIP, CLIENT, Tcp::ACK);
+        owners.reply_from(&Ip::parse(&reply).unwrap(), 51, || None, Time(0));
+        assert!(matches!(inward(&mut owners, Tcp::RST, Time(0)), Inbound::Node(51, _)), "it is the node's alone");
+    }
+
+    #[test]
+    fn a_reset_waits_only_where_no_socket_is_to_hear_it() {
+        let mut owners = Owners::default();
+        owners.set(ends(), Some(Owner::Held), None, None, Time(0)).unwrap();
+        let reset = packet(CLIENT, VIP, Tcp::RST);
+        let mut receive = |resets| owners.receive(&Ip::parse(&reset).unwrap(), &reset, false, resets, Time(0));
+        assert_eq!((receive(true), receive(false)), (Inbound::Free, Inbound::Kept));
+        assert_eq!(owners.counts().0, 1, "a forged one ends nothing");
     }
 
     #[test]
