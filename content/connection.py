@@ -110,12 +110,14 @@ class ClientConnection:
         """While nothing comes."""
         self._leaves = False
 
-    def leave(self) -> None:
-        """This node ends, and ``elsewhere`` may have the connection; else it ends too. To be called again and again:
-        what the client has yet to acknowledge is waited for."""
-        if self._waiting is not None and not self.busy:
-            self._leaves = True
-            self._waiting.cancel()
+    def leave(self) -> bool:
+        """This node ends, and ``elsewhere`` may have the connection; else it ends too. Whether it is between two
+        requests, and asks now. To be called again and again: what the client has yet to acknowledge is waited for."""
+        if self._waiting is None or self.busy:
+            return False
+        self._leaves = True
+        self._waiting.cancel()
+        return True
 
     async def serve(self) -> bool:
         try:

@@ -45,7 +45,9 @@ class Returning:
         own: Own,
         give_back: GiveBack,
         draining: Callable[[], bool],
+        ways: trio.CapacityLimiter,
     ) -> None:
+        """``ways``: of those for which no client waits so many go back at one time."""
         self.stays = False
         """The gateway was not there to take it back, or has not."""
         self._taken = taken
@@ -54,6 +56,7 @@ class Returning:
         self._own = own
         self._give_back = give_back
         self._draining = draining
+        self._ways = ways
 
     async def before(self, asked: Request | None) -> bool:
         taken, situation = self._taken, self._situation()
@@ -74,7 +77,8 @@ class Returning:
 
     async def leave(self) -> bool:
         self.stays = False
-        return not unsettled(self._taken.socket.fileno()) and await self._return()
+        async with self._ways:
+            return not unsettled(self._taken.socket.fileno()) and await self._return()
 
     def _keeps(self, situation: Situation, asked: Request) -> bool:
         taken = self._taken

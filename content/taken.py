@@ -93,7 +93,7 @@ class Taken:
     """What the next worker would need of it, from ACCEPT on."""
     prepared: Prepared | None = None
     """Its first answer, made before its socket may emit."""
-    leave: Callable[[], None] = lambda: None
+    leave: Callable[[], bool] = lambda: False
     """As of ``ClientConnection``."""
     keeping: Keeping = field(default_factory=Unkept)
 

@@ -38,6 +38,7 @@ from content.delegated import begins_with_tls
 from content.facts import Facts, decode_facts, encode_facts
 from content.judging import Judge
 from content.lacking import Lacking
+from content.leaving import Leaving
 from content.outdating import Outdating
 from content.prepared import prepare
 from content.promising import Promising
@@ -101,6 +102,7 @@ class TransferService:
         """Set when the store is."""
         self._node: NodeHandle | None = None
         self._nursery: trio.Nursery | None = None
+        self._leaving = Leaving(self.taken.values)
         self._alarm = Alarm()
         self._unheard = Unheard()
         self._teller = Teller(cache.store.index, wall, self._judge.why_nothing)
@@ -115,6 +117,7 @@ class TransferService:
                 self._node, self._nursery = node, nursery
                 nursery.start_soon(self._teller.run, node, self._read)
                 nursery.start_soon(self._lacking.run)
+                nursery.start_soon(self._leaving.run)
                 nursery.start_soon(self._outdating.run, self._read)
                 task_status.started()
                 while True:
@@ -129,9 +132,9 @@ class TransferService:
                     taken.drop()
 
     def finish(self) -> bool:
-        """Connections between two requests go back to their gateways. True while there are any."""
-        for taken in self.taken.values():
-            taken.leave()
+        """Connections between two requests go back to their gateways from now on, some at a time. True while there are
+        any."""
+        self._leaving.begin()
         return bool(self.taken)
 
     def status(self) -> TransferStatus:
@@ -355,7 +358,9 @@ class TransferService:
         name = self._node.situation().node
         wire = Wire(taken.socket.dup(), taken.keeping)
         wire.written = written
-        elsewhere = Returning(taken, self._judge, self._situation, self._own, self._give_back, self._draining)
+        elsewhere = Returning(
+            taken, self._judge, self._situation, self._own, self._give_back, self._draining, self._leaving.ways
+        )
         sent = partial(self._note_sent, taken)
         # As long as at its gateway, also in mid-answer: who pauses a film takes nothing.
         idle = idle_of(self._node.situation().topology, taken.application)
