@@ -218,7 +218,7 @@ class TransferAgent(Table):
             transfer.claimed, transfer.pause, transfer.due = False, RESEND, now + RESEND
             commands: list[Command] = [self._ask_edge(transfer, transfer.peer, now), Claim(id_, transfer.peer)]
         else:
-            commands = self._rescue(transfer, IF_GONE, now)
+            commands = self._rescue_in_turn(transfer, now)
         self._note(id_)
         return commands
 
@@ -236,7 +236,7 @@ class TransferAgent(Table):
         transfer = self._transfers[id_]
         if transfer.state not in (State.COMMITTED, State.MOVED):
             return []
-        commands = self._rescue(transfer, IF_GONE, now)
+        commands = self._rescue_in_turn(transfer, now)
         self._note(id_)
         return commands
 
@@ -251,7 +251,7 @@ class TransferAgent(Table):
                 case State.ASKING | State.STEERING:
                     commands += self._refuse(transfer, "proxy_down", Reason.STALE, now)
                 case State.COMMITTED | State.MOVED:
-                    commands += self._rescue(transfer, IF_GONE, now)
+                    commands += self._rescue_in_turn(transfer, now)
             self._note(id_)
         return commands
 
@@ -269,7 +269,10 @@ class TransferAgent(Table):
                 # The edge is gone, and with it its client.
                 transfer.steer, transfer.steer_due = None, FOREVER
             else:
-                transfer.steer_due = now + RESEND
+                if transfer.state not in (State.ASKING, State.STEERING):
+                    # Nobody serves the client otherwise, and there may be thousands of them.
+                    transfer.steer_pause = min(transfer.steer_pause * 1.5, SLOWEST_RESEND)
+                transfer.steer_due = now + transfer.steer_pause
                 commands.append(transfer.steer)
         if transfer.due > now:
             return commands
@@ -291,6 +294,8 @@ class TransferAgent(Table):
                     transfer.pause = min(transfer.pause * 1.5, SLOWEST_RESEND)
                 transfer.due = now + transfer.pause
                 commands.append(Send(transfer.peer, TransferCommit(id_)))
+            case State.MISSED:
+                commands += self._rescue(transfer, IF_GONE, now)
             case State.RETAKING | State.RESCUING | State.RECLAIMING:
                 commands += self._lose(transfer, "edge_silent", now)
             case State.MOVED if not transfer.claimed and now - transfer.began < LONGEST:
@@ -333,7 +338,7 @@ class TransferAgent(Table):
                 return self._rescue(transfer, None, now)
             case State.MOVED:
                 self._end(transfer, now)
-            case State.RESCUING | State.RECLAIMING if reason is Reason.ENDED:
+            case State.MISSED | State.RESCUING | State.RECLAIMING if reason is Reason.ENDED:
                 self._end(transfer, now)
                 return [Hold(transfer.request.id, held=False)]
         return []

@@ -9,6 +9,7 @@
                          ENDED               ENDED                  ENDED <--edge silent-- RETAKING --steered--> BACK
 
     COMMITTED, MOVED --proxy gone, or missed by the edge--> RESCUING --steered--> ENDED, and it goes on here
+    the same, while many others are RESCUING --> MISSED --its turn--> RESCUING
     RESCUING, RECLAIMING --edge reaches a proxy that has begun--> MOVED
     MOVED --the sibling has it--> ENTRUSTED; the sibling begins with MOVED, and claims it from the proxy
     RESCUING --edge reaches a proxy that may never have begun--> RECLAIMING --steered, it has not spoken--> the same
@@ -46,6 +47,7 @@ class State(Enum):
     MOVED = "moved"
     RETAKING = "retaking"
     BACK = "back"
+    MISSED = "missed"
     RESCUING = "rescuing"
     RECLAIMING = "reclaiming"
     ENTRUSTED = "entrusted"
@@ -70,6 +72,7 @@ class Transfer:
     steered: bool = False
     """The edge sends the client's packets to the proxy, and said so."""
     steer_due: float = FOREVER
+    steer_pause: float = RESEND
     steer_until: float = 0.0
     """It is asked no longer."""
     claimed: bool = True

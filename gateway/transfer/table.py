@@ -6,12 +6,17 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from braid.deadlines import Deadlines
-from braid.transfer import MODULUS, MOST, REMEMBER, RESEND, Terminated
+from braid.transfer import IF_GONE, MODULUS, MOST, REMEMBER, RESEND, Terminated
 from gateway.transfer.commands import AskEdge, Command, Hold, Lost
-from gateway.transfer.state import ASK_FOR, COMMIT_FOR, OVER, State, Transfer
+from gateway.transfer.state import ASK_FOR, COMMIT_FOR, FOREVER, OVER, State, Transfer
 
 if TYPE_CHECKING:
     from braid.transfer import TransferRequest
+
+
+MOST_RESCUED = 256
+"""Connections of proxies that are gone about which edges are asked at one time: what they answer has to be heard."""
+_RESCUED = (State.RESCUING, State.RECLAIMING)
 
 
 class Table:
@@ -26,6 +31,10 @@ class Table:
         self._transfers: dict[bytes, Transfer] = {}
         self._order = order
         self._deadlines = Deadlines()
+        self._rescued = 0
+        """Those, and they whose turn it is."""
+        self._missed: dict[bytes, None] = {}
+        """Those that wait until there are fewer, in order."""
 
     def __len__(self) -> int:
         return len(self._transfers)
@@ -52,6 +61,14 @@ class Table:
         self._enter(transfer, State.RESCUING, now, now + COMMIT_FOR + ASK_FOR)
         return [Hold(transfer.request.id, held=True), self._ask_edge(transfer, node, now)]
 
+    def _rescue_in_turn(self, transfer: Transfer, now: float) -> list[Command]:
+        """As many others may need it, too."""
+        if self._rescued < MOST_RESCUED:
+            return self._rescue(transfer, IF_GONE, now)
+        self._enter(transfer, State.MISSED, now, FOREVER)
+        self._missed[transfer.request.id] = None
+        return []
+
     def _leave(self, transfer: Transfer, now: float) -> list[Command]:
         """To the proxy, which serves it as long as it lives, and asks the origin for what it would give back. Now and
         then it is asked whether it does: it may be reached again. The edge says when it misses it, too."""
@@ -69,10 +86,19 @@ class Table:
         self._order = (self._order + 1) % MODULUS
         transfer.steer = steer = AskEdge(transfer.request.id, self._order, node)
         transfer.steer_due, transfer.steer_until = now + RESEND, now + COMMIT_FOR
+        transfer.steer_pause = RESEND
         return steer
 
     def _enter(self, transfer: Transfer, state: State, now: float, due: float) -> None:
         self.open[transfer.peer] += (state not in OVER) - (transfer.state not in OVER)
+        waited = self._missed.pop(transfer.request.id, self) is None
+        self._rescued += (state in _RESCUED) - (transfer.state in (*_RESCUED, State.MISSED) and not waited)
+        if self._missed and self._rescued < MOST_RESCUED:
+            id_ = next(iter(self._missed))
+            del self._missed[id_]
+            self._rescued += 1
+            self._transfers[id_].due = now
+            self._note(id_)
         transfer.state, transfer.began, transfer.due = state, now, due
 
     def _end(self, transfer: Transfer, now: float) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import pytest
 
-from braid.transfer import Steered
+from braid.transfer import How, Steered, Terminate
 from content.agent import ProxyAgent
+from gateway.transfer.agent import TransferAgent
+from gateway.transfer.commands import AskEdge, GoOn, Lost
 from gateway.transfer.state import SLOWEST_CLAIM, State
+from gateway.transfer.table import MOST_RESCUED
 from tests.gateway.test_transfer_simulation import TICK, run
-from tests.gateway.transfer_world import PROXY, World
+from tests.gateway.transfer_world import PROXY, World, request
 
 
 def test_a_proxy_that_falls_silent_after_it_accepted_is_told() -> None:
@@ -118,3 +122,34 @@ def test_it_is_lost_where_the_edge_is_silent_too() -> None:
     run(world, 3.0, 0.0, Random(1))
     assert world.connections[id_].reset
     assert world.gateway.counts["lost"] == 1
+
+
+def test_of_many_connections_of_a_proxy_that_is_gone_the_edge_is_asked_in_turn() -> None:
+    agent, now, many = TransferAgent(), 1.0, 4 * MOST_RESCUED + 7
+    for number in range(many):
+        for each in agent.adopt(PROXY, request(number), True, 0.0):
+            if isinstance(each, AskEdge):
+                agent.receive_steered(Steered(each.id, each.order, True), 0.0)
+        agent.receive(PROXY, Terminate(request(number).id, How.FIN, 1), 0.0)
+    told = agent.receive_down(PROXY, now)
+    waits: list[AskEdge] = []
+    asked: Counter[bytes] = Counter()
+    gone_on = 0
+    while gone_on < many:
+        new = [each for each in told if isinstance(each, AskEdge)]
+        asked.update(each.id for each in new)
+        waits += new
+        assert sum(agent.state(id_) is State.RESCUING for id_ in asked) <= MOST_RESCUED
+        # An edge, or the way to it, that takes some time.
+        answered, waits = waits[:40], waits[40:]
+        told = []
+        for each in answered:
+            told += agent.receive_steered(Steered(each.id, each.order, True), now)
+        told += agent.handle_timeout(now)
+        now += 0.01
+        gone_on += sum(isinstance(each, GoOn) for each in told)
+        assert not any(isinstance(each, Lost) for each in told)
+    assert set(asked) == {request(number).id for number in range(many)}
+    assert asked.total() < 6 * many
+    assert now < 8.0
+    assert agent.open[PROXY] == 0
