@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from braid.repeated import Say
     from braid.role import NodeHandle, Situation
     from braid.status.flow import FlowStatus
     from braid.transfer import Numbers
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
     from content.judging import Judged
     from content.keys import Keys
     from content.sites import Find
-    from content.unheard import Say
 
 log = logs.get(__name__)
 

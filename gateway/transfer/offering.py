@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from braid.outdated import Dropped
+    from braid.repeated import Say
     from braid.role import NodeHandle
     from gateway.normalpath.promotion import Promoted
     from gateway.proxy.events import ClientData
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from gateway.proxy.relayed import RelayedConnection
     from gateway.transfer.agent import TransferAgent
     from gateway.transfer.moving import Moving
-    from gateway.transfer.outdated import Say
     from topology.model import SocketAddress
 
     Ask = Callable[[Question, bool, float], Moving | None]

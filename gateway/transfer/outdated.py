@@ -8,33 +8,17 @@ until that is stale.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from braid.deadlines import Deadlines
 from braid.outdated import Outdated, encode
+from braid.repeated import Repeated, Say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-AGAIN = 0.04
-"""Seconds until it is said again for the first time."""
 SLOWEST = 2.0
 FOR = 3600.0
 MOST = 10_000
-
-
-class Say(NamedTuple):
-    peer: int
-    message: bytes
-
-
-@dataclass(slots=True)
-class _Waiting:
-    key: str
-    say: Say
-    until: float
-    pause: float = AGAIN
 
 
 class OutdatedTable:
@@ -42,14 +26,14 @@ class OutdatedTable:
 
     def __init__(self, count: Callable[[str], None]) -> None:
         self._count = count
-        self._waiting: dict[bytes, _Waiting] = {}
-        """By id, the oldest first."""
+        self._said = Repeated(SLOWEST, FOR)
+        self._keys: dict[bytes, tuple[int, str]] = {}
+        """By id: proxy and key."""
         self._ids: dict[tuple[int, str], bytes] = {}
         """By proxy and key: the last one, as only its answer says that the key has been dropped since."""
-        self._deadlines = Deadlines()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._said)
 
     def has(self, peer: int, key: str) -> bool:
         """Whether the proxy may still store what was there before."""
@@ -64,42 +48,35 @@ class OutdatedTable:
             # No request that is so long is offered.
             self._count("outdated_lost")
             return []
-        known = self._ids.pop((peer, key), None)
+        known = self._ids.get((peer, key))
         if known is not None:
             self._forget(known)
-        elif len(self._waiting) >= MOST:
+        elif len(self._said) >= MOST:
             self._count("outdated_lost")
-            self._forget(next(iter(self._waiting)))
-        self._waiting[id_] = _Waiting(key, say, now + FOR)
+            self._forget(self._said.oldest())
+        self._said.begin(id_, say, now)
+        self._keys[id_] = peer, key
         self._ids[peer, key] = id_
-        self._deadlines.set(id_, now + AGAIN)
         return [say]
 
     def dropped(self, peer: int, id_: bytes) -> str | None:
         """A proxy has dropped what was said by that id: the key. None: that is of no interest any more."""
-        waiting = self._waiting.get(id_)
-        if waiting is None or waiting.say.peer != peer:
+        if self._said.peer(id_) != peer:
             return None
+        _, key = self._keys[id_]
         self._forget(id_)
-        return waiting.key
+        return key
 
     def handle_timeout(self, now: float) -> list[Say]:
-        again: list[Say] = []
-        for id_ in self._deadlines.passed(now):
-            waiting = self._waiting[id_]
-            if now >= waiting.until:
-                self._count("outdated_lost")
-                self._forget(id_)
-                continue
-            again.append(waiting.say)
-            waiting.pause = min(waiting.pause * 1.5, SLOWEST)
-            self._deadlines.set(id_, now + waiting.pause)
+        again, given_up = self._said.handle_timeout(now)
+        for id_ in given_up:
+            self._count("outdated_lost")
+            self._forget(id_)
         return again
 
     def next_timeout(self) -> float:
-        return self._deadlines.next()
+        return self._said.next_timeout()
 
     def _forget(self, id_: bytes) -> None:
-        waiting = self._waiting.pop(id_)
-        self._ids.pop((waiting.say.peer, waiting.key), None)
-        self._deadlines.set(id_, None)
+        self._said.end(id_)
+        del self._ids[self._keys.pop(id_)]

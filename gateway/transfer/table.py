@@ -91,7 +91,8 @@ class Table:
 
     def _enter(self, transfer: Transfer, state: State, now: float, due: float) -> None:
         self.open[transfer.peer] += (state not in OVER) - (transfer.state not in OVER)
-        waited = self._missed.pop(transfer.request.id, self) is None
+        waited = transfer.request.id in self._missed
+        self._missed.pop(transfer.request.id, None)
         self._rescued += (state in _RESCUED) - (transfer.state in (*_RESCUED, State.MISSED) and not waited)
         if self._missed and self._rescued < MOST_RESCUED:
             id_ = next(iter(self._missed))

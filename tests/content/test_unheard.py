@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from braid.repeated import AGAIN, Say
 from braid.transfer_progress import Promised, decode_promised, heard_of
-from content.unheard import AGAIN, FOR, Say, Unheard
+from content.unheard import FOR, Unheard
 
 GATEWAY, ANOTHER = 31, 32
 FIRST = Promised(bytes(16), 1000, 500, b"head", 0, 10, 10, b'"1"', last=False, request=b"")

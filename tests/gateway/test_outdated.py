@@ -13,6 +13,7 @@ import trio
 from braid.delegation import Delegation
 from braid.events import Control
 from braid.outdated import Dropped, Outdated, decode, encode
+from braid.repeated import AGAIN
 from braid.role import Situation
 from content.message import Head
 from content.message import Request as Stored
@@ -20,7 +21,7 @@ from content.policy import invalidated
 from gateway.proxy.events import ClientData, Request
 from gateway.proxy.service import ProxyService
 from gateway.transfer.offer import key_of, outdated_by, proxies_storing
-from gateway.transfer.outdated import AGAIN, FOR, SLOWEST, OutdatedTable
+from gateway.transfer.outdated import FOR, SLOWEST, OutdatedTable
 from tests.gateway.proxy_bench import exchange, http_servers
 from tests.gateway.test_proxy_gateway import TEXT
 from tests.gateway.test_proxy_service import Node
