@@ -29,6 +29,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from braid import log as logs
+from braid.beat import beat
 from braid.role import StartError
 from content.connection import MAX_HEAD
 from content.entry import Entry
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
     from content.cache import Cache
     from content.sites import Find, Site
 
+log = logs.get(__name__)
+
+LOOK = 1.0
+"""Seconds between two looks at whether the socket is there."""
 STORED = "x-store-"
 """Headers of a PUT that become headers of the answer."""
 MOST_LISTED = 10_000
@@ -62,17 +68,57 @@ async def serve_operator(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled, by a clock of Unix seconds; started when the socket is there, which goes with it.
-    StartError when it cannot be."""
-    path = directory / OPERATOR_SOCKET
+    """Serve until cancelled, by a clock of Unix seconds; started when the socket is there, which goes with it. It is
+    made anew where somebody has emptied the directory. StartError when it cannot be in the beginning."""
+    path, app = directory / OPERATOR_SOCKET, _Operator(cache, find, wall).app()
     try:
+        listener = _listen(path)
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror or error}; correct content.directory in the topology") from error
+    try:
+        while True:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(hypercorn_serve, app, _config(listener))
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
+                listener = await _listen_again(path)
+                nursery.cancel_scope.cancel()
+    finally:
         path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+
+def _listen(path: Path) -> socket.socket:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
         listener.bind(str(path))
         path.chmod(0o600)
         listener.listen(16)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def _listen_again(path: Path) -> socket.socket:
+    """When it is not there any more."""
+    while True:
+        await beat(LOOK)
+        listener = _listen_if_gone(path)
+        if listener is not None:
+            return listener
+
+
+def _listen_if_gone(path: Path) -> socket.socket | None:
+    try:
+        return None if path.exists() else _listen(path)
     except OSError as error:
-        raise StartError(f"{path}: {error.strerror or error}; correct content.directory in the topology") from error
+        log.warning("socket for the operator cannot be made", problem=error.strerror or str(error))
+        return None
+
+
+def _config(listener: socket.socket) -> Config:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.accesslog = None
@@ -81,12 +127,7 @@ async def serve_operator(
     config.graceful_timeout = 0.5
     # A URL is written in the request's own, where each of its characters may take three.
     config.h11_max_incomplete_size = 8 * MAX_HEAD
-    try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(hypercorn_serve, _Operator(cache, find, wall).app(), config)
-            task_status.started()
-    finally:
-        path.unlink(missing_ok=True)
+    return config
 
 
 class _Operator:

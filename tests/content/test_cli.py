@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from content.settings import take_directory
 from tests.braid.fake_node import middle_status
 from tests.content.test_service import until
 from tests.content.web import Asked, Proxied, Reply, proxied, topology_of
+from topology.content import OPERATOR_SOCKET
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +58,18 @@ async def test_push_list_purge(proxy: Proxied, monkeypatch: pytest.MonkeyPatch, 
     assert (await run(proxy, monkeypatch, "list", "c-1", "http://other")).stdout == ""
     assert (await run(proxy, monkeypatch, "purge", "c-1", "http://shop.", "--prefix")).output == "1 answer purged\n"
     assert (await proxy.get("/a")).status == 404
+
+
+async def test_the_socket_is_made_anew_when_the_directory_was_deleted(
+    proxy: Proxied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("content.operator.LOOK", 0.05)
+    await proxy.get("/a")
+    path = proxy.directory / OPERATOR_SOCKET
+    await trio.to_thread.run_sync(shutil.rmtree, proxy.directory)
+    await until(path.exists)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (await run(proxy, monkeypatch, "list", "c-1", "--json")).exit_code == 0
 
 
 async def test_push_from_the_origin(proxy: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
