@@ -11,12 +11,12 @@ import trio
 from topology.tls import HTTP_2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from gateway.proxy.connection import Connection
     from gateway.proxy.pool import ProxiedApplication
     from gateway.proxy.relay import Relay
     from gateway.proxy.relayed import RelayedConnection
-    from gateway.proxy.service import ProxyService
 
 YOUNG = 1.0
 """Seconds that a client gets for its first request: an end of a new connection would be a failure to it."""
@@ -48,14 +48,20 @@ class Farewell:
         for ends in self._ends:
             ends.set()
 
-    def say(self, service: ProxyService, now: float) -> None:
+    def say(
+        self,
+        relay: Relay,
+        plug_ins: Iterable[Connection],
+        applications: Mapping[str, ProxiedApplication],
+        now: float,
+    ) -> None:
         """To be called again and again: it is said to those alone that are there, and not too young."""
         for ends, application in self._ends.items():
             if application.moves:
                 ends.set()
-        service.relay.finish(lambda connection: _is_to_end(service.relay, connection, now))
-        for plug_in in service.connections:
-            of = service.applications.get(plug_in.data.application)
+        relay.finish(lambda connection: _is_to_end(relay, connection, now))
+        for plug_in in plug_ins:
+            of = applications.get(plug_in.data.application)
             young = plug_in.verdict is None and now - plug_in.gateway.idle_since < YOUNG
             if of is not None and of.moves and not young:
                 plug_in.finish()

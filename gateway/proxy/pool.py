@@ -6,7 +6,7 @@ import importlib
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from braid.desired import Accept
     from gateway.proxy.events import ClientData, Request, ServerData
-    from gateway.proxy.relayed import Speech
     from gateway.targets import TargetKey
     from topology import model
     from topology.model import Target
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 BUILT_IN: dict[str, type[ApplicationProxy]] = {TCP: TcpProxy, TLS_SNI: TlsProxy, HTTP: HttpProxy}
+Speech = Literal["http", "tcp", "tls-sni"]
 SPEECH: dict[type[ApplicationProxy], Speech] = {TcpProxy: "tcp", TlsProxy: "tls-sni", HttpProxy: "http"}
 LATENCIES = 1000
 """As many are remembered."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 
     from gateway.normalpath.promotion import Promoted
     from gateway.proxy.events import ClientData, Request, ServerData
-    from gateway.proxy.pool import ProxiedApplication
+    from gateway.proxy.pool import ProxiedApplication, Speech
     from topology.model import SocketAddress, Target
-
-
-Speech = Literal["http", "tcp", "tls-sni"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class ProxyService:
         """As ``Relay.let_go``; what cannot go ends between two requests, but for guests."""
         self.relay.let_go(pools, guests=guests)
         if not guests:
-            self.farewell.say(self, trio.current_time())
+            self.farewell.say(self.relay, self.connections, self.applications, trio.current_time())
 
     async def _follow(self, node: NodeHandle, nursery: trio.Nursery) -> None:
         situation = node.situation()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -13,21 +13,14 @@ from tests.gateway.proxy_bench import application
 from topology.proxy import HTTP, ProxySettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from braid.desired import Accept
-    from gateway.proxy.service import ProxyService
+    from gateway.proxy.relay import Relay as OfClients
 
 SETTINGS = ProxySettings(HTTP)
 
 
-class Nothing:
-    """A service without connections in clear text."""
-
-    def __init__(self, **applications: ProxiedApplication) -> None:
-        self.applications: Mapping[str, ProxiedApplication] = applications
-        self.connections: dict[object, None] = {}
-        self.relay = self
+class Relay:
+    """Without connections in clear text."""
 
     def finish(self, _which: object) -> None:
         pass
@@ -39,19 +32,18 @@ def made(accept: Accept) -> ProxiedApplication:
     return found
 
 
-def say(farewell: Farewell, service: object) -> None:
-    checked: ProxyService = service  # type: ignore[assignment]
-    farewell.say(checked, 0.0)
+def say(farewell: Farewell) -> None:
+    farewell.say(cast("OfClients", Relay()), (), {}, 0.0)
 
 
 async def test_tls_of_applications_that_listeners_accept_goes_on_in_a_drain_and_ends_with_the_node() -> None:
     farewell = Farewell()
     with farewell.awaited(made("first-byte")) as moves, farewell.awaited(made("listener")) as stays:
-        say(farewell, Nothing())
+        say(farewell)
         assert (moves.is_set(), stays.is_set()) == (True, False)
         with farewell.awaited(made("first-byte")) as later:
             assert not later.is_set(), "until it is said again"
-            say(farewell, Nothing())
+            say(farewell)
             assert later.is_set()
         farewell.end()
         assert stays.is_set()
