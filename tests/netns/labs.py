@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from content.advertise import EVERY
 from lab import document as documents
 from lab import link
 from lab.impairment import Impairment
@@ -19,7 +20,7 @@ from topology.model import Role
 from topology.vips import vip_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from topology.model import IPAddress
@@ -123,6 +124,26 @@ def _lacking(lab: RunningLab) -> Iterator[str]:
             usable = sum(path["peer"] == edge and path["in_use"] and path["up"] for path in paths)
             if usable < 2:
                 yield f"{gateway}: {usable} paths to {edge}"
+
+
+def until(holds: Callable[[], object], patience: float = 20.0) -> None:
+    deadline = time.monotonic() + patience
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def store(lab: RunningLab, proxy: str, *urls: str, client: str = "client") -> None:
+    """Has a content proxy fetch all of it, each for the first time, and returns when gateways know: before they have
+    heard of it nothing is offered."""
+    words = ["curl", "-sS", "--fail", "--retry", "20", "--retry-all-errors", "--retry-delay", "1"]
+    before = lab.status(proxy)["content"]["answers"]
+    settings = lab.topology.nodes[proxy].content
+    assert settings is not None
+    for url in urls:
+        lab.exec(client, [*words, "--connect-to", f"::{settings.listen[0]}", "-o", "/dev/null", url], timeout=60)
+    until(lambda: lab.status(proxy)["content"]["answers"] == before + len(urls))
+    time.sleep(3 * EVERY)
 
 
 def vip(lab: RunningLab, application: str, version: int = 4, edge: str = "edge-fra-1") -> str:

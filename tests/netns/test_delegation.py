@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from braid import pki
-from tests.netns.test_transfer import GATEWAY, HOST, PROXY, lab, until
+from tests.netns.labs import until
+from tests.netns.test_transfer import GATEWAY, HOST, PROXY, lab
 
 if TYPE_CHECKING:
     from lab.running import RunningLab

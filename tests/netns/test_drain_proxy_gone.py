@@ -16,7 +16,7 @@ import pytest
 from bench import drain as bench
 from content.advertise import EVERY
 from lab.origin import digest, size_of
-from tests.netns.test_transfer import until
+from tests.netns.labs import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench import drain as bench
-from content.advertise import EVERY
 from lab.origin import digest, size_of
-from tests.netns.test_transfer import until
+from tests.netns import labs
+from tests.netns.labs import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,13 +58,8 @@ def document(directory: Path) -> dict[str, Any]:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     directory = tmp_path_factory.mktemp("draintransfer")
     with bench.running(directory, "draintransfer", document(directory)) as lab:
-        for name in APPLICATIONS:
-            for size in STORED:
-                url = f"http://{name}.apps.example/cached/{size}"
-                words = ["curl", "-sS", "--fail", "--connect-to", f"::{ADDRESS}:80", "-o", "/dev/null", url]
-                lab.exec(bench.CLIENT, words, timeout=60)
-        until(lambda: lab.status(PROXY)["content"]["answers"] == len(APPLICATIONS) * len(STORED))
-        time.sleep(3 * EVERY)
+        urls = (f"http://{name}.apps.example/cached/{size}" for name in APPLICATIONS for size in STORED)
+        labs.store(lab, PROXY, *urls, client=bench.CLIENT)
         yield lab
 
 

@@ -16,7 +16,8 @@ from lab.impairment import Impairment
 from lab.origin import chunks, digest, size_of
 from tests.netns import labs
 from tests.netns.gated import bounded, gate
-from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
+from tests.netns.labs import until
+from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document
 from tests.netns.test_transfer_origin import ADDRESS, EDGE, NGINX, ORIGIN
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from content.advertise import EVERY
 from gateway.transfer.stored import COLD
 from lab.impairment import Impairment
 from lab.origin import digest, size_of
 from tests.netns import labs
 from tests.netns.flags import FIN, RST, SYN, witness
+from tests.netns.labs import until
 from topology.content import OPERATOR_SOCKET
 from topology.vips import vip_for
 
@@ -63,19 +63,8 @@ def document(directory: Path) -> dict[str, Any]:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     directory = tmp_path_factory.mktemp("transfer")
     with labs.running(document(directory), directory) as running:
-        running.exec("client", ["curl", "-sS", "--fail", "--connect-to", "::10.91.1.80:80", "-o", "/dev/null",
-                                f"{HOST}/cached/3MB"])  # fmt: skip
-        until(lambda: running.status(PROXY)["content"]["answers"] == 1)
-        # Before the gateway has heard of it nothing is offered.
-        time.sleep(3 * EVERY)
+        labs.store(running, PROXY, f"{HOST}/cached/3MB")
         yield running
-
-
-def until(holds: Callable[[], object], patience: float = 20.0) -> None:
-    deadline = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("version", [4, 6])

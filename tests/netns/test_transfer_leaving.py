@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from content.advertise import EVERY
 from lab.origin import digest, size_of
 from tests.netns import labs
 from tests.netns.flags import FIN, RST, SYN, witness
-from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
+from tests.netns.labs import until
+from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,12 +38,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     found = document(directory)
     found["name"] = "leaving"
     with labs.running(found, directory) as running:
-        words = ["curl", "-sS", "--fail", "--retry", "20", "--retry-all-errors", "--retry-delay", "1"]
-        for size in (SMALL, LARGE):
-            place = ["--connect-to", "::10.91.1.80:80", "-o", "/dev/null", f"{HOST}/cached/{size}"]
-            running.exec("client", [*words, *place], timeout=60)
-        until(lambda: running.status(PROXY)["content"]["answers"] == 2)
-        time.sleep(3 * EVERY)
+        labs.store(running, PROXY, *(f"{HOST}/cached/{size}" for size in (SMALL, LARGE)))
         yield running
 
 

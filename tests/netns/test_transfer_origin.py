@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from content.advertise import EVERY
 from lab.impairment import Impairment
 from lab.netns import socket_in
 from lab.origin import chunks, size_of
 from tests.netns import labs
 from tests.netns.flags import ETH_P_ALL, RST, witness
-from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
+from tests.netns.labs import until
+from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document
 from topology.vips import vip_for
 
 if TYPE_CHECKING:
@@ -70,11 +70,7 @@ def lab(directory: Path) -> Iterator[RunningLab]:
         running.kill(ORIGIN)
         running.popen(ORIGIN, [NGINX, "-c", str(configuration)], stderr=subprocess.DEVNULL)
         until(lambda: "nginx" in running.exec("client", ["curl", "-sS", f"{HOST}/"], check=False).stdout)
-        url = f"{HOST}/cached/{SIZE}"
-        words = ["curl", "-sS", "--fail", "--connect-to", "::10.91.1.80:80", "-o", "/dev/null", url]
-        running.exec("client", words, timeout=60)
-        until(lambda: running.status(PROXY)["content"]["answers"] == 1)
-        time.sleep(3 * EVERY)
+        labs.store(running, PROXY, f"{HOST}/cached/{SIZE}")
         yield running
 
 

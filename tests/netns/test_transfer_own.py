@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from content.advertise import EVERY
 from lab.origin import chunks, size_of
 from tests.netns import labs
-from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
+from tests.netns.labs import until
+from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +33,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     with labs.running(found, directory) as running:
         for family, clients, gateway in CLIENTS:
             running.exec("origin-1", ["ip", family, "route", "add", clients, "via", gateway])
-        words = ["curl", "-sS", "--fail", "--retry", "20", "--retry-all-errors", "--retry-delay", "1"]
-        for size in ("3MB", "9MB"):
-            place = ["--resolve", "*:80:10.91.1.80", "-o", "/dev/null", f"{HOST}/cached/{size}"]
-            running.exec("client", [*words, *place], timeout=60)
-        until(lambda: running.status(PROXY)["content"]["answers"] == 2)
-        time.sleep(3 * EVERY)
+        labs.store(running, PROXY, *(f"{HOST}/cached/{size}" for size in ("3MB", "9MB")))
         yield running
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from content.advertise import EVERY
 from lab.impairment import Impairment
 from tests.netns import labs
 from tests.netns.connections import reset
-from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
+from tests.netns.labs import until
+from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,10 +32,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     found = document(directory)
     found["name"] = "reset"
     with labs.running(found, directory) as running:
-        words = ["curl", "-sS", "--fail", "--connect-to", "::10.91.1.80:80", "-o", "/dev/null"]
-        running.exec("client", [*words, f"{HOST}/cached/3MB"])
-        until(lambda: running.status(PROXY)["content"]["answers"] == 1)
-        time.sleep(3 * EVERY)
+        labs.store(running, PROXY, f"{HOST}/cached/3MB")
         yield running
 
 

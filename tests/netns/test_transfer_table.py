@@ -14,7 +14,8 @@ import pytest
 from content.advertise import EVERY
 from lab.origin import digest, size_of
 from tests.netns import labs
-from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
+from tests.netns.labs import until
+from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document
 from topology.vips import vip_for
 
 if TYPE_CHECKING:

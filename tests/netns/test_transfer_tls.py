@@ -18,7 +18,8 @@ from lab.tls_origin import body
 from tests.gateway.certificates import write_certificate
 from tests.netns import labs
 from tests.netns.flags import FIN, RST, SYN, witness
-from tests.netns.test_transfer import GATEWAY, PROXY, document, until
+from tests.netns.labs import until
+from tests.netns.test_transfer import GATEWAY, PROXY, document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

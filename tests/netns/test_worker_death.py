@@ -15,7 +15,8 @@ from lab.workers import worker_of
 from tests.netns import labs
 from tests.netns.flags import FIN, RST, SYN, witness
 from tests.netns.gated import bounded, gate
-from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document, until
+from tests.netns.labs import until
+from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
