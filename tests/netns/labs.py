@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from topology.model import IPAddress
 
+READY_WITHIN = 60.0
+"""Seconds, twice as long as a user would wait: a dozen processes begin at once, and two labs beside each other."""
+
 
 def demo(name: str) -> dict[str, Any]:
     """That of ``lab.document``, with two more applications that have a single gateway region.
@@ -68,7 +71,7 @@ def write(document: dict[str, Any], directory: Path) -> Path:
 def running(document: dict[str, Any], directory: Path) -> Iterator[RunningLab]:
     """The lab of a document, up and with all its copies; removed at the end, also one that an earlier run left."""
     take_down(document["name"])
-    with up(write(document, directory)) as lab:
+    with up(write(document, directory), ready_timeout=READY_WITHIN) as lab:
         wait_protected(lab)
         yield lab
 
