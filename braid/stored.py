@@ -97,8 +97,12 @@ def name(key: str) -> bytes:
     return _hash(key)[:_NAME]
 
 
+def octets(key: str) -> bytes:
+    return key.encode("latin-1", "replace")
+
+
 def _hash(key: str) -> bytes:
-    return blake2b(key.encode("latin-1", "replace"), digest_size=_MARK.size).digest()
+    return blake2b(octets(key), digest_size=_MARK.size).digest()
 
 
 def make_page(number: int, marks: Iterable[Mark], count: int) -> Page:

@@ -123,15 +123,21 @@ def host_of(key: str) -> str:
 
 
 def holds(row: TransferRow, candidate: Candidate, wall: float) -> bool:
-    client = candidate.client
     return (
         row.application == candidate.application
         and (_holds_request(row, candidate) if candidate.alpn is None else _holds_hello(row, candidate))
-        and (not row.edges or candidate.region in row.edges)
-        and (not row.clients or any(client.version == each.version and client in each for each in row.clients))
-        and (not row.ports or any(each.low <= candidate.port <= each.high for each in row.ports))
+        and joins(row, candidate.client, candidate.region, candidate.port)
         and (row.until is None or wall < row.until)
         and (row.connection is None or candidate.standing is None or is_met(row.connection, candidate.standing()))
+    )
+
+
+def joins(row: TransferRow, client: IPAddress, region: str, port: int) -> bool:
+    """Whether a row holds for connections of these ends."""
+    return (
+        (not row.edges or region in row.edges)
+        and (not row.clients or any(client.version == each.version and client in each for each in row.clients))
+        and (not row.ports or any(each.low <= port <= each.high for each in row.ports))
     )
 
 

@@ -1,5 +1,5 @@
 """The core and other native parts, seen from Python. Only ``braid.core``, ``braid.datagrams``, ``braid.tcp.repair``,
-``gateway.proxy.relay``, ``content.asked`` and ``content.policy`` import it."""
+``gateway.proxy.relay``, ``gateway.transfer``, ``content.asked`` and ``content.policy`` import it."""
 
 from typing import Literal, Protocol
 
@@ -50,8 +50,14 @@ Held = tuple[Literal["held"], int, int]
 """connection, since when (nanoseconds of CLOCK_BOOTTIME): as after ``hold``, where ``open_servers`` was told so."""
 Event = Initiation | Established | Up | Down | Rekey | Control | Losses | ServiceRequest | Held | Ended | Failed
 
+Offered = tuple[int, bytes, tuple[int, int], tuple[int, int], int, Hold, bool]
+"""As ``Core.offer`` returns it."""
+Decided = tuple[str, tuple[str, int, bytes, bytes, bytes] | None, tuple[bytes, bool, float, Offered] | None]
+"""Of a request, by a plan: why it is not offered, in a word, empty where it is for nobody; the proxy that it is for,
+its number, the key of what is asked for, ``fields_of`` the request, its head; if it is offered the transfer's id,
+whether the proxy most likely accepts, when (Unix seconds), and the connection."""
 RelayEvent = (
-    tuple[Literal["request"], int, str, str, str, str, dict[str, str]]
+    tuple[Literal["request"], int, str, str, str, str, dict[str, str], Decided | None]
     | tuple[Literal["first_bytes"], int, bytes]
     | tuple[Literal["changed"], int, list[bytes]]
     | tuple[Literal["answered"], int, float]
@@ -65,14 +71,14 @@ RelayEvent = (
     | tuple[Literal["turned_down"], bytes, int, bool]
 )
 """Each with its client, but the last. request: method, target, authority, path with query, headers with lower-case
-names; to be served or refused. first_bytes: all that a client of ``tls-sni`` has sent; to be served or refused, or it
-comes again with more. changed: its unsafe request succeeded, as the client is about to hear; values of Location and
-Content-Location. answered: seconds from the last bytes for the server to its first. failed: reason, whether to serve
-or refuse it again. served: status, bytes of the body, seconds to the first byte. connected: seconds it took. again: a
-kept connection of its own to the server was found closed, ``reconnect``. opaque: what is left may go on elsewhere,
-``depart`` or ``go_on``. refused: reason. ended: whether in order, not cut off. turned_down: which transfer,
-the reason, and whether its request is served now, as ``expect`` has it: that is told 5 ms later, or with the next event
-but connected and answered."""
+names, and what was decided by a plan; to be served or refused unless it is offered. first_bytes: all that a client of
+``tls-sni`` has sent; to be served or refused, or it comes again with more. changed: its unsafe request succeeded, as
+the client is about to hear; values of Location and Content-Location. answered: seconds from the last bytes for the
+server to its first. failed: reason, whether to serve or refuse it again. served: status, bytes of the body, seconds to
+the first byte. connected: seconds it took. again: a kept connection of its own to the server was found closed,
+``reconnect``. opaque: what is left may go on elsewhere, ``depart`` or ``go_on``. refused: reason. ended: whether in
+order, not cut off. turned_down: which transfer, the reason, and whether its request is served now, as ``expect`` has
+it: that is told 5 ms later, or with the next event but connected and answered."""
 
 class Core:
     """One node's data plane: its sockets, its data threads, one for each shard, its Noise state.
@@ -191,8 +197,10 @@ class Core:
         The frozen socket and its record; what it sends and receives next; the initial numbers of the client and of
         our side; what had come of the client; its hold; whether the proxy is asked (else the request is too long for
         one message). A word (ValueError) or OSError: the socket goes on as it was, and nobody was asked."""
-    def refusals_to(self, relay: Relay) -> None:
-        """Refusals of what is offered are heard by that relay, as ``turned_down``, and are no events from now on."""
+    def offers_of(self, relay: Relay, stored: Stored, deadline: int) -> None:
+        """That relay offers requests of clients with a plan to content proxies from now on, before it tells of them, by
+        what is stored; ``deadline``: milliseconds in which an answer is of use. Refusals, also of what ``offer`` has
+        offered, are heard by it, as ``turned_down``, and are no events."""
     def open_line(self, hears: int, says: int, kinds: bytes) -> None:
         """Another process decides about connections from now on, in place of the one before. It gets on ``hears``, a
         socket that keeps messages apart, what neighbours say of these kinds (the second byte), which is no event then,
@@ -310,6 +318,38 @@ class Hold:
     def wait(self) -> bool:
         """Whether the data threads hold the client's packets, once; RuntimeError when one does not answer."""
 
+PlanRow = tuple[
+    str,
+    list[str],
+    list[str],
+    float | None,
+    bool,
+    bool,
+    Literal["first", "by_path", ""],
+    list[tuple[str, int, list[str]]],
+]
+"""Path, methods, hosts, until when it holds, whether it has conditions of the connection, whether its proxies serve
+everything, how one is chosen, and proxies: name, number, hosts that it may have."""
+
+class Plan:
+    """Which requests of a connection are offered to whom; port: of the VIP; fetchers: all content proxies."""
+
+    def __init__(self, port: int, fetchers: list[str], rows: list[PlanRow]) -> None: ...
+    def choose(self, head: bytes, wall: float) -> tuple[str, bytes, bool] | None:
+        """By the head of a request, at that time (Unix seconds): the proxy, or an empty name; the key of what is asked
+        for; whether only the origin can answer it. None: that is not decided. ValueError for what is no head."""
+
+class Stored:
+    """What content proxies store, as a gateway knows it (``gateway.transfer.stored``)."""
+
+    def __init__(self, *, good_for: float, cold: float, most_cold: int) -> None: ...
+    def receive(self, proxy: int, order: int, pages: list[tuple[int, bytes]], now: float) -> None: ...
+    def forget(self, proxy: int) -> None: ...
+    def remember_cold(self, proxy: int, key: bytes, now: float, fields: bytes) -> None: ...
+    def is_cold(self, proxy: int, key: bytes, now: float) -> bool: ...
+    def look_up(self, proxy: int, key: bytes, now: float, fields: bytes) -> str: ...
+    def mark_outdated(self, proxy: int, key: bytes, outdated: bool) -> None: ...
+
 class Relay:
     """Connections between clients and servers, carried without waiting: whoever has it calls ``turn`` when
     ``fd`` is readable or ``next_timeout`` has come. ``now`` is seconds on one clock, the same in all calls. A client's
@@ -387,6 +427,9 @@ class Relay:
         """Whether it was refused, which has yet to be told."""
     def all_turned_down(self) -> list[tuple[bytes, int, bool]]:
         """What has yet to be told, as ``turned_down``, in this way."""
+    def plan(self, client: int, plan: Plan) -> None:
+        """For requests to come, until it has ended."""
+    def forget_plans(self) -> None: ...
     def turn(self, now: float) -> tuple[list[RelayEvent], bool]:
         """What happened, oldest first; true if there is more to do at once."""
     def said(self, now: float) -> list[RelayEvent]:

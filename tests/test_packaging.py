@@ -138,6 +138,7 @@ def test_only_the_seam_imports_the_data_plane() -> None:
                 importers.add(str(path.relative_to(ROOT)))
     proxies = {f"gateway/proxy/{name}.py" for name in ("configured", "leaving", "opening", "relay", "returning")}
     proxies |= {"braid/tcp/repair.py", "content/asked.py", "content/policy.py", "gateway/proxy/foreseen.py"}
+    proxies |= {f"gateway/transfer/{name}.py" for name in ("offering", "planning", "stored")}
     assert importers <= {"braid/core.py", "braid/datagrams.py", "lab/link.py"} | proxies
 
 

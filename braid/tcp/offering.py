@@ -13,6 +13,8 @@ from braid.tcp.repair import FreezeError
 if TYPE_CHECKING:
     from braid.core import Hold, OfferApi
 
+    Made = tuple[int, bytes, tuple[int, int], tuple[int, int], int, Hold, bool]
+
 
 class Offer(NamedTuple):
     id: bytes
@@ -53,5 +55,10 @@ def make_offer(core: OfferApi, descriptor: int, offer: Offer, *, v6: bool) -> Of
         raise FreezeError(str(error)) from error
     except OSError as error:
         raise FreezeError(errno.errorcode.get(error.errno or 0, "failed").lower()) from error
+    return offered_by(made, v6=v6)
+
+
+def offered_by(made: Made, *, v6: bool) -> Offered:
+    """By what the core says of it."""
     family = socket.AF_INET6 if v6 else socket.AF_INET
     return Offered(socket.socket(family, socket.SOCK_STREAM, 0, made[0]), *made[1:])

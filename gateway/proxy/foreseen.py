@@ -1,4 +1,6 @@
-"""Requests that wait for another node's word, and go to their servers at once if it refuses them."""
+"""Requests that wait for another node's word, and go to their servers at once if it refuses them. Of most Rust decides
+by itself whether another node is asked.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from braid.core import OfferApi
-    from dataplane._native import Relay
+    from dataplane._native import Plan, Relay, Stored
     from gateway.proxy.opening import Opening
     from gateway.proxy.relayed import RelayedConnection
 
@@ -20,9 +22,10 @@ class Foreseen:
         self._native = native
         self._opening = opening
 
-    def listen(self, core: OfferApi) -> None:
-        """Refusals of what that core offers are heard here."""
-        core.refusals_to(self._native)
+    def offer_by(self, core: OfferApi, stored: Stored, deadline: int) -> None:
+        """Offer requests of connections that have a plan by what is stored, to be answered in so many milliseconds.
+        Refusals of what that core offers are heard here."""
+        core.offers_of(self._native, stored, deadline)
 
     def expect(self, connection: RelayedConnection, transfer: bytes, now: float) -> None:
         """It is offered to another node, by that transfer: have a server ready. On a refusal its socket lives again and
@@ -39,6 +42,13 @@ class Foreseen:
     def is_turned_down(self, transfer: bytes) -> bool:
         """Whether it was refused, which ``turned_down`` has yet to hear."""
         return self._native.is_turned_down(transfer)
+
+    def plan(self, connection: RelayedConnection, plan: Plan) -> None:
+        """For the requests that come."""
+        self._native.plan(connection.number, plan)
+
+    def forget_plans(self) -> None:
+        self._native.forget_plans()
 
     def forget(self, transfer: bytes) -> None:
         """Its refusal is of no use any more."""

@@ -30,7 +30,7 @@ from gateway.proxy.tls import DECODE_ERROR
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from dataplane._native import RelayEvent
+    from dataplane._native import Decided, RelayEvent
     from gateway.normalpath.promotion import Promoted
     from gateway.proxy.events import ClientData
     from gateway.proxy.intake import Arrival
@@ -50,6 +50,10 @@ class Relay:
         self.offer: Callable[[RelayedConnection, float], bool] = lambda _connection, _now: False
         """Whether a request waits because its connection is offered to another node. ``serve_request`` or ``give_up``
         follows then."""
+        self.decided: Callable[[RelayedConnection, Decided, float], None] = lambda *_: None
+        """Hears of a request that Rust has offered itself, which waits then, or not offered."""
+        self.begun: Callable[[RelayedConnection], None] = lambda _connection: None
+        """Hears of a connection that requests will come of."""
         self.changed: Callable[[RelayedConnection, list[bytes], float], None] = lambda *_: None
         """Hears of an unsafe request that has succeeded, before its client does: Location and Content-Location."""
         self._native = _native.Relay(device)
@@ -62,6 +66,8 @@ class Relay:
         """By the core's number."""
         self._held: list[tuple[Promoted, float]] = []
         self._idle: list[int] = []
+        self._kept: list[tuple[RelayedConnection, Decided]] = []
+        """Of which ``decided`` has yet to hear."""
         self._waiting: trio.CancelScope | None = None
         self._turning = False
 
@@ -178,6 +184,8 @@ class Relay:
             # The server may be the one to speak first, so it is connected without waiting for packets.
             connection.request = Request(connection.data)
             self._opening.select(connection, now)
+        elif connection.speech == "http":
+            self.begun(connection)
 
     def let_go(self, pools: Collection[IPNetwork], *, guests: bool = False) -> None:
         """Give to the data plane what can go on there, of connections whose servers see addresses of these pools: also
@@ -249,6 +257,9 @@ class Relay:
                 for event in events:
                     self._receive(event, now)
                 self._opening.open(now)
+                for connection, kept in self._kept:
+                    self.decided(connection, kept, now)
+                self._kept.clear()
                 # What came of it: a client that was refused has ended, and nothing would tell.
                 events = self._native.said(now)
         finally:
@@ -264,7 +275,7 @@ class Relay:
             # It went back to the data plane in this turn.
             return
         match event:
-            case ("request", _, method, target, authority, path, headers):
+            case ("request", _, method, target, authority, path, headers, decided):
                 self._note_promotion(connection)
                 connection.asked()
                 connection.target = target
@@ -273,7 +284,13 @@ class Relay:
                 alpn = (data.alpn,) if data.alpn else ()
                 host = without_port(authority.lower())
                 connection.request = Request(data, data.sni, alpn, method, host, path, query, headers)
-                if not self.offer(connection, now):
+                if decided is None:
+                    waits = self.offer(connection, now)
+                elif waits := decided[2] is not None:
+                    self.decided(connection, decided, now)
+                elif decided[0]:
+                    self._kept.append((connection, decided))
+                if not waits:
                     self._opening.select(connection, now)
             case ("first_bytes", _, data):
                 self._note_promotion(connection)

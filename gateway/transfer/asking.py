@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from braid.process import give_way
+from braid.stored import octets
 from braid.tcp.offering import Offer, make_offer
 from braid.transfer import Numbers, TransferRequest
 from gateway.transfer.moving import Moving
+from gateway.transfer.state import ASK_FOR
 from gateway.transfer.stored import ANY
 
 if TYPE_CHECKING:
     from braid.role import NodeHandle
+    from braid.tcp.offering import Offered
     from gateway.normalpath.promotion import Promoted
     from gateway.proxy.events import ClientData
     from gateway.transfer.moving import Holder
 
+DEADLINE = round(ASK_FOR * 1000)
+"""Milliseconds."""
 US = "gateway"
 """In what is noted of messages; others go by their names."""
 
@@ -29,27 +34,33 @@ class Question(NamedTuple):
     """Number of the proxy."""
     content: str
     holder: Holder
-    descriptor: int
-    head: bytes | None
-    """What was read of the connection already; None: nothing was, and what came goes along."""
     was: Promoted | None
     """To the data plane."""
     fields: bytes = ANY
     may_return: bool = True
 
 
-def ask(
-    node: NodeHandle, asked: Question, id_: bytes, deadline: int, moment: tuple[float, float]
-) -> tuple[Moving, TransferRequest, bool]:
-    """``deadline`` in milliseconds. ``moment``: now, by both clocks. Whether the proxy has been asked: else the request
-    is too long for one message, and is to be sent. FreezeError, and nothing has happened."""
+Moment = tuple[float, float]
+"""By both clocks."""
+Source = tuple[int, bytes | None]
+"""A client's socket, and what was read of the connection already; None: nothing was, and what came goes along."""
+
+
+def ask(node: NodeHandle, asked: Question, source: Source, id_: bytes) -> Offered:
+    """FreezeError, and nothing has happened."""
     assert node.offers is not None
-    data, proxy, peer, content, holder, descriptor, head, was, fields, may_return = asked
-    key = content.encode("latin-1", "replace")
-    offered = make_offer(
-        node.offers, descriptor, Offer(id_, deadline, key, peer, head), v6=data.client.host.version == 6
-    )
+    descriptor, head = source
+    offer = Offer(id_, DEADLINE, octets(asked.content), asked.peer, head)
+    offered = make_offer(node.offers, descriptor, offer, v6=asked.data.client.host.version == 6)
     give_way()
+    return offered
+
+
+def asked_by(
+    node: NodeHandle, asked: Question, id_: bytes, offered: Offered, moment: Moment
+) -> tuple[Moving, TransferRequest]:
+    """``moment``: when it was offered."""
+    data, proxy, peer, content, holder, was, fields, may_return = asked
     # A refusal may be under way already, and should not have to wait for this.
     now, wall = moment
     holder.wait(id_, now)
@@ -61,5 +72,5 @@ def ask(
     )  # fmt: skip
     if offered.asked:
         moving.note(trio.current_time(), US, proxy, TransferRequest)
-    request = TransferRequest(id_, deadline, Numbers(*offered.next), offered.initial, key, offered.record)
-    return moving, request, offered.asked
+    numbers = Numbers(*offered.next)
+    return moving, TransferRequest(id_, DEADLINE, numbers, offered.initial, octets(content), offered.record)

@@ -22,10 +22,12 @@ MOST = 10_000
 
 
 class OutdatedTable:
-    """``count`` hears ``outdated`` for each key and proxy, and ``outdated_lost`` for those that are given up."""
+    """``count`` hears ``outdated`` for each key and proxy, and ``outdated_lost`` for those that are given up; ``mark``
+    by proxy and key whether the proxy may still store what was there before."""
 
-    def __init__(self, count: Callable[[str], None]) -> None:
+    def __init__(self, count: Callable[[str], None], mark: Callable[[int, str, bool], None] = lambda *_: None) -> None:
         self._count = count
+        self._mark = mark
         self._said = Repeated(SLOWEST, FOR)
         self._keys: dict[bytes, tuple[int, str]] = {}
         """By id: proxy and key."""
@@ -57,6 +59,7 @@ class OutdatedTable:
         self._said.begin(id_, say, now)
         self._keys[id_] = peer, key
         self._ids[peer, key] = id_
+        self._mark(peer, key, True)
         return [say]
 
     def dropped(self, peer: int, id_: bytes) -> str | None:
@@ -79,4 +82,6 @@ class OutdatedTable:
 
     def _forget(self, id_: bytes) -> None:
         self._said.end(id_)
-        del self._ids[self._keys.pop(id_)]
+        known = self._keys.pop(id_)
+        del self._ids[known]
+        self._mark(*known, False)

@@ -21,26 +21,17 @@ from braid.process import give_way
 from braid.status.durations import Durations
 from braid.stored import StoredPages, Wanted
 from braid.tcp.repair import FreezeError, start
-from braid.transfer import (
-    MODULUS,
-    Numbers,
-    Reason,
-    Send,
-    Steer,
-    Steered,
-    TransferRefuse,
-    encode,
-)
+from braid.transfer import MODULUS, Numbers, Reason, Send, Steer, Steered, TransferRefuse, encode
 from braid.transfer_mail import Inbox, send
 from braid.transfer_progress import Heard, Promised, encode_heard, heard_of
 from gateway.transfer import commands
 from gateway.transfer.agent import TransferAgent
-from gateway.transfer.asking import US, ask
+from gateway.transfer.asking import US, ask, asked_by
 from gateway.transfer.moving import WRONG
 from gateway.transfer.offering import Offering
 from gateway.transfer.owners import Owners
 from gateway.transfer.sibling import Clocks, Sibling
-from gateway.transfer.state import ASK_FOR, COMMIT_FOR
+from gateway.transfer.state import COMMIT_FOR
 from gateway.transfer.successor import Successor, reset
 
 if TYPE_CHECKING:
@@ -49,17 +40,16 @@ if TYPE_CHECKING:
 
     from braid.events import Control
     from braid.role import NodeHandle
+    from braid.tcp.offering import Offered
     from braid.transfer import TransferMessage
     from braid.transfer_progress import Seen
     from gateway.proxy.relay import Relay
-    from gateway.transfer.asking import Question
+    from gateway.transfer.asking import Moment, Question, Source
     from gateway.transfer.moving import Moving
     from gateway.transfer.successor import Adopt, Inside, Serve
     from topology.model import SocketAddress
 
 log = logs.get(__name__)
-
-DEADLINE = round(ASK_FOR * 1000)
 
 
 class TransferService:
@@ -89,9 +79,8 @@ class TransferService:
         self._alarm, self._owners = Alarm(), Owners()
         self._successor = Successor(serve, adopt, inside, self.agent.count)
         self._sibling = Sibling(self.agent, self.moving, self._carry_out, self._own)
-        self._offering = Offering(
-            relay, self._ask, self._successor.clients.__contains__, self.agent, rng, wall
-        )  # fmt: skip
+        keeps = self._successor.clients.__contains__
+        self._offering = Offering(relay, self._ask, self._begun, keeps, self._asked, self.agent, rng, wall)
         self.offer_hello = self._offering.offer_hello
         self._nursery: trio.Nursery | None = None
 
@@ -100,8 +89,6 @@ class TransferService:
         cancelled connections that are being offered are reset."""
         self._node = node
         self._relay.foreseen.turned_down = self._turned_down
-        if node.offers is not None:
-            self._relay.foreseen.listen(node.offers)
         try:
             async with trio.open_nursery() as self._nursery:
                 await self._nursery.start(self._offering.run, node)
@@ -235,9 +222,8 @@ class TransferService:
         sender = self._node.situation().topology.by_number(number)
         return moving is not None and sender is not None and sender.name == moving.edge
 
-    def _ask(self, question: Question, early: bool, now: float) -> Moving | None:
-        """Freeze a connection and ask the proxy, and where it is ``early`` the edge before the proxy has answered.
-        None: all is as before."""
+    def _ask(self, question: Question, source: Source, likely: bool, now: float) -> Moving | None:
+        """Freeze a connection and ask the proxy; None, and all is as before. As ``_begun``."""
         node, wall = self._node, self._wall()
         if node is None or node.offers is None or self.agent.is_full():
             self.agent.count("refused/table_full")
@@ -247,15 +233,23 @@ class TransferService:
         self._carry_out(self.agent.make_way(self._asked.get(ends, b""), now), now)
         id_ = self._rng.getrandbits(128).to_bytes(16)
         try:
-            moving, request, whole = ask(node, question, id_, DEADLINE, (now, wall))
+            offered = ask(node, question, source, id_)
         except FreezeError as error:
             self.agent.count(f"refused/{error}")
             return None
-        self.moving[id_], self._asked[ends] = moving, id_
+        return self._begun(question, id_, offered, likely, (now, wall))
+
+    def _begun(self, question: Question, id_: bytes, offered: Offered, likely: bool, moment: Moment) -> Moving:
+        """A connection is frozen and its proxy asked, in that ``moment``. The edge is asked meanwhile where it is
+        ``likely`` that the proxy accepts."""
+        assert self._node is not None
+        now, _ = moment
+        moving, request = asked_by(self._node, question, id_, offered, moment)
+        self.moving[id_], self._asked[moving.client, moving.vip] = moving, id_
         self._owners.held(moving)
-        self._carry_out(self.agent.begin(question.peer, request, now, asked=whole), now)
+        self._carry_out(self.agent.begin(question.peer, request, now, asked=offered.asked), now)
         # A proxy nearby has refused by now, if it does: then the edge has nothing to do with it.
-        if early and not self._relay.foreseen.is_turned_down(id_):
+        if likely and not self._relay.foreseen.is_turned_down(id_):
             self._carry_out(self.agent.steer_early(id_, now), now)
         self._alarm.set(self.agent.next_timeout())
         return moving

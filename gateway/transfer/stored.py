@@ -7,11 +7,11 @@ from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING
 
-from braid.stored import MOST_WANTED, encode, place
-from braid.transfer import is_later
+from braid.stored import MOST_WANTED, encode, octets
+from dataplane import _native
 
 if TYPE_CHECKING:
-    from braid.stored import Page, StoredPages, Wanted
+    from braid.stored import StoredPages, Wanted
 
 GOOD_FOR = 300.0
 """Seconds after which a page counts no more: a proxy tells each several times meanwhile."""
@@ -40,32 +40,26 @@ class Is(Enum):
 
 
 class StoredTable:
+    """What is known is in Rust, where most requests are decided about (``dataplane/line/src/stored.rs``)."""
+
     def __init__(self) -> None:
-        self._pages: dict[tuple[int, int], tuple[Page, int, float]] = {}
-        """By proxy and number of the page: with the order that it came by, and when."""
-        self._cold: dict[tuple[int, str, bytes], tuple[float, bool]] = {}
-        """By proxy, key and fields, until when, and whether the pages had it nevertheless; the oldest first."""
+        self.native = _native.Stored(good_for=GOOD_FOR, cold=COLD, most_cold=MOST_COLD)
         self._wanted: deque[tuple[float, str, bytes]] = deque()
         """When a proxy is to be told, which one, and what."""
 
     def receive(self, peer: int, message: StoredPages, now: float) -> None:
-        for page in message.pages:
-            known = self._pages.get((peer, page.number))
-            if known is None or not is_later(known[1], message.order) or now - known[2] > GOOD_FOR:
-                self._pages[peer, page.number] = page, message.order, now
+        self.native.receive(peer, message.order, [(page.number, page.bits) for page in message.pages], now)
 
     def forget(self, peer: int) -> None:
-        for known in [known for known in self._pages if known[0] == peer]:
-            del self._pages[known]
+        self.native.forget(peer)
 
     def remember_cold(self, peer: int, key: str, now: float, fields: bytes = ANY) -> None:
         """The proxy has not what was asked for; with ``fields`` (``fields_of``) it has, but for other requests."""
-        for known, (until, _) in list(self._cold.items()):
-            if until > now and len(self._cold) < MOST_COLD:
-                break
-            del self._cold[known]
-        self._cold.pop((peer, key, fields), None)
-        self._cold[peer, key, fields] = now + COLD, self._told(peer, key, now) is Is.STORED
+        self.native.remember_cold(peer, octets(key), now, fields)
+
+    def mark_outdated(self, peer: int, key: str, outdated: bool) -> None:
+        """It has changed, and the proxy has yet to say that it dropped it; or not any more."""
+        self.native.mark_outdated(peer, octets(key), outdated)
 
     def want(self, proxy: str, wanted: Wanted, now: float) -> float:
         """A proxy is to be told of that, when the client has its answer, most likely; when the next one is. What is too
@@ -88,20 +82,7 @@ class StoredTable:
 
     def is_cold(self, peer: int, key: str, now: float) -> bool:
         """Whether it was not there when it was asked for, a moment ago, and the proxy has not told of it since."""
-        until, told = self._cold.get((peer, key, ANY), (0.0, False))
-        return until > now and (told or self._told(peer, key, now) is not Is.STORED)
+        return self.native.is_cold(peer, octets(key), now)
 
     def look_up(self, peer: int, key: str, now: float, fields: bytes = ANY) -> Is:
-        if self.is_cold(peer, key, now):
-            return Is.COLD
-        if fields != ANY and self._cold.get((peer, key, fields), (0.0, False))[0] > now:
-            return Is.COLD
-        return self._told(peer, key, now)
-
-    def _told(self, peer: int, key: str, now: float) -> Is:
-        """By the pages alone."""
-        number, mark = place(key)
-        page, _, at = self._pages.get((peer, number), (None, 0, 0.0))
-        if page is None or now - at > GOOD_FOR:
-            return Is.UNKNOWN
-        return Is.STORED if page.has(mark) else Is.ABSENT
+        return Is(self.native.look_up(peer, octets(key), now, fields))

@@ -43,6 +43,10 @@ class Table:
         found = self._transfers.get(id_)
         return found.state if found else None
 
+    def is_asking(self, id_: bytes) -> bool:
+        """Whether the client waits for the proxy and the edge."""
+        return self.state(id_) in (State.ASKING, State.STEERING)
+
     def request(self, id_: bytes) -> TransferRequest:
         return self._transfers[id_].request
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataplane._native import Event, Hold, Relay
+    from dataplane._native import Event, Hold, Relay, Stored
 
 
 @dataclass
@@ -88,7 +88,7 @@ class FakeCore:
     ) -> tuple[int, bytes, tuple[int, int], tuple[int, int], int, Hold, bool]:
         raise NotImplementedError
 
-    def refusals_to(self, relay: Relay) -> None: ...
+    def offers_of(self, relay: Relay, stored: Stored, deadline: int) -> None: ...
 
     def open_line(self, hears: int, says: int, kinds: bytes) -> None: ...
 

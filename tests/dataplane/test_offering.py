@@ -14,19 +14,16 @@ from braid.tcp import repair
 from braid.tcp.offering import Offer, make_offer
 from braid.tcp.progress import is_still
 from braid.tcp.record import decode_record
-from braid.transfer import Numbers, Reason, TransferRefuse, TransferRequest, decode, encode
-from dataplane import _native
+from braid.transfer import Numbers, Reason, TransferRefuse, TransferRequest, decode
 from tests.dataplane.hosts import PATIENCE, Host, join
+from tests.dataplane.relayed import GATEWAY, HEAD, ID, KEY, PROXY, Relayed, heard, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from braid.tcp.offering import Offered
-    from dataplane._native import RelayEvent
 
 pytestmark = pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")
-GATEWAY, PROXY = 31, 51
-ID, KEY, HEAD = bytes(range(16)), b"http://shop.apps.example/a", b"GET /a HTTP/1.1\r\nHost: shop.apps.example\r\n\r\n"
 
 
 @pytest.fixture
@@ -55,13 +52,6 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket
 def offered(gateway: Host, opened: socket.socket, head: bytes | None) -> Offered:
     offer = Offer(ID, 100, KEY, PROXY, head)
     return make_offer(gateway.core, opened.fileno(), offer, v6=opened.family == socket.AF_INET6)
-
-
-def heard(host: Host) -> bytes:
-    event = host.wait("control")[-1]
-    assert event[0] == "control"
-    assert event[2], "of a neighbour"
-    return event[3]
 
 
 def read(opened: socket.socket, count: int) -> bytes:
@@ -152,73 +142,6 @@ def test_what_does_not_fit_into_one_message_is_left_to_be_sent_in_parts(
     gateway.core.tell([(PROXY, b"nothing was said before")])
     assert heard(proxy) == b"nothing was said before"
     repair.dissolve(made.socket)
-
-
-class Relayed:
-    """A client whose request the relay has, and the server that it would go to."""
-
-    def __init__(self, gateway: Host) -> None:
-        self.relay = _native.Relay("")
-        gateway.core.refusals_to(self.relay)
-        self.relay.configure(
-            0, select_timeout=9, connect_timeout=9, answer_timeout=9, idle_timeout=9, buffer=65_536, pool=4,
-            pool_timeout=9,
-        )  # fmt: skip
-        self.origin = socket.create_server(("127.0.0.1", 0))
-        self.origin.settimeout(PATIENCE)
-        with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-            self.client = socket.create_connection(listener.getsockname())
-            self.client.settimeout(PATIENCE)
-            near, _ = listener.accept()
-        near.setblocking(False)
-        with near:
-            self.number = self.relay.adopt(near.fileno(), 0.0, (0, "http", b"", None), False)
-        self.server = self.relay.server(*self.origin.getsockname())
-        self.client.sendall(HEAD)
-        self.told: list[str] = []
-        self.until("request")
-
-    def until(self, kind: str) -> RelayEvent:
-        """Nothing but what makes its descriptor readable leads to a turn."""
-        while True:
-            assert select.select([self.relay.fd()], [], [], PATIENCE)[0], f"no {kind}"
-            for event in self.turn():
-                if event[0] == kind:
-                    return event
-
-    def turn(self, now: float = 0.0) -> list[RelayEvent]:
-        events, _ = self.relay.turn(now)
-        self.told += [event[0] for event in events]
-        return events
-
-    def serve(self) -> None:
-        """As its server, which has the request already, or gets it in one of the next turns."""
-        server, _ = self.origin.accept()
-        with server:
-            ends = self.relay.fd(), server.fileno()
-            while select.select(ends, [], [], PATIENCE)[0] == [ends[0]]:
-                self.turn()
-            assert server.recv(100).startswith(b"GET /a HTTP/1.1\r\n")
-            server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-            self.until("served")
-        assert self.client.recv(100).endswith(b"hi")
-
-    def offer(self, gateway: Host) -> Offered:
-        found = self.relay.movable(self.number)
-        assert found is not None
-        descriptor, head = found
-        assert head == HEAD
-        return make_offer(gateway.core, descriptor, Offer(ID, 100, KEY, PROXY, head), v6=False)
-
-    def close(self) -> None:
-        self.client.close()
-        self.origin.close()
-
-
-def refuse(hosts: tuple[Host, Host], reason: Reason = Reason.CONTENT, id_: bytes = ID) -> None:
-    """By the proxy's control side, when it has been asked."""
-    assert isinstance(decode(heard(hosts[1])), TransferRequest)
-    hosts[1].core.tell([(GATEWAY, encode(TransferRefuse(id_, reason)))])
 
 
 def test_a_refused_request_goes_to_its_server_before_anybody_is_told(hosts: tuple[Host, Host]) -> None:

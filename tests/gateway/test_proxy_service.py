@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -70,8 +71,9 @@ class Node:
         def unused(*_words: object) -> bool:
             raise AssertionError("not for proxies")
 
+        links: Any = SimpleNamespace(neighbour_up=lambda _: True)
         return NodeHandle(
-            situation=lambda: Situation(self.topology, "g-1", None),  # type: ignore[arg-type]
+            situation=lambda: Situation(self.topology, "g-1", links),
             replan=lambda: None,
             send_control=unused,
             changed=lambda: self._event,

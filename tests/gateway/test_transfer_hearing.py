@@ -34,13 +34,15 @@ async def test_an_edge_is_asked_again_only_if_it_has_not_spoken(
             service.receive(waiting.pop(), trio.current_time())
 
     names = {EDGE: "edge-1", PROXY: "cache-1"}
-    topology = SimpleNamespace(by_number=lambda number: SimpleNamespace(name=names[number]))
+    topology = SimpleNamespace(by_number=lambda number: SimpleNamespace(name=names[number]), transfers=())
     node: Any = SimpleNamespace(
-        situation=lambda: SimpleNamespace(topology=topology), hear=hear, offers=None,
+        situation=lambda: SimpleNamespace(topology=topology, delegations={}), hear=hear, offers=None,
+        changed=trio.Event,
         tell=lambda _name, _message: None, send_control=lambda _name, _message: True,
         send_to_peer=lambda _name, message: asked.append(message),
     )  # fmt: skip
-    relay: Any = SimpleNamespace(foreseen=SimpleNamespace(turned_down=None, hear=lambda _now: None))
+    foreseen = SimpleNamespace(turned_down=None, hear=lambda _now: None, forget_plans=lambda: None)
+    relay: Any = SimpleNamespace(foreseen=foreseen)
     service = TransferService(relay, *cast("Any", [None] * 3), rng=Random(1), wall=lambda: 0.0)
     now, ends = trio.current_time(), [socket_address(text, 0) for text in ("10.91.1.10:4000", "10.91.1.130:80")]
     service.moving[ID] = Moving(ID, "shop", *ends, "edge-1", "cache-1", PROXY, "", now, now, None)

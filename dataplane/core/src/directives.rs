@@ -50,13 +50,13 @@ fn strip<'a>(mut bytes: &'a [u8], what: &[u8]) -> &'a [u8] {
 }
 
 /// Of a request: its `Cache-Control`, or `Pragma` where there is none.
-pub(crate) struct Directives {
+pub struct Directives {
     /// Names in lower case.
     given: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Directives {
-    pub(crate) fn of(fields: &Fields<'_>) -> Directives {
+    pub fn of(fields: &Fields<'_>) -> Directives {
         let mut given = Vec::new();
         match field(fields, b"cache-control") {
             Some(written) => given.extend(members(&written).into_iter().map(|member| {
@@ -79,7 +79,7 @@ impl Directives {
     }
 
     /// Nothing that is stored, however new, answers it without a question to the origin.
-    pub(crate) fn wants_new(&self) -> bool {
+    pub fn wants_new(&self) -> bool {
         self.values(b"no-cache").next().is_some() || self.seconds(b"max-age") == Some(0.0)
     }
 

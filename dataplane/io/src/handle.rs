@@ -64,6 +64,11 @@ impl<C> Commander<C> {
     pub fn command(&self, command: C) -> Result<(), Refused> {
         self.shared.command(command)
     }
+
+    /// As `Handle::commands`.
+    pub fn commands(&self, given: &mut Vec<C>) -> Result<(), Refused> {
+        self.shared.commands(given)
+    }
 }
 
 impl<C> Shared<C> {

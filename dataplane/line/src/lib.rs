@@ -1,8 +1,11 @@
 //! What the data threads tell others at once, past this process's Python: a content proxy's worker (`line.rs`), and the relay
-//! that holds a request which a proxy was asked about (`refusals.rs`).
+//! that holds a request which a proxy was asked about (`refusals.rs`). And by what that relay asks one at once (`plan.rs`,
+//! `stored.rs`).
 
 mod line;
+pub mod plan;
 mod refusals;
+pub mod stored;
 mod words;
 
 pub use line::{Hears, Line, Says};

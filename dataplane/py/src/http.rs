@@ -4,7 +4,7 @@ use braid_core::answer::{self, Answer, Use};
 use braid_proxy::RequestHead;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 /// Method, target, authority, fields by lower-case names, and whether the connection is to end behind the answer.
 type Head<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyTuple>, bool);
@@ -55,4 +55,22 @@ pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(selecting, module)?)?;
     module.add_function(wrap_pyfunction!(judge_answer, module)?)?;
     module.add_function(wrap_pyfunction!(read_request, module)?)
+}
+
+/// ISO 8859-1, in which each byte is a character.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    bytes.iter().map(|&byte| char::from(byte)).collect()
+}
+
+/// Lower-case names; several of one name joined by a comma and a space.
+pub(crate) fn headers<'py>(py: Python<'py>, head: &RequestHead) -> PyResult<Bound<'py, PyDict>> {
+    let found = PyDict::new(py);
+    for (name, value) in head.fields() {
+        let (name, value) = (text(name).to_ascii_lowercase(), text(value));
+        match found.get_item(&name)? {
+            Some(before) => found.set_item(name, format!("{}, {value}", before.extract::<String>()?))?,
+            None => found.set_item(name, value)?,
+        }
+    }
+    Ok(found)
 }

@@ -2,6 +2,7 @@
 //!
 //! Handshakes run here, in the thread that calls, so that a Diffie-Hellman never holds up a packet.
 
+mod asking;
 mod connections;
 mod datagrams;
 mod events;
@@ -15,6 +16,7 @@ mod relay;
 mod repair;
 mod snapshot;
 mod sockets;
+mod stored;
 mod threads;
 mod translate;
 
@@ -280,8 +282,13 @@ impl Core {
         self.make_offer(py, fd, head, offer, proxy)
     }
 
-    fn refusals_to(&self, mut relay: PyRefMut<'_, relay::Relay>) -> PyResult<()> {
-        relay.listen(&self.events, self.threads.commanders()?)
+    fn offers_of(
+        &self,
+        mut relay: PyRefMut<'_, relay::Relay>,
+        stored: Py<stored::Stored>,
+        deadline: u16,
+    ) -> PyResult<()> {
+        relay.offer_by(self, stored, deadline)
     }
 
     fn open_line(&self, py: Python<'_>, hears: i32, says: i32, kinds: &[u8]) -> PyResult<()> {
@@ -387,5 +394,5 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<relay::Relay>()?;
     module.add_class::<owner::Hold>()?;
     module.add_function(wrap_pyfunction!(keys::public_key, module)?)?;
-    repair::add(module).and_then(|()| http::add(module))
+    asking::add(module).and_then(|()| repair::add(module)).and_then(|()| http::add(module))
 }

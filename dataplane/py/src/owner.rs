@@ -1,8 +1,9 @@
 //! Owners of connections (`Core.set_owner`, `Core.offer`) in Python's words.
 
-use crate::threads::{answers, question};
+use crate::threads::{answers, give_all, question};
 use crate::Core;
 use braid_core::{Command, Ends, Owner};
+use braid_io::Commander;
 use braid_line::Unheard;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -53,17 +54,22 @@ impl Core {
         let answers = self.threads.ask_all(py, |done| Command::Own { ends, owner, by: None, done })?;
         Ok(answers.into_iter().all(|done| done))
     }
+}
 
-    /// By all shards; what the first one says then, and is said afterwards, comes after that.
-    pub(crate) fn hold_and_say(&self, py: Python<'_>, ends: Ends, mut messages: Vec<Command>) -> PyResult<Hold> {
-        let mut asked = Vec::new();
-        for shard in 0..self.threads.count() {
-            let (done, answer) = question();
-            let mut commands = vec![Command::Own { ends, owner: Some(Owner::Held), by: None, done }];
-            commands.append(&mut messages);
-            self.threads.commands_to(py, shard, commands)?;
-            asked.push(Some(answer));
-        }
-        Ok(Hold(asked))
+/// By all shards; what the first one says then, and is said afterwards, comes after that.
+pub(crate) fn hold_and_say(
+    py: Python<'_>,
+    shards: &[Commander<Command>],
+    ends: Ends,
+    mut messages: Vec<Command>,
+) -> PyResult<Hold> {
+    let mut asked = Vec::new();
+    for shard in shards {
+        let (done, answer) = question();
+        let mut commands = vec![Command::Own { ends, owner: Some(Owner::Held), by: None, done }];
+        commands.append(&mut messages);
+        give_all(py, shard, commands)?;
+        asked.push(Some(answer));
     }
+    Ok(Hold(asked))
 }

@@ -1,15 +1,19 @@
 //! The relay of proxied connections, which Python's thread drives: `dataplane._native.Relay`.
 
+use crate::asking::{Asking, PlanInWords};
 use crate::events::Events;
-use crate::repair::{record, Plane};
+use crate::http::{headers, text};
+use crate::repair::{as_words, record, Plane};
+use crate::stored::Stored;
+use crate::Core;
 use braid_core::{Command, Ends};
 use braid_io::{repair, Commander};
 use braid_line::{Id, Unheard};
-use braid_proxy::{Departure, Event, Forwarded, Newcomer, RequestHead, Settings, Speech};
+use braid_proxy::{Departure, Event, Forwarded, Newcomer, Settings, Speech};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
-use std::collections::HashMap;
+use pyo3::types::{PyBytes, PyList};
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
@@ -40,6 +44,7 @@ pub(crate) struct Relay {
     expected: HashMap<Id, (u64, u32, String)>,
     /// Python has yet to hear of them.
     turned_down: Vec<TurnedDown>,
+    asking: Asking,
 }
 
 struct TurnedDown {
@@ -60,36 +65,6 @@ pub(crate) fn address(text: &str) -> PyResult<IpAddr> {
     text.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is no IP address")))
 }
 
-/// ISO 8859-1, in which each byte is a character.
-fn text(bytes: &[u8]) -> String {
-    bytes.iter().map(|&byte| char::from(byte)).collect()
-}
-
-/// Lower-case names; several of one name joined by a comma and a space.
-fn headers<'py>(py: Python<'py>, head: &RequestHead) -> PyResult<Bound<'py, PyDict>> {
-    let found = PyDict::new(py);
-    for (name, value) in head.fields() {
-        let (name, value) = (text(name).to_ascii_lowercase(), text(value));
-        match found.get_item(&name)? {
-            Some(before) => found.set_item(name, format!("{}, {value}", before.extract::<String>()?))?,
-            None => found.set_item(name, value)?,
-        }
-    }
-    Ok(found)
-}
-
-fn as_words(py: Python<'_>, departure: Option<Departure>) -> PyResult<Option<Py<PyAny>>> {
-    Ok(match departure {
-        None => None,
-        Some(Departure::Went { status, bytes, latency }) => {
-            Some(("went", status, bytes, latency).into_pyobject(py)?.into_any().unbind())
-        }
-        Some(Departure::Stays { reason, read_on }) => {
-            Some(("stays", reason, read_on).into_pyobject(py)?.into_any().unbind())
-        }
-    })
-}
-
 #[pymethods]
 impl Relay {
     #[new]
@@ -102,6 +77,7 @@ impl Relay {
             shards: Vec::new(),
             expected: HashMap::new(),
             turned_down: Vec::new(),
+            asking: Asking::default(),
         })
     }
 
@@ -211,11 +187,13 @@ impl Relay {
         held: Option<f64>,
     ) -> PyResult<Option<Py<PyAny>>> {
         let departure = self.relay.depart(client, &Plane(core.clone()), connection, held)?;
+        self.note_departure(client, departure.as_ref());
         as_words(core.py(), departure)
     }
 
     fn park(&mut self, core: Bound<'_, PyAny>, client: u64, connection: u64) -> PyResult<Option<Py<PyAny>>> {
         let departure = self.relay.park(client, &Plane(core.clone()), connection)?;
+        self.note_departure(client, departure.as_ref());
         as_words(core.py(), departure)
     }
 
@@ -277,6 +255,14 @@ impl Relay {
         self.turned_down.drain(..).map(|each| each.in_words(py)).collect()
     }
 
+    fn plan(&mut self, client: u64, plan: PyRef<'_, PlanInWords>) {
+        self.asking.plan(client, &plan);
+    }
+
+    fn forget_plans(&mut self) {
+        self.asking.forget_all();
+    }
+
     fn turn<'py>(&mut self, py: Python<'py>, now: f64) -> PyResult<(Bound<'py, PyList>, bool)> {
         self.take_up(now);
         let (events, more) = self.relay.turn(now)?;
@@ -297,11 +283,12 @@ impl Relay {
 }
 
 impl Relay {
-    pub(crate) fn listen(&mut self, events: &Arc<Events>, shards: Vec<Commander<Command>>) -> PyResult<()> {
-        events.refusals.listen(self.relay.waker()?);
-        self.events = Some(Arc::clone(events));
-        self.shards = shards;
-        Ok(())
+    /// Offers by what is stored, and hears refusals.
+    pub(crate) fn offer_by(&mut self, core: &Core, stored: Py<Stored>, deadline: u16) -> PyResult<()> {
+        core.events.refusals.listen(self.relay.waker()?);
+        self.events = Some(Arc::clone(&core.events));
+        self.shards = core.threads.commanders()?;
+        self.asking.begin(core, stored, deadline)
     }
 
     /// Serves those that were turned down, first of all: their clients have waited. What was held of them may come then.
@@ -334,6 +321,12 @@ impl Relay {
         Ok(())
     }
 
+    fn note_departure(&mut self, client: u64, departure: Option<&Departure>) {
+        if let Some(Departure::Went { .. }) = departure {
+            self.asking.forget(client);
+        }
+    }
+
     fn newcomer(&self, told: Told<'_>, promoted: bool) -> PyResult<(Newcomer, Rc<Settings>)> {
         let (application, speech, preface, forwarded) = told;
         let settings = self.settings.get(&application).ok_or_else(|| PyKeyError::new_err("unknown application"))?;
@@ -358,6 +351,11 @@ impl Relay {
     }
 
     fn in_words<'py>(&mut self, py: Python<'py>, events: Vec<Event>, now: f64) -> PyResult<Bound<'py, PyList>> {
+        // What was refused is not known to Python yet, and is not to be asked for again.
+        let mut decided = match self.turned_down.is_empty() {
+            true => self.asking.decide_all(py, &self.relay, &events, now)?,
+            false => VecDeque::new(),
+        };
         let out = PyList::empty(py);
         for event in events {
             if !matches!(event, Event::Connected { .. } | Event::Answered { .. }) {
@@ -365,13 +363,14 @@ impl Relay {
             }
             match event {
                 Event::Request { client } => {
+                    let decided = decided.pop_front().and_then(|decided| decided.in_words(py));
                     if let Some(bytes) = self.relay.first_bytes(client) {
                         out.append(("first_bytes", client, PyBytes::new(py, bytes)))?;
                     } else if let Some(head) = self.relay.request(client) {
                         let (method, target, authority) = (head.method(), head.target(), head.authority());
                         let path = text(head.path_and_query());
                         let words = (text(method), text(target), text(authority), path, headers(py, head)?);
-                        out.append(("request", client, words.0, words.1, words.2, words.3, words.4))?;
+                        out.append(("request", client, words.0, words.1, words.2, words.3, words.4, decided))?;
                     }
                 }
                 Event::Changed { client, elsewhere } => {
@@ -387,7 +386,10 @@ impl Relay {
                 Event::Opaque { client } => out.append(("opaque", client))?,
                 Event::Connected { client, seconds } => out.append(("connected", client, seconds))?,
                 Event::Refused { client, reason } => out.append(("refused", client, reason.into_owned()))?,
-                Event::Ended { client, whole } => out.append(("ended", client, whole))?,
+                Event::Ended { client, whole } => {
+                    self.asking.forget(client);
+                    out.append(("ended", client, whole))?;
+                }
             }
         }
         self.tell(&out, now, false)?;

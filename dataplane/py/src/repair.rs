@@ -5,7 +5,7 @@ use crate::Core;
 use braid_core::{Order, Park, Splice};
 use braid_io::repair::{self, FreezeError};
 use braid_packet::TcpRecord;
-use braid_proxy::DataPlane;
+use braid_proxy::{DataPlane, Departure};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -138,4 +138,16 @@ pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(give_back, module)?)?;
     module.add_function(wrap_pyfunction!(is_own, module)?)?;
     Ok(())
+}
+
+pub(crate) fn as_words(py: Python<'_>, departure: Option<Departure>) -> PyResult<Option<Py<PyAny>>> {
+    Ok(match departure {
+        None => None,
+        Some(Departure::Went { status, bytes, latency }) => {
+            Some(("went", status, bytes, latency).into_pyobject(py)?.into_any().unbind())
+        }
+        Some(Departure::Stays { reason, read_on }) => {
+            Some(("stays", reason, read_on).into_pyobject(py)?.into_any().unbind())
+        }
+    })
 }

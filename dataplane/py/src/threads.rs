@@ -118,15 +118,9 @@ impl Threads {
     }
 
     /// Several in one turn of a shard. Waits for room.
-    pub(crate) fn commands_to(&self, py: Python<'_>, shard: usize, mut commands: Vec<Command>) -> PyResult<()> {
+    pub(crate) fn commands_to(&self, py: Python<'_>, shard: usize, commands: Vec<Command>) -> PyResult<()> {
         let Some(handle) = self.running()?.get(shard) else { return Ok(()) };
-        for _ in 0..MOST_WAITS {
-            match handle.commands(&mut commands) {
-                Err(Refused::Full) => py.detach(|| std::thread::sleep(WAIT)),
-                done => return done.map_err(refusal),
-            }
-        }
-        Err(refusal(Refused::Full))
+        give_all(py, &handle.commander(), commands)
     }
 
     pub(crate) fn to_all(&self, command: impl Fn() -> Command) -> PyResult<()> {
@@ -168,6 +162,17 @@ impl Threads {
         let answers: Option<Vec<T>> = py.detach(move || receivers.into_iter().map(answer).collect());
         answers.ok_or_else(silent)
     }
+}
+
+/// Several in one turn of a shard. Waits for room.
+pub(crate) fn give_all(py: Python<'_>, shard: &Commander<Command>, mut commands: Vec<Command>) -> PyResult<()> {
+    for _ in 0..MOST_WAITS {
+        match shard.commands(&mut commands) {
+            Err(Refused::Full) => py.detach(|| std::thread::sleep(WAIT)),
+            done => return done.map_err(refusal),
+        }
+    }
+    Err(refusal(Refused::Full))
 }
 
 fn give(handle: &Handle<Command>, command: Command) -> PyResult<()> {
