@@ -14,7 +14,7 @@ from content.directives import directives_of, read_directives
 from content.entry import Entry
 from content.flights import Flight, Flights, collapsible, joins
 from content.freshness import Times, current_age, lifetime
-from content.growing import Broken, Growing
+from content.growing import Broken, Growing, is_full
 from content.message import Head, Request, field, without, write_date
 from content.origin import Exchange, OriginError, body_length
 from content.policy import (
@@ -247,9 +247,9 @@ class Cache:
             try:
                 id_, descriptor = self.store.create()
             except OSError as error:
-                self._complain(error)
+                await self._complain(error)
                 return self._count("miss", Answer(head, Passing(exchange), f"{why}; detail=disk"))
-            growing = Growing(descriptor, self.largest)
+            growing = Growing(descriptor, self.largest, self.store.make_room)
             body = Arriving(growing, head)
             fresh = Entry(id_, request.key, selecting(request, vary_names(head)), _storable(head), times, 0, 0)
             flight.growing = growing
@@ -276,7 +276,7 @@ class Cache:
 
     async def _take(self, exchange: Exchange, growing: Growing, entry: Entry, flight: Flight) -> None:
         """Carry the body to disk, and make the entry of it when it is complete."""
-        stored = False
+        stored, problem = False, None
         try:
             while data := await exchange.read():
                 await growing.append(data)
@@ -292,11 +292,9 @@ class Cache:
             self.counts["broken"] += 1
             growing.fail()
         except (OSError, ValueError) as error:
-            self._complain(error)
+            problem = error
             growing.fail()
         finally:
-            if growing.problem is not None:
-                self._complain(growing.problem)
             if not growing.complete:
                 growing.fail()
             self.flights.end(entry.key, flight)
@@ -304,6 +302,8 @@ class Cache:
             if not stored:
                 self.store.abandon(entry.id)
             exchange.close()
+        if (problem := growing.problem or problem) is not None:
+            await self._complain(problem)
 
     async def _unless_outdated(self, entry: Entry, flight: Flight) -> Entry | None:
         """It may have changed while it was written."""
@@ -373,9 +373,11 @@ class Cache:
         )  # fmt: skip
         return Answer(Head(status, headers, REASONS[status].encode()), Bytes(body), cache_status)
 
-    def _complain(self, error: Exception) -> None:
+    async def _complain(self, error: Exception) -> None:
         self.counts["disk_errors"] += 1
         log.error("answer is not kept", problem=str(error))
+        if is_full(error):
+            await self.store.make_room(0)
 
 
 def _pseudonyms(request: Request) -> set[bytes]:

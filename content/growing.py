@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
+from typing import TYPE_CHECKING
 
 import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_FULL = errno.ENOSPC, errno.EDQUOT
 
 
 class Broken(Exception):
@@ -18,7 +25,8 @@ class Growing:
 
     Owns the descriptor: it is closed after ``end``, when the last reader has left."""
 
-    def __init__(self, descriptor: int, limit: int) -> None:
+    def __init__(self, descriptor: int, limit: int, make_room: Callable[[int], Awaitable[None]]) -> None:
+        """``make_room`` is called when the disk is full, with the bytes that have come."""
         self.length = self.crc = 0
         """Of all that was written."""
         self.complete = False
@@ -28,6 +36,7 @@ class Growing:
         """Why it is not kept, where the disk says so."""
         self.descriptor = descriptor
         self._limit = limit
+        self._make_room = make_room
         self._base = 0
         """Where in the body the file begins."""
         self._failed = False
@@ -71,12 +80,23 @@ class Growing:
         try:
             write_at(self.descriptor, data, self.length - self._base)
         except OSError as error:
-            self.problem = error
-            await self._begin_anew()
-            write_at(self.descriptor, data, 0)
+            await self._write_again(data, error)
         self.length += len(data)
         self.crc = zlib.crc32(data, self.crc)
         self._stir()
+
+    async def _write_again(self, data: bytes, error: OSError) -> None:
+        if is_full(error):
+            await self._make_room(self.length + len(data))
+            try:
+                write_at(self.descriptor, data, self.length - self._base)
+            except OSError as again:
+                error = again
+            else:
+                return
+        self.problem = error
+        await self._begin_anew()
+        write_at(self.descriptor, data, 0)
 
     async def _begin_anew(self) -> None:
         """The file is empty, when everybody has read what was in it."""
@@ -119,6 +139,11 @@ class Growing:
     def _stir(self) -> None:
         self._moved.set()
         self._moved = trio.Event()
+
+
+def is_full(error: Exception) -> bool:
+    """Whether the disk has no more room."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def write_at(descriptor: int, data: bytes, position: int) -> None:

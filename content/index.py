@@ -14,6 +14,8 @@ MOST_ENTRIES = 100_000
 """Their heads are in memory, some 3 KB each."""
 MOST_VARIANTS = 16
 """Of one key."""
+ROOM = 16
+"""At least one part in so many of what is stored goes at once, so that the next ones find room, too."""
 
 
 class Index:
@@ -84,6 +86,17 @@ class Index:
             del self._by_key[entry.key]
         self.changed(entry.key)
         return True
+
+    def shrink(self, wanted: int) -> list[Entry]:
+        """There is less room than ``limit``, and something needs so many bytes: what has to go."""
+        rest = self.bytes - max(self.bytes // ROOM, wanted)
+        gone: list[Entry] = []
+        for oldest in list(self._entries.values()):
+            if self.bytes <= rest:
+                break
+            self.remove(oldest.id)
+            gone.append(oldest)
+        return gone
 
     def under(self, prefix: str) -> list[Entry]:
         """Those whose key begins with ``prefix``."""

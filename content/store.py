@@ -94,6 +94,10 @@ class Store:
         self.counts["stored"] += 1
         await self._remove(self.index.add(entry), "evicted")
 
+    async def make_room(self, wanted: int) -> None:
+        """The disk is full before the limit is reached."""
+        await self._remove(self.index.shrink(wanted), "evicted")
+
     async def freshen(self, entry: Entry, head: Head, times: Times) -> Entry:
         """The answer was confirmed: it gets a new head. The entry that is in force."""
         newer = replace(entry, head=head, times=times)

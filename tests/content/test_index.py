@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from content.entry import BLOCK, Entry
 from content.freshness import Times
-from content.index import MOST_VARIANTS, Index
+from content.index import MOST_VARIANTS, ROOM, Index
 from content.message import Head
 
 LIMIT = 12 * BLOCK
@@ -52,6 +52,16 @@ class IndexMachine(RuleBasedStateMachine):
             assert self.index.remove(entry.id)
             assert not self.index.remove(entry.id)
             self.model.remove(entry)
+
+    @rule(wanted=st.integers(0, LIMIT + 1))
+    def shrink(self, wanted: int) -> None:
+        """The disk is full."""
+        left = self.index.bytes - max(self.index.bytes // ROOM, wanted)
+        gone = self.index.shrink(wanted)
+        expected = []
+        while self.model and sum(each.cost for each in self.model) > left:
+            expected.append(self.model.pop(0))
+        assert gone == expected
 
     @invariant()
     def same(self) -> None:

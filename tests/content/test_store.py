@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 from content.entry import Entry
 from content.freshness import Times
@@ -153,6 +154,29 @@ async def test_a_body_for_which_the_disk_has_no_room_comes_whole(
     await until(lambda: not list((tmp_path / "store" / "objects").rglob("*.body")))
     assert proxy.events["disk_errors"] == 1
     assert "stored" not in proxy.events
+
+
+async def test_where_the_disk_is_smaller_than_the_limit_what_was_not_used_goes(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    proxy = await proxied(nursery, monkeypatch, tmp_path / "store")
+    proxy.origin.reply = lambda _asked: fresh(proxy)
+    real, bodies = os.pwrite, tmp_path / "store" / "objects"
+
+    def write(descriptor: int, data: bytes, position: int) -> int:
+        taken = sum(path.stat().st_size for path in bodies.rglob("*.body"))
+        if taken + len(data) > 3 * len(BODY):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, data, position)
+
+    monkeypatch.setattr("os.pwrite", write)
+    for path in ("/1", "/2", "/3", "/4"):
+        assert (await proxy.get(path)).body == BODY
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    assert "hit" in (await proxy.get("/4")).cache
+    assert "disk_errors" not in proxy.events
+    assert "hit" in (await proxy.get("/3")).cache
+    assert "hit" not in (await proxy.get("/1")).cache
 
 
 async def test_many_answers_are_read_and_purged_while_others_have_their_turn(
