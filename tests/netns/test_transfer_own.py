@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pytest
 
 from lab.origin import chunks, size_of
 from tests.netns import labs
-from tests.netns.labs import until
+from tests.netns.gated import bounded, gate
 from tests.netns.test_transfer import GATEWAY, HOST, PROXY, document
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.netns
 
+LARGE, BEGINNING = "20MB", 2_000_000
 CLIENT = {4: "10.91.1.10", 6: "fd91:1::10"}
 CLIENTS = (("-4", "10.91.0.0/16", "10.93.0.2"), ("-6", "fd91::/16", "fd93::2"))
 
@@ -33,7 +35,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     with labs.running(found, directory) as running:
         for family, clients, gateway in CLIENTS:
             running.exec("origin-1", ["ip", family, "route", "add", clients, "via", gateway])
-        labs.store(running, PROXY, *(f"{HOST}/cached/{size}" for size in ("3MB", "9MB")))
+        labs.store(running, PROXY, *(f"{HOST}/cached/{size}" for size in ("3MB", LARGE)))
+        bounded(running)
         yield running
 
 
@@ -55,15 +58,17 @@ def test_servers_see_the_client_before_it_moves_and_when_it_is_back(
 
 def test_what_a_proxy_that_is_gone_was_sending_is_cut_off(lab: RunningLab, tmp_path: Path) -> None:
     """Whoever asks the servers for the rest is not the client in their eyes."""
-    file = tmp_path / "object"
-    words = ["curl", "-sS", "--fail", "-4", "--limit-rate", "2M", "-o", str(file), f"{HOST}/cached/9MB"]
-    child = lab.popen("client", words)
-    until(lambda: file.exists() and file.stat().st_size > 2_000_000)
-    lab.kill(PROXY)
-    assert child.wait(20) != 0
+    with gate(tmp_path / "object", BEGINNING) as download:
+        words = ["curl", "-sS", "--fail", "-4", "-o", str(tmp_path / "object"), f"{HOST}/cached/{LARGE}"]
+        child = lab.popen("client", words)
+        download.wait(BEGINNING)
+        lab.kill(PROXY)
+        download.open()
+        assert child.wait(20) != 0
+        told = download.digest()
     events = lab.status(GATEWAY)["transfers"]["events"]
     assert events["proxy_gone"] == sum(count for name, count in events.items() if name.startswith("reset_")) == 1
-    whole = b"".join(chunks(size_of("9MB")))
-    assert whole.startswith(file.read_bytes())
+    whole = b"".join(chunks(size_of(LARGE)))
+    assert told == hashlib.sha256(whole[: download.came]).hexdigest()
     lab.start(PROXY)
     lab.wait_ready(PROXY)
