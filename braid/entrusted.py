@@ -21,12 +21,12 @@ from dataclasses import dataclass
 
 from braid import transfer
 from braid.errors import BadPacket
-from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, BAD_VERSION, SHORT
-from braid.transfer import MOST_WHOLE, TransferRequest
+from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, SHORT
+from braid.transfer import TransferRequest
 from braid.transfer_progress import Promised, decode_promised, encode_promised
+from braid.transfer_shape import unwrap, wrap
 
-VERSION, ENTRUST, ENTRUSTED, FOLLOW = 1, 36, 37, 38
-_HEAD = struct.Struct("!BBH16s")
+ENTRUST, ENTRUSTED, FOLLOW = 36, 37, 38
 _ENTRUST = struct.Struct("!2HI2BH")
 
 
@@ -86,22 +86,12 @@ def encode(message: Entrusting) -> bytes:
             kind, body = ENTRUSTED, bytes([done])
         case Follow():
             kind, body = FOLLOW, b""
-    length = _HEAD.size + len(body)
-    if length > MOST_WHOLE:
-        raise ValueError(f"a message of {length} bytes")
-    return _HEAD.pack(VERSION, kind, length, message.id) + body
+    return wrap(kind, message.id, body)
 
 
 def decode(data: bytes) -> Entrusting:
     """Raises ``BadPacket`` and nothing else; every accepted input is what ``encode`` gives for the result."""
-    if len(data) < _HEAD.size:
-        raise BadPacket(SHORT)
-    version, kind, length, id_ = _HEAD.unpack_from(data)
-    if version != VERSION:
-        raise BadPacket(BAD_VERSION)
-    if length != len(data) or length > MOST_WHOLE:
-        raise BadPacket(BAD_LENGTH)
-    body = data[_HEAD.size :]
+    kind, id_, body = unwrap(data)
     match kind:
         case 36:
             return _entrust(id_, body)

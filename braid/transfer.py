@@ -37,14 +37,14 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from braid.errors import BadPacket
-from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, BAD_VERSION, SHORT
+from braid.messages import BAD_FIELD, BAD_KIND, BAD_LENGTH, SHORT
 from braid.transfer_progress import Seen, decode_seen, encode_seen
+from braid.transfer_shape import HEAD, MOST_WHOLE, unwrap, wrap
 from topology.model import SocketAddress
 
 if TYPE_CHECKING:
     from braid.tcp.record import TcpRecord
 
-VERSION = 1
 ID = 16
 IF_GONE = 0xFFFF
 """In place of a node's number."""
@@ -53,7 +53,6 @@ MODULUS = 1 << 32
 MOST_CONTENT = 1024
 REQUEST, ACCEPT, REFUSE, COMMIT, TERMINATE, TERMINATED, ABORT, RETURN, RETURNED, STEER, STEERED = range(16, 27)
 
-_HEAD = struct.Struct("!BBH16s")
 _REQUEST = struct.Struct("!H4IH")
 _ACCEPT = struct.Struct("!H2I")
 _TERMINATE = struct.Struct("!BI")
@@ -67,9 +66,7 @@ REMEMBER = 10.0
 """Seconds for which what has ended is known, to answer what comes late."""
 MOST = 10_000
 """Transfers that a node knows at one time; beyond, the origin serves."""
-MOST_WHOLE = 17_000
-"""Bytes of a message."""
-MOST_HELD = MOST_WHOLE - _HEAD.size - _REQUEST.size
+MOST_HELD = MOST_WHOLE - HEAD - _REQUEST.size
 """Bytes of content and record together."""
 
 
@@ -250,10 +247,7 @@ def encode(message: TransferMessage) -> bytes:
         kind, body = _body(message)
     except struct.error as error:
         raise ValueError(f"{type(message).__name__}: {error}") from error
-    length = _HEAD.size + len(body)
-    if length > MOST_WHOLE:
-        raise ValueError(f"{type(message).__name__} of {length} bytes: at most {MOST_WHOLE} fit")
-    return _HEAD.pack(VERSION, kind, length, message.id) + body
+    return wrap(kind, message.id, body)
 
 
 def _body(message: TransferMessage) -> tuple[int, bytes]:
@@ -293,14 +287,7 @@ def _body(message: TransferMessage) -> tuple[int, bytes]:
 
 def decode(data: bytes) -> TransferMessage:
     """Raises ``BadPacket`` and nothing else; every accepted input is what ``encode`` gives for the result."""
-    if len(data) < _HEAD.size:
-        raise BadPacket(SHORT)
-    version, kind, length, id_ = _HEAD.unpack_from(data)
-    if version != VERSION:
-        raise BadPacket(BAD_VERSION)
-    if length != len(data) or length > MOST_WHOLE:
-        raise BadPacket(BAD_LENGTH)
-    body = data[_HEAD.size :]
+    kind, id_, body = unwrap(data)
     match kind:
         case 16:
             return _request(id_, body)

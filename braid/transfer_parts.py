@@ -21,8 +21,9 @@ from braid.entrusted import ENTRUST
 from braid.errors import BadPacket
 from braid.messages import BAD_FIELD, BAD_LENGTH, BAD_VERSION, MAX_MESSAGE, SHORT
 from braid.outdated import OUTDATED
-from braid.transfer import ID, MOST_WHOLE, REQUEST, RETURN, VERSION
+from braid.transfer import ID, REQUEST, RETURN
 from braid.transfer_progress import PROMISED
+from braid.transfer_shape import MOST_WHOLE, VERSION
 
 PART = 27
 PATIENCE = 1.0

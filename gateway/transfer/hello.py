@@ -12,7 +12,7 @@ import trio
 
 from braid.errors import BadPacket
 from braid.tls.hello import PULL, decode_client_hello
-from braid.transfer import MOST_WHOLE
+from braid.transfer_shape import MOST_WHOLE
 
 if TYPE_CHECKING:
     from braid.tls.hello import ClientHello

@@ -14,7 +14,6 @@ from braid.tcp.record import TcpRecord, Window, encode_record
 from braid.transfer import (
     MOST_CONTENT,
     MOST_HELD,
-    MOST_WHOLE,
     How,
     Numbers,
     Reason,
@@ -35,6 +34,7 @@ from braid.transfer import (
     fits,
 )
 from braid.transfer_progress import Seen
+from braid.transfer_shape import MOST_WHOLE
 from topology.model import SocketAddress
 
 ID = bytes(range(16))

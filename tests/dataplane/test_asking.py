@@ -6,7 +6,6 @@ import select
 import socket
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,23 +15,10 @@ from braid.tcp.record import decode_record
 from braid.transfer import Numbers, Reason, TransferRefuse, TransferRequest, decode, encode
 from dataplane import _native
 from gateway.transfer.offer import fields_of
-from tests.dataplane.hosts import PATIENCE, Host, join
+from tests.dataplane.hosts import PATIENCE, Host
 from tests.dataplane.relayed import GATEWAY, HEAD, KEY, PROXY, Relayed, heard, refuse
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")
-
-
-@pytest.fixture
-def hosts() -> Iterator[tuple[Host, Host]]:
-    """A gateway and a proxy, whose control side is the test."""
-    gateway, proxy = Host(GATEWAY, "gateway"), Host(PROXY, "content")
-    join(gateway, proxy)
-    yield gateway, proxy
-    gateway.core.stop()
-    proxy.core.stop()
 
 
 def by_row(*, serves: bool = False, conditional: bool = False) -> _native.Plan:

@@ -15,8 +15,8 @@ from braid.tcp.offering import Offer, make_offer
 from braid.tcp.progress import is_still
 from braid.tcp.record import decode_record
 from braid.transfer import Numbers, Reason, TransferRefuse, TransferRequest, decode
-from tests.dataplane.hosts import PATIENCE, Host, join
-from tests.dataplane.relayed import GATEWAY, HEAD, ID, KEY, PROXY, Relayed, heard, refuse
+from tests.dataplane.hosts import PATIENCE, Host
+from tests.dataplane.relayed import HEAD, ID, KEY, PROXY, Relayed, heard, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,16 +24,6 @@ if TYPE_CHECKING:
     from braid.tcp.offering import Offered
 
 pytestmark = pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")
-
-
-@pytest.fixture
-def hosts() -> Iterator[tuple[Host, Host]]:
-    """A gateway and a proxy, whose control side is the test."""
-    gateway, proxy = Host(GATEWAY, "gateway"), Host(PROXY, "content")
-    join(gateway, proxy)
-    yield gateway, proxy
-    gateway.core.stop()
-    proxy.core.stop()
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])

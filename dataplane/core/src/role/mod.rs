@@ -11,5 +11,6 @@ pub mod normal;
 pub mod owners;
 pub mod pins;
 pub mod proxied;
+pub mod seen;
 pub mod sibling;
 pub mod transferred;
