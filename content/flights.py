@@ -59,7 +59,8 @@ class Flights:
 
     def is_alone(self, key: str, now: float) -> bool:
         """Whether the last answer was for one client alone."""
-        return self._unshared.get(key, 0.0) > now
+        # A clock that was set back would make it hours.
+        return 0.0 < self._unshared.get(key, 0.0) - now <= UNSHARED
 
     def begin(self, request: Request, now: float, *, shared: bool = True) -> Flight:
         """Others may join where it is ``shared``, if they could have the answer."""

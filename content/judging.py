@@ -193,5 +193,6 @@ class Judge:
 
     def _serves(self, row: TransferRow, asked: Request) -> bool:
         method = asked.method.decode("ascii", "replace")
-        reached = self._unreached.get(asked.authority, 0.0) <= self._wall()
-        return reached and serves(row, method, upgrade=field(asked.headers, b"upgrade") is not None)
+        # A clock that was set back would make it hours.
+        unreached = 0.0 < self._unreached.get(asked.authority, 0.0) - self._wall() <= UNREACHED_FOR
+        return not unreached and serves(row, method, upgrade=field(asked.headers, b"upgrade") is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from braid.transfer import is_later
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class _Said:
     to: int
-    order: int
+    order: int | None
+    """None: of a process that is gone."""
     stay: frozenset[str]
 
 
@@ -28,12 +29,18 @@ class Diverts:
     def receive(self, topology: Topology, sender: int, message: Divert) -> bool | None:
         """Whether it changes something. None: that gateway may not say so, or has said otherwise since."""
         known = self._said.get(sender)
-        if not _allowed(topology, sender, message.to) or (known and is_later(known.order, message.order)):
+        if not _allowed(topology, sender, message.to) or _is_late(known, message.order):
             return None
         said = _Said(message.to, message.order, frozenset(message.stay))
         self._said[sender] = said
         before = (known.to, known.stay) if known else (0, frozenset())
         return before != (said.to, said.stay) and (said.to or before[0]) != 0
+
+    def restarted(self, gateway: int) -> None:
+        """It is another process now, whose clock may have been set back: what it says is later all the same. Until then
+        what it said before holds."""
+        if gateway in self._said:
+            self._said[gateway] = replace(self._said[gateway], order=None)
 
     def of(self, application: str, gateways: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """From which of an application's gateways clients go to which."""
@@ -42,6 +49,10 @@ class Diverts:
             for gateway in gateways
             if (said := self._said.get(gateway)) is not None and said.to in gateways and application not in said.stay
         )
+
+
+def _is_late(known: _Said | None, order: int) -> bool:
+    return known is not None and known.order is not None and is_later(known.order, order)
 
 
 def _allowed(topology: Topology, sender: int, to: int) -> bool:

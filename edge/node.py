@@ -101,7 +101,9 @@ class Edge:
             self._alarm.set(now)
 
     def receive_restart(self, number: int, adjacent: bool, now: float) -> None:
-        """Nothing is remembered of what a peer was told."""
+        """Nothing is remembered of what a peer was told, and of what a gateway has said only where its clients go."""
+        if not adjacent:
+            self._diverts.restarted(number)
 
     async def serve(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Change the keys of SYN cookies, measure itself, report to the DNS nodes. Started with the first keys; never

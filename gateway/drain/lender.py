@@ -21,7 +21,7 @@ from gateway.drain.window import Receiving
 from gateway.nat import peers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from braid.core import FlowApi
     from braid.drained import Order
@@ -63,7 +63,7 @@ WHY = {
 class Lender:
     """``settle`` makes data plane and addresses follow ``standing``. ``stays`` names the applications whose connections
     the data plane does not know; ``let_go`` has the proxies give to it what can go on there; ``moved``: what content
-    proxies have."""
+    proxies have; ``orders``: numbers of messages to edges, each later than all that were said before."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Lender:
         stays: Callable[[], tuple[str, ...]],
         let_go: LetGo,
         moved: Entrusts,
-        first: int,
+        orders: Iterator[int],
     ) -> None:
         self.state = State.AWAY
         self.order = order
@@ -89,9 +89,8 @@ class Lender:
         self._restarted = False
         """The sibling is another process since this one last began to tell it."""
         self._name_drain()
-        self._orders = first
-        """Number of the next message to edges; grows also over restarts."""
-        self._home = first
+        self._orders = orders
+        self._home = next(orders)
         """The message that said so last, of coming home."""
         self._diverted: dict[int, int] = {}
         """By edge: the last order that it obeyed."""
@@ -348,8 +347,7 @@ class Lender:
 
     def _say_divert(self, to: int, order: int | None = None) -> int:
         if order is None:
-            order = self._orders
-            self._orders += 1
+            order = next(self._orders)
         message = encode(Divert(self._id, order, to, self._stays()))
         for name in self._edges().values():
             self._node.send_to_peer(name, message)

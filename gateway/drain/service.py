@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -75,6 +76,9 @@ class DrainService:
         self._tried = 0.0
         """When the order may be tried again that failed."""
         self._counts: Counter[str] = Counter()
+        # One row of them for the process, so that a clock that is set back between two drains does not matter. Of those
+        # before a restart edges know that they are of another process.
+        self._orders = count(int(wall() * 10) & 0x7FFF_FFFF)
         self._captured: tuple[IPNetwork, ...] | None = None
         self._fresh = True
 
@@ -288,8 +292,7 @@ class DrainService:
             situation = node.situation()
             return self._stays(situation.topology, situation.node)
 
-        first = int(time.time() * 10) & 0x7FFF_FFFF
-        return Lender(node, node.flows, order, self._settle, stays, self._let_go, self._moved, first)
+        return Lender(node, node.flows, order, self._settle, stays, self._let_go, self._moved, self._orders)
 
     def _forget(self) -> None:
         """The order is done."""

@@ -33,6 +33,16 @@ def test_what_was_said_before_does_not_count_when_it_comes_late() -> None:
     assert diverts.of("shop", (A, B)) == ()
 
 
+def test_a_gateway_that_starts_again_is_believed_though_its_clock_was_set_back() -> None:
+    diverts = Diverts()
+    assert diverts.receive(TOPOLOGY, A, Divert(ID, 1000, B, ())) is True
+    diverts.restarted(A)
+    diverts.restarted(B)
+    assert diverts.of("shop", (A, B)) == ((A, B),), "it may be drained still"
+    assert diverts.receive(TOPOLOGY, A, Divert(ID, 20, 0, ())) is True
+    assert diverts.receive(TOPOLOGY, A, Divert(ID, 19, B, ())) is None
+
+
 @pytest.mark.parametrize(
     ("sender", "to"), [(A, FAR), (A, A), (A, 999), (999, B), (int(TOPOLOGY.nodes["edge-1"].number), B)]
 )

@@ -4,11 +4,14 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 from braid.app_numbers import AppNumbers
 from braid.delegation import delegation, wanted
 from braid.desired import Desired
+from braid.events import Control
 from braid.messages import MAX_DELAY, ApplicationDelay
+from braid.moves import Divert, encode
 from braid.role import Situation
 from edge.applications import edge_policy, peers_of
 from edge.diverts import Diverts
@@ -137,6 +140,29 @@ def test_measures_are_those_of_the_gateway_that_new_flows_go_to() -> None:
     report = edge_report(situation, ready=True, draining=False, load=meters.load.load)
     assert {application.load for application in report.applications} == {255}
     assert carried({"tun_rx_bytes": 5, "tun_tx_bytes": 7}, (0.5,)) == Carried(5, 7, (0.5,))
+
+
+def test_gateways_that_start_again_are_believed_whatever_their_clocks_say() -> None:
+    topology = load(Path("topology/examples/two-gateways.yaml"))
+    first, second = (int(topology.nodes[name].number) for name in ("gw-1-1", "gw-1-2"))
+    told: list[tuple[str, bytes]] = []
+    role = Edge(Random(1))
+    role._node = SimpleNamespace(  # type: ignore[assignment]
+        situation=lambda: situation_of(topology, "edge-1"),
+        replan=lambda: None,
+        send_to_peer=lambda name, message: told.append((name, message)),
+    )
+
+    def say(order: int) -> int:
+        message = encode(Divert(b"12345678", order, second, ()))
+        role.receive_control(Control(first, False, message), 0.0)
+        return len(told)
+
+    assert [say(1000), say(20)] == [1, 1]
+    role.receive_restart(first, True, 0.0)
+    assert say(20) == 1, "that was another session"
+    role.receive_restart(first, False, 0.0)
+    assert say(20) == 2
 
 
 def test_the_edge_adds_its_own_part_alone() -> None:

@@ -33,7 +33,11 @@ class FakeLender:
 
     steps: list[str]
 
-    def __init__(self, _node: object, _flows: object, order: Order, *_more: object) -> None:
+    numbers: list[int]
+    """Of the first message of each."""
+
+    def __init__(self, _node: object, _flows: object, order: Order, *more: Any) -> None:
+        self.numbers.append(next(more[-1]))
         self.order = order
         self.state = State.AWAY
         self.standing = AT_HOME
@@ -102,7 +106,7 @@ class World:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(module, "Lender", FakeLender)
     monkeypatch.setattr(module, "Host", FakeHost)
-    FakeLender.steps = []
+    FakeLender.steps, FakeLender.numbers = [], []
     return FakeLender.steps
 
 
@@ -134,6 +138,21 @@ async def test_a_row_that_comes_drains_and_one_that_goes_undrains(
         nursery.cancel_scope.cancel()
     assert steps == [f"to {B}", f"home from {B}", f"to {B}"]
     assert read_orders(orders_file(file)) == {}, "nothing was ordered"
+
+
+async def test_edges_believe_the_next_drain_though_the_clock_was_set_back(
+    file: Path, steps: list[str], autojump_clock: MockClock
+) -> None:
+    world = World(file, steps, TO_B)
+    async with trio.open_nursery() as nursery:
+        await start(nursery, world)
+        for wall, topology in ((100.0, NONE), (-3600.0, TO_B), (-3600.0, NONE)):
+            world.wall, world.topology = wall, topology
+            await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    assert steps == [f"home from {B}", f"to {B}", f"home from {B}"]
+    first, second = FakeLender.numbers
+    assert first < second
 
 
 async def test_a_row_that_names_another_gateway_leads_there_by_home(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -63,7 +64,7 @@ class Pair:
         self.begin_host()
         node = self._node(A, self._tell_b)
         order = Order(B, routed=True)
-        self.lender = Lender(node, cast("Any", self.core), order, self._settle, tuple, _let_go, self.moved, 1)
+        self.lender = Lender(node, cast("Any", self.core), order, self._settle, tuple, _let_go, self.moved, count(1))
 
     def begin_host(self) -> None:
         """A new process of the second one."""
