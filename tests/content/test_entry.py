@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import struct
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +66,19 @@ def test_a_changed_byte_is_noticed(position: int, change: int) -> None:
     data[position] ^= change
     with pytest.raises(BadPacket):
         decode("x", bytes(data))
+
+
+@given(st.binary(max_size=200), st.integers(0, 160), st.integers(0, 200))
+def test_a_file_that_says_that_it_is_right_is_an_entry_or_bad(noise: bytes, position: int, behind: int) -> None:
+    """As if somebody had written it, with the length and the checksum that it has to have."""
+    body = encode(ENTRY)[12:]
+    body = body[:position] + noise + body[position + behind :]
+    data = b"BRC1" + struct.pack("!II", 12 + len(body), zlib.crc32(body)) + body
+    try:
+        entry = decode("x", data)
+    except BadPacket:
+        return
+    assert encode(entry) == data
 
 
 def test_heads_are_bounded() -> None:
