@@ -155,6 +155,9 @@ def run(
     **switches: bool,
 ) -> None:
     """Run NODE in the foreground until SIGTERM; SIGHUP reloads the topology and the revocation list."""
+    from braid.process import collect_later
+
+    collect_later()
     from braid import log
     from braid.credentials import CredentialError
     from braid.node import Options, run_node
