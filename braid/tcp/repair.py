@@ -19,6 +19,8 @@ from braid.tcp.record import decode_record, encode_record
 from dataplane import _native
 
 if TYPE_CHECKING:
+    import trio
+
     from braid.core import ConnectionApi
     from braid.tcp.record import TcpRecord
 
@@ -84,7 +86,7 @@ def freeze(opened: socket.socket) -> TcpRecord:
         raise FreezeError(errno.errorcode.get(error.errno or 0, "failed").lower()) from error
 
 
-def dissolve(opened: socket.socket) -> None:
+def dissolve(opened: socket.socket | trio.socket.SocketType) -> None:
     """Close a frozen socket, or one that is to end like that: the peer hears nothing, now or later. The connection may
     be built again at once, whoever has other descriptors of it."""
     _native.repair_dissolve(opened.fileno())

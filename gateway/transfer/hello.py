@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from braid.errors import BadPacket
+from braid.tcp import repair
 from braid.tls.hello import PULL, decode_client_hello
 from braid.transfer_shape import MOST_WHOLE
 
@@ -37,7 +38,7 @@ class Waiting:
         return self._stream.socket.fileno() >= 0
 
     def give_up(self) -> None:
-        self._stream.socket.close()
+        repair.dissolve(self._stream.socket)
         self._moved = True
         self._decided.set()
 

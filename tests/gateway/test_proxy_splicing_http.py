@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,6 @@ async def relayed(
     client = await trio.open_tcp_stream("127.0.0.1", await listen(nursery, serve))
     async with client:
         yield relay, client, lambda: ended == [True]
-    promoted.close(promoted.frozen)
 
 
 async def test_the_rest_of_a_long_answer_is_known_to_the_byte(nursery: trio.Nursery) -> None:
@@ -62,7 +61,8 @@ async def test_the_rest_of_a_long_answer_is_known_to_the_byte(nursery: trio.Nurs
         assert await stream.receive_some(1000)
         await stream.send_all(HEAD + BODY[:300_000])
         await trio.sleep(0.3)
-        await stream.send_all(BODY[300_000:])
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(BODY[300_000:])
         await trio.sleep_forever()
 
     target = Target(LOOPBACK, await listen(nursery, server), 1)
@@ -75,14 +75,12 @@ async def test_the_rest_of_a_long_answer_is_known_to_the_byte(nursery: trio.Nurs
             while not ended():
                 with trio.move_on_after(0.01):
                     got += await client.receive_some(65536)
-        # Less than a retransmission takes: the frozen socket stays here, and would make one in the end.
-        with trio.move_on_after(0.05):
+        with trio.move_on_after(0.05), suppress(trio.BrokenResourceError):
             while True:
                 got += await client.receive_some(65536)
         assert core.calls[-2:] == ["hold", "splice"]
         assert ended()
         assert relay.connections == {}
-    # A frozen socket sends nothing of what was waiting, though what is under way is acknowledged to it.
     owed, received = core.owed()[0], bytes(got).partition(b"\r\n\r\n")[2]
     assert core.until is not None
     end = len(BODY) - core.until

@@ -1,7 +1,7 @@
 //! A connection of the stack goes back to the data plane: both its sockets are frozen, and carried on from their records.
 
 use braid_fastpath::{Park, Splice};
-use braid_io::repair::{freeze, start, unread, unsettled, FreezeError};
+use braid_io::repair::{dissolve, freeze, start, unread, unsettled, FreezeError};
 use braid_packet::TcpRecord;
 use std::borrow::Cow;
 use std::io;
@@ -27,8 +27,8 @@ pub trait DataPlane {
     fn take(&self, connection: u64) -> Result<(), Self::Error>;
 }
 
-/// `splice` with the records of both sockets, which are frozen then: whoever closes them now does so without a word. Where it
-/// cannot be, they go on, and the reason is a word.
+/// `splice` with the records of both sockets, which have no connection any more then. Where it cannot be, they go on, and the
+/// reason is a word.
 ///
 /// Nothing waits here but for the data plane to hold: whoever calls does nothing else with them meanwhile, so that each byte is
 /// in a socket or in `to_client` and `to_server`. `until`: behind so many bytes that the server's socket has yet to give, the
@@ -67,7 +67,11 @@ pub fn give_back<P: DataPlane>(
             let handed =
                 if splice.owed() > MOST_RESIDUE { Err(TOO_MUCH.into()) } else { plane.splice(connection, splice)? };
             match handed {
-                Ok(()) => return Ok(None),
+                Ok(()) => {
+                    leave(client);
+                    leave(server);
+                    return Ok(None);
+                }
                 Err(reason) => {
                     go_on(client);
                     go_on(server);
@@ -99,7 +103,10 @@ pub(crate) fn park<P: DataPlane>(
     let reason = match freeze(client) {
         Err(FreezeError(reason)) => reason,
         Ok(record) => match plane.park(connection, Park { client: record, to_client: to_client.to_vec() })? {
-            Ok(()) => return Ok(None),
+            Ok(()) => {
+                leave(client);
+                return Ok(None);
+            }
             Err(reason) => {
                 go_on(client);
                 reason
@@ -122,6 +129,13 @@ fn frozen(client: BorrowedFd<'_>, server: BorrowedFd<'_>) -> Result<(TcpRecord, 
         return Err(FreezeError("not_quiet".into()));
     }
     Ok((of_client, of_server))
+}
+
+/// Closing it would not be enough: a process that is being started has all descriptors for a moment, and the data plane may
+/// want the stack to have the connection again at once.
+fn leave(frozen: BorrowedFd<'_>) {
+    // What cannot be disconnected is closed without a word.
+    let _ = dissolve(frozen);
 }
 
 fn go_on(frozen: BorrowedFd<'_>) {

@@ -284,9 +284,11 @@ impl Relay {
         Some(ends)
     }
 
-    /// Close a client's socket as it is: in repair mode nobody hears of it. Counts as ended in order.
+    /// Have a client's socket, which is frozen, without a connection: nobody hears of it. Counts as ended in order.
     pub fn give_up(&mut self, client: u64, now: f64) {
         let Some(slot) = self.slot(client) else { return };
+        // As in `hand_back::leave`.
+        let _ = braid_io::repair::dissolve(self.clients[slot].socket.stream.as_fd());
         self.clients[slot].closing = Some(Closing { left: (0, 0), due: now });
         self.remove(slot);
     }

@@ -136,7 +136,7 @@ impl Relay {
         let started = opened.iter().flatten().try_for_each(|each| repair::start(*each, &[]));
         if let Err(error) = started {
             for each in opened.iter().flatten() {
-                repair::silence(*each)?;
+                repair::dissolve(*each)?;
             }
             return Err(error.into());
         }
