@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -88,6 +89,8 @@ class Lender:
         self._moved = moved
         self._restarted = False
         """The sibling is another process since this one last began to tell it."""
+        self._alone = False
+        """The sibling is gone: what is not known here nobody knows, and its client is to hear so."""
         self._name_drain()
         self._orders = orders
         self._home = next(orders)
@@ -108,7 +111,8 @@ class Lender:
 
     @property
     def standing(self) -> Standing:
-        return of_lender(self.state, self._number)
+        found = of_lender(self.state, self._number)
+        return replace(found, sibling=None) if self._alone else found
 
     @property
     def told(self) -> tuple[int, int]:
@@ -229,6 +233,7 @@ class Lender:
         self._carrier.forget(everything=False)
         self._moved.reclaim()
         self.state = State.RETURNED
+        self._alone = not self._node.situation().links.neighbour_up(self.order.to)
         await self._settle()
         with suppress(MoveFailed):
             await self._divert(0)

@@ -79,7 +79,7 @@ class DrainService:
         # One row of them for the process, so that a clock that is set back between two drains does not matter. Of those
         # before a restart edges know that they are of another process.
         self._orders = count(int(wall() * 10) & 0x7FFF_FFFF)
-        self._captured: tuple[IPNetwork, ...] | None = None
+        self._captured: tuple[IPNetwork, ...] = ()
         self._fresh = True
 
     def remember(self, topology_file: Path, topology: Topology, name: str) -> None:
@@ -193,6 +193,9 @@ class DrainService:
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Do what is ordered. Never returns."""
         assert node.flows is not None
+        situation = node.situation()
+        # What the node began with: not its pools where it was drained when it ended.
+        self._captured = self.captured(situation.topology, situation.topology.nodes[situation.node].snat_pools)
         self._node = node
         self._host = Host(node, node.flows, self._settle, self._let_go)
         if self._file is None:
@@ -240,7 +243,8 @@ class DrainService:
                 try:
                     await lender.be_away()
                 except MoveFailed as failure:
-                    # As long as it is ordered it is tried again: the sibling may come back.
+                    # As long as it is ordered it is tried again: the sibling may come back. It knows nothing then.
+                    self._fresh = False
                     self._fail(order, str(failure))
             case Order(), _:
                 self._tried = self._tried if self._ordered == order else 0.0
@@ -316,7 +320,6 @@ class DrainService:
         situation = node.situation()
         pools = situation.topology.nodes[situation.node].snat_pools
         captured = self.captured(situation.topology, pools)
-        before = pools if self._captured is None else self._captured
-        if captured != before and node.recapture is not None:
+        if captured != self._captured and node.recapture is not None:
             await node.recapture()
         self._captured = captured

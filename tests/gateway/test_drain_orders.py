@@ -11,8 +11,9 @@ import trio
 
 from braid.drained import Order, orders_file, read_orders, write_order
 from gateway.drain import service as module
+from gateway.drain.carrier import MoveFailed
 from gateway.drain.service import DrainService
-from gateway.drain.state import AT_HOME, State
+from gateway.drain.state import AT_HOME, State, of_lender
 from tests.gateway.moved import Moved
 from tests.topology.test_drains import text
 from topology.source import parse
@@ -32,6 +33,7 @@ class FakeLender:
     """Every step is done in a second."""
 
     steps: list[str]
+    standing = AT_HOME
 
     numbers: list[int]
     """Of the first message of each."""
@@ -40,7 +42,6 @@ class FakeLender:
         self.numbers.append(next(more[-1]))
         self.order = order
         self.state = State.AWAY
-        self.standing = AT_HOME
         self.began = trio.current_time()
         self.told = (0, 0)
         self.again = 0
@@ -106,7 +107,7 @@ class World:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(module, "Lender", FakeLender)
     monkeypatch.setattr(module, "Host", FakeHost)
-    FakeLender.steps, FakeLender.numbers = [], []
+    FakeLender.steps, FakeLender.numbers, FakeLender.standing = [], [], AT_HOME
     return FakeLender.steps
 
 
@@ -138,6 +139,33 @@ async def test_a_row_that_comes_drains_and_one_that_goes_undrains(
         nursery.cancel_scope.cancel()
     assert steps == [f"to {B}", f"home from {B}", f"to {B}"]
     assert read_orders(orders_file(file)) == {}, "nothing was ordered"
+
+
+async def test_a_gateway_that_was_drained_when_it_ended_answers_for_its_pools_when_its_sibling_is_dead(
+    file: Path, steps: list[str], autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def be_away(lender: FakeLender) -> None:
+        lender.state, lender.standing = State.HOME, AT_HOME
+        await world.service._settle()
+        raise MoveFailed("dead")
+
+    async def recapture() -> None:
+        await trio.lowlevel.checkpoint()
+        captured.append(world.service.captured(TO_B, pools))
+
+    captured: list[object] = []
+    pools = TO_B.nodes[A].snat_pools
+    world = World(file, steps, TO_B)
+    assert world.service.captured(TO_B, pools) == ()
+    FakeLender.standing = of_lender(State.AWAY, TO_B.nodes[B].number)
+    monkeypatch.setattr(FakeLender, "be_away", be_away)
+    node = world.node()
+    node.recapture = recapture
+    async with trio.open_nursery() as nursery:
+        await nursery.start(world.service.run, node)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert captured == [pools]
 
 
 async def test_edges_believe_the_next_drain_though_the_clock_was_set_back(

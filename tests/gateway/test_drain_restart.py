@@ -15,7 +15,7 @@ from braid.drained import Order
 from braid.moves import Flows, Have, Lease, Leased, Phase, decode
 from gateway.drain.carrier import MoveFailed
 from gateway.drain.host import Host
-from gateway.drain.lender import Lender
+from gateway.drain.lender import GONE, Lender
 from gateway.drain.state import State
 from tests.gateway.moved import Moved
 from topology.source import load
@@ -57,6 +57,7 @@ class Pair:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self.is_up = True
         self.core, self.moved = Core(set(FLOWS)), Moved(left=20)
         self.there = Core()
         self.leases: list[Lease] = []
@@ -73,7 +74,7 @@ class Pair:
         self._nursery.start_soon(self._host.run)
 
     def _node(self, name: str, tell: Any) -> Any:
-        links = SimpleNamespace(neighbour_up=lambda _name: True, peer_up=lambda _name: False)
+        links = SimpleNamespace(neighbour_up=lambda _name: self.is_up, peer_up=lambda _name: False)
         situation = SimpleNamespace(topology=TOPOLOGY, node=name, links=links)
         return SimpleNamespace(situation=lambda: situation, tell=tell, send_to_peer=lambda *_words: True)
 
@@ -141,4 +142,21 @@ async def test_a_drain_in_whose_middle_the_sibling_starts_again_fails_and_the_po
             await pair.lender.leave()
         assert pair.lender.state is State.HOME
         assert pair.moved.done[-2:] == ["reclaim", "let_be"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_only_a_dead_sibling_knows_is_not_passed_on_to_it(autojump_clock: MockClock) -> None:
+    """So that clients are told: nobody else answers them."""
+    async with trio.open_nursery() as nursery:
+        pair = Pair(nursery)
+        await pair.lender.leave()
+        assert pair.lender.standing.sibling is not None
+        pair.is_up = False
+        await trio.sleep(GONE - 0.5)
+        await pair.lender.be_away()
+        assert pair.lender.standing.sibling is not None, "its session may be gone for a moment alone"
+        await trio.sleep(1.0)
+        with trio.move_on_after(0.1):
+            await pair.lender.be_away()
+        assert (pair.lender.state, pair.lender.standing.sibling) == (State.RETURNED, None)
         nursery.cancel_scope.cancel()
