@@ -265,7 +265,8 @@ class ProxyAgent:
                 transfer.answer = TransferRefuse(id_, Reason.STALE)
                 commands.append(Discard(id_))
             case State.SERVING if transfer.terminate is not None:
-                self._wait(transfer, now)
+                # A gateway that waits for it says COMMIT again; others may have thousands to hear of.
+                self._wait(transfer, now, END_SLOWEST)
                 commands.append(Send(transfer.peer, transfer.terminate))
             case State.SERVING:
                 transfer.due = FOREVER
@@ -359,8 +360,8 @@ class ProxyAgent:
         transfer.due = FOREVER
         return [KeepOn(transfer.request.id, heard)]
 
-    def _wait(self, transfer: _Transfer, now: float) -> None:
-        transfer.pause = min(transfer.pause * 1.5, SLOWEST_RESEND)
+    def _wait(self, transfer: _Transfer, now: float, slowest: float = SLOWEST_RESEND) -> None:
+        transfer.pause = min(transfer.pause * 1.5, slowest)
         transfer.due = now + transfer.pause
 
     def _end(self, transfer: _Transfer, now: float) -> None:

@@ -45,6 +45,8 @@ class Channel:
         self._buffer = bytearray(MOST)
         self._waiting: deque[tuple[bytes, tuple[int, ...]]] = deque()
         self._more = trio.Event()
+        self._less = trio.Event()
+        """Nothing waits."""
 
     def close(self) -> None:
         trio.lowlevel.notify_closing(self._socket)
@@ -79,6 +81,14 @@ class Channel:
                     self._waiting.popleft()
                 else:
                     await trio.lowlevel.wait_writable(self._socket)
+            self._less.set()
+
+    async def flushed(self) -> None:
+        """Until all that was posted is sent, while somebody runs ``flush``."""
+        if self._waiting:
+            if self._less.is_set():
+                self._less = trio.Event()
+            await self._less.wait()
 
     async def receive(self) -> list[tuple[Word, list[int]]]:
         """What has come, at least one; nothing when the other end is closed. The descriptors are the caller's. Raises

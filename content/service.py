@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -21,16 +21,16 @@ from content.connection import HEAD_TIMEOUT, IDLE_TIMEOUT, ONCE, STALL, ClientCo
 from content.keys import Keys
 from content.operator import serve_operator
 from content.origin import origin
-from content.settings import explain, settings_of
+from content.settings import explain, most_connections, settings_of
 from content.sites import Sites
 from content.store import Store
 from content.transfer import TransferService
-from content.wire import Piped, Unkept, Wire
+from content.wire import Piped, Unkept, Wire, close_file
 from topology.transfer import takes_transfers
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from braid.role import NodeHandle
     from braid.tls.terminate import Agreed
@@ -61,6 +61,8 @@ class ContentService:
         self._sites: Sites | None = None
         self.keys: Keys | None = None
         self._connections: dict[ClientConnection, trio.CancelScope] = {}
+        self._here = 0
+        """Connections that are served, or wait for that: for the store, or their handshake."""
         self._draining = False
         self._finishing = trio.Event()
         self._taking = trio.Event()
@@ -106,6 +108,14 @@ class ContentService:
                     await node.reloaded().wait()
                     self._reload(node, cache)
 
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._here += 1
+        try:
+            yield
+        finally:
+            self._here -= 1
+
     async def serve(
         self,
         opened: socket.socket,
@@ -116,11 +126,11 @@ class ContentService:
     ) -> None:
         """A client's connection, or what is left of one, to its end. The descriptors are closed."""
         try:
-            await self._may_go_on(begun)
-            await self._answer(Wire(opened, keeping), client, self.find, begun, descriptor)
+            with self._counted():
+                await self._may_go_on(begun)
+                await self._answer(Wire(opened, keeping), client, self.find, begun, descriptor)
         finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+            close_file(descriptor)
         # Not when this process ends by a bug: the next one goes on.
         keeping.ended()
 
@@ -134,8 +144,9 @@ class ContentService:
         """A client at an address for TLS, to its end. Closes the stream."""
         # The keys of the connection go with this process.
         keeping.told(ONCE)
-        await self._read.wait()
-        await self.serve_tls(stream, client)
+        with self._counted():
+            await self._read.wait()
+            await self.serve_tls(stream, client)
         keeping.ended()
 
     async def serve_tls(
@@ -199,7 +210,8 @@ class ContentService:
         self, opened: socket.socket, data: bytes, keeping: Keeping, begun: Answering | None, descriptor: int
     ) -> None:
         """A transferred connection that another worker had; ``data`` is what it had kept of it."""
-        await self._may_go_on(begun)
+        with self._counted():
+            await self._may_go_on(begun)
         if self.transfers is None:
             # The topology has no transfers for this node any more.
             opened.close()
@@ -234,7 +246,7 @@ class ContentService:
         """For one connection more."""
         assert self._settings is not None
         taken = len(self.transfers.taken) if self.transfers else 0
-        return self._read.is_set() and len(self._connections) + taken < self._settings.connections
+        return self._read.is_set() and self._here + taken < most_connections(self._settings)
 
     def status(self) -> ContentStatus | None:
         if self.cache is None:

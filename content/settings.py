@@ -6,6 +6,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from braid.process import allow_descriptors
 from braid.role import StartError
 
 if TYPE_CHECKING:
@@ -15,11 +16,21 @@ if TYPE_CHECKING:
     from topology.content import ContentSettings
 
 
+EACH, OTHERS = 3, 256
+"""Descriptors that a client's connection needs at most in the worker, two of sockets and one of a file, and those that
+all else needs. In the node's process it is one less."""
+
+
 def settings_of(node: NodeHandle) -> ContentSettings:
     situation = node.situation()
     settings = situation.topology.nodes[situation.node].content
     assert settings is not None, "the topology's rules see to it"
     return settings
+
+
+def most_connections(settings: ContentSettings) -> int:
+    """At one time: a worker that gets no descriptor any more loses the connections that are there."""
+    return min(settings.connections, max(1, (allow_descriptors() - OTHERS) // EACH))
 
 
 def take_directory(directory: Path) -> int:

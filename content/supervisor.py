@@ -27,7 +27,7 @@ from content.listeners import accept, open_listeners
 from content.local import apply, clear
 from content.reach import Local, vips_of
 from content.restarts import Restarts
-from content.settings import settings_of, take_directory
+from content.settings import most_connections, settings_of, take_directory
 from content.words import (
     Configure,
     Done,
@@ -163,8 +163,8 @@ class Supervisor:
         while True:
             worker = await crew.worker()
             try:
-                self._begin(worker)
-                await self._follow(worker)
+                kept = self._begin(worker)
+                await self._follow(worker, kept)
                 self._worker = None
                 worker.kill()
                 await worker.ended()
@@ -180,7 +180,8 @@ class Supervisor:
             log.error("worker died", connections=len(self._keeper.kept), pause=pause, **(self._keeper.counts - counts))
             await trio.sleep(pause)
 
-    def _begin(self, worker: Worker) -> None:
+    def _begin(self, worker: Worker) -> list[Kept]:
+        """Returns what is kept, and has to be handed over."""
         self._worker = worker
         self._heard = trio.current_time()
         if self._lines is not None:
@@ -191,19 +192,25 @@ class Supervisor:
             self._post(Neighbour(number, up=True))
         if self._draining:
             self._post(Drain())
-        for kept in self._keeper.given():
-            self._give(kept)
+        return self._keeper.given()
+
+    async def _hand_over(self, worker: Worker, kept: list[Kept]) -> None:
+        """No faster than the worker takes them: there may be thousands."""
+        for each in kept:
+            self._give(each)
+            await worker.channel.flushed()
 
     def _give(self, kept: Kept) -> None:
         if kept.answering is not None:
             self._post(Told(kept.id, kept.answering), *([kept.body] if kept.body >= 0 else []))
         self._post(Take(kept.id, kept.client, kept.listener, kept.facts), kept.socket.fileno())
 
-    async def _follow(self, worker: Worker) -> None:
-        """Do what it says, until it is no more."""
+    async def _follow(self, worker: Worker, kept: list[Kept]) -> None:
+        """Do what it says, until it is no more. It gets what is ``kept``."""
         async with trio.open_nursery() as nursery:
             for each in (self._flush, self._answer, self._watch):
                 nursery.start_soon(each, worker)
+            nursery.start_soon(self._hand_over, worker, kept)
             async with trio.open_nursery() as reading:
                 reading.start_soon(self._read, worker, worker.channel, 0.0)
                 reading.start_soon(self._read, worker, worker.records, GATHER)
@@ -287,7 +294,7 @@ class Supervisor:
         assert clerk is not None
 
         def take(opened: socket.socket, client: str) -> None:
-            if len(self._keeper.kept) >= settings_of(node).connections:
+            if len(self._keeper.kept) >= most_connections(settings_of(node)):
                 clerk.counts["refused"] += 1
                 opened.close()
             else:

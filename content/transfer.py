@@ -9,7 +9,6 @@ whatever is stored, and does not go back. Gateways are told what is stored, and 
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -47,7 +46,7 @@ from content.returning import Returning
 from content.taken import Keep, ServeTls, Taken, build_for, flow_of
 from content.telling import Teller
 from content.unheard import Unheard
-from content.wire import Keeping, Wire
+from content.wire import Keeping, Wire, close_file
 
 if TYPE_CHECKING:
     import socket
@@ -376,12 +375,12 @@ class TransferService:
                     await self._read.wait()
                     await self._serve_tls(wire.stream(), taken.client.host, sent, idle)
                 elif begun is None or await connection.go_on(begun, descriptor):
+                    descriptor = close_file(descriptor)
                     await self._read.wait()
                     await connection.serve()
         finally:
             wire.close()
-            if descriptor >= 0:
-                os.close(descriptor)
+            close_file(descriptor)
             if not taken.gone:
                 taken.socket.close()
                 self.taken.pop(taken.id, None)

@@ -256,6 +256,13 @@ class Piped:
             raise Gone from None
 
 
+def close_file(descriptor: int) -> int:
+    """If there is one. Returns what stands for none."""
+    if descriptor >= 0:
+        os.close(descriptor)
+    return -1
+
+
 async def linger(wire: Wire | Piped) -> None:
     """Send no more, and take what still comes until the client has read all and closed, however slow it is, as long as
     it takes some: closing on what nobody read would reset, and take from it what it has not got yet."""

@@ -58,8 +58,13 @@ class Running:
 
 @pytest.fixture
 async def running(nursery: trio.Nursery, tmp_path: Path) -> Running:
+    return await started(nursery, tmp_path)
+
+
+async def started(nursery: trio.Nursery, tmp_path: Path, **settings: object) -> Running:
+    """A proxy that stores the body."""
     port = free_port()
-    topology = topology_of(tmp_path / "store", port)
+    topology = topology_of(tmp_path / "store", port, **settings)
     supervisor = Supervisor()
     with trio.fail_after(120):
         await nursery.start(supervisor.run, handle(lambda: topology))
