@@ -51,6 +51,39 @@ fn the_next_request_of_a_client_is_given_to_the_sibling_with_its_connection() {
     assert!(flows.try_recv().unwrap().is_empty());
 }
 
+/// Client and server end while their connection is told: both ends go by the first gateway, which knows them then and tells them.
+#[test]
+fn a_connection_that_ends_is_not_given_away_with_its_last_acknowledgement() {
+    let mut braid = up(ANSWERED);
+    let (shift, snat) = connect(&mut braid, ANSWERED, 4000);
+    answer_by(&mut braid, GATEWAY, snat, 0, shift, 4000);
+    acknowledge(&mut braid, GATEWAY, snat, 1000, shift, 4000);
+    set(&mut braid, ANSWERED, [(GATEWAY, LEFT), (SIBLING, HOST)]);
+    let tell = |braid: &mut Braid| {
+        let piece = copy_which(braid, GATEWAY, POOL, Which::All, Time(0)).pieces.remove(0);
+        let took = take(braid, SIBLING, &piece);
+        (took.new, took.again)
+    };
+    assert_eq!(tell(&mut braid), (1, 0));
+    let (behind, last) = (CLIENT_ISN.wrapping_add(8), SERVER_ISN + 1001);
+    let end = (behind, last.wrapping_add(shift));
+    braid.client(&segment(client(4000), vip(), Tcp::FIN | Tcp::ACK, end, &[]));
+    arrived(&mut braid, GATEWAY);
+    let server_end = segment(server(), snat, Tcp::FIN | Tcp::ACK, (last, behind.wrapping_add(1)), &[]);
+    braid.server_at(GATEWAY, &server_end);
+    arrived(&mut braid, EDGE);
+    let number = (behind.wrapping_add(1), last.wrapping_add(1).wrapping_add(shift));
+    braid.client(&segment(client(4000), vip(), Tcp::ACK, number, &[]));
+    let (_, _, got) = arrived(&mut braid, GATEWAY);
+    assert_eq!((got.sequence, got.acknowledgement), (behind.wrapping_add(1), last + 1), "the server is done");
+    assert_eq!(tell(&mut braid), (0, 1));
+    // The server says its end once more, where its packets go now: it is no reason to ask the control side.
+    braid.server_at(SIBLING, &server_end);
+    assert_eq!(arrived(&mut braid, EDGE).2.flags, Tcp::FIN | Tcp::ACK);
+    let asked = braid.heard(SIBLING).into_iter().any(|event| matches!(event, Event::ServiceRequest(_)));
+    assert!(!asked);
+}
+
 /// A connection that another gateway may have gone on with is not served from what was known of it.
 #[test]
 fn what_did_not_come_back_is_forgotten_and_found_at_the_sibling() {

@@ -124,12 +124,12 @@ pub fn vip() -> SocketAddr {
     SocketAddr::new(VIP.parse().unwrap(), 80)
 }
 
-fn server() -> SocketAddr {
+pub fn server() -> SocketAddr {
     "10.93.0.10:80".parse().unwrap()
 }
 
 /// What the client got, and what a gateway's host did.
-fn arrived(braid: &mut Braid, number: u16) -> (SocketAddr, SocketAddr, Tcp) {
+pub fn arrived(braid: &mut Braid, number: u16) -> (SocketAddr, SocketAddr, Tcp) {
     braid.settle();
     let mut packets = braid.taken(number);
     // The fast path asks servers twice at once.

@@ -46,7 +46,8 @@ impl FastPath {
         let proxy = &session.proxy;
         let last = match proxy.state {
             State::Waiting => proxy.sender.end,
-            State::Spliced if proxy.has(mark::AGAIN) => proxy.until,
+            // Behind its client's end nobody asks, and the end of its server, which is behind the answer, goes through as well.
+            State::Spliced if proxy.has(mark::AGAIN) && !proxy.has(mark::CLIENT_END) => proxy.until,
             _ => return false,
         };
         let acknowledges = |known: u32, shift: u32| {
