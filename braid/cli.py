@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from braid.cli_input import BAD_INPUT, FAILED, NOT_REACHABLE, bad_input, fail, file_option, load, topology_file
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from topology.model import Topology
-
-FAILED, BAD_INPUT, NOT_REACHABLE = 1, 2, 3
-
-topology_file = click.Path(dir_okay=False, path_type=Path)
-file_option = click.option("-t", "--topology", "file", type=topology_file, required=True, help="Topology file.")
 
 
 class _Elsewhere(click.Group):
@@ -61,9 +56,11 @@ def braid() -> None:
     """
 
 
+PKI = "The certificate authority of a Braid and the credentials of its nodes."
 LAB = "Run a topology in network namespaces, with links that lose, delay and reorder (root)."
 DNS = "Why a client gets an answer, and edges that get no new clients."
 CONTENT = "What a content proxy stores: list, push and purge it."
+braid.add_command(_Elsewhere("braid.cli_pki", "pki_group", name="pki", help=PKI))
 braid.add_command(_Elsewhere("lab.cli", "lab_group", name="lab", help=LAB))
 braid.add_command(_Elsewhere("dns.cli", "dns_group", name="dns", help=DNS))
 braid.add_command(_Elsewhere("content.cli", "content_group", name="content", help=CONTENT))
@@ -86,8 +83,8 @@ def check(file: Path, as_json: bool) -> None:
     from braid.tls.files import problems
     from topology import effective
 
-    topology = _load(file)
-    with _bad_input(commands_drain.BadOrder):
+    topology = load(file)
+    with bad_input(commands_drain.BadOrder):
         commands_drain.check(file, topology)
     shown = effective.as_json if as_json else effective.as_text
     click.echo(shown(topology, problems(topology, file.parent)))
@@ -99,8 +96,8 @@ def compose(file: Path) -> None:
     """Print a docker compose file that runs the whole of FILE in containers."""
     from topology.compose import render
 
-    with _bad_input():
-        text = render(_load(file), str(file))
+    with bad_input():
+        text = render(load(file), str(file))
     click.echo(text, nl=False)
 
 
@@ -174,7 +171,7 @@ def run(
         receive_us=round(receive_ms * 1000),
         send_us=round(send_ms * 1000),
     )
-    with _bad_input(CredentialError):
+    with bad_input(CredentialError):
         sys.exit(run_node(options))
 
 
@@ -188,7 +185,7 @@ def ready(url: str, wait: float) -> None:
     with _bad_url():
         problem = wait_until_ready(url, wait)
     if problem:
-        _fail(FAILED, f"not ready: {problem}")
+        fail(FAILED, f"not ready: {problem}")
 
 
 def _ask_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -250,7 +247,7 @@ def drain(gateway: str, to: str | None, routed: bool, deadline: float, lab: str 
     """
     from braid import commands_drain
 
-    with _bad_input(commands_drain.BadOrder):
+    with bad_input(commands_drain.BadOrder):
         sys.exit(commands_drain.drain(gateway, to, routed, deadline, file, lab))
 
 
@@ -263,107 +260,13 @@ def undrain(gateway: str, deadline: float, lab: str | None, file: Path | None) -
     """Bring the connections of GATEWAY home again."""
     from braid import commands_drain
 
-    with _bad_input(commands_drain.BadOrder):
+    with bad_input(commands_drain.BadOrder):
         sys.exit(commands_drain.undrain(gateway, deadline, file, lab))
-
-
-@braid.group()
-def pki() -> None:
-    """The certificate authority of a Braid and the credentials of its nodes."""
-
-
-pki_option = click.option(
-    "--pki", "directory", type=click.Path(file_okay=False, path_type=Path), help="[default: pki beside FILE]"
-)
-days_option = click.option("--days", type=click.FloatRange(min=0.01), default=90.0, help="Validity.")
-
-
-@pki.command("init")
-@file_option
-@pki_option
-@days_option
-@click.option("--force", is_flag=True, help="Replace the CA; every certificate it signed becomes worthless.")
-@click.option("--if-missing", is_flag=True, help="Keep an existing CA and make only what is missing.")
-def pki_init(file: Path, directory: Path | None, days: float, force: bool, if_missing: bool) -> None:
-    """Make the CA and the credentials of every node."""
-    from braid import commands_pki
-
-    topology = _load(file)
-    with _bad_input(commands_pki.CredentialError):
-        commands_pki.init(topology, _pki_directory(file, directory), days=days, force=force, if_missing=if_missing)
-
-
-@pki.command("issue")
-@click.argument("node")
-@file_option
-@pki_option
-@days_option
-@click.option("--vips", multiple=True, metavar="PREFIX", help="Whose connections it may have. [default: all edges']")
-@click.option("--host", "hosts", multiple=True, metavar="NAME", help="For which names. [default: its applications']")
-def pki_issue(node: str, file: Path, directory: Path | None, days: float, **delegated: tuple[str, ...]) -> None:
-    """Make a new key and certificate for NODE; --vips and --host say what is delegated to a content node."""
-    from braid import commands_pki
-
-    topology = _load(file)
-    with _bad_input(commands_pki.CredentialError, commands_pki.BadDelegation):
-        commands_pki.issue(topology, _pki_directory(file, directory), node, days=days, **delegated)
-
-
-@pki.command("revoke")
-@click.argument("node_or_serial")
-@click.option("-t", "--topology", "file", type=topology_file, help="Only to find the directory.")
-@pki_option
-def pki_revoke(node_or_serial: str, file: Path | None, directory: Path | None) -> None:
-    """Revoke the certificates of a node, or one by its serial (0x...). Nodes obey after SIGHUP with the new crl.pem."""
-    from braid import commands_pki
-
-    with _bad_input(commands_pki.CredentialError):
-        commands_pki.revoke(_pki_directory(file, directory), node_or_serial)
-
-
-@pki.command("show")
-@click.option("-t", "--topology", "file", type=topology_file, help="Only to find the directory.")
-@pki_option
-@click.option("--json", "as_json", is_flag=True)
-def pki_show(file: Path | None, directory: Path | None, as_json: bool) -> None:
-    """List the certificates with their validity."""
-    from braid import commands_pki
-
-    with _bad_input(commands_pki.CredentialError):
-        commands_pki.show(_pki_directory(file, directory), as_json=as_json)
 
 
 def main() -> NoReturn:
     braid(prog_name="braid")
     raise AssertionError("click ends the process")
-
-
-def _pki_directory(file: Path | None, directory: Path | None) -> Path:
-    return directory or (file.parent / "pki" if file else Path("pki"))
-
-
-def _load(file: Path) -> Topology:
-    from topology.source import load
-
-    with _bad_input():
-        return load(file)
-
-
-@contextmanager
-def _bad_input(*also: type[Exception]) -> Iterator[None]:
-    """Topology errors, and the given ones, become one line per problem and exit code 2.
-
-    What the system refuses (a full disk, a directory without permission) becomes one line and exit code 1.
-    """
-    from topology.problem import TopologyError
-
-    caught: tuple[type[Exception], ...] = (TopologyError, *also)
-    try:
-        yield
-    except caught as error:
-        _fail(BAD_INPUT, str(error))
-    except OSError as error:
-        _fail(FAILED, str(error))
 
 
 @contextmanager
@@ -373,7 +276,7 @@ def _bad_url() -> Iterator[None]:
     try:
         yield
     except BadUrl as error:
-        _fail(BAD_INPUT, str(error))
+        fail(BAD_INPUT, str(error))
 
 
 def _show(
@@ -391,13 +294,8 @@ def _show(
     from braid.status.ask import UnknownNode, ask, choose_endpoints
     from braid.status.show import show
 
-    with _bad_url(), _bad_input(UnknownNode):
-        endpoints = choose_endpoints(nodes, topology=_load(file) if file and not lab else None, lab=lab)
+    with _bad_url(), bad_input(UnknownNode):
+        endpoints = choose_endpoints(nodes, topology=load(file) if file and not lab else None, lab=lab)
     reached = show(what, lambda: ask(endpoints, path, timeout), as_json=as_json, watch=interval if watch else None)
     if not reached:
-        _fail(NOT_REACHABLE, "no node answered; name one by URL, or all of them with -t FILE or --lab NAME")
-
-
-def _fail(code: int, message: str) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(code)
+        fail(NOT_REACHABLE, "no node answered; name one by URL, or all of them with -t FILE or --lab NAME")
