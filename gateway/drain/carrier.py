@@ -99,6 +99,9 @@ class Carrier:
 
     def close(self) -> None:
         """Nobody answers any more: what was to be given is decided here."""
+        for number in self._given:
+            self.sending.withdraw(number)
+        self._given = {}
         refused, self._refused = self._refused, {}
         for decide in refused.values():
             decide()
@@ -121,6 +124,10 @@ class Carrier:
             self._since[shard] = began or 0
         await self._send(backlog=0)
         return Look(flows, opening, stay)
+
+    async def flush(self) -> None:
+        """Returns when the sibling has all that it was told. MoveFailed when it is silent."""
+        await self._send(backlog=0)
 
     def forget(self, *, everything: bool) -> None:
         """What only the sibling knows of, or (``everything``) what was ever with it, as far as somebody decides about

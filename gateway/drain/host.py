@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,8 @@ class Host:
         lease, carrier = self.lease, self._carrier
         if lease is None or carrier is None or lease.phase not in PHASES_GIVING:
             return False
+        if not self._node.situation().links.neighbour_up(self.lender):
+            return False
         return carrier.give(connection, lease.pools, "guests", refused)
 
     async def run(self) -> None:
@@ -144,6 +147,10 @@ class Host:
             self._node.tell(self.lender, encode(Leased(lease.id, lease.phase, self._verdict, self._told)))
 
     async def _end(self) -> None:
+        if self._carrier is not None:
+            with suppress(MoveFailed):
+                await self._carrier.flush()
+            self._carrier.close()
         Carrier(self._node, self._flows, self.lender, b"").forget(everything=True)
         self.standing, self.lease, self._settled = AT_HOME, None, None
         self._leased = trio.Event()
@@ -154,26 +161,30 @@ class Host:
 
     async def _tell_back(self) -> None:
         """While the lender wants its flows back, tell it what it lacks, again and again."""
-        carried: bytes | None = None
         while True:
             await self._leased.wait()
             await trio.sleep(ROUND)
             lease = self.lease
             if lease is None or lease != self._settled or lease.phase not in PHASES_GIVING:
-                carried = None
                 continue
-            if self._carrier is None or carried != lease.id:
-                self._carrier = Carrier(self._node, self._flows, self.lender, lease.id)
-                carried = lease.id
+            carrier = self._carrier_of(lease)
             try:
                 self._let_go(lease.pools, guests=True)
-                look = await self._carrier.copy(lease.pools, "guests")
+                look = await carrier.copy(lease.pools, "guests")
             except MoveFailed as failure:
                 log.warning("flows cannot be told back", problem=str(failure))
-                self._carrier = carried = None
+                carrier.close()
                 continue
             # What a stack has, or is to get, would be lost with the lease.
             self._told = lease.phase is Phase.RETURNING or look == Look(0, 0, 0)
+
+    def _carrier_of(self, lease: Lease) -> Carrier:
+        """The same one for all of a lease: the lender knows pieces by their numbers."""
+        if self._carrier is None or self._carrier.sending.id != lease.id:
+            if self._carrier is not None:
+                self._carrier.close()
+            self._carrier = Carrier(self._node, self._flows, self.lender, lease.id)
+        return self._carrier
 
     def _judge(self, lender: str, lease: Lease, leaving: bool) -> Verdict:
         situation = self._node.situation()

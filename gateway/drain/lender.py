@@ -215,6 +215,7 @@ class Lender:
         self.began = trio.current_time()
         try:
             await self._be(State.RETURNING)
+            await self._carrier.flush()
             await self._agree(STRAGGLERS, told=True)
         except MoveFailed:
             await self._take_back()
@@ -276,6 +277,7 @@ class Lender:
     async def _end(self) -> None:
         """Nobody answers that; what is lost, the sibling's own patience makes good."""
         self.state = State.HOME
+        self._carrier.close()
         self._moved.let_be()
         await self._settle()
         for _ in range(3):
@@ -305,6 +307,8 @@ class Lender:
                 if leased.told or not told:
                     return
                 self._leased = None
+                # It looks once in a while, and would answer the same at once.
+                await trio.sleep(REPEAT)
         raise MoveFailed(f"{self.order.to} does not answer: see its log, and `braid status {self.order.to}`")
 
     async def _copy(self) -> None:

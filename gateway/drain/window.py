@@ -6,6 +6,7 @@ A piece is given to the core once, however often it comes: the receiver answers 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from braid.moves import Flows, Have
@@ -48,6 +49,13 @@ class Sending:
             self._waiting.append(Flows(self.id, self._next, shard, piece))
             self._next += 1
         return self._next
+
+    def withdraw(self, number: int) -> None:
+        """What is in a piece without an answer is not to be told any more. Its number stays: the receiver has all."""
+        if number in self._under_way:
+            piece, at = self._under_way[number]
+            self._under_way[number] = (replace(piece, piece=b""), at)
+        self._waiting = deque(replace(piece, piece=b"") if piece.number == number else piece for piece in self._waiting)
 
     def due(self, now: float) -> list[Flows]:
         """What is to be sent now."""

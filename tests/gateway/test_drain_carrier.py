@@ -10,6 +10,7 @@ import trio
 
 from braid.moves import Flows, Have, decode
 from gateway.drain.carrier import Carrier
+from gateway.drain.window import RESEND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +85,22 @@ async def test_what_the_other_gateway_does_not_want_is_decided_here() -> None:
     carrier.receive(Have(IDENT, second.number, 1, 0, 0))
     assert (core.left, refused) == ([8], [7])
     assert one(7), "and may be given another time"
+
+
+async def test_what_the_other_gateway_says_nothing_about_is_decided_here_and_not_told_any_more() -> None:
+    core, node = Core(), Node()
+    carrier, one, refused = give(core, node)
+    assert one(7)
+    (piece,) = node.pieces()
+    carrier.close()
+    assert refused == [7]
+    await trio.sleep(2 * RESEND)
+    assert one(8)
+    again, other = node.pieces()
+    assert (again.number, again.piece, other.piece) == (piece.number, b"", b"piece of 8")
+    carrier.receive(Have(IDENT, piece.number, 1, 0, 0))
+    carrier.receive(Have(IDENT, other.number, 1, 0, 0))
+    assert (core.left, refused) == ([8], [7])
 
 
 async def test_what_is_no_flow_of_these_pools_is_not_given() -> None:

@@ -1,4 +1,4 @@
-"""A gateway that takes over flows starts again: whoever gave them to it tells them once more."""
+"""Two gateways in a drain: one starts again, or takes its time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import trio
 from braid.drained import Order
 from braid.moves import Flows, Have, Lease, Leased, Phase, decode
 from gateway.drain.carrier import MoveFailed
-from gateway.drain.host import Host
+from gateway.drain.host import ROUND, Host
 from gateway.drain.lender import GONE, Lender
 from gateway.drain.state import State
 from tests.gateway.moved import Moved
@@ -30,9 +30,10 @@ A, B = "gw-1-1", "gw-1-2"
 
 @dataclass
 class Core:
-    """Whose flows are words, and so used now and then that only a first look at all tells them."""
+    """Whose flows are words. Only a first look tells them all, and later ones what is ``used``."""
 
     flows: set[bytes] = field(default_factory=set)
+    used: set[bytes] = field(default_factory=set)
     forgot: int = 0
     looks: int = 0
 
@@ -40,7 +41,9 @@ class Core:
         self, _shard: int, _pools: list[str], _which: str, _start: int, since: int
     ) -> tuple[list[bytes], int, int, int, None, int]:
         self.looks += 1
-        told = [] if since else sorted(self.flows)
+        told = sorted(self.used if since else self.flows | self.used)
+        self.flows |= self.used
+        self.used = set()
         return told, len(told), 0, 0, None, self.looks
 
     def take_flows(self, _shard: int, piece: bytes) -> tuple[int, int, int, str]:
@@ -58,10 +61,12 @@ class Pair:
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self.is_up = True
+        self.step = 0.0
+        """Seconds that a step takes the second one."""
         self.core, self.moved = Core(set(FLOWS)), Moved(left=20)
         self.there = Core()
         self.leases: list[Lease] = []
-        self.announced = trio.Event()
+        self.announced, self.returned = trio.Event(), trio.Event()
         self.begin_host()
         node = self._node(A, self._tell_b)
         order = Order(B, routed=True)
@@ -70,7 +75,7 @@ class Pair:
     def begin_host(self) -> None:
         """A new process of the second one."""
         self.there = Core()
-        self._host = Host(self._node(B, self._tell_a), cast("Any", self.there), self._settle, _let_go)
+        self._host = Host(self._node(B, self._tell_a), cast("Any", self.there), self._settle_there, _let_go)
         self._nursery.start_soon(self._host.run)
 
     def _node(self, name: str, tell: Any) -> Any:
@@ -81,12 +86,17 @@ class Pair:
     async def _settle(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def _settle_there(self) -> None:
+        await trio.sleep(self.step)
+
     def _tell_a(self, _name: str, data: bytes) -> None:
         match decode(data):
             case Leased() as leased:
                 self.lender.receive_leased(leased)
             case Have() as have:
                 self.lender.receive_have(have)
+            case Flows() as piece:
+                self.lender.receive_flows(piece)
 
     def _tell_b(self, _name: str, data: bytes) -> None:
         match decode(data):
@@ -94,9 +104,13 @@ class Pair:
                 self.leases.append(lease)
                 if lease.phase is Phase.ANNOUNCED:
                     self.announced.set()
+                if lease.phase is Phase.RETURNED:
+                    self.returned.set()
                 self._host.receive_lease(A, lease, False, trio.current_time())
             case Flows() as piece:
                 self._host.receive_flows(A, piece)
+            case Have() as have:
+                self._host.receive_have(A, have)
 
 
 def _let_go(_pools: object, *, guests: bool) -> None:
@@ -159,4 +173,18 @@ async def test_what_only_a_dead_sibling_knows_is_not_passed_on_to_it(autojump_cl
         with trio.move_on_after(0.1):
             await pair.lender.be_away()
         assert (pair.lender.state, pair.lender.standing.sibling) == (State.RETURNED, None)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_told_back_while_a_step_takes_long_is_taken(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        pair = Pair(nursery)
+        await pair.lender.leave()
+        pair.step = 3 * ROUND
+        nursery.start_soon(pair.lender.come_back)
+        await pair.returned.wait()
+        pair.there.used.add(b"four")
+        await trio.sleep(5)
+        assert pair.lender.state is State.HOME
+        assert pair.core.flows == FLOWS | {b"four"}
         nursery.cancel_scope.cancel()
