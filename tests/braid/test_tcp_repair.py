@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import select
 import socket
@@ -161,8 +162,9 @@ def test_a_connection_that_ends_is_not_frozen(pair: tuple[socket.socket, socket.
 def test_a_connection_that_exists_is_not_built(pair: tuple[socket.socket, socket.socket]) -> None:
     _, server = pair
     record = repair.freeze(server)
-    with pytest.raises(OSError, match="assign requested address"):
+    with pytest.raises(OSError, match="assign requested address") as raised:
         repair.build(record)
+    assert raised.value.errno == errno.EADDRNOTAVAIL, "a gateway counts why no socket was built"
     repair.start(server)
     server.close()
 

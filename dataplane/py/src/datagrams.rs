@@ -1,7 +1,8 @@
 //! Python's view of `braid_io::Exchange`.
 
+use crate::repair::os_error;
 use braid_io::Exchange;
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use std::net::{IpAddr, SocketAddr};
@@ -17,12 +18,12 @@ type Received<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, u16);
 impl Datagrams {
     #[new]
     fn new(fd: i32, count: usize, size: usize) -> PyResult<Datagrams> {
-        Ok(Datagrams { exchange: Some(Exchange::adopt(fd, count, size).map_err(failed)?) })
+        Ok(Datagrams { exchange: Some(Exchange::adopt(fd, count, size).map_err(os_error)?) })
     }
 
     fn receive<'py>(&mut self, py: Python<'py>) -> PyResult<Vec<Received<'py>>> {
         let exchange = self.open()?;
-        let count = exchange.receive().map_err(failed)?;
+        let count = exchange.receive().map_err(os_error)?;
         let datagram = |i| {
             let (from, data): (SocketAddr, &[u8]) = exchange.datagram(i)?;
             let host = match from.ip() {
@@ -53,8 +54,4 @@ impl Datagrams {
     fn open(&mut self) -> PyResult<&mut Exchange> {
         self.exchange.as_mut().ok_or_else(|| PyValueError::new_err("closed"))
     }
-}
-
-fn failed(error: std::io::Error) -> PyErr {
-    PyOSError::new_err((error.raw_os_error(), error.to_string()))
 }

@@ -3,7 +3,7 @@
 use crate::asking::{Asking, PlanInWords};
 use crate::events::Events;
 use crate::http::{headers, text};
-use crate::repair::{as_words, record, Plane};
+use crate::repair::{as_words, os_error, record, Plane};
 use crate::stored::Stored;
 use crate::Core;
 use braid_core::{Command, Ends};
@@ -128,7 +128,9 @@ impl Relay {
     #[pyo3(signature = (client, now, newcomer, server=None))]
     fn promote(&mut self, client: &[u8], now: f64, newcomer: Told<'_>, server: Option<(&[u8], u32)>) -> PyResult<u64> {
         let (newcomer, settings) = self.newcomer(newcomer, true)?;
-        let build = |encoded: &[u8]| Ok::<_, PyErr>(TcpStream::from(repair::build(&record(encoded)?, &self.device)?));
+        let build = |encoded: &[u8]| {
+            Ok::<_, PyErr>(TcpStream::from(repair::build(&record(encoded)?, &self.device).map_err(os_error)?))
+        };
         let near = build(client)?;
         let far = server.map(|(encoded, number)| Ok::<_, PyErr>((build(encoded)?, number))).transpose()?;
         // Until both have started, and are the relay's, closing one of them is to say nothing.
@@ -346,7 +348,7 @@ impl Relay {
 
     fn bound(&self, source: Option<Source<'_>>) -> PyResult<Option<TcpStream>> {
         let Some((host, port, mss)) = source else { return Ok(None) };
-        let opened = repair::bound(SocketAddr::new(address(host)?, port), &self.device, mss)?;
+        let opened = repair::bound(SocketAddr::new(address(host)?, port), &self.device, mss).map_err(os_error)?;
         Ok(Some(TcpStream::from(opened)))
     }
 

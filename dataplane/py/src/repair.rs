@@ -6,12 +6,17 @@ use braid_core::{Order, Park, Splice};
 use braid_io::repair::{self, FreezeError};
 use braid_packet::TcpRecord;
 use braid_proxy::{DataPlane, Departure};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, IntoRawFd};
+
+/// With its number: what PyO3 makes of an error by itself has none, and callers tell errors by that.
+pub(crate) fn os_error(error: std::io::Error) -> PyErr {
+    PyOSError::new_err((error.raw_os_error(), error.to_string()))
+}
 
 pub(crate) fn record(bytes: &[u8]) -> PyResult<TcpRecord> {
     TcpRecord::decode(bytes).map_err(PyValueError::new_err)
@@ -19,7 +24,8 @@ pub(crate) fn record(bytes: &[u8]) -> PyResult<TcpRecord> {
 
 #[pyfunction]
 fn repair_bound(host: &str, port: u16, device: &str, mss: u16) -> PyResult<i32> {
-    Ok(repair::bound(SocketAddr::new(address(host)?, port), device, mss)?.into_raw_fd())
+    let opened = repair::bound(SocketAddr::new(address(host)?, port), device, mss);
+    Ok(opened.map_err(os_error)?.into_raw_fd())
 }
 
 #[pyfunction]
@@ -27,22 +33,22 @@ fn repair_bound(host: &str, port: u16, device: &str, mss: u16) -> PyResult<i32> 
 fn repair_build(record: &[u8], device: &str, later: u32) -> PyResult<i32> {
     let mut record = self::record(record)?;
     record.timestamp = record.timestamp.map(|clock| clock.wrapping_add(later));
-    Ok(repair::build(&record, device)?.into_raw_fd())
+    Ok(repair::build(&record, device).map_err(os_error)?.into_raw_fd())
 }
 
 #[pyfunction]
 fn repair_start(fd: i32, unsent: &[u8]) -> PyResult<()> {
-    Ok(repair::start(braid_io::duplicate(fd)?.as_fd(), unsent)?)
+    braid_io::duplicate(fd).and_then(|opened| repair::start(opened.as_fd(), unsent)).map_err(os_error)
 }
 
 #[pyfunction]
 fn repair_dissolve(fd: i32) -> PyResult<()> {
-    Ok(repair::dissolve(braid_io::duplicate(fd)?.as_fd())?)
+    braid_io::duplicate(fd).and_then(|opened| repair::dissolve(opened.as_fd())).map_err(os_error)
 }
 
 #[pyfunction]
 fn repair_freeze(py: Python<'_>, fd: i32) -> PyResult<Bound<'_, PyBytes>> {
-    let opened = braid_io::duplicate(fd)?;
+    let opened = braid_io::duplicate(fd).map_err(os_error)?;
     match repair::freeze(opened.as_fd()) {
         Ok(record) => Ok(PyBytes::new(py, &record.encode())),
         Err(FreezeError(why)) => Err(PyValueError::new_err(why)),
