@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from topology.drains import clashes, in_force
+from topology.drains import clashes
+from topology.table import in_force
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,7 @@ from braid.linux import LinuxError
 from braid.plan import inner_mtu
 from topology.check import TopologyError
 from topology.source import load
-from topology.transfer import with_removed
+from topology.table import with_removed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from braid.status.snapshot import Check
 from content.reach import content_policy, peers_of
 from content.supervisor import Supervisor
 from topology.model import Role
-from topology.transfer import takes_transfers
+from topology.table import takes_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -26,7 +26,7 @@ from content.sites import Sites
 from content.store import Store
 from content.transfer import TransferService
 from content.wire import Piped, Unkept, Wire, close_file
-from topology.transfer import takes_transfers
+from topology.table import takes_transfers
 
 if TYPE_CHECKING:
     import socket

@@ -43,7 +43,7 @@ from content.words import (
     decode,
     encode,
 )
-from topology.transfer import takes_transfers
+from topology.table import takes_transfers
 
 if TYPE_CHECKING:
     import socket

@@ -14,7 +14,7 @@ import yaml
 from topology import observability
 from topology.model import IPAddress, IPNetwork, LabHost, LabNetwork, Node, Role, Topology
 from topology.problem import Problem, TopologyError
-from topology.transfer import takes_transfers
+from topology.table import takes_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from topology.model import SocketAddress
+    from topology.address import SocketAddress
     from topology.tls import Tls
 
 MEGABYTE = 1_000_000

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from topology.model import Topology
-
 
 @dataclass(frozen=True, slots=True)
 class DrainRow:
@@ -56,7 +54,3 @@ def clashes(drains: Sequence[tuple[str, str]]) -> Iterator[Clash]:
         elif to in taken:
             remedy = "name another gateway: each takes the connections of one at a time"
             yield Clash(index, "to", f"{to} gets the connections of {taken[to]} already", remedy)
-
-
-def in_force(topology: Topology, wall: float) -> tuple[DrainRow, ...]:
-    return tuple(row for row in topology.drains if row.until is None or wall < row.until)

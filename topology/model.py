@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING, NewType
+
+from topology.address import IPAddress, IPInterface, IPNetwork, PortRange, Protocol, SocketAddress, Target
 
 if TYPE_CHECKING:
     from topology.content import ContentSettings
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 
 from topology.policy import Policy, copies_wanted
 
-IPAddress = IPv4Address | IPv6Address
-IPNetwork = IPv4Network | IPv6Network
-IPInterface = IPv4Interface | IPv6Interface
+# Of those below that others take from here.
+__all__ = ["IPAddress", "IPInterface", "IPNetwork", "PortRange", "Protocol", "SocketAddress", "Target"]
 
 NodeNumber = NewType("NodeNumber", int)
 """1..65534; stands for a node in the route field of the hop header. Stable: it depends on the node's name alone."""
@@ -34,14 +34,6 @@ class Role(StrEnum):
     DNS = "dns"
     CONTENT = "content"
     """A content proxy: answers HTTP requests from a cache."""
-
-
-class Protocol(StrEnum):
-    TCP = "tcp"
-    UDP = "udp"
-    ICMP = "icmp"
-    ANY = "any"
-    """Every IP protocol, every port."""
 
 
 class ServiceMode(StrEnum):
@@ -85,19 +77,6 @@ class CheckKind(StrEnum):
     NONE = "none"
     TCP = "tcp"
     HTTP = "http"
-
-
-@dataclass(frozen=True, slots=True)
-class SocketAddress:
-    host: IPAddress
-    port: int
-
-    def __hash__(self) -> int:
-        # An address hashes the text of its number.
-        return hash((int(self.host), self.port))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if self.host.version == 6 else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,31 +155,6 @@ class Link:
     a: str
     b: str
     cost: float
-
-
-@dataclass(frozen=True, slots=True)
-class PortRange:
-    protocol: Protocol
-    low: int = 0
-    high: int = 65535
-    """Inclusive; 0..65535 for protocols without ports."""
-
-    def __str__(self) -> str:
-        """As in a topology file."""
-        if (self.low, self.high) == (0, 65535):
-            return self.protocol
-        return f"{self.protocol}/{self.low}" + (f"-{self.high}" if self.high != self.low else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    address: IPAddress
-    port: int | None
-    """Destination port at the server; None keeps the client's."""
-    weight: int
-
-    def __hash__(self) -> int:
-        return hash((int(self.address), self.port))
 
 
 @dataclass(frozen=True, slots=True)

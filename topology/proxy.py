@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from topology.model import IPNetwork, Target
+    from topology.address import IPNetwork, Target
     from topology.tls import Tls
 
 

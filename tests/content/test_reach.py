@@ -19,7 +19,7 @@ from tests.topology.test_transfers import ROW, text
 from topology.graph import neighbours
 from topology.model import Role
 from topology.source import load, parse
-from topology.transfer import takes_transfers
+from topology.table import takes_transfers
 
 TOPOLOGY = parse(text(ROW.replace("c-1, c-2", "c-1")), "net.yaml")
 (VIP,) = TOPOLOGY.vips

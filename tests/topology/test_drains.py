@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from topology import effective
-from topology.drains import Clash, DrainRow, clashes, in_force
+from topology.drains import Clash, DrainRow, clashes
 from topology.source import TopologyError, parse
+from topology.table import in_force
 
 EXAMPLE = Path("topology/examples/two-gateways.yaml").read_text()
 MORE = "".join(

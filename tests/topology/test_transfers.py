@@ -26,7 +26,8 @@ from tests.topology.base import changed
 from topology import effective
 from topology.compose import render
 from topology.source import parse
-from topology.transfer import KEPT, Conditions, HashedBy, ProxyPolicy, TransferMode, TransferRow, with_removed
+from topology.table import KEPT, with_removed
+from topology.transfer import Conditions, HashedBy, ProxyPolicy, TransferMode, TransferRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
