@@ -18,6 +18,8 @@ export PATH := $(RUST_HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 # The same for maturin, cargo test and clippy, so that none builds again what another has built.
 export PYO3_BUILD_EXTENSION_MODULE := 1
 export PYO3_PYTHON := $(abspath .venv/bin/python)
+# Labs start hundreds of programs, each of which would compile its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := build/stamps
@@ -64,7 +66,7 @@ $(STAMPS)/venv: constraints.txt
 
 $(STAMPS)/native: $(STAMPS)/venv $(RUST_SOURCES) pyproject.toml dataplane/_native.pyi
 	@echo "build: the data plane (Rust; some minutes the first time)"
-	@VIRTUAL_ENV=$(abspath $(VENV)) PATH="$(abspath $(BIN)):$$PATH" $(BIN)/maturin develop --release
+	@VIRTUAL_ENV=$(abspath $(VENV)) PATH="$(abspath $(BIN)):$$PATH" PIP_QUIET=1 $(BIN)/maturin develop --release
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/link: $(STAMPS)/venv $(RUST_SOURCES)
