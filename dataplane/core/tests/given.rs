@@ -1,8 +1,9 @@
 //! Two gateways of a region: of a connection that the control side is asked about, one of them has the say.
 
 use crate::siblings::*;
+use crate::stack::record;
 use crate::tcp::*;
-use braid_core::{Command, Event, Order, Which};
+use braid_core::{Command, Ends, Event, Order, Owner, Park, Which};
 use braid_packet::{Tcp, Time};
 use braid_testbed::*;
 use std::sync::mpsc::channel;
@@ -104,4 +105,51 @@ fn what_did_not_come_back_is_forgotten_and_found_at_the_sibling() {
     assert_eq!(braid.snapshot(GATEWAY)["passed_on"], 1, "the sibling has it alone");
     forget(&mut braid, SIBLING, true);
     assert_eq!(copy_which(&mut braid, SIBLING, POOL, Which::Guests, Time(0)).flows, 0);
+}
+
+/// A connection that a content proxy got of the gateway that is drained, and gave back to the sibling: home again, that gateway
+/// has a flow of it that says nothing any more.
+#[test]
+fn what_a_stack_gave_to_another_node_is_found_at_the_sibling_that_has_got_it_back() {
+    let mut braid = up(ANSWERED);
+    let ends = Ends::new(client(4000), vip());
+    braid.client(&segment(client(4000), vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
+    braid.settle();
+    let cookie = read(&only(braid.taken(EDGE))).2.sequence;
+    let (first, behind) = (CLIENT_ISN.wrapping_add(1), cookie.wrapping_add(1));
+    braid.client(&segment(client(4000), vip(), Tcp::ACK, (first, behind), b"request"));
+    let connection = asked(&mut braid, GATEWAY);
+    braid.command(GATEWAY, Command::Connection(connection, Order::Take));
+    for owner in [Some(Owner::Held), Some(Owner::Away)] {
+        assert!(braid.own(GATEWAY, ends, owner, None));
+    }
+    braid.settle();
+    braid.taken(GATEWAY);
+    // The sibling decides about it now, and has it.
+    set(&mut braid, ANSWERED, [(GATEWAY, COPYING), (SIBLING, HOST)]);
+    assert!(braid.own(GATEWAY, ends, None, None));
+    let (next, said) = (first.wrapping_add(50), behind.wrapping_add(9_000));
+    let (sender, receiver) = channel();
+    let back = Box::new(record(vip(), client(4000), said, next));
+    braid.command(SIBLING, Command::Adopt { record: back, guest: true, adopted: answer(sender) });
+    let there = receiver.try_recv().unwrap().unwrap();
+    braid.client(&segment(client(4000), vip(), Tcp::ACK, (next, said), b"asked"));
+    braid.settle();
+    assert!(braid.taken(GATEWAY).is_empty(), "no stack of this one has anything to say");
+    assert!(only(braid.taken(SIBLING)).ends_with(b"asked"));
+    // And comes home between two requests.
+    let next = next.wrapping_add(5);
+    let (sender, receiver) = channel();
+    braid.command(SIBLING, Command::Connection(there, Order::HoldAlone(answer(sender))));
+    assert!(receiver.try_recv().unwrap());
+    let park = Box::new(Park { client: record(vip(), client(4000), said, next), to_client: Vec::new() });
+    braid.command(SIBLING, Command::Connection(there, Order::Park(park)));
+    let piece = copy_which(&mut braid, SIBLING, POOL, Which::Guests, Time(0)).pieces.remove(0);
+    let took = take(&mut braid, GATEWAY, &piece);
+    assert_eq!((took.new + took.again, took.refused), (1, 0), "{}", took.why);
+    braid.client(&segment(client(4000), vip(), Tcp::ACK, (next, said), b"again"));
+    let here = asked(&mut braid, GATEWAY);
+    braid.command(GATEWAY, Command::Connection(here, Order::Take));
+    braid.settle();
+    assert!(only(braid.taken(GATEWAY)).ends_with(b"again"));
 }

@@ -39,10 +39,14 @@ impl FastPath {
     }
 
     /// Whether a packet, as it came, is of a time when another gateway had the say that this connection was given to: it is
-    /// behind the answer that was under way, or acknowledges what nobody has said here.
+    /// behind the answer that was under way, or acknowledges what nobody has said here. What comes of a client whose
+    /// connection the stack gave away is, too: as long as the node is to have it that it went to, nothing comes this far.
     pub fn is_beyond(&self, flow: FlowId, from: Side, packet: &[u8]) -> bool {
         let Some(session) = self.table.get(flow).filter(|session| session.proxy.has(mark::GIVEN)) else { return false };
         let Ok((_, tcp)) = parse(packet) else { return false };
+        if session.is_parted() {
+            return from == Side::Client && !tcp.has(Tcp::SYN);
+        }
         let proxy = &session.proxy;
         let last = match proxy.state {
             State::Waiting => proxy.sender.end,
@@ -80,6 +84,11 @@ impl FastPath {
                 || session.proxy.state == State::Spliced && session.proxy.has(mark::AGAIN);
             asks && session.proxy.has(if all { mark::SHARED } else { mark::GIVEN })
         })
+    }
+
+    /// The stack gave it to another node: what is left here is the server's side.
+    pub fn is_parted(&self, flow: FlowId) -> bool {
+        self.table.get(flow).is_some_and(Session::is_parted)
     }
 
     /// Whether it was told, and nothing has become of it here since.

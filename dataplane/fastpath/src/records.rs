@@ -88,7 +88,7 @@ pub mod mark {
     pub const TOLD: u16 = 128;
     /// Another gateway has it too: it was told, or told this one. Between two drains that says nothing.
     pub const SHARED: u16 = 4096;
-    /// It was told, and nothing has been told back or decided here since.
+    /// It was told, and nothing has been told back or decided here since; or another node has it that a stack gave it to.
     pub const GIVEN: u16 = 8192;
     /// The server was asked twice at once, and answers twice.
     pub const TWICE: u16 = 16_384;
@@ -190,7 +190,12 @@ impl Session {
 
     /// The control side of this gateway has the say.
     pub(crate) fn is_decided_here(&self) -> bool {
-        matches!(self.proxy.state, State::Asking(_) | State::Normal | State::Held)
+        matches!(self.proxy.state, State::Asking(_) | State::Normal | State::Held) && !self.is_parted()
+    }
+
+    /// The stack gave it to another node, and has not got it back.
+    pub(crate) fn is_parted(&self) -> bool {
+        self.proxy.state == State::Normal && self.proxy.has(mark::GIVEN)
     }
 
     /// Everything is translated by the core itself or not at all: the client's packets are looked at as they are.

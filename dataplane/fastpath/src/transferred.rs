@@ -12,7 +12,8 @@ impl FastPath {
     pub fn give_away(&mut self, flow: FlowId) -> bool {
         match self.table.get_mut(flow) {
             Some(session) if session.proxy.state == State::Normal => {
-                session.proxy.marks = session.proxy.marks & !mark::HOLDS | mark::CLIENT_END | mark::STACK_END;
+                session.proxy.marks &= !mark::HOLDS;
+                session.proxy.marks |= mark::CLIENT_END | mark::STACK_END | mark::GIVEN;
                 true
             }
             _ => false,

@@ -215,6 +215,11 @@ impl Gateway {
 
     fn take_flow(&mut self, rest: &mut Rest<'_>, now: Time) -> Result<bool, &'static str> {
         let taken = self.nat.take_flow(rest, now)?;
+        if taken.fast && self.fast.is_parted(taken.flow) {
+            // The sibling has got it back from the node that it was given to here.
+            self.nat.set_normal(taken.flow, false);
+            self.nat.set_open(taken.flow, true, false);
+        }
         let Some((client, vip)) = self.nat.client_and_vip(taken.flow) else { return Err("malformed") };
         let ends = Ends { client, vip };
         if taken.fast && self.fast.take_session(taken.flow, &ends, rest, taken.younger, now).is_none() {
