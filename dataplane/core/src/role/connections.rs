@@ -18,9 +18,12 @@ const MOST: usize = 131_072;
 const LIFETIME: u64 = 7500 * Time::SECOND;
 /// A gateway that is back sooner, and not another process, has its state.
 const GONE_AFTER: u64 = 2 * Time::SECOND;
-/// Between two questions to the same client, which has to be asked again if a packet is lost.
+/// Between the first three questions to the same client, which has to be asked again if a packet is lost; then the pauses double.
+/// A gateway that was drained notices only after seconds that its sibling is gone, and passes on the answers until then.
 const AGAIN: u64 = Time::SECOND;
-const MOST_TRIES: u8 = 3;
+const MOST_TRIES: u8 = 6;
+/// As often as the pauses grow, and one more.
+const SLOWEST: u8 = 4;
 
 /// How a gateway is seen now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,8 @@ struct Gateway {
     gone: Option<Time>,
     /// How often clients of earlier lives are still to be asked.
     rounds: u8,
+    /// How often clients were asked since it is gone, or back in another life.
+    asked: u8,
     /// When clients may be asked again.
     next: Time,
 }
@@ -100,20 +105,25 @@ impl Connections {
         }
     }
 
-    /// To be called at each tick. `served`: whether any gateway serves the VIP now.
-    pub fn handle_timeout(&mut self, now: Time, standing: impl Fn(u16) -> Standing, served: impl Fn(IpAddr) -> bool) {
+    /// To be called at each tick. `served`: whether somebody answers for connections of a VIP that this node had.
+    pub fn handle_timeout(
+        &mut self,
+        now: Time,
+        standing: impl Fn(u16) -> Standing,
+        served: impl Fn(u16, IpAddr) -> bool,
+    ) {
         for (&number, gateway) in &mut self.gateways {
             let is_gone = gateway.look(standing(number), now);
             let is_back = gateway.gone.is_none() && gateway.rounds > 0;
             if !(is_gone || is_back) || now < gateway.next {
                 continue;
             }
-            gateway.next = now.after(AGAIN);
             gateway.rounds = gateway.rounds.saturating_sub(u8::from(is_back));
             let (life, to_ask) = (gateway.life, &mut self.to_ask);
+            let waiting = to_ask.len();
             self.by_ends.retain(|ends, connection| {
                 let lost = connection.gateway == number && (is_gone || connection.life != life);
-                if !lost || !served(ends.vip) {
+                if !lost || !served(number, ends.vip) {
                     return true;
                 }
                 let ask = connection.tries < MOST_TRIES;
@@ -123,6 +133,10 @@ impl Connections {
                 }
                 ask
             });
+            // Where nobody serves them clients are not asked, and it does not count.
+            let asked = is_back || to_ask.len() > waiting;
+            gateway.next = now.after(AGAIN << if asked { gateway.asked.saturating_sub(1) } else { 0 });
+            gateway.asked = (gateway.asked + u8::from(asked)).min(SLOWEST);
         }
     }
 
@@ -152,11 +166,15 @@ impl Gateway {
             if self.boot.replace(boot).is_some_and(|before| before != boot) {
                 self.life = self.life.wrapping_add(1);
                 self.rounds = MOST_TRIES;
-                self.next = now;
+                (self.next, self.asked) = (now, 0);
             }
         }
         match standing.usable {
-            true => self.gone = None,
+            true => {
+                if self.gone.take().is_some() {
+                    (self.next, self.asked) = (now, 0);
+                }
+            }
             false => {
                 self.gone.get_or_insert(now.after(GONE_AFTER));
             }
@@ -192,7 +210,7 @@ mod tests {
     }
 
     fn asked_of(connections: &mut Connections, ms: u64, standing: Standing, served: bool) -> Vec<u16> {
-        connections.handle_timeout(Time(ms * Time::MILLISECOND), |_| standing, |_| served);
+        connections.handle_timeout(Time(ms * Time::MILLISECOND), |_| standing, |_, _| served);
         drained(connections)
     }
 
@@ -220,8 +238,8 @@ mod tests {
         assert_eq!(asked(&mut connections, 3000, false, true), [1, 2]);
         assert_eq!(asked(&mut connections, 3900, false, true), [0u16; 0]);
         connections.receive_reply(&reply(Tcp::RST, 1), 32, Time(0));
-        let later = (40..100).flat_map(|tenth| asked(&mut connections, tenth * 100, false, true));
-        assert_eq!(later.collect::<Vec<_>>(), [2, 2], "three times in all");
+        let later = (40..400).filter(|tenth| !asked(&mut connections, tenth * 100, false, true).is_empty());
+        assert_eq!(later.collect::<Vec<_>>(), [40, 50, 70, 110, 190], "six times in all");
         assert!(connections.by_ends.is_empty());
     }
 
@@ -245,11 +263,11 @@ mod tests {
         connections.receive_reply(&reply(Tcp::SYN | Tcp::ACK, 3), 31, Time(0));
         connections.receive_reply(&reply(Tcp::RST, 2), 31, Time(0));
         assert_eq!(asked_of(&mut connections, 1000, other, true), [0u16; 0]);
-        let later = (11..100).flat_map(|tenth| asked_of(&mut connections, tenth * 100, other, true));
-        assert_eq!(later.collect::<Vec<_>>(), [1, 1], "three times in all, and never one of its new life");
+        let later = (11..400).flat_map(|tenth| asked_of(&mut connections, tenth * 100, other, true));
+        assert_eq!(later.collect::<Vec<_>>(), [1, 1, 1, 1, 1], "six times in all, and never one of its new life");
         let without = Standing { usable: false, boot: None };
-        assert_eq!(asked_of(&mut connections, 10_000, without, true), [0u16; 0]);
-        assert_eq!(asked_of(&mut connections, 10_100, other, true), [0u16; 0], "no session for a moment");
+        assert_eq!(asked_of(&mut connections, 40_000, without, true), [0u16; 0]);
+        assert_eq!(asked_of(&mut connections, 40_100, other, true), [0u16; 0], "no session for a moment");
     }
 
     #[test]
@@ -258,7 +276,7 @@ mod tests {
         connections.receive_reply(&reply(Tcp::SYN | Tcp::ACK, 2), 32, Time(0));
         for (tenth, expected) in [(0, vec![]), (30, vec![1])] {
             let standing = |gateway| Standing { usable: gateway == 32, boot: Some(1) };
-            connections.handle_timeout(Time(tenth * 100 * Time::MILLISECOND), standing, |_| true);
+            connections.handle_timeout(Time(tenth * 100 * Time::MILLISECOND), standing, |_, _| true);
             assert_eq!(drained(&mut connections), expected);
         }
         let mut connections = opened(0..u16::MAX);

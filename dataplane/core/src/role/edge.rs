@@ -229,7 +229,12 @@ impl Edge {
     /// To be called at each tick: looks for gateways that are gone or have started again, whose connections have to end.
     pub fn handle_timeout(&mut self, now: Time, standing: impl Fn(u16) -> Standing) {
         let application = |vip: IpAddr| Some(&self.applications[*self.by_vip.get(&vip)?]);
-        let served = |vip| application(vip).is_some_and(|a| a.gateways.iter().any(|&gateway| standing(gateway).usable));
+        let gateways = &self.gateways;
+        // This edge itself answers for what a content proxy had.
+        let served = |node, vip| {
+            let usable = |gateway: &u16| standing(*gateway).usable;
+            !gateways.contains(&node) || application(vip).is_some_and(|a| a.gateways.iter().any(usable))
+        };
         self.connections.handle_timeout(now, &standing, served);
     }
 
