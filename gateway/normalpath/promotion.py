@@ -75,7 +75,7 @@ class Promoted:
         self.guest = guest
         """Whether another gateway has had it."""
         self.away = False
-        """Whether it went back."""
+        """Whether it went back, or to another node."""
         self.first = first
         """Numbers of the first bytes that the stack's socket had, as of ``Life``."""
         self.life = Life(first)

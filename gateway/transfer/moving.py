@@ -119,6 +119,14 @@ class Moving:
         """Whether another gateway has had it."""
         return self.entrusted or (self.was is not None and self.was.guest)
 
+    def give_up(self) -> None:
+        """The proxy has it. Should the data plane ask about the connection again, it came back by another gateway."""
+        if self.holder is not None:
+            self.holder.give_up()
+            self.holder = None
+        if self.was is not None:
+            self.was.away = True
+
     def back(self, built: Opened, promoted: Promoted | None) -> None:
         """It is here again, frozen."""
         self.socket, self.promoted = built, promoted

@@ -295,9 +295,7 @@ class TransferService:
                 moving = self.moving[id_]
                 self._relay.foreseen.forget(id_)
                 self._own(moving, "away")
-                if moving.holder is not None:
-                    moving.holder.give_up()
-                    moving.holder = None
+                moving.give_up()
                 # A client that resets at the proxy may begin another connection of the same ends here.
                 moving.dissolve()
             case commands.EndServer(id_):

@@ -20,6 +20,7 @@ from gateway.proxy.events import ServerData
 from gateway.proxy.intake import Arrival, Intake
 from gateway.proxy.pool import ProxiedApplication
 from gateway.proxy.service import ProxyService
+from gateway.transfer.moving import Moving
 from tests.gateway.proxy_bench import CLIENT, LOOPBACK, application, http_servers
 from tests.gateway.test_proxy_service import Node
 from tests.gateway.test_proxy_splicing import RECORD, FakeCore
@@ -141,6 +142,21 @@ def test_a_connection_of_the_same_ends_makes_way_though_its_end_was_not_told() -
     desk.intake.receive(ConnectionEnded(10, "closed", 1, 1))
     desk.intake.receive(replace(REQUEST, connection=11))
     assert desk.ended == [7, 10]
+
+
+def test_one_that_another_node_has_is_taken_when_it_is_asked_for_again() -> None:
+    """It came back by another gateway, and the data plane knows it by its old number."""
+    desk = Desk()
+    desk.intake.receive(REQUEST)
+    (first,) = desk.arrived
+    client = SocketAddress(ip_address("192.0.2.1"), 40_000)
+    moving = Moving(b"", "shop", client, client, "edge-1", "cache-1", 1, "", 0.0, 0.0, None, was=first.promoted)
+    desk.intake.receive(REQUEST)
+    assert len(desk.arrived) == 1, "it is here"
+    moving.give_up()
+    desk.intake.receive(REQUEST)
+    assert len(desk.arrived) == 2
+    assert desk.application.counters.connections == 1
 
 
 def test_what_another_node_had_is_known_as_if_it_had_been_taken(monkeypatch: pytest.MonkeyPatch) -> None:

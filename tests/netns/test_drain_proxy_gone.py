@@ -19,6 +19,7 @@ from lab.origin import digest, size_of
 from tests.netns.labs import until
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -155,6 +156,52 @@ def test_answers_of_a_proxy_that_is_killed_go_on_from_the_gateway_that_serves_th
         done = downloads(pair, tmp_path, lambda: interrupt(pair))
         said = events(pair, bench.SIBLING)
     assert done == [(0, digest(size_of(LARGE)), "1 0 0 ")] * AT_ONCE, said
+
+
+def test_clients_that_ask_all_the_time_notice_no_drain_and_no_homecoming(pair: RunningLab) -> None:
+    """Each of them is now the proxy's, now the gateway's that serves it; the drained gateway lives on and meets what it
+    had given away itself."""
+    stop = threading.Event()
+    found: list[int | str] = []
+
+    def ask_and_ask(opened: socket.socket, turn: int) -> None:
+        answers = 0
+        try:
+            while not stop.is_set():
+                path = f"/cached/{SMALL}" if turn % 5 in (0, 1, 3) else "/headers"
+                opened.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+                with http.client.HTTPResponse(opened) as response:
+                    response.begin()
+                    assert response.status == 200
+                    response.read()
+                answers, turn = answers + 1, turn + 1
+                time.sleep(0.05)
+            found.append(answers)
+        except (OSError, http.client.HTTPException) as error:
+            found.append(repr(error))
+
+    with stored(pair):
+        opened = [pair.socket(bench.CLIENT) for _ in range(6)]
+        for each in opened:
+            each.settimeout(10)
+            each.connect((bench.vip(pair, "shop"), 80))
+        before = pair.status(bench.GATEWAY)["transfers"]["moved"]
+        threads = [threading.Thread(target=ask_and_ask, args=(each, turn)) for turn, each in enumerate(opened)]
+        for thread in threads:
+            thread.start()
+        for back in (False, True) * 3:
+            time.sleep(1.0)
+            bench.order(pair, back=back)
+        # A request that nobody decides about is given up after two seconds.
+        time.sleep(3.0)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        moved = pair.status(bench.GATEWAY)["transfers"]["moved"] - before
+    for each in opened:
+        each.close()
+    assert [type(each) for each in found] == [int] * 6, found
+    assert moved > 6
 
 
 def test_what_a_proxy_gives_back_is_taken_by_the_gateway_that_serves_the_clients(pair: RunningLab) -> None:
