@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gc
 import json
-import resource
 import selectors
 import socket
 import sys
@@ -19,6 +18,8 @@ import time
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
+
+from braid.process import allow_descriptors
 
 CHUNK = 1000
 PACE = 0.02
@@ -248,11 +249,6 @@ def run(host: str, port: int, connections: int, downloads: int, *, http: bool) -
                     print(json.dumps(load.ask_all()), flush=True)
                 case _:
                     return
-
-
-def allow_descriptors() -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

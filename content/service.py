@@ -12,6 +12,7 @@ import trio
 
 from braid import log as logs
 from braid.beat import beat
+from braid.process import allow_descriptors
 from braid.role import StartError
 from braid.status.content import ContentStatus
 from braid.streams import reset_on_close
@@ -61,6 +62,7 @@ class ContentService:
         self._sites: Sites | None = None
         self.keys: Keys | None = None
         self._connections: dict[ClientConnection, trio.CancelScope] = {}
+        self._descriptors = 0
         self._here = 0
         """Connections that are served, or wait for that: for the store, or their handshake."""
         self._draining = False
@@ -77,6 +79,7 @@ class ContentService:
         """
         situation = node.situation()
         self._settings = settings = settings_of(node)
+        self._descriptors = allow_descriptors()
         self._sites = Sites(situation.topology, situation.node)
         self.keys = keys = Keys(situation.node)
         directory = Path(settings.directory)
@@ -246,7 +249,7 @@ class ContentService:
         """For one connection more."""
         assert self._settings is not None
         taken = len(self.transfers.taken) if self.transfers else 0
-        return self._read.is_set() and self._here + taken < most_connections(self._settings)
+        return self._read.is_set() and self._here + taken < most_connections(self._settings, self._descriptors)
 
     def status(self) -> ContentStatus | None:
         if self.cache is None:

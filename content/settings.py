@@ -6,7 +6,6 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
-from braid.process import allow_descriptors
 from braid.role import StartError
 
 if TYPE_CHECKING:
@@ -28,9 +27,10 @@ def settings_of(node: NodeHandle) -> ContentSettings:
     return settings
 
 
-def most_connections(settings: ContentSettings) -> int:
-    """At one time: a worker that gets no descriptor any more loses the connections that are there."""
-    return min(settings.connections, max(1, (allow_descriptors() - OTHERS) // EACH))
+def most_connections(settings: ContentSettings, descriptors: int) -> int:
+    """At one time, in a process that may have so many descriptors: a worker that gets none any more loses the
+    connections that are there."""
+    return min(settings.connections, max(1, (descriptors - OTHERS) // EACH))
 
 
 def take_directory(directory: Path) -> int:

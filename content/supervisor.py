@@ -87,6 +87,7 @@ class Supervisor:
         self._ready = trio.Event()
         """The first worker is."""
         self._local = Local()
+        self._descriptors = 0
 
     async def run(self, node: NodeHandle, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. Started when every address is listened on and the store is read; follows reloads.
@@ -94,7 +95,7 @@ class Supervisor:
         ``StartError`` for an address or directory that cannot be had. Survives what clients, workers and the disk do.
         """
         situation, settings = node.situation(), settings_of(node)
-        allow_descriptors()
+        self._descriptors = allow_descriptors()
         self._node, self._lines, self.clerk = node, node.lines, Clerk(node, self._keeper)
         lock = take_directory(Path(settings.directory))
         has_tun = takes_transfers(situation.topology, situation.node)
@@ -294,7 +295,7 @@ class Supervisor:
         assert clerk is not None
 
         def take(opened: socket.socket, client: str) -> None:
-            if len(self._keeper.kept) >= most_connections(settings_of(node)):
+            if len(self._keeper.kept) >= most_connections(settings_of(node), self._descriptors):
                 clerk.counts["refused"] += 1
                 opened.close()
             else:

@@ -31,10 +31,7 @@ async def test_those_that_wait_for_their_handshake_count(
 
 
 @pytest.mark.parametrize(("descriptors", "most"), [(OTHERS + 10 * EACH + 1, 10), (10, 1), (1 << 20, 1000)])
-def test_descriptors_last_for_so_many(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, descriptors: int, most: int
-) -> None:
-    monkeypatch.setattr("content.settings.allow_descriptors", lambda: descriptors)
+def test_descriptors_last_for_so_many(tmp_path: Path, descriptors: int, most: int) -> None:
     settings = topology_of(tmp_path, 80).nodes["c-1"].content
     assert settings is not None
-    assert most_connections(replace(settings, connections=1000)) == most
+    assert most_connections(replace(settings, connections=1000), descriptors) == most
