@@ -153,3 +153,55 @@ fn what_a_stack_gave_to_another_node_is_found_at_the_sibling_that_has_got_it_bac
     braid.settle();
     assert!(only(braid.taken(GATEWAY)).ends_with(b"again"));
 }
+
+/// The sibling goes on with a connection while a piece is under way that tells it once more, as it was.
+#[test]
+fn what_was_told_before_the_sibling_went_on_with_a_connection_changes_nothing_there() {
+    for spliced in [false, true] {
+        let mut braid = up(ANSWERED);
+        let (shift, snat) = connect(&mut braid, ANSWERED, 4000);
+        answer_by(&mut braid, GATEWAY, snat, 0, shift, 4000);
+        acknowledge(&mut braid, GATEWAY, snat, 1000, shift, 4000);
+        set(&mut braid, ANSWERED, [(GATEWAY, LEFT), (SIBLING, HOST)]);
+        let tell = |braid: &mut Braid| copy_which(braid, GATEWAY, POOL, Which::All, Time(0)).pieces.remove(0);
+        let first = tell(&mut braid);
+        assert_eq!(take(&mut braid, SIBLING, &first).new, 1);
+        braid.advance(Time::SECOND);
+        // A packet that took its time: the first gateway has used the flow last, and says so.
+        acknowledge(&mut braid, GATEWAY, snat, 1000, shift, 4000);
+        let late = tell(&mut braid);
+        set(&mut braid, ANSWERED, [(EDGE, DIVERTED), (SIBLING, HOST)]);
+        let (behind, said) = (CLIENT_ISN.wrapping_add(8), (SERVER_ISN + 1001).wrapping_add(shift));
+        braid.client(&segment(client(4000), vip(), Tcp::ACK, (behind, said), b"next request"));
+        let next = behind.wrapping_add(12);
+        let own = serve(&mut braid, SIBLING, client(4000), (said, next), spliced.then_some(Some(5_000)));
+        assert_ne!(own, snat, "of its own pool");
+        braid.advance(20 * Time::MILLISECOND);
+        let took = take(&mut braid, SIBLING, &late);
+        assert_eq!((took.new, took.again, took.refused), (0, 1, 0), "{}", took.why);
+        let answer = segment(server(), own, Tcp::ACK, (SERVER_ISN + 1, next), &[9; 1000]);
+        braid.server_at(SIBLING, &answer);
+        braid.settle();
+        if spliced {
+            let (_, to, got) = read(&only(braid.taken(EDGE)));
+            assert_eq!((to, got.sequence, got.payload), (client(4000), said, 1000));
+        } else {
+            assert_eq!(braid.taken(SIBLING), [answer], "for the stack");
+        }
+    }
+}
+
+/// Also when it serves the client no more: its drain is over, or its sibling's.
+#[test]
+fn who_gave_a_connection_to_a_content_proxy_may_take_it_back() {
+    let mut braid = up("nat");
+    connect(&mut braid, "nat", 4000);
+    let (ends, to_proxy) = (Ends::new(client(4000), vip()), Some(Owner::Node(PROXY)));
+    assert!(!braid.own(EDGE, ends, to_proxy, Some(SIBLING)), "the client is the other one's");
+    braid.configure(EDGE, &desired(EDGE, "nat", DIVERTED));
+    assert!(braid.own(EDGE, ends, to_proxy, Some(SIBLING)));
+    braid.configure(EDGE, &desired(EDGE, "nat", Stage::default()));
+    assert!(braid.own(EDGE, ends, None, Some(SIBLING)));
+    assert!(braid.own(EDGE, ends, to_proxy, Some(GATEWAY)));
+    assert!(!braid.own(EDGE, ends, None, Some(SIBLING)), "this time it was not the one");
+}

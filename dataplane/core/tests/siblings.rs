@@ -3,7 +3,7 @@
 use crate::stack::record;
 use crate::tcp;
 
-use braid_core::{Command, Copied, Desired, Ends, Event, Order, Owner, PeriodKey, Prefix, Splice, Took, Which};
+use braid_core::{Command, Copied, Desired, Event, Order, PeriodKey, Prefix, Splice, Took, Which};
 use braid_packet::{finish_checksum, Ip, Tcp, Time, VnetHdr};
 use braid_testbed::*;
 use serde_json::json;
@@ -30,7 +30,7 @@ pub struct Stage {
     diverted: bool,
 }
 
-fn desired(number: u16, mode: &str, stage: Stage) -> Desired {
+pub fn desired(number: u16, mode: &str, stage: Stage) -> Desired {
     let near: Vec<u16> = match number {
         EDGE => RELAYS.to_vec(),
         GATEWAY => vec![21, 22, SIBLING],
@@ -157,7 +157,8 @@ pub fn connect(braid: &mut Braid, mode: &str, port: u16) -> (u32, SocketAddr) {
     braid.client(&segment(client(port), vip(), Tcp::ACK, (first, cookie.wrapping_add(1)), b"request"));
     if mode == SPLICED || mode == ANSWERED {
         let until = (mode == ANSWERED).then_some(1000);
-        let snat = splice(braid, client(port), cookie, until);
+        let numbers = (cookie.wrapping_add(1), CLIENT_ISN.wrapping_add(8));
+        let snat = serve(braid, GATEWAY, client(port), numbers, Some(until));
         return (cookie.wrapping_sub(SERVER_ISN), snat);
     }
     let (snat, _, _) = arrived(braid, GATEWAY);
@@ -178,30 +179,38 @@ pub fn asked(braid: &mut Braid, number: u16) -> u64 {
     asked.next_back().unwrap()
 }
 
-/// The stack takes a client's request, passes it on, and gives the connection back: its source at the server.
-fn splice(braid: &mut Braid, client: SocketAddr, cookie: u32, until: Option<u32>) -> SocketAddr {
-    let connection = asked(braid, GATEWAY);
-    braid.command(GATEWAY, Command::Connection(connection, Order::Take));
+/// The stack takes a client's request, and passes it on. `back`: it gives the connection back then, as a splice with these bytes
+/// left of the answer. `numbers`: the next byte for the client, and of it. The connection's source at the server.
+pub fn serve(
+    braid: &mut Braid,
+    by: u16,
+    client: SocketAddr,
+    (said, behind): (u32, u32),
+    back: Option<Option<u32>>,
+) -> SocketAddr {
+    let connection = asked(braid, by);
+    braid.command(by, Command::Connection(connection, Order::Take));
     let (sender, receiver) = channel();
     braid.command(
-        GATEWAY,
+        by,
         Command::Connection(connection, Order::OpenServer { server: server(), hold: false, leased: answer(sender) }),
     );
     let snat = receiver.try_recv().unwrap().unwrap();
-    let (sender, receiver) = channel();
-    braid.command(GATEWAY, Command::Connection(connection, Order::Hold(answer(sender))));
-    assert!(receiver.try_recv().unwrap());
-    let behind = CLIENT_ISN.wrapping_add(8);
-    let splice = Splice {
-        client: record(vip(), client, cookie.wrapping_add(1), behind),
-        server: record(snat, server(), behind, SERVER_ISN + 1),
-        to_client: Vec::new(),
-        to_server: Vec::new(),
-        until,
-    };
-    braid.command(GATEWAY, Command::Connection(connection, Order::Splice(Box::new(splice))));
+    if let Some(until) = back {
+        let (sender, receiver) = channel();
+        braid.command(by, Command::Connection(connection, Order::Hold(answer(sender))));
+        assert!(receiver.try_recv().unwrap());
+        let splice = Splice {
+            client: record(vip(), client, said, behind),
+            server: record(snat, server(), behind, SERVER_ISN + 1),
+            to_client: Vec::new(),
+            to_server: Vec::new(),
+            until,
+        };
+        braid.command(by, Command::Connection(connection, Order::Splice(Box::new(splice))));
+    }
     braid.settle();
-    braid.taken(GATEWAY);
+    braid.taken(by);
     snat
 }
 
@@ -232,6 +241,8 @@ pub fn set(braid: &mut Braid, mode: &str, stages: [(u16, Stage); 2]) {
 pub const COPYING: Stage = Stage { moving: true, guests: false, leaving: false, asks: true, diverted: false };
 pub const LEFT: Stage = Stage { leaving: true, ..COPYING };
 pub const HOST: Stage = Stage { guests: true, ..COPYING };
+/// Of an edge, whose clients the sibling gets.
+pub const DIVERTED: Stage = Stage { moving: false, guests: false, leaving: false, asks: false, diverted: true };
 
 #[test]
 fn a_connection_goes_on_at_the_sibling_whatever_way_its_packets_take() {
@@ -250,7 +261,7 @@ fn a_connection_goes_on_at_the_sibling_whatever_way_its_packets_take() {
             answer_by(&mut braid, GATEWAY, snat, step * 1000, shift, 4000);
             acknowledge(&mut braid, GATEWAY, snat, step * 1000 + 1000, shift, 4000);
         }
-        set(&mut braid, mode, [(GATEWAY, LEFT), (EDGE, Stage { diverted: true, ..Stage::default() })]);
+        set(&mut braid, mode, [(GATEWAY, LEFT), (EDGE, DIVERTED)]);
         // The client's packets take the new way, the server's still the old one.
         for step in 60..120 {
             answer_by(&mut braid, GATEWAY, snat, step * 1000, shift, 4000);
@@ -287,7 +298,7 @@ fn what_is_not_here_goes_to_the_sibling_and_never_back() {
         let (shift, snat) = connect(&mut braid, mode, 4000);
         // Nothing was copied: each packet that comes to the sibling is passed on to who has its flow.
         set(&mut braid, mode, [(GATEWAY, COPYING), (SIBLING, HOST)]);
-        set(&mut braid, mode, [(EDGE, Stage { diverted: true, ..Stage::default() }), (SIBLING, HOST)]);
+        set(&mut braid, mode, [(EDGE, DIVERTED), (SIBLING, HOST)]);
         answer_by(&mut braid, SIBLING, snat, 0, shift, 4000);
         acknowledge(&mut braid, GATEWAY, snat, 1000, shift, 4000);
         // Of a connection that neither has, the client hears.
@@ -304,7 +315,7 @@ fn what_is_passed_on_stays_whole_though_its_checksum_is_not_there_yet() {
     let mut braid = up("nat");
     let (_, snat) = connect(&mut braid, "nat", 4000);
     set(&mut braid, "nat", [(GATEWAY, COPYING), (SIBLING, HOST)]);
-    set(&mut braid, "nat", [(EDGE, Stage { diverted: true, ..Stage::default() }), (SIBLING, HOST)]);
+    set(&mut braid, "nat", [(EDGE, DIVERTED), (SIBLING, HOST)]);
     let packet = tcp_partial("10.91.1.10", VIP, Tcp::ACK, CLIENT_ISN.wrapping_add(8), b"more");
     let vnet = VnetHdr { needs_csum: true, csum_start: 20, csum_offset: 16, ..VnetHdr::default() };
     braid.client_super(vnet, &packet);
@@ -377,20 +388,4 @@ fn a_piece_is_taken_or_refused_as_what_it_is() {
         braid.configure(SIBLING, &desired(SIBLING, mode, HOST));
         assert_eq!(take(&mut braid, SIBLING, &piece).new, 1);
     }
-}
-
-/// Also when it serves the client no more: its drain is over, or its sibling's.
-#[test]
-fn who_gave_a_connection_to_a_content_proxy_may_take_it_back() {
-    let mut braid = up("nat");
-    connect(&mut braid, "nat", 4000);
-    let (ends, to_proxy) = (Ends::new(client(4000), vip()), Some(Owner::Node(PROXY)));
-    assert!(!braid.own(EDGE, ends, to_proxy, Some(SIBLING)), "the client is the other one's");
-    let diverted = Stage { diverted: true, ..Stage::default() };
-    braid.configure(EDGE, &desired(EDGE, "nat", diverted));
-    assert!(braid.own(EDGE, ends, to_proxy, Some(SIBLING)));
-    braid.configure(EDGE, &desired(EDGE, "nat", Stage::default()));
-    assert!(braid.own(EDGE, ends, None, Some(SIBLING)));
-    assert!(braid.own(EDGE, ends, to_proxy, Some(GATEWAY)));
-    assert!(!braid.own(EDGE, ends, None, Some(SIBLING)), "this time it was not the one");
 }

@@ -4,7 +4,8 @@
 //! the other one, and then by that.
 
 use crate::hold::Held;
-use crate::records::{mark, Session, State};
+use crate::moved::{is_same, ToldSession};
+use crate::records::{mark, ClientSession, ProxySession, Session, State};
 use crate::segment::parse;
 use crate::verdict::Side;
 use crate::window::{at_most, later};
@@ -23,6 +24,17 @@ pub enum Movable {
     /// A stack has it.
     No,
 }
+
+/// Which of two gateways has gone on with a connection that both had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Further {
+    Here,
+    There,
+}
+
+/// The most that a client says between two moments at which the two gateways tell each other of its connection. Numbers that
+/// are further apart are those of another connection with the same ports.
+const MOST_SAID: u32 = 1 << 28;
 
 impl FastPath {
     pub fn movable(&self, flow: FlowId) -> Movable {
@@ -66,6 +78,27 @@ impl FastPath {
         }
     }
 
+    /// Who is further with a connection: by what its client was told to have got, or is to get, before the control side is asked
+    /// again, which only grows. When a packet came last says nothing: it may have come to the gateway that is behind, and word
+    /// of it takes its time. None: both know the same, or it does not show.
+    pub fn further(&self, flow: FlowId, told: &ToldSession) -> Option<Further> {
+        let known = self.table.get(flow)?;
+        if is_same(known, &told.client, &told.proxy) {
+            return None;
+        }
+        let given = || known.proxy.has(mark::GIVEN).then_some(Further::There);
+        let positions = Position::of(&known.client, &known.proxy).zip(Position::of(&told.client, &told.proxy));
+        let Some((ours, theirs)) = positions else { return given() };
+        match known.proxy.state {
+            // The stack may have said more by now than it is known to have.
+            State::Normal | State::Held if !known.is_parted() => theirs.is_near(&ours).then_some(Further::Here),
+            _ if theirs.is_ahead_of(&ours) => Some(Further::There),
+            _ if ours.is_ahead_of(&theirs) => Some(Further::Here),
+            State::Asking(_) => theirs.is_near(&ours).then_some(Further::Here),
+            _ => given(),
+        }
+    }
+
     /// Another gateway has the connection alone. What is held of it here.
     pub fn leave(&mut self, flow: FlowId) -> Vec<Held> {
         let held = self.hold.take(flow);
@@ -99,6 +132,44 @@ impl FastPath {
     /// Whether it was with another gateway, in this drain or an earlier one.
     pub fn is_shared(&self, flow: FlowId) -> bool {
         self.table.get(flow).is_some_and(|session| session.proxy.has(mark::SHARED))
+    }
+}
+
+/// How far a connection is, in the client's numbers.
+struct Position {
+    /// Behind the last byte that the client gets before the control side is asked again, and behind the last one of its own.
+    said: u32,
+    heard: u32,
+    /// Between two requests, without a server: it was given up behind the last answer.
+    alone: bool,
+}
+
+impl Position {
+    /// None of one that the control side is never asked about.
+    fn of(client: &ClientSession, proxy: &ProxySession) -> Option<Position> {
+        let (said, heard) = match proxy.state {
+            State::Waiting | State::Asking(_) if !proxy.has(mark::SERVED) => {
+                (client.snd_isn.wrapping_add(1), client.rcv_isn.wrapping_add(1))
+            }
+            State::Spliced | State::Asking(_) => {
+                (proxy.until.wrapping_sub(proxy.shift), client.sender.end.wrapping_sub(proxy.client_shift))
+            }
+            State::Normal | State::Held => (proxy.sender.end, client.sender.end),
+            State::Waiting | State::Opening(_) | State::Open => return None,
+        };
+        Some(Position { said, heard, alone: proxy.state == State::Waiting })
+    }
+
+    fn is_near(&self, other: &Position) -> bool {
+        self.heard.wrapping_sub(other.heard).wrapping_add(MOST_SAID) <= 2 * MOST_SAID
+    }
+
+    fn is_ahead_of(&self, other: &Position) -> bool {
+        let more = match self.said == other.said {
+            true => self.alone && !other.alone,
+            false => at_most(other.said, self.said),
+        };
+        more && self.heard.wrapping_sub(other.heard) <= MOST_SAID
     }
 }
 

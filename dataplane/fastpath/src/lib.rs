@@ -38,9 +38,10 @@ mod window;
 
 pub use cookie::{Ends, PeriodKey};
 pub use fast_path::FastPath;
-pub use given::Movable;
+pub use given::{Further, Movable};
 pub use grow::Grown;
 pub use hold::Held;
+pub use moved::ToldSession;
 pub use near::Passage;
 pub use park::Park;
 pub use reason::{Counters, Reason};

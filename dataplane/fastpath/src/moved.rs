@@ -33,10 +33,19 @@ pub(crate) const AHEAD: u32 = 1000;
 /// What is told of the marks of a connection.
 const MARKS: u16 = mark::ENDS | mark::RESET | mark::SERVED | mark::AGAIN;
 
-/// What was told of a connection.
-struct Told {
-    session: Session,
+/// What was told of a connection: its numbers are those of the gateway that told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldSession {
+    pub(crate) client: ClientSession,
+    pub(crate) proxy: ProxySession,
     promises: [Option<Promise>; 2],
+}
+
+impl ToldSession {
+    /// None for anything that no `write_session` has made.
+    pub fn read(rest: &mut Rest<'_>) -> Option<ToldSession> {
+        read(rest)
+    }
 }
 
 impl FastPath {
@@ -98,30 +107,23 @@ impl FastPath {
         true
     }
 
-    /// Makes or completes the record of a connection that another gateway had; `ends` are its. None for anything that no
-    /// `write_session` has made. `younger`: it has seen the last packet.
-    pub fn take_session(
-        &mut self,
-        flow: FlowId,
-        ends: &Ends,
-        rest: &mut Rest<'_>,
-        younger: bool,
-        now: Time,
-    ) -> Option<()> {
-        let Told { mut session, promises } = read(flow, rest)?;
+    /// Makes or completes the record of a connection that another gateway had; `ends` are its. Where the two differ, what was
+    /// told counts if it is `younger`. Not for one that is `further` here.
+    pub fn take_session(&mut self, flow: FlowId, ends: &Ends, told: ToldSession, younger: bool, now: Time) {
+        let ToldSession { client, proxy, promises } = told;
+        let mut session = Session { flow, client, proxy };
         if !session.proxy.timestamps {
             session.proxy.ts_shift = session.proxy.ts_shift.wrapping_sub(clock(now)).wrapping_add(AHEAD);
         }
-        let known = self.table.get_mut(flow);
-        match known {
-            Some(known) if is_same(known, &session) => {
+        match self.table.get_mut(flow) {
+            Some(known) if is_same(known, &client, &proxy) => {
                 merge(known, &session, younger);
                 known.proxy.marks = known.proxy.marks & !mark::GIVEN | mark::SHARED;
                 self.meet(flow, promises);
             }
-            Some(known) if known.is_decided_here() || !(younger || known.proxy.has(mark::GIVEN)) => {}
+            Some(_) if !younger => {}
             _ => {
-                self.owed.forget(flow);
+                self.forget(flow);
                 self.table.insert(session);
                 for ((to, _), promise) in PROMISES.into_iter().zip(promises) {
                     let Some(promise) = promise else { continue };
@@ -131,7 +133,6 @@ impl FastPath {
                 }
             }
         }
-        Some(())
     }
 
     /// A promise that one of the two gateways has seen kept is kept.
@@ -146,12 +147,12 @@ impl FastPath {
 }
 
 /// Whether both gateways translate it alike.
-fn is_same(known: &Session, told: &Session) -> bool {
-    let what = |session: &Session| {
-        let ProxySession { state, shift, client_shift, server_isn, until, .. } = session.proxy;
-        (state, shift, client_shift, server_isn, until, session.client.rcv_isn, session.client.snd_isn)
+pub(crate) fn is_same(known: &Session, client: &ClientSession, proxy: &ProxySession) -> bool {
+    let what = |client: &ClientSession, proxy: &ProxySession| {
+        let ProxySession { state, shift, client_shift, server_isn, until, .. } = *proxy;
+        (state, shift, client_shift, server_isn, until, client.rcv_isn, client.snd_isn)
     };
-    what(known) == what(told)
+    what(&known.client, &known.proxy) == what(client, proxy)
 }
 
 fn merge(known: &mut Session, told: &Session, younger: bool) {
@@ -205,7 +206,7 @@ fn read_sender(rest: &mut Rest<'_>) -> Option<Sender> {
     Some(Sender { end, limit, window, acknowledged })
 }
 
-fn read(flow: FlowId, rest: &mut Rest<'_>) -> Option<Told> {
+fn read(rest: &mut Rest<'_>) -> Option<ToldSession> {
     let scale = |scale: u8| match scale {
         NO_SCALE => Some(None),
         scale => (scale <= crate::cookie::MOST_SCALE).then_some(Some(scale)),
@@ -274,5 +275,5 @@ fn read(flow: FlowId, rest: &mut Rest<'_>) -> Option<Told> {
         sack: bits & SACK != 0,
         ..ProxySession::new(state)
     };
-    Some(Told { session: Session { flow, client, proxy }, promises })
+    Some(ToldSession { client, proxy, promises })
 }

@@ -188,11 +188,6 @@ impl Session {
         matches!(self.proxy.state, State::Open | State::Spliced)
     }
 
-    /// The control side of this gateway has the say.
-    pub(crate) fn is_decided_here(&self) -> bool {
-        matches!(self.proxy.state, State::Asking(_) | State::Normal | State::Held) && !self.is_parted()
-    }
-
     /// The stack gave it to another node, and has not got it back.
     pub(crate) fn is_parted(&self) -> bool {
         self.proxy.state == State::Normal && self.proxy.has(mark::GIVEN)

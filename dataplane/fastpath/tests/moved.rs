@@ -3,7 +3,7 @@
 
 use crate::world;
 
-use braid_fastpath::{mark, FastPath, Movable, SessionInfo};
+use braid_fastpath::{mark, FastPath, Movable, SessionInfo, ToldSession};
 use braid_packet::Rest;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -41,7 +41,7 @@ fn a_spliced_connection_moves_and_no_clock_goes_back() {
         let end = |timestamps: bool| Setting { timestamps, sack: bits & 2 == 0, ..setting(bits & 1 == 0) };
         for (of_client, of_server) in [(true, true), (true, false), (false, false)] {
             for turn in [(20, 50), (50, 20), (20, 20)] {
-                let drain = Drain { begins: 60, turn, round: 10 };
+                let drain = Drain { begins: 60, turn, round: 10, transit: 0 };
                 let world = transfer(end(of_client), end(of_server), Faults::default(), CONTROL, drain, 9 << 32 | 5);
                 assert_eq!((world.spliced, world.taken, world.has_moved()), (1, 1, true));
                 assert_eq!((world.client.went_back, world.server.went_back), (0, 0));
@@ -57,7 +57,7 @@ fn promises_move_along() {
         for turn in [(20, 50), (50, 20)] {
             let (client, server) =
                 (Setting { window: of_client, ..setting(false) }, Setting { window: of_server, ..setting(false) });
-            let drain = Drain { begins: 14, turn, round: 10 };
+            let drain = Drain { begins: 14, turn, round: 10, transit: 0 };
             let world = transfer(client, server, Faults::default(), CONTROL, drain, 3 << 32 | 5);
             assert_eq!((world.spliced, world.has_moved()), (1, true));
         }
@@ -78,10 +78,10 @@ fn the_next_request_is_the_other_gateways() {
     let (mut asked, mut beyond, mut directly) = (0, 0, 0);
     for (of_client, of_server) in [(true, true), (true, false), (false, false)] {
         for begins in (60..140).step_by(2) {
-            for turn in [(20, 50), (50, 20), (300, 300), (0, 0), (0, 300)] {
+            for (turn, transit) in [((20, 50), 25), ((50, 20), 0), ((300, 300), 15), ((0, 0), 25), ((0, 300), 0)] {
                 let client = Setting { timestamps: of_client, bytes: 200_000, ..setting(false) };
                 let server = Setting { timestamps: of_server, bytes: 100_000, ..setting(false) };
-                let drain = Drain { begins, turn, round: 10 };
+                let drain = Drain { begins, turn, round: 10, transit };
                 let control = Control { again: true, ..CONTROL };
                 let mut world = Proxied::new(client, server, 1404, Faults::default(), control, 5).with_drain(drain);
                 let next = world.client.keep_back(2_000);
@@ -117,14 +117,13 @@ fn what_is_told_is_read_or_refused_whole() {
     assert!(first.write_session(FLOW, START, &mut told));
     let ends = ends(FLOW).unwrap();
     for length in 0..told.len() {
-        let mut second = fast_path(1404);
-        assert!(second.take_session(FLOW, &ends, &mut Rest(&told[..length]), true, START).is_none());
-        assert!(second.is_empty());
+        assert!(ToldSession::read(&mut Rest(&told[..length])).is_none());
     }
     let mut second = fast_path(1404);
-    assert!(second.take_session(FLOW, &ends, &mut Rest(&told), true, START).is_some());
+    let told = ToldSession::read(&mut Rest(&told)).unwrap();
+    second.take_session(FLOW, &ends, told.clone(), true, START);
     assert_eq!(known(&first), known(&second), "told once, all is known");
-    assert!(second.take_session(FLOW, &ends, &mut Rest(&told), true, START).is_some());
+    second.take_session(FLOW, &ends, told, true, START);
     assert_eq!(known(&first), known(&second), "and told again it is the same");
 }
 
@@ -141,7 +140,7 @@ proptest! {
         again: bool,
         begins in 10u64..200,
         turn in (0u64..100, 0u64..100),
-        round in 1u64..50,
+        round in 1u64..50, transit in 0u64..60,
         lost in 0u32..6, doubled in 0u32..6, late in 0u32..20,
         seed: u64,
     ) {
@@ -149,6 +148,6 @@ proptest! {
         let server = Setting {
             timestamps: client.timestamps && bits & 4 == 0, window: windows.1, bytes: sizes.1, ..setting(v6)
         };
-        transfer(client, server, Faults { lost, doubled, late }, Control { again, ..CONTROL }, Drain { begins, turn, round }, seed);
+        transfer(client, server, Faults { lost, doubled, late }, Control { again, ..CONTROL }, Drain { begins, turn, round, transit }, seed);
     }
 }

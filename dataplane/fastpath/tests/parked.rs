@@ -3,7 +3,7 @@
 
 use crate::world;
 
-use braid_fastpath::{mark, FastPath, Movable, Park, Request, State, Verdict};
+use braid_fastpath::{mark, FastPath, Movable, Park, Request, State, ToldSession, Verdict};
 use braid_packet::record::{TcpRecord, Window};
 use braid_packet::{Rest, Tcp, Time};
 use world::lone::{client, ends, from_client, in_the_stack, numbered, to_server, vip, CLIENT_ISN, SEEN, START};
@@ -162,7 +162,7 @@ fn it_moves_and_the_other_gateway_is_asked_with_the_same_numbers() {
     assert!(first.write_session(FLOW, START, &mut piece));
     let mut second = fast_path(1404);
     let ends = ends(FLOW).unwrap();
-    assert!(second.take_session(FLOW, &ends, &mut Rest(&piece), true, START).is_some());
+    second.take_session(FLOW, &ends, ToldSession::read(&mut Rest(&piece)).unwrap(), true, START);
     let info = second.session(FLOW).unwrap();
     assert_eq!((info.proxy.state, info.proxy.marks & mark::SHARED), (State::Waiting, mark::SHARED));
     assert_eq!(to_server(&mut second, from_client(Tcp::ACK, theirs, ours, b"next")), Verdict::Taken);

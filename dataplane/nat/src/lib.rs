@@ -34,7 +34,7 @@ mod verdict;
 pub use address::{Prefix, PrefixError};
 pub use counters::Counters;
 pub use flows::{FlowInfo, Search};
-pub use moved::{Place, Placed, Taken};
+pub use moved::{InTheWay, Place, Placed, Taken, ToldFlow};
 pub use nat::Nat;
 pub use policy::{Application, Policy, Proto, Target, Timeouts};
 pub use verdict::{Direction, Forward, Reason, Released, Reverse};

@@ -42,8 +42,6 @@ pub struct Placed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     pub flow: FlowId,
-    /// The fast path's record follows.
-    pub fast: bool,
     /// It was not here before.
     pub new: bool,
     /// What was told is younger than what was known.
@@ -60,12 +58,23 @@ pub enum Place {
     Later,
 }
 
-struct Told {
+/// A flow as another gateway has told it.
+pub struct ToldFlow {
     forward: Key,
     reverse: Key,
     flags: u8,
     last: Time,
     track: Option<Track>,
+}
+
+/// Flows that are here where one that was told is to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InTheWay {
+    /// Of the same client, with another server.
+    pub before: Option<FlowId>,
+    /// Of another client, that the server sees at the same address and port: left from another drain, perhaps, and the port
+    /// has been given to somebody else since.
+    pub other: Option<FlowId>,
 }
 
 impl Nat {
@@ -123,12 +132,16 @@ impl Nat {
         true
     }
 
-    /// Makes or completes a flow that another gateway had. `Err` is why not, in a word.
-    pub fn take_flow(&mut self, rest: &mut Rest<'_>, now: Time) -> Result<Taken, &'static str> {
-        let told = Told::read(rest, now).ok_or("malformed")?;
-        let fast = told.flags & FAST != 0;
-        let Some((vip, rule)) = self.rules.vip(told.forward.far) else { return Err("no_vip") };
-        if told.forward.protocol == TCP && rule.fast != fast {
+    /// The flow of the same client.
+    pub fn same_client(&self, told: &ToldFlow) -> Option<FlowId> {
+        self.table.find_forward(&told.forward).and_then(|index| self.flow_at(index))
+    }
+
+    /// What has to go before `take_flow`; nothing where it is known as it was told. `beyond`: its gateway is known to be further
+    /// with the connection. `Err` is why it is not taken, in a word.
+    pub fn in_the_way(&self, told: &ToldFlow, beyond: bool) -> Result<InTheWay, &'static str> {
+        let Some((_, rule)) = self.rules.vip(told.forward.far) else { return Err("no_vip") };
+        if told.forward.protocol == TCP && rule.fast != told.is_fast() {
             return Err("mode");
         }
         let served = !told.reverse.is_nothing();
@@ -136,27 +149,36 @@ impl Nat {
         if served && !own && !self.rules.is_snat(told.reverse.far) {
             return Err("no_pool");
         }
-        let (app, edge, set) = (rule.id, vip.edge, rule.set);
+        let mut found = InTheWay::default();
         if let Some(index) = self.table.find_forward(&told.forward) {
             let known = self.table.get(index).and_then(|flow| Some((flow.last, self.table.key(flow, Side::Server)?)));
             let Some((last, back)) = known else { return Err("malformed") };
             if back == told.reverse {
-                return self.complete(index, &told, fast).ok_or("malformed");
+                return Ok(found);
             }
-            if last > told.last {
+            if last > told.last && !beyond {
                 return Err("taken");
             }
-            self.end(index);
+            found.before = self.flow_at(index);
         }
         if let Some(index) = self.table.find_reverse(&told.reverse).filter(|_| served) {
-            // Left from another drain, perhaps: the port has been given to somebody else since.
             if self.table.get(index).is_none_or(|flow| flow.last > told.last) {
                 return Err("taken");
             }
-            self.end(index);
+            found.other = self.flow_at(index);
         }
-        if self.table.is_full() {
+        if found == InTheWay::default() && self.table.is_full() {
             return Err("full");
+        }
+        Ok(found)
+    }
+
+    /// Makes or completes a flow that another gateway had, and that nothing is in the way of.
+    pub fn take_flow(&mut self, told: &ToldFlow, beyond: bool) -> Result<Taken, &'static str> {
+        let Some((vip, rule)) = self.rules.vip(told.forward.far) else { return Err("no_vip") };
+        let (app, edge, set) = (rule.id, vip.edge, rule.set);
+        if let Some(index) = self.table.find_forward(&told.forward) {
+            return self.complete(index, told, beyond).ok_or("malformed");
         }
         self.serial = self.serial.wrapping_add(1);
         let index = self.table.insert(&Opening {
@@ -168,15 +190,15 @@ impl Nat {
             app,
             edge,
             set,
-            way: if fast { Service::Fast } else { Service::Nat },
+            way: if told.is_fast() { Service::Fast } else { Service::Nat },
         });
-        let taken = self.complete(index, &told, fast).ok_or("malformed")?;
-        Ok(Taken { new: true, younger: true, ..taken })
+        let taken = self.complete(index, told, beyond).ok_or("malformed")?;
+        Ok(Taken { new: true, ..taken })
     }
 
-    fn complete(&mut self, index: u32, told: &Told, fast: bool) -> Option<Taken> {
-        let flow = self.table.get_mut(index)?;
-        let younger = told.last >= flow.last;
+    fn complete(&mut self, index: u32, told: &ToldFlow, beyond: bool) -> Option<Taken> {
+        let (flow, fast) = (self.table.get_mut(index)?, told.is_fast());
+        let younger = beyond || told.last >= flow.last;
         flow.last = flow.last.max(told.last);
         let id = FlowId { index, serial: flow.serial };
         if fast {
@@ -192,7 +214,7 @@ impl Nat {
             let established = details.track.is_established();
             self.table.get_mut(index)?.settled = established;
         }
-        Some(Taken { flow: id, fast, new: false, younger })
+        Some(Taken { flow: id, new: false, younger })
     }
 
     /// What a client's packet belongs to; None if nobody could say.
@@ -240,8 +262,9 @@ impl Nat {
     }
 }
 
-impl Told {
-    fn read(rest: &mut Rest<'_>, now: Time) -> Option<Told> {
+impl ToldFlow {
+    /// None for anything that no `write_flow` has made.
+    pub fn read(rest: &mut Rest<'_>, now: Time) -> Option<ToldFlow> {
         let [version, flags, protocol] = rest.take()?;
         if version != VERSION || flags & !(V6 | FAST | SETTLED | RESET | TRACK) != 0 {
             return None;
@@ -264,6 +287,11 @@ impl Told {
         let tracked = protocol == TCP && flags & FAST == 0;
         let served = !reverse.is_nothing() || flags & FAST != 0;
         let whole = served && tracked == track.is_some() && (protocol == TCP || flags & FAST == 0);
-        whole.then_some(Told { forward, reverse, flags, last: Time(now.0.saturating_sub(idle)), track })
+        whole.then_some(ToldFlow { forward, reverse, flags, last: Time(now.0.saturating_sub(idle)), track })
+    }
+
+    /// The fast path's record follows.
+    pub fn is_fast(&self) -> bool {
+        self.flags & FAST != 0
     }
 }

@@ -3,8 +3,8 @@
 
 use crate::role::gateway::Gateway;
 use crate::role::normal::flow_of;
-use braid_fastpath::{Ends, Held, Movable, Side};
-use braid_nat::{Place, Placed, Prefix};
+use braid_fastpath::{Ends, Further, Held, Movable, Side, ToldSession};
+use braid_nat::{InTheWay, Place, Placed, Prefix, ToldFlow};
 use braid_packet::{FlowId, Rest, Time};
 
 /// Places of the flow table looked at for one question, and bytes of flows in its answer: well below a millisecond.
@@ -214,19 +214,27 @@ impl Gateway {
     }
 
     fn take_flow(&mut self, rest: &mut Rest<'_>, now: Time) -> Result<bool, &'static str> {
-        let taken = self.nat.take_flow(rest, now)?;
-        if taken.fast && self.fast.is_parted(taken.flow) {
-            // The sibling has got it back from the node that it was given to here.
-            self.nat.set_normal(taken.flow, false);
-            self.nat.set_open(taken.flow, true, false);
+        let told = ToldFlow::read(rest, now).ok_or("malformed")?;
+        let session = if told.is_fast() { Some(ToldSession::read(rest).ok_or("malformed")?) } else { None };
+        let further =
+            self.nat.same_client(&told).zip(session.as_ref()).and_then(|(flow, told)| self.fast.further(flow, told));
+        if further == Some(Further::Here) {
+            return Ok(false);
         }
-        let Some((client, vip)) = self.nat.client_and_vip(taken.flow) else { return Err("malformed") };
-        let ends = Ends { client, vip };
-        if taken.fast && self.fast.take_session(taken.flow, &ends, rest, taken.younger, now).is_none() {
-            if taken.new {
-                self.nat.end_flow(taken.flow);
+        let beyond = further == Some(Further::There);
+        let InTheWay { before, other } = self.nat.in_the_way(&told, beyond)?;
+        for flow in [before, other].into_iter().flatten() {
+            self.give_away(flow);
+        }
+        let taken = self.nat.take_flow(&told, beyond)?;
+        if let Some(session) = session {
+            if self.fast.is_parted(taken.flow) {
+                // The sibling has got it back from the node that it was given to here.
+                self.nat.set_normal(taken.flow, false);
+                self.nat.set_open(taken.flow, true, false);
             }
-            return Err("malformed");
+            let Some((client, vip)) = self.nat.client_and_vip(taken.flow) else { return Err("malformed") };
+            self.fast.take_session(taken.flow, &Ends { client, vip }, session, taken.younger, now);
         }
         Ok(taken.new)
     }

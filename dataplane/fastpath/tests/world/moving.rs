@@ -3,8 +3,9 @@
 
 use super::proxied::Proxied;
 use super::{fast_path, FLOW, MS};
-use braid_fastpath::{FastPath, Held, Movable, Side};
+use braid_fastpath::{Ends, FastPath, Further, Held, Movable, Side, ToldSession};
 use braid_packet::{Rest, Time};
+use std::collections::VecDeque;
 
 /// When what happens, in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,8 @@ pub struct Drain {
     pub turn: (u64, u64),
     /// Between two times that it is told what has become of the connection.
     pub round: u64,
+    /// That what it is told takes, but for the first time and when the connection is given to it.
+    pub transit: u64,
 }
 
 pub struct Moving {
@@ -26,6 +29,8 @@ pub struct Moving {
     there: bool,
     began: Option<Time>,
     told: Time,
+    /// What the other gateway is told, and when it hears of it.
+    under_way: VecDeque<(Time, Vec<u8>)>,
     /// The first one has the connection no more.
     pub given: bool,
     pub over: bool,
@@ -45,6 +50,7 @@ impl Proxied {
             there: false,
             began: None,
             told,
+            under_way: VecDeque::new(),
             given: false,
             over: false,
             asked: false,
@@ -98,7 +104,7 @@ impl Proxied {
             moving.there = moving.swapped;
             return None;
         }
-        tell(&mut self.fast, &mut moving.spare, &ends, now);
+        take(&mut moving.spare, &tell(&mut self.fast, now), &ends, now);
         (moving.given, moving.asked) = (true, true);
         Some(self.fast.leave(FLOW))
     }
@@ -120,6 +126,10 @@ impl Proxied {
             true => (&mut moving.spare, &mut self.fast),
             false => (&mut self.fast, &mut moving.spare),
         };
+        let due = moving.under_way.iter().take_while(|(due, _)| *due <= now).count();
+        for (_, piece) in moving.under_way.drain(..due) {
+            take(second, &piece, &ends, now);
+        }
         let may = matches!(first.movable(FLOW), Movable::Now | Movable::Asks);
         let began = match moving.began {
             Some(began) => began,
@@ -136,8 +146,13 @@ impl Proxied {
             return;
         }
         if may && (now == began || now.since(moving.told) >= moving.plan.round * MS) {
-            tell(first, second, &ends, now);
+            let transit = if now == began { 0 } else { moving.plan.transit * MS };
             moving.told = now;
+            let piece = tell(first, now);
+            match transit {
+                0 => take(second, &piece, &ends, now),
+                _ => moving.under_way.push_back((now.after(transit), piece)),
+            }
         }
         if now.since(began) > (last + 2 * moving.plan.round) * MS && (may || moving.given) {
             *first = fast_path(self.mtu);
@@ -147,9 +162,18 @@ impl Proxied {
     }
 }
 
-fn tell(first: &mut FastPath, second: &mut FastPath, ends: &braid_fastpath::Ends, now: Time) {
+fn tell(first: &mut FastPath, now: Time) -> Vec<u8> {
     let mut told = Vec::new();
     assert!(first.write_session(FLOW, now, &mut told));
-    let mut rest = Rest(&told);
-    assert!(second.take_session(FLOW, ends, &mut rest, true, now).is_some() && rest.is_empty());
+    told
+}
+
+/// The first one has always seen the last packet.
+fn take(second: &mut FastPath, piece: &[u8], ends: &Ends, now: Time) {
+    let mut rest = Rest(piece);
+    let told = ToldSession::read(&mut rest).unwrap();
+    assert!(rest.is_empty());
+    if second.further(FLOW, &told) != Some(Further::Here) {
+        second.take_session(FLOW, ends, told, true, now);
+    }
 }

@@ -1,7 +1,7 @@
 //! Flows that two gateways tell each other.
 
 use super::world::{client, nat_with, policy, prefix, server, tcp_flow, vip, START};
-use crate::{Nat, Policy, Taken};
+use crate::{InTheWay, Nat, Policy, Taken, ToldFlow};
 use braid_packet::{Rest, Time};
 use std::net::SocketAddr;
 
@@ -19,7 +19,12 @@ fn told(nat: &Nat, now: Time) -> Vec<u8> {
 }
 
 fn take(nat: &mut Nat, piece: &[u8], now: Time) -> Result<Taken, &'static str> {
-    nat.take_flow(&mut Rest(piece), now)
+    let told = ToldFlow::read(&mut Rest(piece), now).unwrap();
+    let InTheWay { before, other } = nat.in_the_way(&told, false)?;
+    for flow in [before, other].into_iter().flatten() {
+        nat.end_flow(flow);
+    }
+    nat.take_flow(&told, false)
 }
 
 /// A drain left a flow at the sibling; its port has been given to another client since.
