@@ -430,6 +430,10 @@ class Relay:
     def plan(self, client: int, plan: Plan) -> None:
         """For requests to come, until it has ended."""
     def forget_plans(self) -> None: ...
+    def asked(self, proxy: int) -> bool:
+        """One request more waits for a proxy's word. False if there is no room for it."""
+    def answered(self, proxy: int) -> None:
+        """For each that there was room for: it waits no more."""
     def turn(self, now: float) -> tuple[list[RelayEvent], bool]:
         """What happened, oldest first; true if there is more to do at once."""
     def said(self, now: float) -> list[RelayEvent]:

@@ -50,6 +50,15 @@ class Foreseen:
     def forget_plans(self) -> None:
         self._native.forget_plans()
 
+    def asked(self, proxy: int) -> bool:
+        """One request waits for a proxy's word that Rust does not offer by itself. False: so many do that it would wait
+        in vain."""
+        return self._native.asked(proxy)
+
+    def answered(self, proxy: int) -> None:
+        """For each that waited, also if Rust has offered it: it does not any more."""
+        self._native.answered(proxy)
+
     def forget(self, transfer: bytes) -> None:
         """Its refusal is of no use any more."""
         self._native.unexpect(transfer)

@@ -228,6 +228,9 @@ class TransferService:
         if node is None or node.offers is None or self.agent.is_full():
             self.agent.count("refused/table_full")
             return None
+        if not self._relay.foreseen.asked(question.peer):
+            self.agent.count("refused/busy")
+            return None
         ends = question.data.client, question.data.vip
         # What is said of the one before from now on would be taken for this one's.
         self._carry_out(self.agent.make_way(self._asked.get(ends, b""), now), now)
@@ -235,6 +238,7 @@ class TransferService:
         try:
             offered = ask(node, question, source, id_)
         except FreezeError as error:
+            self._relay.foreseen.answered(question.peer)
             self.agent.count(f"refused/{error}")
             return None
         return self._begun(question, id_, offered, likely, (now, wall))
@@ -285,6 +289,7 @@ class TransferService:
                 self._sibling.claim(self._node, peer, id_)
             case commands.Release(id_, reason):
                 moving = self.moving[id_]
+                self._relay.foreseen.answered(moving.peer)
                 self._release(moving, now)
                 self._offering.released(moving, reason, now)
             case commands.Confirm(id_):
@@ -293,6 +298,7 @@ class TransferService:
                 # COMMIT was said just now.
                 give_way()
                 moving = self.moving[id_]
+                self._relay.foreseen.answered(moving.peer)
                 self._relay.foreseen.forget(id_)
                 self._own(moving, "away")
                 moving.give_up()

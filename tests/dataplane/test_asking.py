@@ -6,6 +6,7 @@ import select
 import socket
 import time
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,12 @@ from dataplane import _native
 from gateway.transfer.offer import fields_of
 from tests.dataplane.hosts import PATIENCE, Host
 from tests.dataplane.relayed import GATEWAY, HEAD, KEY, PROXY, Relayed, heard, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AT_ONCE = 64
+"""Requests that wait for one proxy."""
 
 pytestmark = pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")
 
@@ -111,6 +118,28 @@ def test_what_is_known_decides_whether_it_is_offered(
             socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, decided[2][3][0]).close()
         elif why in ("cold", "absent", "outdated", "unfit"):
             assert decided[1] == ("c-1", PROXY, KEY, fields_of(head), head)
+
+
+def test_beyond_some_that_wait_for_a_proxy_requests_are_not_offered(hosts: tuple[Host, Host]) -> None:
+    gateway, proxy = hosts
+
+    def learn(waiting: int) -> Callable[[Relayed], None]:
+        def ask(relayed: Relayed) -> None:
+            assert all(relayed.relay.asked(PROXY) for _ in range(AT_ONCE))
+            assert not relayed.relay.asked(PROXY)
+            for _ in range(AT_ONCE - waiting):
+                relayed.relay.answered(PROXY)
+
+        return ask
+
+    with closing(Relayed(gateway, by_row(), learn=learn(AT_ONCE))) as relayed:
+        assert relayed.decided == ("busy", None, None)
+        assert relayed.relay.asked(PROXY + 1), "of another one"
+    with closing(Relayed(gateway, by_row(), learn=learn(AT_ONCE - 1))) as relayed:
+        assert relayed.decided[0] == "asked"
+        assert isinstance(decode(heard(proxy)), TransferRequest)
+        assert not relayed.relay.asked(PROXY), "it waits as well"
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, relayed.decided[2][3][0]).close()
 
 
 def test_plans_that_are_forgotten_decide_nothing(hosts: tuple[Host, Host]) -> None:

@@ -38,12 +38,15 @@ async def test_the_one_before_is_given_up_before_the_edge_hears_of_the_next_one(
         send_to_peer=lambda _name, _message: said.append("steer"),
         set_owner=lambda _client, _vip, owner, wait=True: bool(said.append(f"own {owner}") or wait),
     )  # fmt: skip
+    planned: list[Any] = []
+    answered: list[int] = []
+    full = False
     foreseen = SimpleNamespace(
         turned_down=None, hear=lambda _now: None, offer_by=lambda *_: None, forget=lambda _id: None,
         is_turned_down=lambda _id: False, forget_plans=lambda: None,
         plan=lambda connection, _plan: planned.append(connection),
+        asked=lambda _proxy: not full, answered=answered.append,
     )  # fmt: skip
-    planned: list[Any] = []
     relay: Any = SimpleNamespace(foreseen=foreseen)
     service = TransferService(relay, *cast("Any", [None] * 3), rng=Random(1), wall=lambda: 0.0)
 
@@ -77,3 +80,8 @@ async def test_the_one_before_is_given_up_before_the_edge_hears_of_the_next_one(
     for connection in connections:
         relay.begun(connection)
     assert planned == connections[1:], "where one has to make way Python decides"
+    assert answered == [PROXY], "the one that made way"
+    full = True
+    question: Any = SimpleNamespace(data=SimpleNamespace(client=ends[1][0], vip=VIP), peer=PROXY)
+    assert service._ask(question, (0, None), True, trio.current_time()) is None
+    assert service.agent.counts["refused/busy"] == 1

@@ -1,11 +1,12 @@
 //! What the data threads tell others at once, past this process's Python: a content proxy's worker (`line.rs`), and the relay
 //! that holds a request which a proxy was asked about (`refusals.rs`). And by what that relay asks one at once (`plan.rs`,
-//! `stored.rs`).
+//! `stored.rs`, `under_way.rs`).
 
 mod line;
 pub mod plan;
 mod refusals;
 pub mod stored;
+pub mod under_way;
 mod words;
 
 pub use line::{Hears, Line, Says};

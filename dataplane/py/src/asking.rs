@@ -9,6 +9,7 @@ use braid_io::repair::FreezeError;
 use braid_io::Commander;
 use braid_line::plan::{is_for_origin, Plan, Policy, Proxy, Row, Verdict};
 use braid_line::stored::{fields_of, name_of, Fields, Is};
+use braid_line::under_way::UnderWay;
 use braid_line::Id;
 use braid_proxy::{Event, Relay};
 use pyo3::exceptions::PyValueError;
@@ -128,6 +129,7 @@ pub(crate) struct Asking {
     means: Option<Means>,
     /// By client.
     plans: HashMap<u64, Arc<Plan>>,
+    pub(crate) under_way: UnderWay,
 }
 
 impl Asking {
@@ -152,7 +154,7 @@ impl Asking {
     /// Of the requests among these events, in their order. What was stored of something that has changed is not known to Python
     /// yet, so what comes after that is Python's.
     pub(crate) fn decide_all(
-        &self,
+        &mut self,
         py: Python<'_>,
         relay: &Relay,
         events: &[Event],
@@ -175,7 +177,7 @@ impl Asking {
         Ok(found)
     }
 
-    fn decide(&self, py: Python<'_>, relay: &Relay, client: u64, now: f64) -> PyResult<Decided> {
+    fn decide(&mut self, py: Python<'_>, relay: &Relay, client: u64, now: f64) -> PyResult<Decided> {
         let (Some(means), Some(plan)) = (&self.means, self.plans.get(&client)) else { return Ok(Decided::Not) };
         let Some(head) = relay.request(client) else { return Ok(Decided::Not) };
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
@@ -207,11 +209,17 @@ impl Asking {
             Some(Is::Stored | Is::Unknown) => {}
             kept => return Ok(Decided::Kept(kept.map_or("unfit", Is::word).into(), Some(wanted))),
         }
+        if !self.under_way.asked(wanted.peer) {
+            return Ok(Decided::Kept("busy".into(), None));
+        }
         let (id, likely) = (crate::keys::random()?, known == Some(Is::Stored));
         let question = Question { id, deadline: means.deadline, content: &wanted.key, proxy: wanted.peer };
         Ok(match ask(py, (&means.shards, &means.events.refusals), fd, Some(bytes), &question)? {
             Ok(asked) => Decided::Asked { wanted, id, likely, wall, asked },
-            Err(FreezeError(why)) => Decided::Kept(why, None),
+            Err(FreezeError(why)) => {
+                self.under_way.answered(wanted.peer);
+                Decided::Kept(why, None)
+            }
         })
     }
 }

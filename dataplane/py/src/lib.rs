@@ -19,6 +19,7 @@ mod sockets;
 mod stored;
 mod threads;
 mod translate;
+mod turned_down;
 
 use crate::connections::{OwnAddresses, Source, Wanted};
 use crate::events::{Entry, Events, Sender};

@@ -5,6 +5,7 @@ use crate::events::Events;
 use crate::http::{headers, text};
 use crate::repair::{as_words, os_error, record, Plane};
 use crate::stored::Stored;
+use crate::turned_down::{tell, TurnedDown};
 use crate::Core;
 use braid_core::{Command, Ends};
 use braid_io::{repair, Commander};
@@ -27,10 +28,6 @@ type Source<'a> = (&'a str, u16, u16);
 /// State, seconds idle, bytes in and out, our address towards the server.
 type Shown = (&'static str, f64, u64, u64, Option<(String, u16)>);
 
-/// Seconds after which Python hears that a request was turned down which its server has by then: the server answers in the
-/// meantime, and the processor is to be free for that.
-const TOLD_AFTER: f64 = 0.005;
-
 #[pyclass(unsendable)]
 pub(crate) struct Relay {
     device: String,
@@ -45,20 +42,6 @@ pub(crate) struct Relay {
     /// Python has yet to hear of them.
     turned_down: Vec<TurnedDown>,
     asking: Asking,
-}
-
-struct TurnedDown {
-    transfer: Id,
-    reason: u8,
-    served: bool,
-    /// It is told then, or with the first event that says that a request is through, or that another one waits.
-    due: f64,
-}
-
-impl TurnedDown {
-    fn in_words(self, py: Python<'_>) -> (Bound<'_, PyBytes>, u8, bool) {
-        (PyBytes::new(py, &self.transfer), self.reason, self.served)
-    }
 }
 
 pub(crate) fn address(text: &str) -> PyResult<IpAddr> {
@@ -265,6 +248,14 @@ impl Relay {
         self.asking.forget_all();
     }
 
+    fn asked(&mut self, proxy: u16) -> bool {
+        self.asking.under_way.asked(proxy)
+    }
+
+    fn answered(&mut self, proxy: u16) {
+        self.asking.under_way.answered(proxy);
+    }
+
     fn turn<'py>(&mut self, py: Python<'py>, now: f64) -> PyResult<(Bound<'py, PyList>, bool)> {
         self.take_up(now);
         let (events, more) = self.relay.turn(now)?;
@@ -306,21 +297,8 @@ impl Relay {
                 }
             }
             let served = ends.is_some();
-            let due = if served { now + TOLD_AFTER } else { now };
-            self.turned_down.push(TurnedDown { transfer, reason, served, due });
+            self.turned_down.push(TurnedDown::new(transfer, reason, served, now));
         }
-    }
-
-    /// Tells of those that are due, or of all that are served.
-    fn tell(&mut self, out: &Bound<'_, PyList>, now: f64, served: bool) -> PyResult<()> {
-        let due = |each: &TurnedDown| if served { each.served } else { each.due <= now };
-        let (told, rest) = std::mem::take(&mut self.turned_down).into_iter().partition(due);
-        self.turned_down = rest;
-        for each in Vec::into_iter(told) {
-            let (transfer, reason, served) = each.in_words(out.py());
-            out.append(("turned_down", transfer, reason, served))?;
-        }
-        Ok(())
     }
 
     fn note_departure(&mut self, client: u64, departure: Option<&Departure>) {
@@ -361,7 +339,7 @@ impl Relay {
         let out = PyList::empty(py);
         for event in events {
             if !matches!(event, Event::Connected { .. } | Event::Answered { .. }) {
-                self.tell(&out, now, true)?;
+                tell(&mut self.turned_down, &out, now, true)?;
             }
             match event {
                 Event::Request { client } => {
@@ -394,7 +372,7 @@ impl Relay {
                 }
             }
         }
-        self.tell(&out, now, false)?;
+        tell(&mut self.turned_down, &out, now, false)?;
         Ok(out)
     }
 }
