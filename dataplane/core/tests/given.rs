@@ -191,6 +191,44 @@ fn what_was_told_before_the_sibling_went_on_with_a_connection_changes_nothing_th
     }
 }
 
+/// What a client asked the sibling, and has its answer to, it says again, and that comes to the first gateway.
+#[test]
+fn what_is_asked_about_here_and_answered_there_is_as_it_is_there() {
+    let mut braid = up(ANSWERED);
+    braid.client(&segment(client(4000), vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
+    braid.settle();
+    let cookie = read(&only(braid.taken(EDGE))).2.sequence;
+    let (first, said) = (CLIENT_ISN.wrapping_add(1), cookie.wrapping_add(1));
+    braid.client(&segment(client(4000), vip(), Tcp::ACK, (first, said), &[]));
+    braid.settle();
+    set(&mut braid, ANSWERED, [(GATEWAY, LEFT), (SIBLING, HOST)]);
+    let piece = copy_which(&mut braid, GATEWAY, POOL, Which::All, Time(0)).pieces.remove(0);
+    assert_eq!(take(&mut braid, SIBLING, &piece).new, 1);
+    set(&mut braid, ANSWERED, [(EDGE, DIVERTED), (SIBLING, HOST)]);
+    let request = segment(client(4000), vip(), Tcp::ACK, (first, said), b"request");
+    braid.client(&request);
+    let there = asked(&mut braid, SIBLING);
+    braid.command(SIBLING, Command::Connection(there, Order::Take));
+    let (sender, receiver) = channel();
+    braid.command(SIBLING, Command::Connection(there, Order::HoldAlone(answer(sender))));
+    assert!(receiver.try_recv().unwrap());
+    let (said, next) = (said.wrapping_add(9_000), first.wrapping_add(7));
+    let park = Box::new(Park { client: record(vip(), client(4000), said, next), to_client: Vec::new() });
+    braid.command(SIBLING, Command::Connection(there, Order::Park(park)));
+    let piece = copy_which(&mut braid, SIBLING, POOL, Which::Guests, Time(0)).pieces.remove(0);
+    set(&mut braid, ANSWERED, [(GATEWAY, COPYING), (EDGE, Stage::default())]);
+    braid.client(&request);
+    asked(&mut braid, GATEWAY);
+    let took = take(&mut braid, GATEWAY, &piece);
+    assert_eq!((took.new, took.again, took.refused), (0, 1, 0), "{}", took.why);
+    braid.client(&segment(client(4000), vip(), Tcp::ACK, (next, said), b"next"));
+    let here = asked(&mut braid, GATEWAY);
+    braid.taken(GATEWAY);
+    braid.command(GATEWAY, Command::Connection(here, Order::Take));
+    braid.settle();
+    assert!(only(braid.taken(GATEWAY)).ends_with(b"next"), "and nothing of what was answered");
+}
+
 /// Also when it serves the client no more: its drain is over, or its sibling's.
 #[test]
 fn who_gave_a_connection_to_a_content_proxy_may_take_it_back() {

@@ -228,9 +228,12 @@ impl Gateway {
         }
         let taken = self.nat.take_flow(&told, beyond)?;
         if let Some(session) = session {
+            if beyond {
+                // Whatever it was here: no stack of this gateway has it, or is to get it.
+                self.nat.set_normal(taken.flow, false);
+            }
             if self.fast.is_parted(taken.flow) {
                 // The sibling has got it back from the node that it was given to here.
-                self.nat.set_normal(taken.flow, false);
                 self.nat.set_open(taken.flow, true, false);
             }
             let Some((client, vip)) = self.nat.client_and_vip(taken.flow) else { return Err("malformed") };
