@@ -229,6 +229,32 @@ fn what_is_asked_about_here_and_answered_there_is_as_it_is_there() {
     assert!(only(braid.taken(GATEWAY)).ends_with(b"next"), "and nothing of what was answered");
 }
 
+/// The gateway that has told a connection decides about its next request all the same: the other one did not hear of it.
+#[test]
+fn what_acknowledges_an_answer_that_is_not_known_here_goes_to_who_has_said_it() {
+    let mut braid = up(ANSWERED);
+    braid.client(&segment(client(4000), vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
+    braid.settle();
+    let cookie = read(&only(braid.taken(EDGE))).2.sequence;
+    let (first, said) = (CLIENT_ISN.wrapping_add(1), cookie.wrapping_add(1));
+    braid.client(&segment(client(4000), vip(), Tcp::ACK, (first, said), &[]));
+    braid.settle();
+    set(&mut braid, ANSWERED, [(GATEWAY, COPYING), (SIBLING, HOST)]);
+    let piece = copy_which(&mut braid, GATEWAY, POOL, Which::All, Time(0)).pieces.remove(0);
+    assert_eq!(take(&mut braid, SIBLING, &piece).new, 1);
+    braid.client(&segment(client(4000), vip(), Tcp::ACK, (first, said), b"request"));
+    let here = asked(&mut braid, GATEWAY);
+    braid.command(GATEWAY, Command::Connection(here, Order::Take));
+    braid.settle();
+    braid.taken(GATEWAY);
+    set(&mut braid, ANSWERED, [(EDGE, DIVERTED), (SIBLING, HOST)]);
+    let acknowledged = segment(client(4000), vip(), Tcp::ACK, (first.wrapping_add(7), said.wrapping_add(9_000)), &[]);
+    braid.client(&acknowledged);
+    braid.settle();
+    assert!(braid.taken(SIBLING).is_empty());
+    assert_eq!(only(braid.taken(GATEWAY)), acknowledged, "for the stack that has said it");
+}
+
 /// Also when it serves the client no more: its drain is over, or its sibling's.
 #[test]
 fn who_gave_a_connection_to_a_content_proxy_may_take_it_back() {

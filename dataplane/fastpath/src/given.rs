@@ -50,11 +50,15 @@ impl FastPath {
         }
     }
 
-    /// Whether a packet, as it came, is of a time when another gateway had the say that this connection was given to: it is
-    /// behind the answer that was under way, or acknowledges what nobody has said here. What comes of a client whose
-    /// connection the stack gave away is, too: as long as the node is to have it that it went to, nothing comes this far.
+    /// Whether a packet, as it came, is of a time when another gateway had the say that has this connection too: it acknowledges
+    /// what nobody has said here or, of one that it was given to, is behind the answer that was under way. What comes of a
+    /// client whose connection the stack gave away is, too: as long as the node is to have it that it went to, nothing comes
+    /// this far.
     pub fn is_beyond(&self, flow: FlowId, from: Side, packet: &[u8]) -> bool {
-        let Some(session) = self.table.get(flow).filter(|session| session.proxy.has(mark::GIVEN)) else { return false };
+        let marks = if from == Side::Client { mark::SHARED } else { mark::GIVEN };
+        let Some(session) = self.table.get(flow).filter(|session| session.proxy.has(marks | mark::GIVEN)) else {
+            return false;
+        };
         let Ok((_, tcp)) = parse(packet) else { return false };
         if session.is_parted() {
             return from == Side::Client && !tcp.has(Tcp::SYN);
