@@ -59,6 +59,10 @@ impl Splice {
         if self.until.is_some_and(|bytes| bytes > MOST_UNTIL) {
             return Err("too_long");
         }
+        if self.until.is_some() && !self.client.unread.is_empty() {
+            // A request, which is the control side's: its server would get it, and answer beyond `until`.
+            return Err("not_quiet");
+        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::world;
 
-use braid_fastpath::{mark, FastPath, Movable, Park, Request, State, ToldSession, Verdict};
+use braid_fastpath::{mark, FastPath, Movable, Park, Request, Splice, State, ToldSession, Verdict};
 use braid_packet::record::{TcpRecord, Window};
 use braid_packet::{Rest, Tcp, Time};
 use world::lone::{client, ends, from_client, in_the_stack, numbered, to_server, vip, CLIENT_ISN, SEEN, START};
@@ -197,4 +197,16 @@ fn one_that_has_begun_to_end_stays() {
     let mut fast = fast_path(1404);
     let unread = TcpRecord { unread: vec![1], ..record(in_the_stack(&mut fast), 0) };
     assert_eq!(Park { client: unread, to_client: Vec::new() }.check(), Err("not_quiet"));
+}
+
+/// What a client has said behind its request while the answer is under way, or between two requests, is for the control side to
+/// see: it is not passed on with the rest.
+#[test]
+fn one_whose_next_request_is_unread_is_not_spliced_for_one_answer() {
+    let client = TcpRecord { unread: b"GET".to_vec(), ..record(1, 0) };
+    let splice =
+        |until| Splice { client: client.clone(), server: record(1, 0), to_client: vec![], to_server: vec![], until };
+    assert_eq!(splice(Some(0)).check(), Err("not_quiet"));
+    assert_eq!(splice(Some(1000)).check(), Err("not_quiet"));
+    assert_eq!(splice(None).check(), Ok(()), "of one that is never asked about again it goes on");
 }
