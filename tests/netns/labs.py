@@ -67,6 +67,11 @@ def write(document: dict[str, Any], directory: Path) -> Path:
     return file
 
 
+def name_for(request: pytest.FixtureRequest) -> str:
+    """Of a lab that several files have: two of them may be run at the same time."""
+    return str(request.module.__name__).rpartition("test_")[2].replace("_", "")
+
+
 @contextmanager
 def running(document: dict[str, Any], directory: Path) -> Iterator[RunningLab]:
     """The lab of a document, up and with all its copies; removed at the end, also one that an earlier run left."""

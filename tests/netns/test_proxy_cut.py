@@ -28,7 +28,7 @@ DEAD = Impairment(loss=1.0)
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
-    with stored(tmp_path_factory.mktemp("proxycut"), name="proxycut") as running:
+    with stored(tmp_path_factory.mktemp("proxycut"), "proxycut") as running:
         yield running
 
 

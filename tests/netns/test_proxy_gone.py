@@ -46,13 +46,13 @@ http {{
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
-    with stored(tmp_path_factory.mktemp("gone")) as running:
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
+    with stored(tmp_path_factory.mktemp("gone"), labs.name_for(request)) as running:
         yield running
 
 
 @contextmanager
-def stored(directory: Path, shards: int = 1, name: str = "gone") -> Iterator[RunningLab]:
+def stored(directory: Path, name: str, shards: int = 1) -> Iterator[RunningLab]:
     """A lab whose proxy has what may change and what may not; edge and gateway have so many shards."""
     found = document(directory)
     for node in (EDGE, GATEWAY):

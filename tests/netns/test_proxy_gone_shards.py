@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
-    with stored(tmp_path_factory.mktemp("gone"), shards=2) as running:
+    with stored(tmp_path_factory.mktemp("gone"), "goneshards", shards=2) as running:
         yield running
 
 

@@ -60,9 +60,9 @@ def document(directory: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     directory = tmp_path_factory.mktemp("transfer")
-    with labs.running(document(directory), directory) as running:
+    with labs.running(document(directory) | {"name": labs.name_for(request)}, directory) as running:
         labs.store(running, PROXY, f"{HOST}/cached/3MB")
         yield running
 
