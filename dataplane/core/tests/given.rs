@@ -191,9 +191,8 @@ fn what_was_told_before_the_sibling_went_on_with_a_connection_changes_nothing_th
     }
 }
 
-/// What a client asked the sibling, and has its answer to, it says again, and that comes to the first gateway.
-#[test]
-fn what_is_asked_about_here_and_answered_there_is_as_it_is_there() {
+/// Both gateways have a connection whose client has said nothing yet: its next number, and ours.
+fn told_before_a_request(stage: Stage) -> (Braid, u32, u32) {
     let mut braid = up(ANSWERED);
     braid.client(&segment(client(4000), vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
     braid.settle();
@@ -201,9 +200,16 @@ fn what_is_asked_about_here_and_answered_there_is_as_it_is_there() {
     let (first, said) = (CLIENT_ISN.wrapping_add(1), cookie.wrapping_add(1));
     braid.client(&segment(client(4000), vip(), Tcp::ACK, (first, said), &[]));
     braid.settle();
-    set(&mut braid, ANSWERED, [(GATEWAY, LEFT), (SIBLING, HOST)]);
+    set(&mut braid, ANSWERED, [(GATEWAY, stage), (SIBLING, HOST)]);
     let piece = copy_which(&mut braid, GATEWAY, POOL, Which::All, Time(0)).pieces.remove(0);
     assert_eq!(take(&mut braid, SIBLING, &piece).new, 1);
+    (braid, first, said)
+}
+
+/// What a client asked the sibling, and has its answer to, it says again, and that comes to the first gateway.
+#[test]
+fn what_is_asked_about_here_and_answered_there_is_as_it_is_there() {
+    let (mut braid, first, said) = told_before_a_request(LEFT);
     set(&mut braid, ANSWERED, [(EDGE, DIVERTED), (SIBLING, HOST)]);
     let request = segment(client(4000), vip(), Tcp::ACK, (first, said), b"request");
     braid.client(&request);
@@ -232,16 +238,7 @@ fn what_is_asked_about_here_and_answered_there_is_as_it_is_there() {
 /// The gateway that has told a connection decides about its next request all the same: the other one did not hear of it.
 #[test]
 fn what_acknowledges_an_answer_that_is_not_known_here_goes_to_who_has_said_it() {
-    let mut braid = up(ANSWERED);
-    braid.client(&segment(client(4000), vip(), Tcp::SYN, (CLIENT_ISN, 0), &[]));
-    braid.settle();
-    let cookie = read(&only(braid.taken(EDGE))).2.sequence;
-    let (first, said) = (CLIENT_ISN.wrapping_add(1), cookie.wrapping_add(1));
-    braid.client(&segment(client(4000), vip(), Tcp::ACK, (first, said), &[]));
-    braid.settle();
-    set(&mut braid, ANSWERED, [(GATEWAY, COPYING), (SIBLING, HOST)]);
-    let piece = copy_which(&mut braid, GATEWAY, POOL, Which::All, Time(0)).pieces.remove(0);
-    assert_eq!(take(&mut braid, SIBLING, &piece).new, 1);
+    let (mut braid, first, said) = told_before_a_request(COPYING);
     braid.client(&segment(client(4000), vip(), Tcp::ACK, (first, said), b"request"));
     let here = asked(&mut braid, GATEWAY);
     braid.command(GATEWAY, Command::Connection(here, Order::Take));

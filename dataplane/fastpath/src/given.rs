@@ -55,10 +55,8 @@ impl FastPath {
     /// client whose connection the stack gave away is, too: as long as the node is to have it that it went to, nothing comes
     /// this far.
     pub fn is_beyond(&self, flow: FlowId, from: Side, packet: &[u8]) -> bool {
-        let marks = if from == Side::Client { mark::SHARED } else { mark::GIVEN };
-        let Some(session) = self.table.get(flow).filter(|session| session.proxy.has(marks | mark::GIVEN)) else {
-            return false;
-        };
+        let marks = if from == Side::Client { mark::GIVEN | mark::SHARED } else { mark::GIVEN };
+        let Some(session) = self.table.get(flow).filter(|session| session.proxy.has(marks)) else { return false };
         let Ok((_, tcp)) = parse(packet) else { return false };
         if session.is_parted() {
             return from == Side::Client && !tcp.has(Tcp::SYN);

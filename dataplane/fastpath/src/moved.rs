@@ -44,7 +44,75 @@ pub struct ToldSession {
 impl ToldSession {
     /// None for anything that no `write_session` has made.
     pub fn read(rest: &mut Rest<'_>) -> Option<ToldSession> {
-        read(rest)
+        let scale = |scale: u8| match scale {
+            NO_SCALE => Some(None),
+            scale => (scale <= crate::cookie::MOST_SCALE).then_some(Some(scale)),
+        };
+        let [rcv_isn, snd_isn, ts_recent, ts_echo] = read_numbers(rest)?;
+        let sender = read_sender(rest)?;
+        let window = u16::from_be_bytes(rest.take()?);
+        let [mss, client_scale, bits] = rest.take()?;
+        let mut client = ClientSession {
+            rcv_isn,
+            snd_isn,
+            ts_recent,
+            ts_echo,
+            sender,
+            window,
+            mss: mss & 7,
+            // What is open, and never was a stack's, needs it no more.
+            told: u16::MAX,
+            scale: scale(client_scale)?,
+            timestamps: bits & TIMESTAMPS != 0,
+            sack: bits & SACK != 0,
+        };
+        let [server_isn, shift, ts_shift, ts_recent] = read_numbers(rest)?;
+        let sender = read_sender(rest)?;
+        let mss = u16::from_be_bytes(rest.take()?);
+        let [server_scale, told] = rest.take()?;
+        let marks = u16::from_be_bytes(rest.take()?);
+        let [bits] = rest.take()?;
+        let state = match (bits & SPLICED != 0, bits & WAITING != 0) {
+            (true, true) => return None,
+            (true, false) => State::Spliced,
+            (false, true) => State::Waiting,
+            (false, false) => State::Open,
+        };
+        let is_spliced = state == State::Spliced;
+        let allowed = if is_spliced { MARKS } else { mark::ENDS | mark::RESET };
+        if marks & !allowed != 0 || is_spliced != (marks & mark::SERVED != 0) || told > crate::cookie::MOST_SCALE {
+            return None;
+        }
+        let [client_shift, client_ts_shift, until] = if is_spliced { read_numbers(rest)? } else { [0; 3] };
+        let mut promises = [None; 2];
+        for (promise, _) in promises.iter_mut().zip(PROMISES).filter(|(_, (_, bit))| bits & *bit != 0) {
+            if !is_spliced {
+                return None;
+            }
+            let [next, edge, promised] = read_numbers(rest)?;
+            *promise = Some(Promise { next, edge, promised });
+        }
+        if state != State::Open {
+            client.told = u16::from_be_bytes(rest.take()?);
+        }
+        let proxy = ProxySession {
+            server_isn,
+            shift,
+            ts_shift,
+            client_shift,
+            client_ts_shift,
+            until,
+            ts_recent,
+            sender,
+            mss,
+            scale: scale(server_scale)?,
+            told,
+            marks: marks | mark::SHARED,
+            timestamps: bits & TIMESTAMPS != 0,
+            sack: bits & SACK != 0,
+            ..ProxySession::new(state)
+        };
+        Some(ToldSession { client, proxy, promises })
     }
 }
 
@@ -204,76 +272,4 @@ fn read_numbers<const N: usize>(rest: &mut Rest<'_>) -> Option<[u32; N]> {
 fn read_sender(rest: &mut Rest<'_>) -> Option<Sender> {
     let [end, limit, window, acknowledged] = read_numbers(rest)?;
     Some(Sender { end, limit, window, acknowledged })
-}
-
-fn read(rest: &mut Rest<'_>) -> Option<ToldSession> {
-    let scale = |scale: u8| match scale {
-        NO_SCALE => Some(None),
-        scale => (scale <= crate::cookie::MOST_SCALE).then_some(Some(scale)),
-    };
-    let [rcv_isn, snd_isn, ts_recent, ts_echo] = read_numbers(rest)?;
-    let sender = read_sender(rest)?;
-    let window = u16::from_be_bytes(rest.take()?);
-    let [mss, client_scale, bits] = rest.take()?;
-    let mut client = ClientSession {
-        rcv_isn,
-        snd_isn,
-        ts_recent,
-        ts_echo,
-        sender,
-        window,
-        mss: mss & 7,
-        // What is open, and never was a stack's, needs it no more.
-        told: u16::MAX,
-        scale: scale(client_scale)?,
-        timestamps: bits & TIMESTAMPS != 0,
-        sack: bits & SACK != 0,
-    };
-    let [server_isn, shift, ts_shift, ts_recent] = read_numbers(rest)?;
-    let sender = read_sender(rest)?;
-    let mss = u16::from_be_bytes(rest.take()?);
-    let [server_scale, told] = rest.take()?;
-    let marks = u16::from_be_bytes(rest.take()?);
-    let [bits] = rest.take()?;
-    let state = match (bits & SPLICED != 0, bits & WAITING != 0) {
-        (true, true) => return None,
-        (true, false) => State::Spliced,
-        (false, true) => State::Waiting,
-        (false, false) => State::Open,
-    };
-    let is_spliced = state == State::Spliced;
-    let allowed = if is_spliced { MARKS } else { mark::ENDS | mark::RESET };
-    if marks & !allowed != 0 || is_spliced != (marks & mark::SERVED != 0) || told > crate::cookie::MOST_SCALE {
-        return None;
-    }
-    let [client_shift, client_ts_shift, until] = if is_spliced { read_numbers(rest)? } else { [0; 3] };
-    let mut promises = [None; 2];
-    for (promise, _) in promises.iter_mut().zip(PROMISES).filter(|(_, (_, bit))| bits & *bit != 0) {
-        if !is_spliced {
-            return None;
-        }
-        let [next, edge, promised] = read_numbers(rest)?;
-        *promise = Some(Promise { next, edge, promised });
-    }
-    if state != State::Open {
-        client.told = u16::from_be_bytes(rest.take()?);
-    }
-    let proxy = ProxySession {
-        server_isn,
-        shift,
-        ts_shift,
-        client_shift,
-        client_ts_shift,
-        until,
-        ts_recent,
-        sender,
-        mss,
-        scale: scale(server_scale)?,
-        told,
-        marks: marks | mark::SHARED,
-        timestamps: bits & TIMESTAMPS != 0,
-        sack: bits & SACK != 0,
-        ..ProxySession::new(state)
-    };
-    Some(ToldSession { client, proxy, promises })
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-/// Answered within some 20 ms by a worker that has nothing else to do.
+/// Of so many at once none was answered too late (`bench.many`).
 pub const MOST: usize = 64;
 
 /// By proxy.
