@@ -27,6 +27,8 @@ _TIMESTAMPS = 12
 """Bytes of a segment that the option takes."""
 TOO_MUCH = "too_much_queued"
 """The reason not to go back that passes by itself."""
+NOT_QUIET = "not_quiet"
+"""That something came in between: of HTTP the next request, which has nothing to do with the one after it."""
 SETTLE = 1.0
 """Seconds that the queues of a connection which may go back get to become short, while no more is read into a long
 one."""

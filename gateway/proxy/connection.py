@@ -48,6 +48,8 @@ log = logs.get(__name__)
 
 LINGER = 2.0
 """Seconds that a client may go without taking any of the last bytes before its connection is dropped."""
+MOST_SOURCES = 4
+"""As in the relay (``dataplane/proxy/src/relay/servers.rs``)."""
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -308,7 +310,7 @@ class Connection:
         with server.scope:
             began = trio.current_time()
             try:
-                stream = await self._connect(server)
+                stream = await self._connect_from_any(server)
             except OSError as error:
                 reason = f"connect_{errno.errorcode.get(error.errno or 0, 'failed').lower()}"
                 self._application.receive(server.data.target, None)
@@ -345,6 +347,16 @@ class Connection:
                 if server.asked_at is not None:
                     self._application.receive(server.data.target, None)
                 await self._receive(ServerFailed(server.data, "reset"), server)
+
+    async def _connect_from_any(self, server: _Server) -> trio.SocketStream:
+        """From another source, where the kernel still ends a connection of the one that the NAT has given."""
+        for _ in range(MOST_SOURCES - 1):
+            try:
+                return await self._connect(server)
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL or not server.translatable:
+                    raise
+        return await self._connect(server)
 
     async def _connect(self, server: _Server) -> trio.SocketStream:
         address = server.data.address

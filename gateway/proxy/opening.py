@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Opening:
-    """``stay`` is told of a connection that may not go on in the data plane."""
+    """``stay`` is told of a connection that may not go on in the data plane, and why."""
 
-    def __init__(self, native: Relay, stay: Callable[[RelayedConnection], None]) -> None:
+    def __init__(self, native: Relay, stay: Callable[[RelayedConnection, str], None]) -> None:
         self.taken: list[Promoted] = []
         """Connections that the stack has now, and the core has yet to be told of."""
         self._native = native
@@ -116,14 +116,9 @@ class Opening:
                 # The address cannot be had here: as if the core had none.
                 pass
         if connection.speech != "http" and promoted is not None and connection.may_return:
-            self._stay(connection)
-            connection.stay("server_not_translatable")
+            self._stay(connection, "server_not_translatable")
         if connection.is_transparent:
-            if again:
-                connection.application.count("not_transparent")
-                self._native.reset(number)
-            else:
-                self.refuse(connection, "not_transparent", now)
+            self.refuse(connection, "not_transparent", now)
         elif again:
             self._native.reconnect(number, now)
         else:

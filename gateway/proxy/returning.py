@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.normalpath.promotion import SETTLE, SETTLE_LOOK, TOO_MUCH
+from gateway.normalpath.promotion import NOT_QUIET, SETTLE, SETTLE_LOOK, TOO_MUCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,7 @@ class Returning:
             case ("went", status, size, latency):
                 self._went(connection, status, size, latency)
             case ("stays", reason, _) if reason != TOO_MUCH:
-                self.stay(connection)
-                connection.stay(reason)
+                self.stay(connection, reason)
         # What is too much now is offered when the first bytes are here.
         return True
 
@@ -61,14 +60,17 @@ class Returning:
         for connection, until in list(self._resting.items()):
             if now >= until or self._give_back(connection, now) is None:
                 self._wake(connection)
-                connection.stay(TOO_MUCH)
-                if connection.speech != "http":
-                    self.stay(connection)
+                if connection.speech == "http":
+                    connection.stay(TOO_MUCH)
+                else:
+                    self.stay(connection, TOO_MUCH)
         return now + SETTLE_LOOK if self._resting else inf
 
-    def stay(self, connection: RelayedConnection) -> None:
-        connection.may_return = False
+    def stay(self, connection: RelayedConnection, reason: str) -> None:
+        """It is not offered any more: for good, or until its next request is answered."""
+        connection.may_return = reason == NOT_QUIET and connection.speech == "http"
         self._native.stay(connection.number)
+        connection.stay(reason)
 
     def _wake(self, connection: RelayedConnection) -> None:
         if self._resting.pop(connection, None) is not None:
@@ -89,8 +91,7 @@ class Returning:
             case ("stays", reason, read_on):
                 if reason != TOO_MUCH:
                     self._wake(connection)
-                    self.stay(connection)
-                    connection.stay(reason)
+                    self.stay(connection, reason)
                 elif read_on:
                     # The rest of the answer is offered again.
                     self._wake(connection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from braid.tcp import repair
+from gateway.proxy.connection import Connection
 from gateway.proxy.pool import ProxiedApplication
 from gateway.proxy.relay import Relay
 from gateway.proxy.relayed import Kept
@@ -20,7 +21,7 @@ from topology.model import SocketAddress, Target
 from topology.proxy import HTTP, ClientAddress, ProxySettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 pytestmark = pytest.mark.skipif(repair.unavailable() is not None, reason=f"{repair.unavailable()}")
 
@@ -92,6 +93,38 @@ async def test_the_rest_of_a_long_answer_is_known_to_the_byte(nursery: trio.Nurs
     assert len(got) + len(core.given[0].unsent) + len(core.given[2]) <= 4096
     assert made.counters.spliced == made.counters.requests == 1
     assert made.spliced[NUMBER].server.target is target
+
+
+async def test_a_connection_whose_next_request_came_too_early_goes_with_the_answer_to_that(
+    nursery: trio.Nursery,
+) -> None:
+    class Met(FakeCore):
+        def splice(
+            self, connection: int, client: bytes, server: bytes, to_client: bytes, to_server: bytes, until: int | None
+        ) -> None:
+            if self.calls.count("splice") == 0:
+                self.calls.append("splice")
+                raise ValueError("not_quiet")
+            super().splice(connection, client, server, to_client, to_server, None)
+
+    async def server(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            while await stream.receive_some(1000):
+                await stream.send_all(HEAD + BODY)
+
+    target = Target(LOOPBACK, await listen(nursery, server), 1)
+    made = ProxiedApplication(application((target,), SETTINGS), SETTINGS, lambda _key: True, Random(1))
+    core = Met()
+    async with relayed(nursery, made, OnLoopback(core)) as (_, client, ended):
+        assert (await exchange(client, GET))[2] == BODY
+        assert core.calls == ["hold", "splice", "take"]
+        await client.send_all(GET)
+        with trio.fail_after(10):
+            while not ended():
+                with trio.move_on_after(0.01):
+                    await client.receive_some(65536)
+    assert core.calls[3:] == ["hold", "splice"]
+    assert made.counters.stayed == {"not_quiet": 1}
 
 
 async def test_a_connection_that_comes_back_keeps_its_server_for_the_next_request(nursery: trio.Nursery) -> None:
@@ -173,3 +206,64 @@ async def test_where_the_clients_address_cannot_be_kept_it_is_told(nursery: trio
         assert (await exchange(client, GET))[0] == 502
     assert one.connections == 0
     assert made.counters.refused["not_transparent"] == 1
+
+
+@contextmanager
+def in_use(port: int) -> Iterator[int]:
+    """A port from which there is a connection to this one, of which the core knows nothing."""
+    with socket.socket() as ends:
+        ends.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        ends.bind(("127.0.0.1", 0))
+        ends.connect(("127.0.0.1", port))
+        yield ends.getsockname()[1]
+
+
+TIMES = [(1, 200), (3, 200), (4, 502)]
+"""How often the core gives the port that is in use, and what the client is answered."""
+
+
+@pytest.mark.parametrize(("times", "status"), TIMES)
+async def test_where_the_kernel_still_ends_a_connection_there_is_another_source(
+    nursery: trio.Nursery, times: int, status: int
+) -> None:
+    class Used(FakeCore):
+        left = times
+
+        def open_servers(
+            self, taken: list[int], wanted: list[tuple[int, str, int, bool]]
+        ) -> list[tuple[str, int] | None]:
+            self.left -= len(wanted)
+            return [("127.0.0.1", used if self.left >= 0 else 0)] * len(wanted)
+
+    (one,) = await http_servers(nursery, "one")
+    settings = ProxySettings(HTTP, client_address=ClientAddress.TRANSPARENT)
+    made = ProxiedApplication(application((one.target,), settings), settings, lambda _key: True, Random(1))
+    core = Used()
+    with in_use(one.port) as used:
+        async with relayed(nursery, made, OnLoopback(core)) as (_, client, _):
+            assert (await exchange(client, GET))[0] == status
+    assert core.left == (0 if status == 502 else -1)
+    assert made.counters.refused == ({"server_connect_failed": 1} if status == 502 else {})
+
+
+@pytest.mark.parametrize(("times", "status"), TIMES)
+async def test_the_same_where_python_carries_the_bytes(nursery: trio.Nursery, times: int, status: int) -> None:
+    class Used(OnLoopback):
+        left = times
+
+        def open_server(self, server: SocketAddress) -> socket.socket:
+            self.left -= 1
+            return repair.bound(("127.0.0.1", used if self.left >= 0 else 0), "", self.mss)
+
+    (one,) = await http_servers(nursery, "one")
+    settings = ProxySettings(HTTP, client_address=ClientAddress.TRANSPARENT)
+    made = ProxiedApplication(application((one.target,), settings), settings, lambda _key: True, Random(1))
+    promoted = Used(FakeCore())
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await Connection(made, made.make_proxy(), stream, CLIENT, promoted).run()
+
+    with in_use(one.port) as used:
+        async with await trio.open_tcp_stream("127.0.0.1", await listen(nursery, serve)) as client:
+            assert (await exchange(client, GET))[0] == status
+    assert promoted.left == (0 if status == 502 else -1)

@@ -64,6 +64,8 @@ struct Client {
     end_client: bool,
     /// To connect to the chosen server, made by the owner.
     own: Option<std::net::TcpStream>,
+    /// How many of these the request under way has had.
+    sources: u32,
     /// How often the answer under way was offered to be carried on elsewhere.
     offers: u32,
     /// The owner has not said yet what becomes of it: until then nothing more is read from the server.
@@ -208,6 +210,7 @@ impl Relay {
             end_server: false,
             end_client: false,
             own: None,
+            sources: 0,
             offers: 0,
             offered: false,
             resting: false,
@@ -235,6 +238,7 @@ impl Relay {
         let client = &mut self.clients[slot];
         client.chosen = server;
         client.own = own;
+        client.sources = 0;
         client.offers = 0;
         client.latency = None;
         client.asked = false;

@@ -8,6 +8,9 @@ use mio::net::TcpStream;
 use mio::Token;
 use std::io;
 
+/// For one request. An address that NAT has no connection from may be one that the kernel still ends one from.
+const MOST_SOURCES: u32 = 4;
+
 impl Relay {
     /// A connection to the chosen server: one that is kept, or a new one.
     pub(super) fn attach(&mut self, slot: usize, now: f64) {
@@ -39,6 +42,7 @@ impl Relay {
         let token = Token(entry.key() * 2 + 1);
         let (own, address) = (client.own.take(), self.addresses[client.chosen as usize]);
         let is_own = own.is_some();
+        client.sources += u32::from(is_own);
         let made = match own {
             Some(own) => braid_io::connect(&own, address).map(|()| TcpStream::from_std(own)),
             None => TcpStream::connect(address),
@@ -64,6 +68,11 @@ impl Relay {
                     preface: client.newcomer.preface.clone(),
                     pool_timeout: client.settings.pool_timeout,
                 });
+            }
+            Err(error)
+                if is_own && error.kind() == io::ErrorKind::AddrNotAvailable && client.sources < MOST_SOURCES =>
+            {
+                self.events.push(Event::Again { client: client.id });
             }
             Err(error) => self.failed(slot, Failure::Connect, &connect_reason(&error), now),
         }

@@ -77,7 +77,8 @@ pub enum Event {
         client: u64,
         latency: f64,
     },
-    /// A kept connection to a server, made by the owner for this client, was found closed: `reconnect`.
+    /// A kept connection to a server, made by the owner for this client, was found closed, or there is another one still
+    /// from where it was to be made: `reconnect`.
     Again {
         client: u64,
     },
