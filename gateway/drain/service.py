@@ -231,11 +231,11 @@ class DrainService:
                 elif lender is not None:
                     lender.stay_diverted()
             case Order(back=True), None:
-                self._forget()
+                await self._forget()
             case Order(back=True), Lender():
                 if lender.state is State.AWAY:
                     await self._home(lender)
-                self._forget()
+                await self._forget()
             case Order(), Lender() if lender.state is State.AWAY and lender.order.to != order.to:
                 # The row names another one now: connections move from home alone.
                 await self._home(lender)
@@ -298,10 +298,17 @@ class DrainService:
 
         return Lender(node, node.flows, order, self._settle, stays, self._let_go, self._moved, self._orders)
 
-    def _forget(self) -> None:
-        """The order is done."""
-        if self._file is not None:
-            write_order(self._file, self._name, None)
+    async def _forget(self) -> None:
+        """The order is done. A busy disk may take its time, which connections do not have."""
+        if self._file is None:
+            return
+        try:
+            await trio.to_thread.run_sync(write_order, self._file, self._name, None)
+        except OSError as error:
+            problem = f"{self._file} cannot be written ({error.strerror}): take out the line of {self._name}"
+            if problem != self._problem:
+                log.error("is home, and the order stays", problem=problem)
+            self._problem = problem
 
     def _read(self, topology: Topology) -> Order | None:
         if self._file is None:

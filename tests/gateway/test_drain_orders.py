@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 import trio
+import trio.testing
 
 from braid.drained import Order, orders_file, read_orders, write_order
 from gateway.drain import service as module
@@ -223,5 +227,53 @@ async def test_what_both_say_holds_until_both_are_gone(file: Path, steps: list[s
         assert steps == []
         write_order(orders_file(file), A, None)
         await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    assert steps == [f"home from {B}"]
+
+
+async def come_home(nursery: trio.Nursery, file: Path, steps: list[str]) -> World:
+    write_order(orders_file(file), A, Order(B, back=True))
+    world = World(file, steps)
+    await start(nursery, world)
+    return world
+
+
+async def test_a_disk_that_takes_its_time_does_not_hold_up_the_gateway(
+    file: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
+) -> None:
+    begun, done, written, in_time = threading.Event(), threading.Event(), threading.Event(), list[bool]()
+
+    def write(*_: object) -> None:
+        begun.set()
+        in_time.append(done.wait(5))
+        written.set()
+
+    monkeypatch.setattr(module, "write_order", write)
+    await come_home(nursery, file, steps)
+    await trio.to_thread.run_sync(partial(begun.wait, 5))
+    await trio.testing.wait_all_tasks_blocked()
+    done.set()
+    await trio.to_thread.run_sync(partial(written.wait, 5))
+    assert in_time[0], "nothing else went on meanwhile"
+
+
+async def test_an_order_that_cannot_be_taken_out_is_told_and_obeyed_once(
+    file: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    # Which does not know of threads.
+    autojump_clock.autojump_threshold = 0.02
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(module, "write_order", refuse)
+    async with trio.open_nursery() as nursery:
+        world = await come_home(nursery, file, steps)
+        await trio.sleep(10)
+        problem = f"{orders_file(file)} cannot be written (Read-only file system): take out the line of {A}"
+        assert world.service.status().problem == problem
+        write_order(orders_file(file), A, None)
+        await trio.sleep(1)
+        assert world.service.status().problem == ""
         nursery.cancel_scope.cancel()
     assert steps == [f"home from {B}"]
