@@ -66,7 +66,7 @@ RelayEvent = (
     | tuple[Literal["connected"], int, float]
     | tuple[Literal["again"], int]
     | tuple[Literal["opaque"], int]
-    | tuple[Literal["refused"], int, str]
+    | tuple[Literal["refused"], int, str, tuple[int, int] | None]
     | tuple[Literal["ended"], int, bool]
     | tuple[Literal["turned_down"], bytes, int, bool]
 )
@@ -75,10 +75,11 @@ names, and what was decided by a plan; to be served or refused unless it is offe
 ``tls-sni`` has sent; to be served or refused, or it comes again with more. changed: its unsafe request succeeded, as
 the client is about to hear; values of Location and Content-Location. answered: seconds from the last bytes for the
 server to its first. failed: reason, whether to serve or refuse it again. served: status, bytes of the body, seconds to
-the first byte. connected: seconds it took. again: a kept connection of its own to the server was found closed,
-``reconnect``. opaque: what is left may go on elsewhere, ``depart`` or ``go_on``. refused: reason. ended: whether in
-order, not cut off. turned_down: which transfer, the reason, and whether its request is served now, as ``expect`` has
-it: that is told 5 ms later, or with the next event but connected and answered."""
+the first byte. connected: seconds it took. again: a kept connection of its own to the server was found closed, or
+there is another one still from the given source, ``reconnect``. opaque: what is left may go on elsewhere, ``depart``
+or ``go_on``. refused: reason, and of a request the status that its client has, or 0, and bytes of the body. ended:
+whether in order, not cut off. turned_down: which transfer, the reason, and whether its request is served now, as
+``expect`` has it: that is told 5 ms later, or with the next event but connected and answered."""
 
 class Core:
     """One node's data plane: its sockets, its data threads, one for each shard, its Noise state.

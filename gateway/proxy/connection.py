@@ -380,7 +380,8 @@ class Connection:
         return trio.SocketStream(opened)
 
     def _served(self, served: Served) -> None:
-        self._application.served(served.server_data.target if served.server_data else None)
+        if not served.refused:
+            self._application.served(served.server_data.target if served.server_data else None)
         if self.gateway.proxy.settings.access_log:
             write_access(self.data, served)
 

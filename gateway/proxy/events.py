@@ -171,6 +171,8 @@ class Refuse:
 
     reason: str
     answer: bytes = b""
+    served: Served | None = None
+    """The request that has no whole answer of a server, for the access log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +182,11 @@ class Served:
     request: Request
     server_data: ServerData | None
     status: int
+    """0: the client has none."""
     target: str
     bytes_out: int
+    refused: str = ""
+    """The reason, in a word; of such a one the access log alone is told."""
 
 
 Command = SendClient | EndServer | CloseServer | EndClient | CloseClient | Refuse | Served

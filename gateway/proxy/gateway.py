@@ -181,10 +181,10 @@ class ServiceGateway:
             case CloseClient():
                 self.phase = Phase.ENDED
                 return [command]
-            case Refuse(reason, answer):
+            case Refuse(reason, answer, served):
                 self.phase = Phase.ENDED
                 ending: list[Action] = [SendClient(answer), CloseClient()] if answer else [Reset()]
-                return [Count(reason), *ending]
+                return [Count(reason), *((served,) if served else ()), *ending]
             case SendClient() | Served():
                 return [command]
 

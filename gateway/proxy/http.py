@@ -166,7 +166,7 @@ class HttpProxy(ApplicationProxy):
             try:
                 event = self._server.next_event()
             except h11.RemoteProtocolError:
-                return [*commands, self._refuse("http_bad_answer", 502)]
+                return [*commands, self._refuse("http_bad_answer", 502, self._at)]
             match event:
                 case h11.InformationalResponse():
                     commands += self._inform(event)
@@ -248,14 +248,14 @@ class HttpProxy(ApplicationProxy):
         if self._asked is None or self._request is None:
             return ()
         if reason == "answer_timeout":
-            return (self._refuse("server_answer_timeout", 504),)
+            return (self._refuse("server_answer_timeout", 504, server_data),)
         unsent = reason.startswith("connect")
         if self._status == 0 and (unsent or self._asked.method in message.IDEMPOTENT):
             whole = self._client.their_state is not h11.SEND_BODY or unsent
             chosen = await self.another(server_data, self._request) if whole else None
             if chosen is not None:
                 return self._again(chosen)
-        return (self._refuse(f"server_{reason}", 502),)
+        return (self._refuse(f"server_{reason}", 502, server_data),)
 
     def _again(self, chosen: ServerData) -> list[Command]:
         """The bytes are in the buffer still; the new connection's parser only has to know what they were."""
@@ -271,7 +271,12 @@ class HttpProxy(ApplicationProxy):
     async def timed_out(self) -> Sequence[Command]:
         return (self._refuse("select_timeout", 408),)
 
-    def _refuse(self, reason: str, status: int) -> Refuse:
+    def _refuse(self, reason: str, status: int, at: ServerData | None = None) -> Refuse:
         """With an answer where none has begun, else a reset: a half answer must not look whole."""
         begun = self._client.our_state not in (h11.IDLE, h11.SEND_RESPONSE, h11.ERROR) or self._status
-        return Refuse(reason, b"" if begun else message.answer(status if status in message.STATUSES else 400))
+        status = status if status in message.STATUSES else 400
+        served = None
+        if self._asked is not None and self._request is not None:
+            target = self._asked.target.decode("latin-1")
+            served = Served(self._request, at, self._status if begun else status, target, self._bytes, reason)
+        return Refuse(reason, b"" if begun else message.answer(status), served)

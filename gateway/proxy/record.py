@@ -15,7 +15,7 @@ access = logs.get("braid.access")
 def write_access(data: ClientData, served: Served) -> None:
     server = served.server_data
     access.info(
-        "served",
+        "refused" if served.refused else "served",
         application=data.application,
         client=str(data.client),
         vip=str(data.vip),
@@ -26,5 +26,5 @@ def write_access(data: ClientData, served: Served) -> None:
         status=served.status,
         bytes=served.bytes_out,
         server=str(server.address) if server else "",
-        why=server.why if server else "",
+        why=served.refused or (server.why if server else ""),
     )

@@ -313,8 +313,10 @@ class Relay:
                 self._opening.again(connection)
             case ("opaque", _):
                 self._returning.offer(connection, now)
-            case ("refused", _, reason):
+            case ("refused", _, reason, answered):
                 connection.application.count(reason)
+                if answered is not None and connection.request is not None:
+                    self._log(connection, *answered, reason)
             case ("ended", _, whole):
                 self._forget(connection)
                 connection.end(whole=whole)
@@ -373,8 +375,12 @@ class Relay:
         if connection.speech == "http":
             connection.rest()
         connection.application.served(server.target)
-        if connection.application.settings.access_log:
-            write_access(connection.data, Served(request, server, status, connection.target, size))
+        self._log(connection, status, size)
+
+    def _log(self, connection: RelayedConnection, status: int, size: int, refused: str = "") -> None:
+        request = connection.request
+        if request is not None and connection.application.settings.access_log:
+            write_access(connection.data, Served(request, connection.server, status, connection.target, size, refused))
 
     def _failed(self, connection: RelayedConnection, reason: str, another: bool, now: float) -> None:
         target = _target(connection)

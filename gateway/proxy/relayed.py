@@ -57,6 +57,7 @@ class RelayedConnection:
     def asked(self) -> None:
         """A request has come; no server was tried for it."""
         self.tried.clear()
+        self.server = None
         if self.promoted is not None:
             self.promoted.life.requests += 1
 

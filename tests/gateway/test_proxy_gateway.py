@@ -26,6 +26,7 @@ from gateway.proxy.events import (
     EndClient,
     EndServer,
     SendClient,
+    Served,
     ServerClosed,
     ServerData,
     ServerEstablished,
@@ -133,9 +134,12 @@ def test_time_passes_for_clients_and_servers() -> None:
     assert http.next_timeout() == 312.0
     tell(http, ServerEstablished(connect.server_data), 13.0)
     assert http.next_timeout() == 43.0
-    blame, close, count, answer, end = at_once(http.handle_timeout(43.0))
+    blame, close, count, logged, answer, end = at_once(http.handle_timeout(43.0))
     assert (blame, close, end) == (Blame(connect.server_data), CloseServer(), CloseClient())
     assert count == Count("server_answer_timeout")
+    assert isinstance(logged, Served)
+    assert (logged.server_data, logged.status, logged.target) == (connect.server_data, 504, "/")
+    assert logged.refused == "server_answer_timeout"
     assert isinstance(answer, SendClient)
     assert answer.data.startswith(b"HTTP/1.1 504 ")
     assert http.next_timeout() is None

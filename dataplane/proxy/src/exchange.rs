@@ -37,8 +37,9 @@ pub enum Step {
     EndServer,
     /// No more for the client (FIN) behind what waits for it; it may go on sending.
     EndClient,
-    /// Counted by reason; `Close` or `Reset` follows.
-    Refused(Cow<'static, str>),
+    /// Counted by reason; `Close` or `Reset` follows. Of a request that was told by `Select`: the status that its client has,
+    /// 0 for none, and bytes of the answer's body.
+    Refused(Cow<'static, str>, Option<(u16, u64)>),
     /// The client connection ends when all is sent.
     Close,
     Reset,
@@ -266,8 +267,10 @@ impl Exchange {
         if matches!(self.asking, Asking::Ended) {
             return;
         }
-        self.steps.push_back(Step::Refused(reason.into()));
-        let last = if self.status == 0 && !self.is_tunnel() && !self.plain {
+        let answers = self.status == 0 && !self.is_tunnel() && !self.plain;
+        let answered = if answers { (status, 0) } else { (self.status, self.bytes) };
+        self.steps.push_back(Step::Refused(reason.into(), self.request.is_some().then_some(answered)));
+        let last = if answers {
             let to_head = self.request.as_ref().is_some_and(|head| head.method() == b"HEAD");
             write_refusal(status, to_head, &mut self.outbox);
             Step::Close
@@ -280,7 +283,7 @@ impl Exchange {
     /// Nothing has happened for too long.
     pub fn idle(&mut self) {
         let quiet = self.is_between_requests() || self.is_tunnel() || self.plain;
-        self.steps.push_back(Step::Refused("idle_timeout".into()));
+        self.steps.push_back(Step::Refused("idle_timeout".into(), None));
         self.end(if quiet { Step::Close } else { Step::Reset });
     }
 

@@ -151,7 +151,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
         let (server, client, steps) = bench.client(raw.as_bytes()).take();
         assert_eq!(server, "", "{raw}");
         assert!(client.starts_with(&format!("HTTP/1.1 {status} ")), "{raw}: {client}");
-        assert_eq!(steps, [Step::Refused(reason.into()), Step::Close], "{raw}");
+        assert_eq!(steps, [Step::Refused(reason.into(), None), Step::Close], "{raw}");
     }
 }
 
@@ -163,7 +163,7 @@ fn chunks_that_are_none_end_the_connection() {
         let mut bench = Bench::new();
         bench.client(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
         let (_, _, steps) = bench.client(body.as_bytes()).take();
-        assert!(steps.contains(&Step::Refused("http_malformed".into())), "{body:?}: {steps:?}");
+        assert!(steps.contains(&Step::Refused("http_malformed".into(), Some((400, 0)))), "{body:?}: {steps:?}");
     }
 }
 
@@ -180,14 +180,18 @@ fn answers_that_are_none_are_a_502_and_half_ones_a_reset() {
         let mut bench = Bench::new();
         let (_, client, steps) = bench.client(request).server(answer.as_bytes()).take();
         assert!(client.starts_with("HTTP/1.1 502 "), "{answer}: {client}");
-        assert_eq!(steps[1..], [Step::Drop, Step::Refused("http_bad_answer".into()), Step::Close], "{answer}");
+        assert_eq!(
+            steps[1..],
+            [Step::Drop, Step::Refused("http_bad_answer".into(), Some((502, 0))), Step::Close],
+            "{answer}"
+        );
     }
     let mut bench = Bench::new();
     bench.client(request).server(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").take();
     assert_eq!(bench.exchange.server_end(), Some(Failure::Closed));
     assert_eq!(bench.exchange.server_failed(Failure::Closed, true), Verdict::Over);
     bench.settle();
-    assert_eq!(bench.take().2, [Step::Refused("http_bad_answer".into()), Step::Reset]);
+    assert_eq!(bench.take().2, [Step::Refused("http_bad_answer".into(), Some((200, 4))), Step::Reset]);
 }
 
 #[test]

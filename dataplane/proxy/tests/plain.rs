@@ -59,7 +59,7 @@ fn another_server_gets_all_of_it_until_one_has_answered_or_too_much_was_sent() {
     send(&mut exchange, b"");
     exchange.server_data(b"hi");
     assert_eq!(exchange.server_failed(Failure::Reset, false), Verdict::Over);
-    assert_eq!(steps(&mut exchange), [Step::Refused("server_reset".into()), Step::Reset]);
+    assert_eq!(steps(&mut exchange), [Step::Refused("server_reset".into(), None), Step::Reset]);
 
     let mut exchange = opened();
     send(&mut exchange, &[0; LIMIT + 1]);
@@ -92,18 +92,18 @@ fn a_refusal_is_an_answer_or_a_reset_and_a_stop_keeps_it_where_it_is() {
     let mut exchange = Exchange::plain(LIMIT, true);
     exchange.refuse_with("tls_record", b"alert");
     assert_eq!(exchange.outbox, b"alert");
-    assert_eq!(steps(&mut exchange), [Step::Refused("tls_record".into()), Step::Close]);
+    assert_eq!(steps(&mut exchange), [Step::Refused("tls_record".into(), None), Step::Close]);
 
     let mut exchange = Exchange::plain(LIMIT, true);
     exchange.refuse("select_timeout", 408);
-    assert_eq!(steps(&mut exchange), [Step::Refused("select_timeout".into()), Step::Reset]);
+    assert_eq!(steps(&mut exchange), [Step::Refused("select_timeout".into(), None), Step::Reset]);
     assert_eq!(exchange.outbox, b"");
 
     let mut exchange = Exchange::plain(LIMIT, true);
     exchange.client_data(b"he");
     steps(&mut exchange);
     exchange.client_end();
-    assert_eq!(steps(&mut exchange), [Step::Refused("tls_truncated".into()), Step::Reset]);
+    assert_eq!(steps(&mut exchange), [Step::Refused("tls_truncated".into(), None), Step::Reset]);
 
     let mut exchange = opened();
     exchange.server_data(b"hi");

@@ -365,7 +365,9 @@ impl Relay {
                 Event::Again { client } => out.append(("again", client))?,
                 Event::Opaque { client } => out.append(("opaque", client))?,
                 Event::Connected { client, seconds } => out.append(("connected", client, seconds))?,
-                Event::Refused { client, reason } => out.append(("refused", client, reason.into_owned()))?,
+                Event::Refused { client, reason, answered } => {
+                    out.append(("refused", client, reason.into_owned(), answered))?;
+                }
                 Event::Ended { client, whole } => {
                     self.asking.forget(client);
                     out.append(("ended", client, whole))?;

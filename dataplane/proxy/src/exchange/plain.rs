@@ -57,7 +57,7 @@ impl Exchange {
         if matches!(self.asking, Asking::Ended) {
             return;
         }
-        self.steps.push_back(Step::Refused(reason.into()));
+        self.steps.push_back(Step::Refused(reason.into(), None));
         self.outbox.extend_from_slice(answer);
         self.end(if answer.is_empty() { Step::Reset } else { Step::Close });
     }

@@ -193,7 +193,9 @@ impl Relay {
                 Step::Tunnel => {}
                 Step::EndServer => client.end_server = true,
                 Step::EndClient => client.end_client = true,
-                Step::Refused(reason) => self.events.push(Event::Refused { client: id, reason }),
+                Step::Refused(reason, answered) => {
+                    self.events.push(Event::Refused { client: id, reason, answered });
+                }
                 Step::Close => self.close(slot, now),
                 Step::Reset => {
                     let _ = braid_io::reset_on_close(&client.socket.stream);

@@ -86,9 +86,11 @@ pub enum Event {
     Opaque {
         client: u64,
     },
+    /// `answered`: of a request, its status, or 0, and bytes of its body.
     Refused {
         client: u64,
         reason: Cow<'static, str>,
+        answered: Option<(u16, u64)>,
     },
     /// `whole`: not cut off by either side.
     Ended {
