@@ -5,6 +5,7 @@ Both sides' messages are parsed and written anew, so what two parsers could read
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import h11
@@ -277,6 +278,6 @@ class HttpProxy(ApplicationProxy):
         status = status if status in message.STATUSES else 400
         served = None
         if self._asked is not None and self._request is not None:
-            target = self._asked.target.decode("latin-1")
-            served = Served(self._request, at, self._status if begun else status, target, self._bytes, reason)
+            told = self._status if begun else status
+            served = replace(self._served(), server_data=at, status=told, refused=reason)
         return Refuse(reason, b"" if begun else message.answer(status), served)
