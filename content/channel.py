@@ -54,7 +54,9 @@ class Channel:
 
     def send(self, word: Word, *descriptors: int) -> None:
         """Now, or as soon as the other end has read: waits for it. ``Silent``."""
-        message = encode(word)
+        self.send_encoded(encode(word), *descriptors)
+
+    def send_encoded(self, message: bytes, *descriptors: int) -> None:
         while not self._sent(message, descriptors):
             poll = select.poll()
             poll.register(self._socket, select.POLLOUT)
@@ -90,10 +92,12 @@ class Channel:
                 self._less = trio.Event()
             await self._less.wait()
 
-    async def receive(self) -> list[tuple[Word, list[int]]]:
-        """What has come, at least one; nothing when the other end is closed. The descriptors are the caller's. Raises
-        ``BadPacket``, behind what came before it."""
+    async def receive(self, gather: float = 0.0) -> list[tuple[Word, list[int]]]:
+        """What has come, at least one, and what comes in so many seconds more; nothing when the other end is closed.
+        The descriptors are the caller's. Raises ``BadPacket``, behind what came before it."""
         await trio.lowlevel.wait_readable(self._socket)
+        if gather:
+            await trio.sleep(gather)
         found: list[tuple[Word, list[int]]] = []
         while len(found) < BATCH:
             try:

@@ -1,5 +1,5 @@
 """Which connections a content proxy takes, and by what it answers what comes with them. Cheap: a gateway waits for the
-refusal, and the origin's answer with it. So what the key alone decides is decided before anything else is read.
+refusal, and the origin's answer with it. So what the key alone decides is decided before the request is read.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from braid.errors import BadPacket
 from braid.stored import Wanted
-from braid.tcp.record import decode_ends, decode_record
+from braid.tcp.record import decode_record
 from braid.transfer import Reason, numbers_of
 from braid.transfer_table import Candidate, allowing, least_of, next_on, path_of, serves, takes_all
 from content.asked import read_request
@@ -86,7 +86,8 @@ class Judge:
         ``missed``."""
         topology = situation.topology
         try:
-            edge, name = self.vips(situation).get(decode_ends(request.record).local.host, ("", ""))
+            record = decode_record(request.record)
+            edge, name = self.vips(situation).get(record.local.host, ("", ""))
             if not may_ask(topology, peer, name):
                 return Reason.NOT_DELEGATED
             nothing = self.why_nothing()
@@ -95,7 +96,6 @@ class Judge:
             tls = begins_with_tls(topology, name)
             if not tls and self._lacks(situation, name, request.content):
                 return Reason.CONTENT
-            record = decode_record(request.record)
         except BadPacket:
             return Reason.MISMATCH
         if numbers_of(record) != request.numbers:
@@ -131,11 +131,11 @@ class Judge:
         """Whether nothing is stored under a key that any row would have served from here, and none has all served."""
         key, rows = content.decode("latin-1"), situation.topology.transfers
         path = path_of(key)
-        if takes_all(rows, application, situation.node, path, self._wall()):
-            return False
         least = least_of(rows, application, situation.node, path)
         longest = max((entry.length for entry in self._cache.store.index.find(key)), default=-1)
-        return least is None or longest < least
+        if least is not None and longest >= least:
+            return False
+        return not takes_all(rows, application, situation.node, path, self._wall())
 
     def may_want(self, situation: Situation, peer: int, message: Wanted) -> bool:
         """Whether it is a gateway that serves the VIP."""

@@ -16,7 +16,7 @@ from content.words import Done, Ended, Keep, Know, Own, Settled, Told, decode, e
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from braid.delegation import Delegation
     from content.carry import Answering
@@ -101,11 +101,17 @@ class Remote:
         self._changed.set()
         self._changed = trio.Event()
 
-    def keep(self, opened: socket.socket, client: str, vip: str, data: bytes) -> Keeping:
+    def keep(self, opened: socket.socket, client: str, vip: str, data: bytes) -> Callable[[], Keeping]:
+        """As ``content.taken.Keep``."""
         id_ = OURS | secrets.randbits(61)
         base = progress(opened)
-        self._records.send(Keep(id_, client, vip, base.read, base.written, data), opened.fileno())
-        return RemoteKeeping(self._records, id_)
+        message = encode(Keep(id_, client, vip, base.read, base.written, data))
+
+        def begin() -> Keeping:
+            self._records.send_encoded(message, opened.fileno())
+            return RemoteKeeping(self._records, id_)
+
+        return begin
 
     def handle(self) -> NodeHandle:
         return NodeHandle(

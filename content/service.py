@@ -51,7 +51,7 @@ POLL = 1.0
 class ContentService:
     """``keep`` has transferred connections kept by whoever outlives this process."""
 
-    def __init__(self, wall: Callable[[], float] = time.time, keep: Keep = lambda *_: Unkept()) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time, keep: Keep = lambda *_: Unkept) -> None:
         self.cache: Cache | None = None
         """None until the store is read."""
         self.transfers: TransferService | None = None

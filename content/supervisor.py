@@ -217,14 +217,12 @@ class Supervisor:
                 reading.start_soon(self._read, worker, worker.records, GATHER)
             nursery.cancel_scope.cancel()
 
-    async def _read(self, worker: Worker, channel: Channel, pause: float) -> None:
+    async def _read(self, worker: Worker, channel: Channel, gather: float) -> None:
         """To the last word that it has said."""
         try:
-            while words := await channel.receive():
+            while words := await channel.receive(gather):
                 for word, descriptors in words:
                     self._do(word, descriptors)
-                if pause:
-                    await trio.sleep(pause)
         except BadPacket as error:
             log.error("worker is killed, it says what none does", reason=error.reason)
             worker.kill()

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 
 class Keep(Protocol):
-    """Has a connection kept that cannot emit yet, with what ``adopt`` needs of it."""
+    """Makes ready to have a connection kept that cannot emit, and gets no packets yet, with what ``adopt`` needs of it.
+    What it returns does, and is called before the connection may emit."""
 
-    def __call__(self, opened: socket.socket, client: str, vip: str, data: bytes) -> Keeping: ...
+    def __call__(self, opened: socket.socket, client: str, vip: str, data: bytes) -> Callable[[], Keeping]: ...
 
 
 class ServeTls(Protocol):
@@ -95,6 +96,8 @@ class Taken:
     """Its first answer, made before its socket may emit."""
     leave: Callable[[], bool] = lambda: False
     """As of ``ClientConnection``."""
+    keep: Callable[[], Keeping] = Unkept
+    """As of ``Keep``, from ACCEPT on."""
     keeping: Keeping = field(default_factory=Unkept)
 
     def may_answer(self, asked: Request | None) -> None:

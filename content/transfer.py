@@ -272,6 +272,7 @@ class TransferService:
         if taken is None:
             return
         taken.facts = encode_facts(Facts(peer, taken.application, taken.edge, taken.region, taken.gateway, request))
+        taken.keep = self._keep(taken.socket, str(taken.client), str(taken.vip), taken.facts)
         if taken.found is None or (ready := taken.found.ready) is None:
             return
         assert self._node is not None
@@ -286,7 +287,7 @@ class TransferService:
 
     def _start(self, taken: Taken) -> None:
         assert self._nursery is not None
-        keeping = self._keep(taken.socket, str(taken.client), str(taken.vip), taken.facts)
+        keeping = taken.keep()
         taken.keeping = promising = self._promising(taken, keeping)
         prepared, begun, sent = taken.prepared, None, 0
         if prepared is not None:

@@ -184,12 +184,17 @@ def test_what_a_transferred_connection_sent_before_its_keeper_heard_of_it_counts
 
     class Late:
         def send(self, word: Word, *descriptors: int) -> None:
-            said.append((encode(word), [os.dup(descriptor) for descriptor in descriptors]))
+            self.send_encoded(encode(word), *descriptors)
+
+        def send_encoded(self, message: bytes, *descriptors: int) -> None:
+            said.append((message, [os.dup(descriptor) for descriptor in descriptors]))
 
     body = os.memfd_create("body")
     remote = Remote(None, Late(), None)  # type: ignore[arg-type]
     ends.client.sendall(REQUEST)
-    keeping = remote.keep(ends.worker, "192.0.2.1:1000", "192.0.2.2:80", b"facts")
+    keep = remote.keep(ends.worker, "192.0.2.1:1000", "192.0.2.2:80", b"facts")
+    assert not said, "one that never emits is nothing to the keeper"
+    keeping = keep()
     keeping.told(ANSWERING, body)
     ends.worker.sendall(b"head" + b"body")
     ends.keeper.ended(ends.kept.id)
