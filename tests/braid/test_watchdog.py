@@ -52,3 +52,5 @@ def test_the_process_ends_at_once_with_its_own_exit_code() -> None:
         [sys.executable, "-c", program], check=False, timeout=20, capture_output=True, cwd=os.getcwd(), text=True
     )
     assert done.returncode == EXIT_CODE
+    assert done.stdout.count("state S, ran 0.") == 1, "the thread that sleeps"
+    assert "state R" in done.stdout, "the one that tells"

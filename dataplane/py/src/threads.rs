@@ -5,7 +5,7 @@ use braid_core::{Command, Node, Reply};
 use braid_io::{Commander, Handle, Refused, ShardConfig, Snapshot};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(crate) fn question<T: Send + 'static>() -> (Box<dyn Reply<T>>, Receiver<T>) 
 pub(crate) fn answers<T: Send>(py: Python<'_>, asked: Vec<Option<Receiver<T>>>) -> PyResult<Vec<Option<T>>> {
     let answer = |asked: Option<Receiver<T>>| asked.map(|answer| answer.recv_timeout(ANSWER_WITHIN)).transpose();
     let answers: Result<Vec<Option<T>>, _> = py.detach(move || asked.into_iter().map(answer).collect());
-    answers.map_err(|_| silent())
+    answers.map_err(silent)
 }
 
 /// Sockets and engines before `start`, the running threads after it; in the order of the shards.
@@ -143,7 +143,7 @@ impl Threads {
     ) -> PyResult<T> {
         let (reply, answer) = self::question();
         self.command_to(shard, question(reply))?;
-        py.detach(move || answer.recv_timeout(ANSWER_WITHIN)).map_err(|_| silent())
+        py.detach(move || answer.recv_timeout(ANSWER_WITHIN)).map_err(silent)
     }
 
     /// The answers in the order of the shards.
@@ -158,9 +158,9 @@ impl Threads {
             give(handle, question(reply))?;
             receivers.push(answer);
         }
-        let answer = |receiver: Receiver<T>| receiver.recv_timeout(ANSWER_WITHIN).ok();
-        let answers: Option<Vec<T>> = py.detach(move || receivers.into_iter().map(answer).collect());
-        answers.ok_or_else(silent)
+        let answer = |receiver: Receiver<T>| receiver.recv_timeout(ANSWER_WITHIN);
+        let answers: Result<Vec<T>, _> = py.detach(move || receivers.into_iter().map(answer).collect());
+        answers.map_err(silent)
     }
 }
 
@@ -183,6 +183,9 @@ fn refusal(refused: Refused) -> PyErr {
     PyRuntimeError::new_err(format!("the data thread takes no command: {refused:?}"))
 }
 
-fn silent() -> PyErr {
-    PyRuntimeError::new_err("the data thread does not answer")
+fn silent(error: RecvTimeoutError) -> PyErr {
+    PyRuntimeError::new_err(match error {
+        RecvTimeoutError::Timeout => "the data thread does not answer",
+        RecvTimeoutError::Disconnected => "the data thread has dropped a question",
+    })
 }
