@@ -82,7 +82,8 @@ demo: check-root build ## the whole thing in network namespaces on this machine 
 
 test: build ## everything: lint, Rust tests, Python tests in memory, in namespaces and with compose
 	@tools/setup.sh --test
-	@$(MAKE) --jobs=3 --output-sync=target test-image lint test-rust test-memory
+	@# The longest first, and the short ones fill what is left of two processors.
+	@$(MAKE) --jobs=3 --output-sync=target test-memory test-rust test-image lint
 	@$(MAKE) test-namespaces
 
 lint: lint-ruff lint-mypy lint-fmt lint-clippy ## formatting, types and lints of Python and Rust
