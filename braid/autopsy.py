@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 
+from braid.threads import TASKS
+
 LOOK_FOR = 0.2
 """Seconds between two looks: one that runs, one that waits for a processor and one that sleeps differ by them."""
 MOST_THREADS, MOST_CALLS = 16, 12
-_TASKS = "/proc/self/task"
 
 
 def threads() -> dict[str, str]:
@@ -37,7 +38,7 @@ def _told(number: str, before: tuple[float, float], now: tuple[float, float]) ->
 
 def _numbers() -> list[str]:
     try:
-        return sorted(os.listdir(_TASKS), key=int)[:MOST_THREADS]
+        return sorted(os.listdir(TASKS), key=int)[:MOST_THREADS]
     except OSError:
         return []
 
@@ -61,7 +62,7 @@ def _major_faults(stat: str) -> int:
 def _read(number: str, what: str) -> str:
     """Unbuffered, as whoever asks may be short of everything."""
     try:
-        with open(f"{_TASKS}/{number}/{what}", "rb", buffering=0) as file:
+        with open(f"{TASKS}/{number}/{what}", "rb", buffering=0) as file:
             return file.read().decode("ascii", "replace")
     except OSError:
         return ""

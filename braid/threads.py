@@ -7,7 +7,7 @@ from pathlib import Path
 
 THREAD = "braid-shard"
 """Their name, given by the data plane."""
-_TASKS = Path("/proc/self/task")
+TASKS = Path("/proc/self/task")
 _known: tuple[int, list[int]] = (0, [])
 """How many threads there were, and which of them are data threads: threads are looked for only when their number is
 another one."""
@@ -18,9 +18,9 @@ def busy_seconds() -> tuple[float, ...]:
     global _known
     ticks = os.sysconf("SC_CLK_TCK")
     try:
-        count = os.stat(_TASKS).st_nlink
+        count = os.stat(TASKS).st_nlink
         tasks = _known[1] if count == _known[0] else []
-        tasks = tasks or sorted(int(name) for name in os.listdir(_TASKS))
+        tasks = tasks or sorted(int(name) for name in os.listdir(TASKS))
     except OSError:
         return ()
     found = {task: seconds for task in tasks if (seconds := _seconds(task, ticks)) is not None}
@@ -31,7 +31,7 @@ def busy_seconds() -> tuple[float, ...]:
 def _seconds(task: int, ticks: int) -> float | None:
     """None: it is no data thread, or has ended."""
     try:
-        with open(f"{_TASKS}/{task}/stat", "rb", buffering=0) as file:
+        with open(f"{TASKS}/{task}/stat", "rb", buffering=0) as file:
             head, _, rest = file.read().rpartition(b")")
     except OSError:
         return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
-from braid.autopsy import threads
+from braid import autopsy
 from braid.beat import beat
 
 if TYPE_CHECKING:
@@ -43,5 +43,5 @@ async def watch(core: CoreApi, give_up: Callable[[str], NoReturn]) -> NoReturn:
 
 def exit_at_once(problem: str) -> NoReturn:
     """Log, with what every thread does, and end the process without any cleanup that could wait for the data thread."""
-    log.critical("data plane failed", problem=problem, exit_code=EXIT_CODE, threads=threads())
+    log.critical("data plane failed", problem=problem, exit_code=EXIT_CODE, threads=autopsy.threads())
     os._exit(EXIT_CODE)

@@ -57,6 +57,7 @@ class Channel:
         self.send_encoded(encode(word), *descriptors)
 
     def send_encoded(self, message: bytes, *descriptors: int) -> None:
+        """The same for a word that was ``encode``d before."""
         while not self._sent(message, descriptors):
             poll = select.poll()
             poll.register(self._socket, select.POLLOUT)

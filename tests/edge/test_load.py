@@ -84,7 +84,7 @@ def test_one_that_stays_full_whatever_it_sends_away_takes_nobody_and_begins_agai
 
 def test_the_kernel_tells_of_threads_with_the_name_of_the_data_plane(monkeypatch: pytest.MonkeyPatch) -> None:
     assert busy_seconds() == ()
-    own = (threads._TASKS / str(threading.get_native_id()) / "comm").read_text().strip()
+    own = (threads.TASKS / str(threading.get_native_id()) / "comm").read_text().strip()
     monkeypatch.setattr(threads, "THREAD", own)
     seconds = busy_seconds()
     assert seconds
